@@ -1,0 +1,1 @@
+//! A simulated model endpoint that speaks the OpenAI API.

@@ -1,0 +1,1 @@
+//! The chat function: Responses, Conversations and Chat Completions.

@@ -1,0 +1,1 @@
+//! The smallest function: it answers hello.

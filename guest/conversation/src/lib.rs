@@ -1,0 +1,1 @@
+//! Conversations and responses in a key-value store: keys, records, the window.

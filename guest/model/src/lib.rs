@@ -1,0 +1,1 @@
+//! Speaking to an upstream model: build the request, read the stream.

@@ -1,0 +1,1 @@
+//! The OpenAI shapes the functions speak: requests, responses, items, events, errors.

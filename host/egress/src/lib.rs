@@ -1,0 +1,1 @@
+//! Outbound HTTP: connect, pool, time out, inject credentials.

@@ -1,0 +1,1 @@
+//! Wasmtime: compile, cache, instantiate, pool, limit. Knows components, not HTTP routes.

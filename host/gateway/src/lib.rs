@@ -1,0 +1,1 @@
+//! The HTTP server: listen, admit, route, hand to the engine, drain.

@@ -1,0 +1,1 @@
+//! Key-value stores behind one trait: embedded, Redis or Valkey.

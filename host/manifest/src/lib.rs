@@ -1,0 +1,1 @@
+//! spin.toml and the runtime configuration: parse, validate, explain what is wrong and where.

@@ -1,0 +1,1 @@
+//! Tenants: who is calling and what they may use.

@@ -1,0 +1,4 @@
+//! The `waggle` program: parse the command line, run one subcommand.
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}
