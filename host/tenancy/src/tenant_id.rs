@@ -196,7 +196,8 @@ mod tests {
 
         #[test]
         fn every_well_formed_text_is_accepted(text in "[a-z0-9_-]{1,64}") {
-            prop_assert_eq!(TenantId::new(&text).unwrap().as_str(), text);
+            let id = TenantId::new(&text).unwrap();
+            prop_assert_eq!(id.as_str(), text);
         }
     }
 }
