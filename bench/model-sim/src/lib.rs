@@ -1,1 +1,36 @@
-//! A simulated model endpoint that speaks the OpenAI API.
+//! A simulated model endpoint that speaks the OpenAI API: for the demo, the tests and the load generator. It
+//! never calls a real model.
+//!
+//! It answers `POST /v1/chat/completions` and `POST /v1/responses`, plain and streamed, `GET /v1/models` and
+//! `GET /v1/models/{id}`. Answers are a function of the request:
+//!
+//! - `You said: <last user text>`;
+//! - asked `what is my name` (or `我叫什么`), it looks through the messages for `my name is X` (`我叫X`);
+//! - told `call tool NAME {json}`, it calls that tool; told a tool's result, it says `The tool said: <result>`.
+//!
+//! How a request is treated (delays, length, errors, faults) is a [`Behaviour`]: from the configuration, from
+//! `x-sim-*` headers, and from a `[sim: key=value ...]` directive in the last user message.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! let model = model_sim::start(model_sim::SimConfig::default()).await?;
+//! println!("set OPENAI_BASE_URL={}/v1", model.url());
+//! # Ok(()) }
+//! ```
+
+mod answer;
+mod behaviour;
+mod body;
+mod config;
+mod io;
+mod request;
+mod server;
+mod service;
+mod stats;
+mod text;
+mod wire;
+
+pub use behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault, KEYS};
+pub use config::SimConfig;
+pub use server::{Running, Simulator, serve, start};
+pub use stats::{Handle, RecordedRequest, Stats};

@@ -1,0 +1,142 @@
+//! The API over real sockets: answers, counters, recordings, errors.
+
+use crate::common::{chat, chat_body, chat_stream, request, start};
+use model_sim::{Behaviour, SimConfig};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_chat_completion_echoes_the_last_user_message() {
+    let model = start().await;
+    let answer = chat(&model, "hi").await;
+    assert_eq!(answer.status(), 200);
+    let body = answer.json();
+    assert_eq!(body["choices"][0]["message"]["content"], "You said: hi");
+    assert_eq!(body["usage"]["completion_tokens"], 3);
+}
+
+#[tokio::test]
+async fn a_streamed_chat_completion_ends_with_done() {
+    let model = start().await;
+    let answer = chat_stream(&model, "hi").await;
+    assert!(answer.text.contains("content-type: text/event-stream"), "{}", answer.text);
+    assert!(answer.is_finished());
+    assert!(answer.body().ends_with("data: [DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn a_response_is_answered_plain_and_streamed() {
+    let model = start().await;
+    let plain = request(&model, "POST", "/v1/responses", "", r#"{"model":"m","input":"hi"}"#).await.json();
+    assert_eq!(plain["output"][0]["content"][0]["text"], "You said: hi");
+    let body = r#"{"model":"m","input":"hi","stream":true}"#;
+    let streamed = request(&model, "POST", "/v1/responses", "", body).await.body();
+    assert!(streamed.starts_with("event: response.created\n"), "{streamed}");
+    assert!(streamed.contains("event: response.completed\n"));
+}
+
+#[tokio::test]
+async fn models_are_listed_and_found() {
+    let model = start().await;
+    let list = request(&model, "GET", "/v1/models", "", "").await.json();
+    assert_eq!(list["data"][0]["id"], "sim");
+    assert_eq!(request(&model, "GET", "/v1/models/sim", "", "").await.json()["object"], "model");
+    let missing = request(&model, "GET", "/v1/models/gpt-9", "", "").await;
+    assert_eq!(missing.status(), 404);
+    assert_eq!(missing.json()["error"]["code"], "model_not_found");
+}
+
+#[tokio::test]
+async fn requests_are_counted_and_remembered_until_a_reset() {
+    let model = start().await;
+    chat(&model, "one").await;
+    let body = chat_body("two", false);
+    request(&model, "POST", "/v1/chat/completions", "authorization: Bearer k\r\n", &body).await;
+    let stats = request(&model, "GET", "/sim/stats", "", "").await.json();
+    assert_eq!((stats["requests"].as_u64(), stats["completed"].as_u64()), (Some(2), Some(2)));
+    let seen = request(&model, "GET", "/sim/requests", "", "").await.json();
+    assert_eq!(seen["requests"][1]["headers"]["authorization"], "Bearer k");
+    assert_eq!(seen["requests"][1]["body"]["messages"][0]["content"], "two");
+    assert_eq!(request(&model, "POST", "/sim/reset", "", "").await.status(), 200);
+    let stats = request(&model, "GET", "/sim/stats", "", "").await.json();
+    assert_eq!(stats["requests"], 0);
+    assert!(model.handle().requests().is_empty());
+}
+
+#[tokio::test]
+async fn mistakes_get_openais_error_shape() {
+    async fn check(method: &str, path: &str, body: &str, status: u16, message: &str) {
+        let model = start().await;
+        let answer = request(&model, method, path, "", body).await;
+        assert_eq!(answer.status(), status, "{}", answer.text);
+        let error = answer.json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+        assert_eq!(error["type"], "invalid_request_error");
+    }
+    check("POST", "/v1/chat/completions", "{", 400, "could not parse").await;
+    check("POST", "/v1/chat/completions", r#"{"model":"m","messages":[]}"#, 400, "must not be empty").await;
+    check("POST", "/v1/chat/completions", &chat_body("[sim: falt=cut]", false), 400, "unknown simulation")
+        .await;
+    check("GET", "/v1/chat/completions", "", 405, "Not allowed to GET").await;
+    check("POST", "/v1/embeddings", "{}", 404, "Invalid URL").await;
+    check("DELETE", "/sim/stats", "", 405, "Not allowed to DELETE").await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_bound_is_refused() {
+    let model = model_sim::start(SimConfig { body_bytes_max: 100, ..SimConfig::default() }).await.unwrap();
+    let answer = chat(&model, &"x".repeat(200)).await;
+    assert_eq!(answer.status(), 413);
+}
+
+#[tokio::test]
+async fn a_body_in_many_pieces_is_read_whole() {
+    let model = start().await;
+    let long = "word ".repeat(50_000);
+    let body = chat(&model, &long).await.json();
+    assert_eq!(body["choices"][0]["message"]["content"], format!("You said: {long}"));
+}
+
+#[tokio::test]
+async fn a_key_is_required_when_one_is_configured() {
+    let config = SimConfig { api_key: Some("secret".to_owned()), ..SimConfig::default() };
+    let model = model_sim::start(config).await.unwrap();
+    let body = chat_body("hi", false);
+    for (headers, status) in
+        [("", 401), ("authorization: Bearer wrong\r\n", 401), ("authorization: Bearer secret\r\n", 200)]
+    {
+        let answer = request(&model, "POST", "/v1/chat/completions", headers, &body).await;
+        assert_eq!(answer.status(), status, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_model_tells_nothing_about_its_users() {
+    let model = model_sim::start(SimConfig::demo("demo")).await.unwrap();
+    assert_eq!(request(&model, "GET", "/v1/models", "", "").await.json()["data"][0]["id"], "demo");
+    chat(&model, "hi").await;
+    assert!(model.handle().requests().is_empty());
+    for path in ["/sim/stats", "/sim/requests"] {
+        assert_ne!(request(&model, "GET", path, "", "").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_header_is_overruled_by_a_directive_and_overrules_the_configuration() {
+    let behaviour = Behaviour { tokens: Some(3), ..Behaviour::default() };
+    let model = model_sim::start(SimConfig { behaviour, ..SimConfig::default() }).await.unwrap();
+    for (headers, text, tokens) in
+        [("", "x", 3), ("x-sim-tokens: 4\r\n", "x", 4), ("x-sim-tokens: 4\r\n", "[sim: tokens=5]", 5)]
+    {
+        let body = chat_body(text, false);
+        let answer = request(&model, "POST", "/v1/chat/completions", headers, &body).await.json();
+        assert_eq!(answer["usage"]["completion_tokens"], json!(tokens), "{headers} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_is_called_by_header() {
+    let model = start().await;
+    let header = "x-sim-tool: look {\"id\":7}\r\n";
+    let answer = request(&model, "POST", "/v1/chat/completions", header, &chat_body("x", false)).await.json();
+    assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], r#"{"id":7}"#);
+}

@@ -1,0 +1,8 @@
+//! The simulated model over real sockets.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod faults;
