@@ -1,1 +1,21 @@
 //! The OpenAI shapes the functions speak: requests, responses, items, events, errors.
+//!
+//! Plain data and pure functions; it never does I/O. The types are our own and lean: a function parses a request
+//! body once, keeps stored items as raw JSON, and writes each answer once.
+
+pub mod chat;
+pub mod conversation;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod item;
+pub mod json;
+pub mod list;
+pub mod metadata;
+pub mod parameters;
+pub mod request;
+pub mod response;
+pub mod tool;
+
+pub use error::ApiError;
+pub use id::{ConversationId, ItemId, Nonce, ResponseId};

@@ -1,0 +1,109 @@
+//! The bodies and objects of `/v1/conversations`.
+
+use crate::error::ApiError;
+use crate::id::ConversationId;
+use crate::item::Item;
+use crate::json::{self, Elements, Fields, Path, Unknown, read_object};
+use crate::metadata::Metadata;
+use serde::Serialize;
+use serde::de::{IgnoredAny, MapAccess};
+
+/// The most items that one call creates or adds.
+pub const ITEMS_MAX: usize = 20;
+
+/// What the three bodies hold: `items`, `metadata`, or both.
+#[derive(Debug, Default)]
+pub struct ConversationBody<'a> {
+    /// The items.
+    pub items: Vec<Item<'a>>,
+    /// The metadata, when it was sent.
+    pub metadata: Option<Metadata>,
+    which: Which,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    #[default]
+    Create,
+    Update,
+    Add,
+}
+
+impl<'de: 'a, 'a> Fields<'de> for ConversationBody<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, path: &Path, map: &mut A) -> Result<bool, A::Error> {
+        match (name, self.which) {
+            ("items", Which::Create | Which::Add) => {
+                self.items = map.next_value_seed(Elements::new(path, ITEMS_MAX))?;
+            }
+            ("metadata", Which::Create | Which::Update) => self.metadata = map.next_value()?,
+            ("include", Which::Add) => {
+                map.next_value::<IgnoredAny>()?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'a> ConversationBody<'a> {
+    /// The body of `POST /v1/conversations`; it may be empty.
+    ///
+    /// # Errors
+    /// 400 naming the field that is wrong.
+    pub fn read_create(body: &'a [u8]) -> Result<Self, ApiError> {
+        let mut fields = Self::default();
+        if !body.trim_ascii().is_empty() {
+            read_object(body, &mut fields, Unknown::Refused)?;
+        }
+        Ok(fields)
+    }
+
+    /// The body of `POST /v1/conversations/{id}`: the metadata that replaces the old.
+    ///
+    /// # Errors
+    /// 400 naming the field that is wrong or missing.
+    pub fn read_update(body: &'a [u8]) -> Result<Metadata, ApiError> {
+        let mut fields = Self { which: Which::Update, ..Self::default() };
+        read_object(body, &mut fields, Unknown::Refused)?;
+        fields.metadata.ok_or_else(|| ApiError::missing("metadata"))
+    }
+
+    /// The body of `POST /v1/conversations/{id}/items`: 1 to 20 items.
+    ///
+    /// # Errors
+    /// 400 naming the field that is wrong or missing.
+    pub fn read_add(body: &'a [u8]) -> Result<Vec<Item<'a>>, ApiError> {
+        let mut fields = Self { which: Which::Add, ..Self::default() };
+        read_object(body, &mut fields, Unknown::Refused)?;
+        if fields.items.is_empty() { Err(ApiError::missing("items")) } else { Ok(fields.items) }
+    }
+}
+
+#[derive(Serialize)]
+struct ConversationJson<'a, M> {
+    id: ConversationId,
+    object: &'static str,
+    created_at: u64,
+    metadata: &'a M,
+}
+
+/// The conversation object.
+pub fn to_json<M: Serialize>(id: ConversationId, created_at: u64, metadata: &M) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    json::push(&mut out, &ConversationJson { id, object: "conversation", created_at, metadata });
+    out
+}
+
+#[derive(Serialize)]
+struct DeletedJson<T> {
+    id: T,
+    object: &'static str,
+    deleted: bool,
+}
+
+/// The object that confirms a deletion; `object` says what was deleted.
+pub fn deleted_json<T: Serialize>(id: T, object: &'static str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    json::push(&mut out, &DeletedJson { id, object, deleted: true });
+    out
+}

@@ -1,0 +1,166 @@
+//! The events of a streamed response, as server-sent events.
+//!
+//! Each is `event: TYPE` and one `data:` line of JSON with `type` and a `sequence_number` that counts from 0.
+
+use crate::id::ItemId;
+use crate::json;
+
+/// Writes events one after another into a buffer that is taken away piece by piece.
+#[derive(Debug, Default)]
+pub struct EventWriter {
+    sequence_number: u64,
+    buffer: Vec<u8>,
+}
+
+/// Where in the response a piece of output belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The item's id.
+    pub item: ItemId,
+    /// The item's place in `output`.
+    pub output_index: usize,
+}
+
+impl EventWriter {
+    /// Takes what was written since the last call; empty when there was nothing.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    fn event(&mut self, kind: &str, fields: impl FnOnce(&mut Vec<u8>)) {
+        let out = &mut self.buffer;
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\ndata: {\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"sequence_number\":");
+        json::push(out, &self.sequence_number);
+        let start = out.len();
+        fields(out);
+        // A raw value may hold the line breaks its sender laid it out with. In JSON they can only be white space, and
+        // in an event they would end the line.
+        for byte in out.iter_mut().skip(start) {
+            if matches!(*byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        out.extend_from_slice(b"}\n\n");
+        self.sequence_number += 1;
+    }
+
+    /// `response.created`, `response.in_progress`, `response.completed` and so on, with the response object.
+    pub fn response(&mut self, kind: &str, response: &[u8]) {
+        self.event(kind, |out| raw(out, "response", response));
+    }
+
+    /// `response.output_item.added` or `.done`, with the item.
+    pub fn output_item(&mut self, kind: &str, output_index: usize, item: &str) {
+        self.event(kind, |out| {
+            field(out, "output_index", &output_index);
+            raw(out, "item", item.as_bytes());
+        });
+    }
+
+    /// `response.content_part.added` or `.done`, with the part's text.
+    pub fn text_part(&mut self, kind: &str, place: Place, text: &str) {
+        self.event(kind, |out| {
+            at(out, place, true);
+            out.extend_from_slice(b",\"part\":{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[]");
+            field(out, "text", text);
+            out.push(b'}');
+        });
+    }
+
+    /// `response.output_text.delta`.
+    pub fn text_delta(&mut self, place: Place, delta: &str) {
+        self.event("response.output_text.delta", |out| {
+            at(out, place, true);
+            field(out, "delta", delta);
+            out.extend_from_slice(b",\"logprobs\":[]");
+        });
+    }
+
+    /// `response.output_text.done`, with the whole text.
+    pub fn text_done(&mut self, place: Place, text: &str) {
+        self.event("response.output_text.done", |out| {
+            at(out, place, true);
+            field(out, "text", text);
+            out.extend_from_slice(b",\"logprobs\":[]");
+        });
+    }
+
+    /// `response.function_call_arguments.delta`.
+    pub fn arguments_delta(&mut self, place: Place, delta: &str) {
+        self.event("response.function_call_arguments.delta", |out| {
+            at(out, place, false);
+            field(out, "delta", delta);
+        });
+    }
+
+    /// `response.function_call_arguments.done`, with the whole arguments.
+    pub fn arguments_done(&mut self, place: Place, name: &str, arguments: &str) {
+        self.event("response.function_call_arguments.done", |out| {
+            at(out, place, false);
+            field(out, "name", name);
+            field(out, "arguments", arguments);
+        });
+    }
+
+    /// `error`: the stream ends here, for a reason that lies outside the response.
+    pub fn error(&mut self, code: &str, message: &str) {
+        self.event("error", |out| {
+            field(out, "code", code);
+            field(out, "message", message);
+            out.extend_from_slice(b",\"param\":null");
+        });
+    }
+}
+
+fn at(out: &mut Vec<u8>, place: Place, content: bool) {
+    field(out, "item_id", &place.item);
+    field(out, "output_index", &place.output_index);
+    if content {
+        out.extend_from_slice(b",\"content_index\":0");
+    }
+}
+
+fn name(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn field<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, key: &str, value: &T) {
+    name(out, key);
+    json::push(out, value);
+}
+
+fn raw(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    name(out, key);
+    out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ItemKind, Nonce};
+
+    #[test]
+    fn events_are_numbered_and_each_is_one_line_of_data() {
+        let mut events = EventWriter::default();
+        let item = ItemId { kind: ItemKind::Message, nonce: Nonce::mint(0, 0), index: 1 };
+        events.response("response.created", b"{\n  \"tools\": [\r\n]\n}");
+        events.text_delta(Place { item, output_index: 0 }, "a\n\"b\"");
+        let text = String::from_utf8(events.take()).unwrap();
+        let blocks: Vec<&str> = text.split_terminator("\n\n").collect();
+        assert_eq!(blocks.len(), 2, "{text}");
+        for (number, block) in blocks.into_iter().enumerate() {
+            let (head, data) = block.split_once('\n').unwrap();
+            let data: serde_json::Value =
+                serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!(head, format!("event: {}", data["type"].as_str().unwrap()));
+            assert_eq!(data["sequence_number"], number);
+        }
+        assert!(events.take().is_empty());
+    }
+}

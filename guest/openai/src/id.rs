@@ -1,0 +1,209 @@
+//! Identifiers: how they are made, and the only place where one that came from a client is parsed.
+//!
+//! Every id carries a nonce of 24 characters: ten that count milliseconds since 1970, so that ids sort by age and
+//! neighbours in time are neighbours in the store, then fourteen (70 bits) of randomness.
+
+use std::fmt;
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const TIME_CHARACTERS: usize = 10;
+const INDEX_DIGITS: usize = 3;
+
+/// The most items one commit (a turn's input and output, or one call to add items) may hold.
+pub const ITEMS_PER_COMMIT_MAX: usize = 1000;
+
+/// The part of an id that makes it unique: 24 characters of a lower-case base 32 alphabet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Nonce([u8; Nonce::LENGTH]);
+
+impl Nonce {
+    /// The length in characters, all of them ASCII.
+    pub const LENGTH: usize = 24;
+
+    /// Makes a nonce from the time and 70 of the given random bits.
+    pub fn mint(unix_ms: u64, random: u128) -> Self {
+        let mut characters = [b'0'; Self::LENGTH];
+        let (time, tail) = characters.split_at_mut(TIME_CHARACTERS);
+        let mut rest = unix_ms;
+        for character in time.iter_mut().rev() {
+            *character = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        let mut rest = random;
+        for character in tail {
+            *character = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        Self(characters)
+    }
+
+    /// Reads a nonce; `None` for anything but 24 characters of the alphabet.
+    pub fn parse(text: &str) -> Option<Self> {
+        let characters: [u8; Self::LENGTH] = text.as_bytes().try_into().ok()?;
+        characters.iter().all(|character| ALPHABET.contains(character)).then_some(Self(characters))
+    }
+
+    /// The nonce as text.
+    pub fn as_str(&self) -> &str {
+        // Only ASCII ever enters, so the fallback is never taken.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub struct $name(pub Nonce);
+
+        impl $name {
+            /// Reads an id as clients write it; `None` when it cannot be one of ours.
+            pub fn parse(text: &str) -> Option<Self> {
+                text.strip_prefix($prefix).and_then(Nonce::parse).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}{}", $prefix, self.0)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+prefixed_id!(
+    /// The id of a response: `resp_` and its nonce.
+    ResponseId, "resp_"
+);
+prefixed_id!(
+    /// The id of a conversation: `conv_` and its nonce.
+    ConversationId, "conv_"
+);
+
+/// What an item is, as its id's prefix says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ItemKind {
+    /// `msg_`
+    Message,
+    /// `fc_`
+    FunctionCall,
+    /// `fco_`
+    FunctionCallOutput,
+}
+
+impl ItemKind {
+    const ALL: [Self; 3] = [Self::Message, Self::FunctionCall, Self::FunctionCallOutput];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Message => "msg_",
+            Self::FunctionCall => "fc_",
+            Self::FunctionCallOutput => "fco_",
+        }
+    }
+}
+
+/// The id of an item: a prefix by kind, the nonce of the commit that brought it, and its place in that commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ItemId {
+    /// What the item is.
+    pub kind: ItemKind,
+    /// The nonce of the turn, or of the call that added the item.
+    pub nonce: Nonce,
+    /// The place in that commit, from 0 to 999.
+    pub index: usize,
+}
+
+impl ItemId {
+    /// Reads an id as clients write it; `None` when it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) =
+            ItemKind::ALL.into_iter().find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))?;
+        let (nonce, index) = rest.split_at_checked(Nonce::LENGTH)?;
+        let digits = index.len() == INDEX_DIGITS && index.bytes().all(|digit| digit.is_ascii_digit());
+        Some(Self { kind, nonce: Nonce::parse(nonce)?, index: index.parse().ok().filter(|_| digits)? })
+    }
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}{:0width$}", self.kind.prefix(), self.nonce, self.index, width = INDEX_DIGITS)
+    }
+}
+
+impl serde::Serialize for ItemId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_minted_id_reads_back(unix_ms in 0u64..1 << 50, random: u128, index in 0usize..ITEMS_PER_COMMIT_MAX) {
+            let nonce = Nonce::mint(unix_ms, random);
+            prop_assert_eq!(ResponseId::parse(&ResponseId(nonce).to_string()), Some(ResponseId(nonce)));
+            for kind in ItemKind::ALL {
+                let id = ItemId { kind, nonce, index };
+                prop_assert_eq!(ItemId::parse(&id.to_string()), Some(id));
+            }
+        }
+
+        #[test]
+        fn nonces_sort_by_time(earlier in 0u64..1 << 49, later in 0u64..1 << 49, random: u128) {
+            prop_assume!(earlier < later);
+            prop_assert!(Nonce::mint(earlier, random) < Nonce::mint(later, 0));
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in ".*") {
+            let _response = ResponseId::parse(&text);
+            let _item = ItemId::parse(&text);
+        }
+    }
+
+    #[test]
+    fn hostile_ids_are_not_ids() {
+        let good = ResponseId(Nonce::mint(1, 1)).to_string();
+        for text in [
+            "",
+            "resp_",
+            "..",
+            "/",
+            "resp_\0",
+            &format!("{good}\0"),
+            &good.to_uppercase(),
+            &good.replace("resp_", "conv_"),
+            &"resp_".repeat(2000),
+            "resp_éééééééééééé",
+        ] {
+            assert_eq!(ResponseId::parse(text), None, "{text:?}");
+        }
+        let nonce = Nonce::mint(1, 1);
+        for text in [format!("msg_{nonce}"), format!("msg_{nonce}+12"), format!("msg_{nonce}0001"), "msg_é".into()] {
+            assert_eq!(ItemId::parse(&text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The body of `POST /v1/responses`.
+
+use crate::error::{ApiError, echo};
+use crate::id::{ConversationId, ITEMS_PER_COMMIT_MAX, ResponseId};
+use crate::item::{Item, Part, Role};
+use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
+use crate::parameters::Parameters;
+use crate::tool::{TOOLS_MAX, ToolChoice};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// The most items of one input, which leaves room for the model's own in the same commit.
+pub const INPUT_ITEMS_MAX: usize = ITEMS_PER_COMMIT_MAX - 100;
+
+/// What a turn continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Continues {
+    /// Nothing: it starts afresh.
+    #[default]
+    Nothing,
+    /// The chain that ends in this response.
+    Response(ResponseId),
+    /// This conversation.
+    Conversation(ConversationId),
+}
+
+/// A request for a response.
+#[derive(Debug)]
+pub struct CreateResponse<'a> {
+    /// What is said now; never empty.
+    pub input: Vec<Item<'a>>,
+    /// What it continues.
+    pub continues: Continues,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// The settings of the turn.
+    pub parameters: Parameters,
+}
+
+impl<'a> CreateResponse<'a> {
+    /// Reads and validates a request body.
+    ///
+    /// # Errors
+    /// 400, with `param` naming the first field that is unknown, of the wrong type or out of range.
+    pub fn read(body: &'a [u8]) -> Result<Self, ApiError> {
+        let mut draft = Draft::default();
+        draft.parameters.store = true;
+        read_object(body, &mut draft, Unknown::Refused)?;
+        draft.validate()
+    }
+}
+
+#[derive(Default)]
+struct Draft<'a> {
+    input: Option<Vec<Item<'a>>>,
+    previous: Option<Text<'a>>,
+    conversation: Option<&'a RawValue>,
+    tool_choice: Option<&'a RawValue>,
+    background: Option<bool>,
+    prompt: Option<IgnoredAny>,
+    stream: bool,
+    parameters: Parameters,
+}
+
+impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, path: &Path, map: &mut A) -> Result<bool, A::Error> {
+        let parameters = &mut self.parameters;
+        match name {
+            "input" => self.input = Some(map.next_value_seed(Input(path))?),
+            "previous_response_id" => self.previous = map.next_value()?,
+            "conversation" => self.conversation = raw(map)?,
+            "stream" => self.stream = map.next_value::<Option<bool>>()?.unwrap_or(false),
+            "background" => self.background = map.next_value()?,
+            "prompt" => self.prompt = map.next_value()?,
+            "model" => parameters.model = map.next_value()?,
+            "instructions" => parameters.instructions = map.next_value()?,
+            "metadata" => parameters.metadata = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "temperature" => parameters.temperature = map.next_value()?,
+            "top_p" => parameters.top_p = map.next_value()?,
+            "max_output_tokens" => parameters.max_output_tokens = map.next_value()?,
+            "user" => parameters.user = map.next_value()?,
+            "tools" => parameters.tools = map.next_value_seed(Elements::new(path, TOOLS_MAX))?,
+            "tool_choice" => self.tool_choice = raw(map)?,
+            "parallel_tool_calls" => parameters.parallel_tool_calls = map.next_value()?,
+            "reasoning" => parameters.reasoning = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "text" => parameters.text = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "truncation" => parameters.truncation = map.next_value()?,
+            "service_tier" => parameters.service_tier = map.next_value()?,
+            "safety_identifier" => parameters.safety_identifier = map.next_value()?,
+            "prompt_cache_key" => parameters.prompt_cache_key = map.next_value()?,
+            "store" => parameters.store = map.next_value::<Option<bool>>()?.unwrap_or(true),
+            // They change what OpenAI's own service does around a turn; here they have nothing to change.
+            "include" | "max_tool_calls" | "stream_options" | "top_logprobs" | "prompt_cache_retention" => {
+                map.next_value::<IgnoredAny>()?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de RawValue>, A::Error> {
+    let raw: &'de RawValue = map.next_value()?;
+    Ok((raw.get() != "null").then_some(raw))
+}
+
+impl<'a> Draft<'a> {
+    fn validate(self) -> Result<CreateResponse<'a>, ApiError> {
+        let continues = self.continues()?;
+        if self.background == Some(true) {
+            let message = "'background' responses are not supported: leave it out and wait, or use 'stream'.";
+            return Err(ApiError::unsupported("background", message));
+        }
+        if self.prompt.is_some() {
+            let message = "Stored prompts are not supported: send 'instructions' and 'input' instead.";
+            return Err(ApiError::unsupported("prompt", message));
+        }
+        let input = self.input.ok_or_else(|| ApiError::missing("input"))?;
+        if input.is_empty() {
+            let message = "Invalid 'input': an empty array. Send a string or at least one item.";
+            return Err(ApiError::invalid_param("input", "empty_array", message));
+        }
+        let mut parameters = self.parameters;
+        if let Some(raw) = self.tool_choice {
+            parameters.tool_choice = ToolChoice::read(raw)?;
+        }
+        parameters.validate()?;
+        Ok(CreateResponse { input, continues, stream: self.stream, parameters })
+    }
+
+    fn continues(&self) -> Result<Continues, ApiError> {
+        if self.previous.is_some() && self.conversation.is_some() {
+            let message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Send one.";
+            return Err(ApiError::invalid_param(
+                "previous_response_id",
+                "mutually_exclusive_parameters",
+                message,
+            ));
+        }
+        if let Some(id) = &self.previous {
+            return ResponseId::parse(id).map(Continues::Response).ok_or_else(|| unknown_previous(id));
+        }
+        let Some(raw) = self.conversation else { return Ok(Continues::Nothing) };
+        let Text(id) = if raw.get().starts_with('"') {
+            read_raw(raw.get(), "conversation")?
+        } else {
+            read_raw::<ConversationField<'_>>(raw.get(), "conversation")?.id
+        };
+        ConversationId::parse(&id)
+            .map(Continues::Conversation)
+            .ok_or_else(|| ApiError::not_found("Conversation", &id))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConversationField<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+}
+
+/// 400, as OpenAI answers it: there is no such response to continue.
+pub fn unknown_previous(id: &str) -> ApiError {
+    let message = format!("Previous response with id '{}' not found.", echo(id));
+    ApiError::invalid_param("previous_response_id", "previous_response_not_found", message)
+}
+
+/// The `input` field: a string, which is a user's message, or an array of items.
+struct Input<'p>(&'p Path);
+
+impl<'de> DeserializeSeed<'de> for Input<'_> {
+    type Value = Vec<Item<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Input<'_> {
+    type Value = Vec<Item<'de>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string or an array of items")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(vec![Item::Message { role: Role::User, parts: vec![Part::text(text)] }])
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(vec![Item::Message { role: Role::User, parts: vec![Part::text(text.to_owned())] }])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Self::Value, A::Error> {
+        Elements::new(self.0, INPUT_ITEMS_MAX).visit_seq(sequence)
+    }
+}

@@ -1,0 +1,160 @@
+//! What `POST /v1/responses` accepts and refuses, field by field.
+
+use waggle_openai::item::{Item, Part, Role};
+use waggle_openai::request::{Continues, CreateResponse};
+use waggle_openai::tool::ToolChoice;
+use waggle_openai::{ConversationId, Nonce, ResponseId};
+
+fn refuse(body: &str, param: Option<&str>, code: Option<&str>) {
+    let error = CreateResponse::read(body.as_bytes()).unwrap_err();
+    assert_eq!((error.param.as_deref(), error.code), (param, code), "{body}: {error}");
+    assert_eq!(error.status, 400, "{body}");
+    assert!(error.message.len() < 700, "{}", error.message);
+}
+
+/// A field beside an input that is right.
+fn refuse_field(field: &str, param: &str, code: &str) {
+    refuse(&format!(r#"{{"input":"hi",{field}}}"#), Some(param), Some(code));
+}
+
+fn refuse_item(item: &str, code: &str) {
+    let body = format!(r#"{{"input":[{{"role":"user","content":"hi"}},{item}]}}"#);
+    refuse(&body, Some("input[1]"), Some(code));
+}
+
+#[test]
+fn bodies_that_are_not_json_objects_are_refused() {
+    for body in ["", "{", "nonsense", "{\"input\":\"hi\"}}", "{\"input\":\"\\ud83d\"}", "\u{feff}{}"] {
+        assert_eq!(CreateResponse::read(body.as_bytes()).unwrap_err().status, 400, "{body}");
+    }
+    refuse("[]", None, None);
+    refuse("null", None, None);
+    refuse(&"[".repeat(100_000), None, None);
+    refuse("{}", Some("input"), Some("missing_required_parameter"));
+    assert_eq!(CreateResponse::read(b"{\"input\":\"\xff\"}").unwrap_err().status, 400);
+    let deep = format!("{{\"input\":\"x\",\"metadata\":{}", "{\"a\":".repeat(100_000));
+    assert_eq!(CreateResponse::read(deep.as_bytes()).unwrap_err().status, 400);
+}
+
+#[test]
+fn every_field_of_the_wrong_type_or_range_is_named() {
+    refuse_field(r#""nonsense":1"#, "nonsense", "unknown_parameter");
+    refuse_field(r#""temperature":"hot""#, "temperature", "invalid_type");
+    refuse_field(r#""temperature":2.01"#, "temperature", "invalid_value");
+    refuse_field(r#""temperature":-0.1"#, "temperature", "invalid_value");
+    refuse_field(r#""top_p":1.5"#, "top_p", "invalid_value");
+    refuse_field(r#""max_output_tokens":0"#, "max_output_tokens", "invalid_value");
+    refuse_field(r#""max_output_tokens":-3"#, "max_output_tokens", "invalid_value");
+    refuse_field(r#""max_output_tokens":1.5"#, "max_output_tokens", "invalid_type");
+    refuse_field(r#""stream":"yes""#, "stream", "invalid_type");
+    refuse_field(r#""store":1"#, "store", "invalid_type");
+    refuse_field(r#""model":"""#, "model", "invalid_value");
+    refuse_field(r#""model":7"#, "model", "invalid_type");
+    refuse_field(r#""metadata":{"a":1}"#, "metadata", "invalid_type");
+    refuse_field(r#""metadata":[]"#, "metadata", "invalid_type");
+    refuse_field(r#""truncation":"some""#, "truncation", "invalid_value");
+    refuse_field(r#""background":true"#, "background", "unsupported_parameter");
+    refuse_field(r#""prompt":{"id":"p"}"#, "prompt", "unsupported_parameter");
+    refuse_field(r#""tools":[{"type":"web_search"}]"#, "tools[0]", "invalid_value");
+    refuse_field(r#""tools":[{"type":"function"}]"#, "tools[0]", "missing_required_parameter");
+    refuse_field(r#""tools":{}"#, "tools", "invalid_type");
+    refuse_field(r#""tool_choice":"any""#, "tool_choice", "invalid_value");
+    refuse_field(r#""tool_choice":{"type":"file_search"}"#, "tool_choice", "invalid_value");
+    refuse_field(r#""text":{"format":{"type":"xml"}}"#, "text.format", "invalid_value");
+    refuse_field(r#""text":{"format":{"type":"json_schema"}}"#, "text.format", "invalid_value");
+    refuse_field(r#""reasoning":{"effort":1}"#, "reasoning", "invalid_type");
+}
+
+#[test]
+fn every_wrong_item_is_named_by_its_place() {
+    refuse(r#"{"input":3}"#, Some("input"), Some("invalid_type"));
+    refuse(r#"{"input":null}"#, Some("input"), Some("invalid_type"));
+    refuse(r#"{"input":[]}"#, Some("input"), Some("empty_array"));
+    refuse_item("3", "invalid_type");
+    refuse_item(r#"{"content":"x"}"#, "missing_required_parameter");
+    refuse_item(r#"{"role":"user"}"#, "missing_required_parameter");
+    refuse_item(r#"{"role":"robot","content":"x"}"#, "invalid_value");
+    refuse_item(r#"{"role":"user","content":7}"#, "invalid_type");
+    refuse_item(r#"{"role":"user","content":"x","extra":1}"#, "unknown_parameter");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_image","image_url":"u"}]}"#, "unknown_parameter");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_audio"}]}"#, "invalid_value");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_text"}]}"#, "missing_required_parameter");
+    refuse_item(r#"{"type":"item_reference","id":"x"}"#, "invalid_value");
+    refuse_item(r#"{"type":"function_call","name":"f","arguments":"{}"}"#, "missing_required_parameter");
+    refuse_item(r#"{"type":"function_call_output","call_id":"","output":"o"}"#, "invalid_value");
+    let many = vec![r#"{"role":"user","content":"x"}"#; 901].join(",");
+    refuse(&format!(r#"{{"input":[{many}]}}"#), Some("input"), Some("invalid_value"));
+}
+
+#[test]
+fn what_a_turn_continues_is_one_thing_and_well_formed() {
+    let nonce = Nonce::mint(1, 2);
+    let (response, conversation) = (ResponseId(nonce), ConversationId(nonce));
+    let both = format!(r#""conversation":"{conversation}","previous_response_id":"{response}""#);
+    refuse_field(&both, "previous_response_id", "mutually_exclusive_parameters");
+    for id in ["", "resp_x", "\\u0000", "../..", &"r".repeat(10_000)] {
+        let field = format!(r#""previous_response_id":"{id}""#);
+        refuse_field(&field, "previous_response_id", "previous_response_not_found");
+        let body = format!(r#"{{"input":"hi","conversation":{{"id":"{id}"}}}}"#);
+        assert_eq!(CreateResponse::read(body.as_bytes()).unwrap_err().status, 404, "{id}");
+    }
+    for (field, expected) in [
+        ("\"user\":\"u\"".to_owned(), Continues::Nothing),
+        ("\"conversation\":null,\"previous_response_id\":null".to_owned(), Continues::Nothing),
+        (format!("\"conversation\":\"{conversation}\""), Continues::Conversation(conversation)),
+        (format!("\"conversation\":{{\"id\":\"{conversation}\"}}"), Continues::Conversation(conversation)),
+        (format!("\"previous_response_id\":\"{response}\""), Continues::Response(response)),
+    ] {
+        let body = format!(r#"{{"input":"hi",{field}}}"#);
+        assert_eq!(CreateResponse::read(body.as_bytes()).unwrap().continues, expected, "{field}");
+    }
+}
+
+#[test]
+fn a_full_request_is_read() {
+    let body = r#"{"model":"m","input":[{"role":"developer","content":[{"type":"input_text","text":"a"},
+        {"type":"input_text","text":"b"}]},{"type":"function_call_output","call_id":"c","output":"o"}],
+        "instructions":"be kind","metadata":{"k":"v"},"temperature":0,"top_p":1,"max_output_tokens":5,"user":"u",
+        "tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],
+        "tool_choice":{"type":"function","name":"f"},"parallel_tool_calls":false,"reasoning":{"effort":"low"},
+        "text":{"format":{"type":"text"},"verbosity":"low"},"truncation":"auto","store":false,"stream":true,
+        "include":["x"],"background":false}"#;
+    let request = CreateResponse::read(body.as_bytes()).unwrap();
+    let expected = vec![
+        Item::Message { role: Role::Developer, parts: vec![Part::text("a"), Part::text("b")] },
+        Item::FunctionCallOutput { call_id: "c".into(), output: "o".into() },
+    ];
+    assert_eq!(request.input, expected);
+    assert!(request.stream && !request.parameters.store);
+    assert_eq!(request.parameters.tool_choice, ToolChoice::Function("f".into()));
+    assert_eq!(request.parameters.tools[0].name, "f");
+}
+
+#[test]
+fn null_stands_for_a_field_that_was_left_out() {
+    let fields = [
+        "model",
+        "instructions",
+        "metadata",
+        "temperature",
+        "top_p",
+        "max_output_tokens",
+        "user",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning",
+        "text",
+        "truncation",
+        "store",
+        "stream",
+        "service_tier",
+        "prompt",
+        "background",
+        "include",
+    ];
+    let nulls: Vec<String> = fields.iter().map(|field| format!(r#""{field}":null"#)).collect();
+    let body = format!(r#"{{"input":"hi",{}}}"#, nulls.join(","));
+    let request = CreateResponse::read(body.as_bytes()).unwrap();
+    assert!(request.parameters.store && !request.stream);
+}
