@@ -1,0 +1,286 @@
+//! One call from end to end.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::config::{ConfigError, EgressConfig, TIMEOUT_MS_MAX};
+use crate::connect::Connector;
+use crate::credentials::Credentials;
+use crate::error::EgressError;
+use crate::headers::strip_hop_by_hop;
+use crate::pool::{Connection, Lease, Pool};
+use crate::resolve::{Resolve, SystemResolver};
+use crate::target::Target;
+use crate::tls;
+
+/// The largest head of a response, status line and headers together, in bytes.
+pub const RESPONSE_HEADER_BYTES_MAX: u32 = 64 * 1024;
+
+/// The most headers of a response.
+pub const RESPONSE_HEADERS_MAX: usize = 100;
+
+/// How one call differs from the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct SendOptions {
+    /// How long to wait for a connection; the configured time if `None`, an hour at most.
+    pub connect_timeout: Option<Duration>,
+    /// How long to wait for the head of the response; the configured time if `None`, an hour at most.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long the response may pause; the configured time if `None`, an hour at most.
+    pub between_bytes_timeout: Option<Duration>,
+    /// Ends the call at any point, its response's body included, when it is cancelled.
+    pub cancelled: Option<CancellationToken>,
+    /// Whether private addresses may be called, because the operator named the host. See [`crate::permits`].
+    pub allow_private: bool,
+}
+
+/// Sends requests out. Cheap to clone; all clones share one pool.
+#[derive(Clone)]
+pub struct Egress(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    pool: Pool,
+    credentials: Credentials,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
+    between_bytes_timeout: Duration,
+}
+
+/// The timeouts of one call, after defaults and bounds.
+struct Timeouts {
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+impl Egress {
+    /// Reads the extra roots and makes an empty pool.
+    ///
+    /// # Errors
+    /// Names the key of the configuration that cannot be used, and why.
+    pub fn new(config: EgressConfig) -> Result<Self, ConfigError> {
+        Self::with_resolver(config, Arc::new(SystemResolver::default()))
+    }
+
+    /// Like [`Egress::new`], with names looked up by `resolver`.
+    ///
+    /// # Errors
+    /// As [`Egress::new`].
+    pub fn with_resolver(config: EgressConfig, resolver: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        config.check()?;
+        let tls = tls::client_config(config.extra_roots_file.as_deref())?;
+        let idle_per_host_max = usize::try_from(config.idle_connections_per_host_max).unwrap_or(usize::MAX);
+        Ok(Self(Arc::new(Inner {
+            connector: Connector::new(resolver, tls),
+            pool: Pool::new(idle_per_host_max, config.idle_timeout()),
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+            first_byte_timeout: Duration::from_millis(config.first_byte_timeout_ms),
+            between_bytes_timeout: Duration::from_millis(config.between_bytes_timeout_ms),
+            credentials: Credentials::new(config.credentials),
+        })))
+    }
+
+    /// Sends `request`, whose URI is absolute, and returns the response as soon as its head is there. Status codes are
+    /// no errors, and redirects are not followed. Must run inside a Tokio runtime.
+    ///
+    /// The request goes out once. It is sent again only if it was given to a connection that had been idle and turned
+    /// out to be closed before any of it was written.
+    ///
+    /// Dropping the future ends the call.
+    ///
+    /// # Errors
+    /// See [`EgressError`]; its text never holds a path, a header or a secret.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        options: SendOptions,
+    ) -> Result<Response<ResponseBody>, EgressError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let request = request.map(RequestBody::new);
+        match options.cancelled.clone() {
+            None => self.0.call(request, &options).await,
+            Some(cancelled) => tokio::select! {
+                biased;
+                () = cancelled.cancelled() => Err(EgressError::Cancelled),
+                result = self.0.call(request, &options) => result,
+            },
+        }
+    }
+}
+
+impl Inner {
+    async fn call(
+        &self,
+        mut request: Request<RequestBody>,
+        options: &SendOptions,
+    ) -> Result<Response<ResponseBody>, EgressError> {
+        if *request.method() == Method::CONNECT {
+            return Err(EgressError::HttpRequestMethodInvalid {
+                reason: "CONNECT opens a tunnel, not a request",
+            });
+        }
+        let target = Target::of(request.uri(), options.allow_private)?;
+        let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        strip_hop_by_hop(request.headers_mut());
+        self.credentials.inject(&target, path.path(), request.headers_mut())?;
+
+        let timeouts = self.timeouts(options);
+        let (response, lease) = self.exchange(request, &target, &path, &timeouts).await?;
+        let (mut head, incoming) = response.into_parts();
+        check_head(&head)?;
+        strip_hop_by_hop(&mut head.headers);
+        let body = ResponseBody::new(incoming, lease, timeouts.between_bytes, options.cancelled.clone());
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Sends the request on an idle connection or a new one.
+    async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        target: &Target,
+        path: &PathAndQuery,
+        timeouts: &Timeouts,
+    ) -> Result<(Response<Incoming>, Option<Lease>), EgressError> {
+        let mut idle = self.pool.take(target);
+        loop {
+            let is_reused = idle.is_some();
+            let connection = match idle.take() {
+                Some(connection) => connection,
+                None => self.connect(target, timeouts.connect).await?,
+            };
+            match self.send_on(connection, request, target, path, timeouts.first_byte).await? {
+                Sent::Answered(response, lease) => return Ok((response, lease)),
+                // The second attempt takes a new connection: where one idle connection was dead, others may be.
+                Sent::NotWritten(unsent, _) if is_reused => request = *unsent,
+                Sent::NotWritten(_, error) => return Err(EgressError::from_exchange(&error)),
+            }
+        }
+    }
+
+    async fn connect(&self, target: &Target, timeout: Duration) -> Result<Connection, EgressError> {
+        let connection = self.connector.connect(target, timeout).await?;
+        if let Connection::Http2(sender) = &connection {
+            self.pool.share(target, sender);
+        }
+        Ok(connection)
+    }
+
+    async fn send_on(
+        &self,
+        connection: Connection,
+        mut request: Request<RequestBody>,
+        target: &Target,
+        path: &PathAndQuery,
+        timeout: Duration,
+    ) -> Result<Sent, EgressError> {
+        let late = |_| EgressError::ConnectionReadTimeout { host: target.host().to_owned(), after: timeout };
+        match connection {
+            Connection::Http1(mut connection) => {
+                address_http1(&mut request, target, path)?;
+                let sending = connection.sender.try_send_request(request);
+                let result = tokio::time::timeout(timeout, sending).await.map_err(late)?;
+                let lease = || Some(Lease::new(connection, target.clone(), self.pool.clone()));
+                Sent::of(result, lease)
+            }
+            Connection::Http2(mut sender) => {
+                address_http2(&mut request, target, path)?;
+                let sending = sender.try_send_request(request);
+                let result = tokio::time::timeout(timeout, sending).await.map_err(late)?;
+                if result.is_err() && sender.is_closed() {
+                    self.pool.forget_http2(target);
+                }
+                Sent::of(result, || None)
+            }
+        }
+    }
+
+    fn timeouts(&self, options: &SendOptions) -> Timeouts {
+        let bounded = |wish: Option<Duration>, configured: Duration| {
+            wish.unwrap_or(configured).min(Duration::from_millis(TIMEOUT_MS_MAX))
+        };
+        Timeouts {
+            connect: bounded(options.connect_timeout, self.connect_timeout),
+            first_byte: bounded(options.first_byte_timeout, self.first_byte_timeout),
+            between_bytes: bounded(options.between_bytes_timeout, self.between_bytes_timeout),
+        }
+    }
+}
+
+/// What became of a request on one connection.
+enum Sent {
+    Answered(Response<Incoming>, Option<Lease>),
+    /// Nothing of it was written; here it is back.
+    NotWritten(Box<Request<RequestBody>>, hyper::Error),
+}
+
+impl Sent {
+    fn of(
+        result: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>,
+        lease: impl FnOnce() -> Option<Lease>,
+    ) -> Result<Self, EgressError> {
+        match result {
+            Ok(response) => Ok(Self::Answered(response, lease())),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Ok(Self::NotWritten(Box::new(request), error.into_error())),
+                None => Err(EgressError::from_exchange(error.error())),
+            },
+        }
+    }
+}
+
+/// HTTP/1 names the path in the request line and the host in a header.
+fn address_http1(
+    request: &mut Request<RequestBody>,
+    target: &Target,
+    path: &PathAndQuery,
+) -> Result<(), EgressError> {
+    let host = HeaderValue::from_str(target.host_header())
+        .map_err(|_| EgressError::uri("the host cannot stand in a header"))?;
+    *request.uri_mut() = Uri::from(path.clone());
+    *request.version_mut() = Version::HTTP_11;
+    request.headers_mut().insert(HOST, host);
+    Ok(())
+}
+
+/// HTTP/2 names all of it in the URI.
+fn address_http2(
+    request: &mut Request<RequestBody>,
+    target: &Target,
+    path: &PathAndQuery,
+) -> Result<(), EgressError> {
+    *request.uri_mut() = Uri::builder()
+        .scheme(if target.tls { "https" } else { "http" })
+        .authority(target.authority.clone())
+        .path_and_query(path.clone())
+        .build()
+        .map_err(|_| EgressError::uri("its parts do not make a URL"))?;
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    Ok(())
+}
+
+fn check_head(head: &http::response::Parts) -> Result<(), EgressError> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(EgressError::HttpUpgradeFailed);
+    }
+    // HTTP/1's parser has counted already; HTTP/2 bounds only the bytes by itself.
+    if head.headers.len() > RESPONSE_HEADERS_MAX {
+        return Err(EgressError::header_section_size());
+    }
+    Ok(())
+}
