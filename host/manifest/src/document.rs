@@ -125,6 +125,11 @@ impl<'s> Report<'s> {
         !self.broken_lines.is_empty()
     }
 
+    /// True if an error was reported.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.has_errors()
+    }
+
     pub(crate) fn into_diagnostics(self) -> Diagnostics {
         self.found
     }

@@ -47,15 +47,39 @@ impl<'t, 'i> TableReader<'t, 'i> {
         Some(Entry { key_span: name.span(), path: self.path_of(key), value })
     }
 
+    /// True if the table has `key`, known or not.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Where `key` stands, if it does; it does not become known.
+    pub(crate) fn key_span(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get_key_value(key).map(|(name, _)| name.span())
+    }
+
     /// Accepts `key` without looking at its value.
     pub(crate) fn ignore(&mut self, key: &'static str) {
         self.known.push(key);
     }
 
-    /// Reports `key`, if present, as something this host does not run, and why.
-    pub(crate) fn refuse(&mut self, key: &'static str, reason: &str, help: &str, report: &mut Report<'_>) {
+    /// Reports `key`, if present and not an empty list or table, as something this host does not run, and why.
+    pub(crate) fn refuse_unless_empty(
+        &mut self,
+        key: &'static str,
+        reason: &str,
+        help: &str,
+        report: &mut Report<'_>,
+    ) {
         self.refused.push(key);
-        if let Some((name, _)) = self.entries.get_key_value(key) {
+        let Some((name, value)) = self.entries.get_key_value(key) else {
+            return;
+        };
+        let is_empty = match value.get_ref() {
+            DeValue::Array(list) => list.is_empty(),
+            DeValue::Table(table) => table.is_empty(),
+            _ => false,
+        };
+        if !is_empty {
             report.error(name.span(), format!("`{}`: {reason}", self.path_of(key)), help.to_owned());
         }
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 /// not matter; a lone `}}` is text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
+    text: String,
     parts: Vec<Part>,
 }
 
@@ -77,7 +78,12 @@ impl Template {
             position = range.end;
             parts.push(Part::Variable { name: expression.trim().to_owned(), range });
         }
-        Ok(Self { parts })
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// The text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// True if no variable is referred to.
@@ -114,14 +120,10 @@ impl Template {
     }
 }
 
-/// Writes the template with one blank on either side of each name; parsing that gives the same template again, up to
-/// the ranges.
+/// Writes the text as it was written.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts.iter().try_for_each(|part| match part {
-            Part::Literal(literal) => f.write_str(literal),
-            Part::Variable { name, .. } => write!(f, "{{{{ {name} }}}}"),
-        })
+        f.write_str(&self.text)
     }
 }
 
