@@ -1,4 +1,41 @@
 //! spin.toml and the runtime configuration: parse, validate, explain what is wrong and where.
+//!
+//! A leaf: it knows no other crate of this workspace, opens no socket, and reads only the files it is pointed at.
+//!
+//! - [`Manifest`] is the application: components, routes, variables. [`Manifest::load`] reports every mistake of the
+//!   file at once, as [`Diagnostics`].
+//! - [`RouteTable`] finds the component that serves a path.
+//! - [`Variables`] gives the variables their values, and each component its own variables and its [`OutboundHosts`].
+//! - [`RuntimeConfig`] is the operator's file; each crate parses its own section of it.
+//!
+//! ```
+//! use waggle_manifest::{Manifest, Variables};
+//!
+//! let text = r#"
+//! spin_manifest_version = 2
+//! [application]
+//! name = "hello"
+//! [variables]
+//! model = { default = "http://127.0.0.1:4010" }
+//! [[trigger.http]]
+//! route = "/hello/:name"
+//! component = "greeter"
+//! [component.greeter]
+//! source = "greeter.wasm"
+//! allowed_outbound_hosts = ["{{ model }}"]
+//! "#;
+//! let manifest = Manifest::parse("spin.toml", text, None)?;
+//! let table = manifest.route_table();
+//! let found = table.lookup("/hello/ada").ok_or("no route")?;
+//! assert_eq!((found.component, found.parameters), ("greeter", vec![("name", "ada")]));
+//!
+//! let variables = Variables::resolve(&manifest, [], |name| std::env::var(name).ok())?;
+//! assert!(variables.outbound_hosts("greeter").allows("http", "127.0.0.1", Some(4010)));
+//!
+//! let mistakes = Manifest::parse("spin.toml", &text.replace("source", "sorce"), None).unwrap_err();
+//! assert!(mistakes.to_string().contains("did you mean `source`?"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 mod diagnostics;
 mod document;
 mod located;

@@ -115,13 +115,28 @@ impl RuntimeConfig {
         sections
     }
 
-    /// Where `[name.LABEL]` stands, for mistakes that only the crate of the section can see.
-    pub fn locate(&self, name: &str, label: Option<&str>) -> Option<Range<usize>> {
-        let mut document = self.document();
-        let (key_span, value) = take(&mut document, name)?;
-        match (label, value.into_inner()) {
-            (Some(label), DeValue::Table(mut table)) => take(&mut table, label).map(|(span, _)| span),
-            _ => Some(key_span),
+    /// A mistake that only the crate of a section can see, such as a folder that does not exist. `path` names the
+    /// section and the key, such as `["key_value_store", "default", "url"]`; the longest part of it that the file has
+    /// is marked.
+    pub fn mistake(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
+        let document = self.document();
+        let mut table = Some(&document);
+        let mut place = None;
+        for key in path {
+            let Some((name, value)) = table.and_then(|table| table.get_key_value(*key)) else {
+                break;
+            };
+            let is_table = matches!(value.get_ref(), DeValue::Table(_));
+            place = Some(if is_table { name.span() } else { value.span() });
+            table = match value.get_ref() {
+                DeValue::Table(inner) => Some(inner),
+                _ => None,
+            };
+        }
+        let mistake = Diagnostic::error(message);
+        match place {
+            Some(place) => mistake.at(&self.source, place),
+            None => mistake,
         }
     }
 
@@ -316,8 +331,14 @@ mod tests {
         assert_eq!(config.section::<Engine>("absent", &mut found), None);
         assert!(found.is_empty());
         assert_eq!(config.dir(), Path::new("some/where"));
-        assert!(config.locate("key_value_store", Some("default")).is_some());
-        assert!(config.locate("key_value_store", Some("other")).is_none());
+        let check = |path: &[&str], marked: Option<&str>| {
+            let place = config.mistake(path, "m").location.map(|place| text[place.span].to_owned());
+            assert_eq!(place.as_deref(), marked, "{path:?}");
+        };
+        check(&["key_value_store", "default", "url"], Some("\"redis://x\""));
+        check(&["key_value_store", "default", "absent"], Some("default"));
+        check(&["engine", "instances_max"], Some("5"));
+        check(&["absent", "x"], None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use waggle_manifest::{FileMount, LoadOptions, Manifest, Route, Variables};
 const SHOP: &str = include_str!("manifests/shop.toml");
 
 fn shop(profile: Option<&str>) -> Manifest {
-    Manifest::parse("apps/shop/spin.toml", SHOP, profile).unwrap_or_else(|found| panic!("{found}"))
+    Manifest::parse("apps/shop/spin.toml", SHOP, profile).expect("the manifest is valid")
 }
 
 #[test]
@@ -159,6 +159,18 @@ fn missing_wasm_files_are_shown_at_their_source_with_what_makes_them() {
         std::fs::write(file, "").unwrap();
     }
     manifest.check_sources().unwrap();
+}
+
+#[test]
+fn line_ends_of_windows_and_a_byte_order_mark_change_nothing() {
+    let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let manifest = Manifest::parse("spin.toml", &windows(SHOP), None).unwrap();
+    let shown = |manifest: &Manifest| format!("{:?} {:?}", manifest.triggers, manifest.application);
+    assert_eq!(shown(&manifest), shown(&shop(None)));
+    let found =
+        Manifest::parse("spin.toml", &windows(&SHOP.replace("chat.wasm", "")), Some("x")).unwrap_err();
+    let plain = Manifest::parse("spin.toml", &SHOP.replace("chat.wasm", ""), Some("x")).unwrap_err();
+    assert_eq!(found.to_string(), plain.to_string());
 }
 
 #[test]

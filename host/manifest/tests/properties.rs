@@ -17,8 +17,8 @@ fn reference<'r>(routes: &'r [String], path: &str) -> Option<(&'r str, String)> 
         };
         let path_info = match (rest, path.ends_with('/')) {
             (None, _) => String::new(),
-            (Some(rest), false) if rest.is_empty() => String::new(),
-            (Some(rest), true) if rest.is_empty() => "/".to_owned(),
+            (Some([]), false) => String::new(),
+            (Some([]), true) => "/".to_owned(),
             (Some(rest), false) => format!("/{}", rest.join("/")),
             (Some(rest), true) => format!("/{}/", rest.join("/")),
         };

@@ -10,9 +10,10 @@ const PARAMETERS_USUAL: usize = 4;
 /// Finds the route that serves a path.
 ///
 /// As in Spin, a literal segment beats one with a parameter, which beats a wildcard, decided from the left; so the
-/// longest fitting route wins, and an exact one beats the wildcard at the same place. Slashes at both ends of a path
-/// have no meaning, neither has a percent-encoding any: paths are compared as they arrive. Unlike Spin's, a parameter
-/// never captures an empty text.
+/// longest fitting route wins, and an exact one beats the wildcard at the same place. Slashes at either end of a path
+/// have no meaning, and paths are compared as they arrive, without decoding percents. Two differences from Spin: a
+/// parameter never captures an empty text, and the order among routes that mix text and parameters in one segment
+/// (`/:name.json`) is the one said here, where Spin's depends on how the other routes happen to be sorted.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
@@ -238,7 +239,10 @@ mod tests {
         RouteTable::new(routes.iter().map(|route| (RoutePattern::parse(route).unwrap(), (*route).to_owned())))
     }
 
-    fn check(routes: &[&str], path: &str, expected: Option<(&str, &str, &[(&str, &str)])>) {
+    /// Component, path info, parameters.
+    type Expected<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn check(routes: &[&str], path: &str, expected: Option<Expected<'_>>) {
         // The order of the routes must not matter.
         for routes in [routes.to_vec(), routes.iter().rev().copied().collect()] {
             let table = table(&routes);
