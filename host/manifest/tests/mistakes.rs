@@ -1,5 +1,7 @@
 //! Every kind of mistake in a manifest, one by one and all at once, against golden files.
 
+#![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
+
 use waggle_manifest::{Diagnostics, Manifest};
 
 /// A valid manifest's beginning, for tests of what comes after.
