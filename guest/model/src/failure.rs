@@ -1,0 +1,225 @@
+//! What can go wrong at a model endpoint, and the three messages about it: to the caller, into the stored response,
+//! and (as `Display`) into the log.
+
+use crate::transport::{ReadFailure, TransportFailure};
+use serde::Deserialize;
+use waggle_openai::ApiError;
+use waggle_openai::error::echo;
+use waggle_openai::json::Text;
+use waggle_openai::response::ResponseError;
+
+/// The longest wait that is passed on to a caller.
+const RETRY_AFTER_S_MAX: u32 = 3600;
+/// The most characters of an endpoint's own message that a caller reads.
+const PASSED_CHARACTERS_MAX: usize = 300;
+
+/// Why there is no answer from the model, or only a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelFailure {
+    /// The endpoint was not reached, or stopped answering.
+    #[error("the model endpoint is {0}")]
+    Transport(#[from] TransportFailure),
+    /// It answered with a status other than 200.
+    #[error("the model endpoint answered status {status}: {}", message.as_deref().unwrap_or("no OpenAI error object"))]
+    Status {
+        /// The status.
+        status: u16,
+        /// The message of its error object, when it sent one.
+        message: Option<String>,
+        /// Its `Retry-After`, in seconds.
+        retry_after_s: Option<u32>,
+    },
+    /// It answered 200 with something else than the answer to a chat completion.
+    #[error("the model endpoint's answer is not a chat completion: {0}")]
+    NotACompletion(String),
+    /// It reported an error in the middle of its stream.
+    #[error("the model endpoint reported in its stream: {0}")]
+    Reported(String),
+    /// Its stream ended before the answer did.
+    #[error("the model endpoint's stream ended without a finish reason")]
+    Cut,
+    /// Its answer is longer than this function accepts.
+    #[error("the model endpoint's answer is too long: {0}")]
+    TooLong(String),
+}
+
+impl From<ReadFailure> for ModelFailure {
+    fn from(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::TooLong(_) => Self::TooLong(failure.to_string()),
+            ReadFailure::Transport(failure) => Self::Transport(failure),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody<'a> {
+    #[serde(borrow)]
+    error: ErrorFields<'a>,
+}
+
+#[derive(Deserialize)]
+struct ErrorFields<'a> {
+    #[serde(borrow)]
+    message: Text<'a>,
+}
+
+impl ModelFailure {
+    /// Reads an answer whose status is not 200.
+    pub fn from_status(status: u16, body: &[u8], retry_after: Option<&str>) -> Self {
+        let message = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
+        Self::Status {
+            status,
+            message: message.map(|body| echo_long(&body.error.message)),
+            retry_after_s: retry_after
+                .and_then(|text| text.trim().parse().ok())
+                .map(|seconds: u32| seconds.min(RETRY_AFTER_S_MAX)),
+        }
+    }
+
+    /// What the caller reads. It tells them whose fault it was and whether to retry, and nothing of the endpoint: not
+    /// where it is, nor what it said, except when it complains of the caller's own request.
+    pub fn to_api_error(&self) -> ApiError {
+        match self {
+            Self::Transport(failure) => transport_error(failure),
+            Self::Status { status, message, retry_after_s } => {
+                status_error(*status, message.as_deref(), *retry_after_s)
+            }
+            Self::NotACompletion(_) => bad_gateway("The model endpoint gave an answer that cannot be read."),
+            Self::Reported(_) => bad_gateway("The model endpoint failed while it was answering."),
+            Self::Cut => bad_gateway("The model endpoint's answer was cut off."),
+            Self::TooLong(_) => bad_gateway("The model endpoint's answer is too long."),
+        }
+    }
+
+    /// The `error` of the response that failed.
+    pub fn to_response_error(&self) -> ResponseError {
+        let error = self.to_api_error();
+        let code = match error.status {
+            429 => "rate_limit_exceeded",
+            400..500 => "invalid_prompt",
+            _ => "server_error",
+        };
+        ResponseError { code, message: error.message }
+    }
+}
+
+fn bad_gateway(message: &str) -> ApiError {
+    ApiError::server(502, "model_endpoint_error", message)
+}
+
+fn transport_error(failure: &TransportFailure) -> ApiError {
+    match failure {
+        TransportFailure::Unreachable(_) => {
+            ApiError::server(502, "model_endpoint_unreachable", "The model endpoint cannot be reached.")
+        }
+        TransportFailure::TimedOut(_) => {
+            ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time.")
+        }
+        TransportFailure::Denied(_) => {
+            let message = "This function is not allowed to call the model endpoint it is configured with.";
+            ApiError::server(502, "model_endpoint_denied", message)
+        }
+        TransportFailure::Busy(_) => {
+            let message = "The model endpoint is overloaded. Try again in a moment.";
+            ApiError {
+                retry_after_s: Some(1),
+                ..ApiError::server(503, "model_endpoint_overloaded", message)
+            }
+        }
+        TransportFailure::Cut(_) => bad_gateway("The model endpoint's answer was cut off."),
+    }
+}
+
+fn status_error(status: u16, message: Option<&str>, retry_after_s: Option<u32>) -> ApiError {
+    match status {
+        429 => ApiError::rate_limited(retry_after_s, "The model endpoint's rate limit is reached. Try again later."),
+        404 => {
+            let message = "The model does not exist at the model endpoint, or it is not available to this server.";
+            ApiError::rejected(404, Some("model_not_found"), message)
+        }
+        400 | 413 | 422 => {
+            let said = message.unwrap_or("no reason was given");
+            ApiError::rejected(400, Some("rejected_by_model"), format!("The model endpoint refused the request: {said}"))
+        }
+        401 | 403 => {
+            let message = "The model endpoint refused the credentials this server is configured with.";
+            ApiError::server(502, "model_endpoint_unauthorized", message)
+        }
+        503 => ApiError {
+            retry_after_s,
+            ..ApiError::server(503, "model_endpoint_overloaded", "The model endpoint is overloaded. Try again later.")
+        },
+        408 | 504 => ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time."),
+        _ => bad_gateway("The model endpoint failed."),
+    }
+}
+
+fn echo_long(message: &str) -> String {
+    let bounded: String = message.chars().take(PASSED_CHARACTERS_MAX).collect();
+    bounded.split(' ').map(|word| if looks_secret(word) { "[redacted]".to_owned() } else { clean(word) }).collect::<Vec<_>>().join(" ")
+}
+
+/// Endpoints are known to repeat a part of the key they refuse.
+fn looks_secret(word: &str) -> bool {
+    ["sk-", "Bearer", "key-", "eyJ"].iter().any(|mark| word.contains(mark))
+}
+
+fn clean(word: &str) -> String {
+    word.chars().filter(|character| !character.is_control()).collect()
+}
+
+/// A short, safe excerpt of what an endpoint sent, for the log.
+pub fn excerpt(body: &[u8]) -> String {
+    echo(&String::from_utf8_lossy(body.get(..400).unwrap_or(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: &ModelFailure, status: u16, code: &str, response_code: &str) {
+        let error = failure.to_api_error();
+        assert_eq!((error.status, error.code), (status, Some(code)), "{failure}");
+        assert_eq!(failure.to_response_error().code, response_code, "{failure}");
+        let seen = String::from_utf8(error.to_json()).unwrap();
+        for secret in ["10.0.0.7", "sk-secret", "<html>", "traceback"] {
+            assert!(!seen.contains(secret), "{seen}");
+        }
+        assert!(!failure.to_string().contains("sk-secret"), "{failure}");
+    }
+
+    fn answered(status: u16, message: &str) -> ModelFailure {
+        let body = format!(r#"{{"error":{{"message":"{message}","type":"t"}}}}"#);
+        ModelFailure::from_status(status, body.as_bytes(), Some("7"))
+    }
+
+    #[test]
+    fn every_failure_has_its_status_and_shows_nothing_of_the_endpoint() {
+        let at = || "10.0.0.7:8000".to_owned();
+        check(&TransportFailure::Unreachable(at()).into(), 502, "model_endpoint_unreachable", "server_error");
+        check(&TransportFailure::TimedOut(at()).into(), 504, "model_endpoint_timeout", "server_error");
+        check(&TransportFailure::Denied(at()).into(), 502, "model_endpoint_denied", "server_error");
+        check(&TransportFailure::Busy(at()).into(), 503, "model_endpoint_overloaded", "server_error");
+        check(&TransportFailure::Cut(at()).into(), 502, "model_endpoint_error", "server_error");
+        check(&ModelFailure::Cut, 502, "model_endpoint_error", "server_error");
+        check(&ModelFailure::NotACompletion("<html>".into()), 502, "model_endpoint_error", "server_error");
+        check(&ModelFailure::Reported("traceback".into()), 502, "model_endpoint_error", "server_error");
+        check(&answered(500, "traceback at 10.0.0.7"), 502, "model_endpoint_error", "server_error");
+        check(&answered(401, "wrong key sk-secret"), 502, "model_endpoint_unauthorized", "server_error");
+        check(&answered(400, "bad 'sk-secret' key"), 400, "rejected_by_model", "invalid_prompt");
+        check(&answered(404, "no model at 10.0.0.7"), 404, "model_not_found", "invalid_prompt");
+        check(&answered(429, "org 10.0.0.7"), 429, "rate_limit_exceeded", "rate_limit_exceeded");
+        check(&answered(503, "traceback"), 503, "model_endpoint_overloaded", "server_error");
+        check(&answered(418, "traceback"), 502, "model_endpoint_error", "server_error");
+    }
+
+    #[test]
+    fn a_complaint_about_the_request_and_a_wait_are_passed_on() {
+        let error = answered(400, "context length is 4096").to_api_error();
+        assert!(error.message.contains("context length is 4096"), "{}", error.message);
+        assert_eq!(answered(429, "x").to_api_error().retry_after_s, Some(7));
+        let html = ModelFailure::from_status(429, b"<html>", Some("Fri, 31 Dec 1999 23:59:59 GMT"));
+        assert_eq!(html.to_api_error().retry_after_s, None);
+    }
+}

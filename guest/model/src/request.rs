@@ -1,0 +1,392 @@
+//! The chat completion request of a turn: stored items become messages, their texts spliced as they are.
+
+use serde_json::value::RawValue;
+use waggle_openai::ApiError;
+use waggle_openai::item::{RawItem, StoredItem, StoredPart};
+use waggle_openai::json;
+use waggle_openai::parameters::Parameters;
+use waggle_openai::tool::ToolChoice;
+
+/// What a turn asks of a model.
+#[derive(Debug)]
+pub struct TurnRequest<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The system prompt; none when empty.
+    pub instructions: &'a str,
+    /// What was said before, oldest first, each as stored.
+    pub history: Vec<&'a RawValue>,
+    /// What is said now.
+    pub input: &'a [RawItem],
+    /// The settings of the turn.
+    pub parameters: &'a Parameters,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+}
+
+/// Why no request could be made of a turn.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The caller's input does not fit what it continues.
+    #[error(transparent)]
+    Caller(#[from] ApiError),
+    /// A stored item cannot be read.
+    #[error("a stored item cannot be read: {0}")]
+    Stored(#[from] serde_json::Error),
+}
+
+impl TurnRequest<'_> {
+    /// Writes the request's body.
+    ///
+    /// Calls without an output and outputs without a call are left out of the history, where the window may have
+    /// parted them: endpoints refuse such messages.
+    ///
+    /// # Errors
+    /// The input holds an output for a call that is not in the window; a stored item cannot be read.
+    pub fn to_json(&self) -> Result<Vec<u8>, RequestError> {
+        let texts: usize = self.history.iter().map(|item| item.get().len()).sum();
+        let inputs: usize = self.input.iter().map(|item| item.get().len()).sum();
+        let mut out = Vec::with_capacity(512 + self.instructions.len() + texts + inputs);
+        out.extend_from_slice(b"{\"model\":");
+        json::push(&mut out, self.model);
+        out.extend_from_slice(b",\"messages\":[");
+        if !self.instructions.is_empty() {
+            out.extend_from_slice(b"{\"role\":\"system\",\"content\":");
+            json::push(&mut out, self.instructions);
+            out.push(b'}');
+        }
+        self.messages(&mut out)?;
+        out.push(b']');
+        self.settings(&mut out)?;
+        if self.stream {
+            out.extend_from_slice(b",\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+        }
+        out.push(b'}');
+        Ok(out)
+    }
+
+    fn messages(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
+        let mut items = Vec::with_capacity(self.history.len() + self.input.len());
+        for raw in self.history.iter().copied().chain(self.input.iter().map(|item| &**item)) {
+            items.push(serde_json::from_str::<StoredItem<'_>>(raw.get())?);
+        }
+        let pairs = Pairs::find(&items, self.history.len())?;
+        let mut writer = MessageWriter { out, in_calls: false };
+        for item in &items {
+            match item.kind {
+                "message" => writer.message(item),
+                "function_call" if pairs.whole(item) => writer.call(item),
+                "function_call_output" if pairs.whole(item) => writer.output(item),
+                _ => {}
+            }
+        }
+        writer.close_calls();
+        Ok(())
+    }
+
+    fn settings(&self, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let parameters = self.parameters;
+        optional(out, "temperature", parameters.temperature.as_ref());
+        optional(out, "top_p", parameters.top_p.as_ref());
+        optional(out, output_limit_field(self.model), parameters.max_output_tokens.as_ref());
+        optional(out, "user", parameters.user.as_ref());
+        optional(out, "reasoning_effort", parameters.reasoning.effort.as_ref());
+        optional(out, "verbosity", parameters.text.verbosity.as_ref());
+        if let Some(format) = parameters.text.read_format()? {
+            response_format(out, &format);
+        }
+        if !parameters.tools.is_empty() {
+            tools(out, parameters);
+        }
+        Ok(())
+    }
+}
+
+/// OpenAI's reasoning models refuse `max_tokens`; many other servers know nothing else.
+fn output_limit_field(model: &str) -> &'static str {
+    const NEWER: [&str; 4] = ["o1", "o3", "o4", "gpt-5"];
+    if NEWER.iter().any(|prefix| model.starts_with(prefix)) { "max_completion_tokens" } else { "max_tokens" }
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn optional<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        key(out, name);
+        json::push(out, value);
+    }
+}
+
+fn response_format(out: &mut Vec<u8>, format: &waggle_openai::parameters::TextFormat<'_>) {
+    key(out, "response_format");
+    out.push(b'{');
+    optional(out, "type", Some(&*format.kind));
+    if let Some(schema) = format.schema {
+        key(out, "json_schema");
+        out.push(b'{');
+        optional(out, "name", format.name.as_deref());
+        optional(out, "description", format.description.as_deref());
+        optional(out, "schema", Some(schema));
+        optional(out, "strict", format.strict.as_ref());
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
+    key(out, "tools");
+    out.push(b'[');
+    for (index, tool) in parameters.tools.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"type\":\"function\",\"function\":{");
+        optional(out, "name", Some(&tool.name));
+        optional(out, "description", tool.description.as_ref());
+        optional(out, "parameters", tool.parameters.as_ref());
+        optional(out, "strict", tool.strict.as_ref());
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b']');
+    match &parameters.tool_choice {
+        ToolChoice::Auto => {}
+        ToolChoice::Function(name) => {
+            key(out, "tool_choice");
+            out.extend_from_slice(b"{\"type\":\"function\",\"function\":{");
+            optional(out, "name", Some(name));
+            out.extend_from_slice(b"}}");
+        }
+        choice => optional(out, "tool_choice", Some(choice)),
+    }
+    optional(out, "parallel_tool_calls", parameters.parallel_tool_calls.as_ref());
+}
+
+/// The calls that have an output, and the outputs that have a call before them.
+struct Pairs<'a>(Vec<&'a str>);
+
+impl<'a> Pairs<'a> {
+    fn find(items: &[StoredItem<'a>], history: usize) -> Result<Self, ApiError> {
+        let mut calls = Vec::new();
+        let mut whole = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(call_id) = item.call_id.map(RawValue::get) else { continue };
+            match item.kind {
+                "function_call" => calls.push(call_id),
+                _ if calls.contains(&call_id) => whole.push(call_id),
+                _ if index >= history => {
+                    let message = format!(
+                        "No tool call found for function call output with call_id {}.",
+                        waggle_openai::error::echo(call_id)
+                    );
+                    return Err(ApiError::invalid_param("input", "invalid_value", message));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(whole))
+    }
+
+    fn whole(&self, item: &StoredItem<'_>) -> bool {
+        item.call_id.is_some_and(|call_id| self.0.contains(&call_id.get()))
+    }
+}
+
+struct MessageWriter<'o> {
+    out: &'o mut Vec<u8>,
+    /// Whether the last message is an assistant's whose `tool_calls` array is still open: calls that follow one
+    /// another belong into one message.
+    in_calls: bool,
+}
+
+impl MessageWriter<'_> {
+    fn text(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn separate(&mut self) {
+        if self.out.last() != Some(&b'[') {
+            self.out.push(b',');
+        }
+    }
+
+    fn close_calls(&mut self) {
+        if std::mem::take(&mut self.in_calls) {
+            self.text("]}");
+        }
+    }
+
+    fn message(&mut self, item: &StoredItem<'_>) {
+        self.close_calls();
+        self.separate();
+        // Every server knows `system`; only OpenAI's newer models know `developer`.
+        let role = match item.role {
+            Some("developer") | None => "system",
+            Some(role) => role,
+        };
+        self.text("{\"role\":\"");
+        self.text(role);
+        self.text("\",\"content\":");
+        match item.content.as_slice() {
+            parts @ [_, _, ..] if role == "user" => self.parts(parts),
+            parts => self.joined(parts),
+        }
+        self.text("}");
+    }
+
+    fn parts(&mut self, parts: &[StoredPart<'_>]) {
+        self.text("[");
+        for part in parts {
+            self.separate();
+            self.text("{\"type\":\"text\",\"text\":");
+            self.text(literal(part));
+            self.text("}");
+        }
+        self.text("]");
+    }
+
+    /// String literals joined into one, by leaving out the quotes between them.
+    fn joined(&mut self, parts: &[StoredPart<'_>]) {
+        self.text("\"");
+        for part in parts {
+            let literal = literal(part);
+            self.text(literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default());
+        }
+        self.text("\"");
+    }
+
+    fn call(&mut self, item: &StoredItem<'_>) {
+        self.separate();
+        if !self.in_calls {
+            self.text("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[");
+            self.in_calls = true;
+        }
+        self.text("{\"id\":");
+        self.raw(item.call_id);
+        self.text(",\"type\":\"function\",\"function\":{\"name\":");
+        self.raw(item.name);
+        self.text(",\"arguments\":");
+        self.raw(item.arguments);
+        self.text("}}");
+    }
+
+    fn output(&mut self, item: &StoredItem<'_>) {
+        self.close_calls();
+        self.separate();
+        self.text("{\"role\":\"tool\",\"tool_call_id\":");
+        self.raw(item.call_id);
+        self.text(",\"content\":");
+        self.raw(item.output);
+        self.text("}");
+    }
+
+    fn raw(&mut self, value: Option<&RawValue>) {
+        self.text(value.map_or("\"\"", RawValue::get));
+    }
+}
+
+fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
+    part.text.or(part.refusal).map_or("\"\"", RawValue::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use waggle_openai::Nonce;
+    use waggle_openai::item::to_raw_items;
+    use waggle_openai::request::CreateResponse;
+
+    fn items(json: &Value) -> Vec<RawItem> {
+        let text = json.to_string();
+        let items: Vec<waggle_openai::item::Item<'_>> = serde_json::from_str(&text).unwrap();
+        to_raw_items(&items, Nonce::mint(0, 0), 0).unwrap()
+    }
+
+    fn request(history: &Value, input: &Value, extra: &Value) -> Result<Value, RequestError> {
+        let mut body = json!({"input": "x"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let body = body.to_string();
+        let create = CreateResponse::read(body.as_bytes()).unwrap();
+        let (history, input) = (items(history), items(input));
+        let turn = TurnRequest {
+            model: create.parameters.model.as_deref().unwrap_or("m"),
+            instructions: create.parameters.instructions.as_deref().unwrap_or(""),
+            history: history.iter().map(|item| &**item).collect(),
+            input: &input,
+            parameters: &create.parameters,
+            stream: create.stream,
+        };
+        Ok(serde_json::from_slice(&turn.to_json()?).unwrap())
+    }
+
+    fn check_messages(history: &Value, input: &Value, expected: &Value) {
+        let body = request(history, input, &json!({})).unwrap();
+        assert_eq!(&body["messages"], expected);
+    }
+
+    #[test]
+    fn items_become_messages() {
+        check_messages(
+            &json!([{"role": "developer", "content": "rules"}, {"role": "user", "content": "q\"\n你"},
+                {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]}]),
+            &json!([{"role": "user", "content": [{"type": "input_text", "text": "1"}, {"type": "input_text", "text": "2"}]}]),
+            &json!([{"role": "system", "content": "rules"}, {"role": "user", "content": "q\"\n你"},
+                {"role": "assistant", "content": "ab"},
+                {"role": "user", "content": [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}]}]),
+        );
+    }
+
+    #[test]
+    fn calls_that_follow_one_another_are_one_message() {
+        let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
+        let output =
+            |id: &str| json!({"type": "function_call_output", "call_id": id, "output": format!("out {id}")});
+        let called =
+            |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        check_messages(
+            &json!([call("a"), call("b"), call("orphan")]),
+            &json!([output("a"), output("b")]),
+            &json!([{"role": "assistant", "content": null, "tool_calls": [called("a"), called("b")]},
+                {"role": "tool", "tool_call_id": "a", "content": "out a"},
+                {"role": "tool", "tool_call_id": "b", "content": "out b"}]),
+        );
+        check_messages(
+            &json!([output("lost")]),
+            &json!([{"role": "user", "content": "x"}]),
+            &json!([{"role": "user", "content": "x"}]),
+        );
+        let refused = request(&json!([]), &json!([output("none")]), &json!({})).unwrap_err();
+        assert!(
+            matches!(&refused, RequestError::Caller(error) if error.param.as_deref() == Some("input")),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn settings_are_passed_on_under_the_endpoints_names() {
+        let extra = json!({"model": "llama", "instructions": "kind", "temperature": 0.5, "top_p": 0.9,
+            "max_output_tokens": 9, "user": "u", "stream": true, "reasoning": {"effort": "low"},
+            "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}},
+            "tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}],
+            "tool_choice": {"type": "function", "name": "f"}, "parallel_tool_calls": false});
+        let body = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+        let expected = json!({"model": "llama",
+            "messages": [{"role": "system", "content": "kind"}, {"role": "user", "content": "x"}],
+            "temperature": 0.5, "top_p": 0.9, "max_tokens": 9, "user": "u", "reasoning_effort": "low",
+            "response_format": {"type": "json_schema",
+                "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}},
+            "tools": [{"type": "function",
+                "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}],
+            "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false,
+            "stream": true, "stream_options": {"include_usage": true}});
+        assert_eq!(body, expected);
+        assert!(output_limit_field("gpt-5-mini") == "max_completion_tokens");
+    }
+}

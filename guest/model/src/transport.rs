@@ -1,0 +1,99 @@
+//! The seam between this library and the network: two traits.
+
+use std::future::Future;
+
+/// Why no answer, or no more of it, came from the network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportFailure {
+    /// Nobody listens there, or the name, the route or the TLS handshake failed.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No answer within the time allowed.
+    #[error("timed out: {0}")]
+    TimedOut(String),
+    /// The host does not allow this function to go there.
+    #[error("not allowed by the host: {0}")]
+    Denied(String),
+    /// The host has no room for another call, or holds it back to spare the endpoint.
+    #[error("held back by the host: {0}")]
+    Busy(String),
+    /// The connection ended before the answer did.
+    #[error("cut off: {0}")]
+    Cut(String),
+}
+
+/// A body that arrives in chunks.
+pub trait ChunkSource {
+    /// The next chunk, `None` at the end. Dropping the source tells the sender to stop.
+    fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, TransportFailure>>;
+}
+
+/// A request to a model endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamRequest {
+    /// Where to: origin, path and query.
+    pub url: String,
+    /// Sent as `Authorization: Bearer …` when it is not empty.
+    pub api_key: String,
+    /// Posted as JSON; `None` makes it a GET.
+    pub body: Option<Vec<u8>>,
+    /// Whether events are wanted rather than one JSON document.
+    pub events: bool,
+    /// How long to wait for the connection, for the first byte, and between any two, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// The head of an endpoint's answer, and its body to come.
+#[derive(Debug)]
+pub struct UpstreamResponse<B> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
+    /// The body.
+    pub body: B,
+}
+
+/// What sends requests.
+pub trait Upstream {
+    /// The body of an answer.
+    type Body: ChunkSource + 'static;
+
+    /// Sends `request` and waits for the head of the answer.
+    fn send(
+        &self,
+        request: UpstreamRequest,
+    ) -> impl Future<Output = Result<UpstreamResponse<Self::Body>, TransportFailure>>;
+}
+
+/// Why a body could not be read whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFailure {
+    /// It is longer than allowed; no more than that was held.
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
+    /// It ended early.
+    #[error(transparent)]
+    Transport(#[from] TransportFailure),
+}
+
+/// Reads a body to its end, holding at most `bytes_max` bytes and one chunk.
+///
+/// # Errors
+/// As soon as the body is longer than `bytes_max`, or when it ends early.
+pub async fn read_whole<B: ChunkSource>(body: &mut B, bytes_max: usize) -> Result<Vec<u8>, ReadFailure> {
+    let mut whole = Vec::new();
+    while let Some(chunk) = body.next_chunk().await? {
+        if whole.len() + chunk.len() > bytes_max {
+            return Err(ReadFailure::TooLong(bytes_max));
+        }
+        if whole.is_empty() {
+            whole = chunk;
+        } else {
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    Ok(whole)
+}
