@@ -176,6 +176,21 @@ fn line_ends_of_windows_and_a_byte_order_mark_change_nothing() {
 }
 
 #[test]
+fn empty_trigger_ids_are_made_up_like_absent_ones() {
+    let text = SHOP.replace("route = ", "id = \"\"\nroute = ").replace("id = \"responses\"\n", "");
+    let manifest = Manifest::parse("spin.toml", &text, None).unwrap();
+    let ids: Vec<&str> = manifest.triggers.iter().map(|trigger| trigger.id.as_str()).collect();
+    let expected = [
+        "chat-http-trigger",
+        "http-trigger1",
+        "retrieval-http-trigger",
+        "tools-http-trigger",
+        "http-trigger2",
+    ];
+    assert_eq!(ids, expected);
+}
+
+#[test]
 fn the_smallest_manifest_is_enough() {
     let text = "spin_manifest_version = 2\n[application]\nname = \"hello\"\n\
                 [[trigger.http]]\nroute = \"/...\"\ncomponent = { source = \"hello.wasm\" }\n";

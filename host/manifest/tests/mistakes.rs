@@ -75,6 +75,7 @@ fn the_application_needs_a_name_and_a_trigger() {
     );
     check(&format!("{}{TAIL}", HEAD.replace("app\"", "\"")), "\"\"", "must not be empty");
     check(HEAD, "", "no HTTP trigger");
+    check(&format!("trigger = 5\n{HEAD}"), "5", "`trigger` must be a table, not an integer");
     check(&format!("{HEAD}vesion = \"1\"\n{TAIL}"), "vesion", "did you mean `version`?");
     check(&format!("{HEAD}authors = \"me\"\n{TAIL}"), "\"me\"", "must be a list of strings, not a string");
     check(&format!("{HEAD}{TAIL}[componnt.x]\n"), "componnt", "unknown key `componnt`");

@@ -34,6 +34,13 @@ fn check_routes(draft: &Draft, report: &mut Report<'_>) {
             let message = format!("requests below `{RESERVED_PREFIX}` are answered by the host itself");
             report.warning(span.clone(), message, "choose another route".to_owned());
         }
+        if !pattern.raw().is_ascii() {
+            let message =
+                "most clients send this path percent-encoded, so the route will not match".to_owned();
+            let help =
+                format!("write `{}`; paths are compared as they arrive", percent_encoded(pattern.raw()));
+            report.warning(span.clone(), message, help);
+        }
         if let Some(first) = seen.get(&pattern.shape()) {
             let source = report.source();
             let message = format!("the route `{pattern}` is served by another trigger already");
@@ -46,6 +53,13 @@ fn check_routes(draft: &Draft, report: &mut Report<'_>) {
             seen.insert(pattern.shape(), span);
         }
     }
+}
+
+/// The text with every byte outside ASCII as `%XX` (RFC 3986, section 2.1).
+fn percent_encoded(text: &str) -> String {
+    let encode =
+        |byte: u8| if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
 }
 
 fn check_references(draft: &Draft, report: &mut Report<'_>) {

@@ -145,7 +145,8 @@ fn read_stores(table: &mut TableReader<'_, '_>, report: &mut Report<'_>) -> Vec<
     for (index, store) in stores.iter().enumerate() {
         if let Err(reason) = names::check_store_label(store) {
             let message = format!("the store's name `{}` {reason}", store.value);
-            report.error(store.span.clone(), message, None);
+            let help = "such as `default`, `my-store` or `my_store`";
+            report.error(store.span.clone(), message, help.to_owned());
         }
         if stores.iter().take(index).any(|other| other.value == store.value) {
             let message = format!("the store `{}` is named twice", store.value);

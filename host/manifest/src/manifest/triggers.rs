@@ -34,9 +34,12 @@ pub(super) fn read_triggers(
     profiles: &mut Vec<String>,
     report: &mut Report<'_>,
 ) {
-    let kinds = root.get("trigger").map(|entry| entry.entries("a table", report)).unwrap_or_default();
+    let entry = root.get("trigger");
+    // A `trigger` that is no table is reported once, as that.
+    let mut has_http =
+        entry.as_ref().is_some_and(|entry| !matches!(entry.value.get_ref(), DeValue::Table(_)));
+    let kinds = entry.map(|entry| entry.entries("a table", report)).unwrap_or_default();
     let mut written = Vec::new();
-    let mut has_http = false;
     for (kind, entry) in kinds {
         if kind.value != "http" {
             let message = format!("`trigger.{}`: this host runs HTTP triggers only", kind.value);
@@ -69,7 +72,7 @@ fn read_trigger(
     report: &mut Report<'_>,
 ) -> Option<Written> {
     let mut table = item.table(report)?;
-    let id = table.string("id", report);
+    let id = table.string("id", report).filter(|id| !id.is_empty());
     let route = read_route(&mut table, report);
     let component = read_target(&mut table, profile, profiles, report);
     if let Some(entry) = table.get("executor") {
@@ -192,8 +195,8 @@ fn name_triggers(written: Vec<Written>, draft: &mut Draft) {
         written.iter().filter_map(|trigger| trigger.id.as_ref().map(|id| id.value.clone())).collect();
     for trigger in written {
         let id = match trigger.id {
-            Some(id) if !id.is_empty() => id.value,
-            _ => {
+            Some(id) => id.value,
+            None => {
                 let natural = match &trigger.component {
                     Target::Reference(name) => Some(format!("{}-http-trigger", name.value)),
                     Target::Inline(_) => None,
