@@ -92,6 +92,12 @@ impl Egress {
         })))
     }
 
+    /// How many idle HTTP/1 connections wait in the pool, for all targets together.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.0.pool.idle_count()
+    }
+
     /// Sends `request`, whose URI is absolute, and returns the response as soon as its head is there. Status codes are
     /// no errors, and redirects are not followed. Must run inside a Tokio runtime.
     ///
@@ -166,14 +172,15 @@ impl Inner {
             match self.send_on(connection, request, target, path, timeouts.first_byte).await? {
                 Sent::Answered(response, lease) => return Ok((response, lease)),
                 // The second attempt takes a new connection: where one idle connection was dead, others may be.
-                Sent::NotWritten(unsent, _) if is_reused => request = *unsent,
+                Sent::NotWritten(unsent, _) if is_reused => request = unsent,
                 Sent::NotWritten(_, error) => return Err(EgressError::from_exchange(&error)),
             }
         }
     }
 
     async fn connect(&self, target: &Target, timeout: Duration) -> Result<Connection, EgressError> {
-        let connection = self.connector.connect(target, timeout).await?;
+        // Boxed, because the state of a TLS handshake is large and most calls find a connection in the pool.
+        let connection = Box::pin(self.connector.connect(target, timeout)).await?;
         if let Connection::Http2(sender) = &connection {
             self.pool.share(target, sender);
         }
@@ -225,7 +232,7 @@ impl Inner {
 enum Sent {
     Answered(Response<Incoming>, Option<Lease>),
     /// Nothing of it was written; here it is back.
-    NotWritten(Box<Request<RequestBody>>, hyper::Error),
+    NotWritten(Request<RequestBody>, hyper::Error),
 }
 
 impl Sent {
@@ -236,7 +243,7 @@ impl Sent {
         match result {
             Ok(response) => Ok(Self::Answered(response, lease())),
             Err(mut error) => match error.take_message() {
-                Some(request) => Ok(Self::NotWritten(Box::new(request), error.into_error())),
+                Some(request) => Ok(Self::NotWritten(request, error.into_error())),
                 None => Err(EgressError::from_exchange(error.error())),
             },
         }

@@ -145,8 +145,8 @@ impl Pool {
         }
     }
 
-    #[cfg(test)]
-    fn idle_count(&self) -> usize {
+    /// How many idle HTTP/1 connections there are.
+    pub(crate) fn idle_count(&self) -> usize {
         self.0.lock().idle_count
     }
 }

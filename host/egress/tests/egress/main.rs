@@ -1,5 +1,7 @@
 //! Calls over real sockets, against upstreams that do exactly what each test says.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 mod addresses;
 mod bodies;
 mod broken;

@@ -10,12 +10,11 @@ use crate::support::{
     Upstream, call, egress, fetch, get, named, read_head, text, until, until_closed, within,
 };
 
-/// Calls `upstream` three times, one after another.
-async fn call_thrice(egress: &Egress, upstream: &Upstream, expected: &str) {
+/// Calls `upstream` three times, each time after the connection before has come back (or, with `idle` 0, gone).
+async fn call_thrice(egress: &Egress, upstream: &Upstream, expected: &str, idle: usize) {
     for _ in 0..3 {
         assert_eq!(fetch(egress, &upstream.url("/")).await.unwrap(), expected);
-        // A connection is back in the pool a moment after its response has ended: give its task the chance.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        until("the connection is back", || egress.idle_connections() == idle).await;
     }
 }
 
@@ -30,7 +29,7 @@ async fn calls_one_after_another_share_a_connection() {
     ];
     for (response, expected) in table {
         let upstream = Upstream::answering(response).await;
-        call_thrice(&egress(), &upstream, expected).await;
+        call_thrice(&egress(), &upstream, expected, 1).await;
         assert_eq!(upstream.connections(), 1, "{response}");
     }
 }
@@ -39,31 +38,29 @@ async fn calls_one_after_another_share_a_connection() {
 async fn a_connection_is_not_kept_when_the_upstream_or_the_configuration_says_so() {
     let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
     let upstream = Upstream::answering(closing).await;
-    call_thrice(&egress(), &upstream, "hi").await;
+    call_thrice(&egress(), &upstream, "hi", 0).await;
     assert_eq!(upstream.connections(), 3);
 
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     let config = EgressConfig { idle_connections_per_host_max: 0, ..EgressConfig::default() };
-    call_thrice(&Egress::new(config).unwrap(), &upstream, "hi").await;
+    call_thrice(&Egress::new(config).unwrap(), &upstream, "hi", 0).await;
     assert_eq!(upstream.connections(), 3);
 }
 
 #[tokio::test]
 async fn calls_at_the_same_time_have_a_connection_each() {
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-    let egress = egress();
-    let one = call(&egress, &upstream.url("/")).await.unwrap();
-    // The first response is not consumed; whether its connection is free already depends on its length, not on luck.
-    let slow = Upstream::start(|mut stream| async move {
+    let upstream = Upstream::start(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
         until_closed(&mut stream).await;
     })
     .await;
-    let first = call(&egress, &slow.url("/")).await.unwrap();
-    let second = call(&egress, &slow.url("/")).await.unwrap();
-    assert_eq!(slow.connections(), 2);
-    drop((one, first, second));
+    let egress = egress();
+    let first = call(&egress, &upstream.url("/")).await.unwrap();
+    let second = call(&egress, &upstream.url("/")).await.unwrap();
+    assert_eq!(upstream.connections(), 2);
+    drop((first, second));
+    assert_eq!(egress.idle_connections(), 0, "a connection in the middle of a response is never kept");
 }
 
 #[tokio::test]
@@ -108,7 +105,7 @@ async fn a_connection_with_leave_for_private_addresses_is_not_lent_to_a_call_wit
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     let egress = egress();
     fetch(&egress, &upstream.url("/")).await.unwrap();
-    until("the connection is accepted", || upstream.connections() == 1).await;
+    until("the connection is back", || egress.idle_connections() == 1).await;
     let options = waggle_egress::SendOptions { allow_private: false, ..named() };
     let error = within(egress.send(get(&upstream.url("/")), options)).await.unwrap_err();
     assert_eq!(error.code(), "destination-IP-prohibited");

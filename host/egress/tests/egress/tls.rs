@@ -166,7 +166,7 @@ async fn a_certificate_of_an_extra_root_is_trusted_and_the_connection_kept() {
     let egress = authority.egress();
     for _ in 0..3 {
         assert_eq!(fetch(&egress, &https(&upstream, "a.example", "/")).await.unwrap(), "hi");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        until("the connection is back", || egress.idle_connections() == 1).await;
     }
     assert_eq!(upstream.connections(), 1);
 }
