@@ -1,1 +1,34 @@
 //! Key-value stores behind one trait: embedded, Redis or Valkey.
+//!
+//! A write returns as soon as it is applied and ordered, with a [`Commit`] that resolves when the write survives a
+//! power cut. Whoever lets something leave the machine because of that write (a response, a call) waits for the
+//! commit first; nobody else does. Concurrent commits share one flush of the device.
+//!
+//! Every operation names a [`Partition`]: one tenant's part of one named store. There is no operation that reaches
+//! across partitions, and this crate knows nothing of who the tenants are.
+
+mod clock;
+mod commit;
+mod config;
+mod duration;
+mod embedded;
+mod error;
+mod limits;
+mod partition;
+mod redis_store;
+mod redis_url;
+mod store;
+
+pub use clock::{Clock, SystemClock};
+pub use commit::Commit;
+pub use config::{Backend, Opener, StoreConfig, StoreSettings, open};
+pub use embedded::{Embedded, EmbeddedOptions, FlushHook};
+pub use error::Error;
+pub use limits::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, KEY_BYTES_MAX, KEYS_PAGE_MAX, LABEL_BYTES_MAX, TENANT_BYTES_MAX,
+    TIME_TO_LIVE_DAYS_MAX, VALUE_BYTES_MAX,
+};
+pub use partition::Partition;
+pub use redis_store::RedisStore;
+pub use redis_url::RedisUrl;
+pub use store::{KeyPage, Store, StoreOptions, Swap};

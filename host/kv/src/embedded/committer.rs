@@ -1,0 +1,154 @@
+//! The thread that flushes: one flush after another for as long as something is not yet durable, so that all writes
+//! that arrive during one flush share the next.
+//!
+//! It flushes the engine's journal through a file handle of its own. The engine's own `persist` would hold the lock
+//! of the journal for the length of the flush, some milliseconds in which no write could be applied
+//! (docs/decisions/0001-embedded-store.md has the numbers).
+
+use super::FlushHook;
+use crate::{Error, commit::Progress};
+use fjall::Database;
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+const JOURNAL_EXTENSION: &str = "jnl";
+
+/// The running thread; dropping it flushes what is left and ends it.
+pub(super) struct Committer {
+    stop: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    /// Starts flushing the database whose journals lie in `directory`.
+    pub(super) fn start(
+        database: &Database,
+        directory: &Path,
+        progress: &Arc<Progress>,
+        before_flush: Option<FlushHook>,
+    ) -> Result<Self, Error> {
+        let journal = Journal::newest(directory).map_err(|source| Error::io(directory, source))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut flusher = Flusher {
+            database: database.clone(),
+            journal,
+            progress: progress.clone(),
+            stop: stop.clone(),
+            before_flush,
+        };
+        let thread = thread::Builder::new()
+            .name("kv-committer".into())
+            .spawn(move || flusher.run())
+            .map_err(|source| Error::io(directory, source))?;
+        progress.set_committer(thread.thread().clone());
+        Ok(Self { stop, progress: progress.clone(), thread: Some(thread) })
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.progress.wake_committer();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that makes writes durable ended in a panic");
+        }
+    }
+}
+
+struct Flusher {
+    database: Database,
+    journal: Journal,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    before_flush: Option<FlushHook>,
+}
+
+impl Flusher {
+    fn run(&mut self) {
+        loop {
+            // Read before the flush: every write up to here has reached the journal file, because the engine makes
+            // a write visible only after that.
+            let applied = self.database.visible_seqno();
+            if self.progress.durable() >= applied {
+                if self.stop.load(Ordering::Acquire) {
+                    return;
+                }
+                thread::park();
+                continue;
+            }
+            if let Err(error) = self.flush() {
+                tracing::error!(%error, "a write could not be made durable; the store takes no more writes");
+                self.progress.fail(Error::Poisoned { reason: error.to_string() });
+                return;
+            }
+            self.progress.advance(applied);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(hook) = &self.before_flush {
+            hook()?;
+        }
+        self.journal.flush()
+    }
+}
+
+/// The engine's journal: numbered files, of which the one with the highest number is written to.
+struct Journal {
+    directory: PathBuf,
+    number: u64,
+    file: File,
+}
+
+impl Journal {
+    fn newest(directory: &Path) -> io::Result<Self> {
+        let mut newest = None;
+        for entry in std::fs::read_dir(directory)? {
+            newest = newest.max(journal_number(&entry?.path()));
+        }
+        let number = newest.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
+        let file = open_journal(&journal_path(directory, number))?;
+        Ok(Self { directory: directory.to_path_buf(), number, file })
+    }
+
+    /// Flushes the file last written to, and those that the engine has begun since.
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        loop {
+            match open_journal(&journal_path(&self.directory, self.number + 1)) {
+                Ok(file) => {
+                    file.sync_data()?;
+                    self.number += 1;
+                    self.file = file;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn journal_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number}.{JOURNAL_EXTENSION}"))
+}
+
+fn journal_number(path: &Path) -> Option<u64> {
+    let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL_EXTENSION);
+    path.file_stem().filter(|_| is_journal)?.to_str()?.parse().ok()
+}
+
+/// Opened for writing though it is only flushed, because not every system flushes through a read-only handle.
+fn open_journal(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}

@@ -1,0 +1,99 @@
+//! The trait that every store satisfies.
+
+use crate::{Commit, Error, Partition};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// What a store label is opened with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// How long a key lives after it was last written; `None`: until it is deleted. Every write of a key starts its
+    /// time anew. An expired key is gone for every read at once and leaves the disk some time later.
+    pub time_to_live: Option<Duration>,
+}
+
+/// Some keys of a partition, and where the next ones begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPage {
+    /// Whole keys, the prefix included.
+    pub keys: Vec<String>,
+    /// To be passed to the next call; `None`: there are no more keys. A page can be empty and still have a cursor.
+    pub cursor: Option<String>,
+}
+
+/// What came of a compare-and-swap.
+#[derive(Clone, Debug)]
+pub enum Swap {
+    /// The value was the expected one and is now the new one.
+    Done(Commit),
+    /// The value was this one, and still is.
+    Changed(Option<Bytes>),
+}
+
+/// A key-value store.
+///
+/// Reads see every write whose call has returned (and may see one whose call has not). The bounds of
+/// [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX) and its neighbours hold for every store; breaking one is a typed error
+/// and changes nothing. All other errors are those of the medium: [`Error::Poisoned`], [`Error::Damaged`],
+/// [`Error::Io`] when embedded; [`Error::Unreachable`], [`Error::Refused`] over the network. Every write to a
+/// closed store is [`Error::Closed`].
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The value of a key.
+    async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error>;
+
+    /// Whether the key has a value.
+    async fn exists(&self, partition: &Partition, key: &str) -> Result<bool, Error>;
+
+    /// The values of several keys, in their order, all seen at one moment: a batch is seen whole or not at all.
+    async fn get_many(&self, partition: &Partition, keys: &[String]) -> Result<Vec<Option<Bytes>>, Error>;
+
+    /// The keys that begin with `prefix`, in pages; `cursor` is the one of the page before.
+    ///
+    /// A key that is there during the whole walk is in a page; one that comes or goes meanwhile may or may not be.
+    /// Embedded: at most `limit` keys, sorted by their bytes, each once. Redis: about `limit` keys in no order, and a
+    /// key can come in two pages (the guarantees of `SCAN`, which also looks at the keys of every other partition).
+    async fn keys(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<KeyPage, Error>;
+
+    /// Sets one value.
+    async fn set(&self, partition: &Partition, key: &str, value: Bytes) -> Result<Commit, Error>;
+
+    /// Deletes one key; deleting a key that is not there is a success.
+    async fn delete(&self, partition: &Partition, key: &str) -> Result<Commit, Error>;
+
+    /// Sets several values in one atomic commit. Of a key that comes twice the last value counts.
+    async fn set_many(&self, partition: &Partition, entries: Vec<(String, Bytes)>) -> Result<Commit, Error>;
+
+    /// Deletes several keys in one atomic commit.
+    async fn delete_many(&self, partition: &Partition, keys: Vec<String>) -> Result<Commit, Error>;
+
+    /// Adds `delta` to a whole number kept as decimal text, as Redis' `INCRBY` does, and returns the sum. A key that
+    /// is not there counts as 0.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] and [`Error::Overflow`]; the value is then unchanged.
+    async fn increment(&self, partition: &Partition, key: &str, delta: i64) -> Result<(i64, Commit), Error>;
+
+    /// Sets the value if it is the expected one (`None`: if there is none), atomically, comparing bytes.
+    async fn compare_and_swap(
+        &self,
+        partition: &Partition,
+        key: &str,
+        expected: Option<&Bytes>,
+        value: Bytes,
+    ) -> Result<Swap, Error>;
+
+    /// A commit that covers every write that a read returned from this store may have seen. Whoever lets something
+    /// leave the machine that depends on what was *read* waits for it, as for the commit of a write.
+    fn applied(&self) -> Commit;
+
+    /// Makes everything applied durable and then takes no more writes. Closing twice is a success.
+    async fn close(&self) -> Result<(), Error>;
+}
