@@ -1,0 +1,244 @@
+//! The values: how they are written, and the views by which they are read without copying their items.
+
+use crate::store::StoreError;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::ops::Range;
+use waggle_openai::Nonce;
+use waggle_openai::item::RawItem;
+use waggle_openai::json;
+
+/// The most ancestors a response record lists.
+pub const ANCESTORS_MAX: usize = 100;
+
+/// A conversation's own record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConversationRecord {
+    /// In seconds since 1970.
+    pub created_at: u64,
+    /// The client's pairs, as an object of strings.
+    pub metadata: Box<RawValue>,
+}
+
+/// What came before a response.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lineage {
+    /// The responses before it in its chain, newest first, at most [`ANCESTORS_MAX`].
+    pub ancestors: Vec<Nonce>,
+    /// Where the chain's oldest member stands in a conversation, when it does: what came before is to be read there.
+    pub origin: Option<Origin>,
+}
+
+impl Lineage {
+    /// The lineage of a response that continues `parent`.
+    pub fn continuing(parent: Nonce, lineage: Lineage) -> Self {
+        let whole = lineage.ancestors.len() < ANCESTORS_MAX;
+        let ancestors = std::iter::once(parent).chain(lineage.ancestors).take(ANCESTORS_MAX).collect();
+        Self { ancestors, origin: lineage.origin.filter(|_| whole) }
+    }
+}
+
+/// A place in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The conversation.
+    pub conversation: Nonce,
+    /// The number of the entry.
+    pub sequence: u64,
+}
+
+/// A turn read from the store: its text, and where in it the items stand.
+#[derive(Debug, Clone)]
+pub struct StoredTurn {
+    text: String,
+    items: Vec<Range<usize>>,
+    /// An estimate of the tokens a model counts for its items.
+    pub tokens: u64,
+}
+
+impl StoredTurn {
+    fn new(text: String, items: Vec<Range<usize>>, tokens: u64) -> Self {
+        Self { text, items, tokens }
+    }
+
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Its items, oldest first, each as JSON.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.items.iter().filter_map(|range| self.text.get(range.clone()))
+    }
+}
+
+#[derive(Deserialize)]
+struct EntryView<'a> {
+    nonce: &'a str,
+    tokens: u64,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ResponseView<'a> {
+    tokens: u64,
+    #[serde(borrow)]
+    ancestors: Vec<&'a str>,
+    #[serde(borrow)]
+    origin: Option<OriginView<'a>>,
+    #[serde(borrow)]
+    response: OutputView<'a>,
+    #[serde(borrow)]
+    input: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OutputView<'a> {
+    #[serde(borrow)]
+    output: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OriginView<'a> {
+    conversation: &'a str,
+    sequence: u64,
+}
+
+/// A response record as the API answers it.
+#[derive(Debug, Deserialize)]
+pub struct ResponseObject<'a> {
+    /// The response object.
+    #[serde(borrow)]
+    pub response: &'a RawValue,
+    /// Its input items.
+    pub input: Vec<RawItem>,
+}
+
+/// An entry of a conversation: the items of one commit.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The nonce its items' ids carry.
+    pub nonce: Nonce,
+    /// Its items.
+    pub turn: StoredTurn,
+}
+
+fn unreadable(key: &str, reason: impl ToString) -> StoreError {
+    StoreError::Unreadable { key: key.to_owned(), reason: reason.to_string() }
+}
+
+fn text(key: &str, value: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(value).map_err(|error| unreadable(key, error))
+}
+
+/// Where in `text` the raw values stand that were borrowed from it.
+fn ranges<'a>(text: &str, items: impl Iterator<Item = &'a RawValue>) -> Vec<Range<usize>> {
+    let base = text.as_ptr() as usize;
+    items
+        .map(|item| {
+            let start = (item.get().as_ptr() as usize).saturating_sub(base);
+            start..start + item.get().len()
+        })
+        .collect()
+}
+
+fn nonce(key: &str, text: &str) -> Result<Nonce, StoreError> {
+    Nonce::parse(text).ok_or_else(|| unreadable(key, "a nonce in it is none"))
+}
+
+/// Reads any of our JSON values.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub fn read<'a, T: Deserialize<'a>>(key: &str, value: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| unreadable(key, error))
+}
+
+/// Reads an entry.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError> {
+    let text = text(key, value)?;
+    let view: EntryView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
+    let (nonce, tokens) = (nonce(key, view.nonce)?, view.tokens);
+    let items = ranges(&text, view.items.into_iter());
+    Ok(Entry { nonce, turn: StoredTurn::new(text, items, tokens) })
+}
+
+/// Reads a response record as a turn of a chain, with its lineage.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub fn read_response(key: &str, value: Vec<u8>) -> Result<(StoredTurn, Lineage), StoreError> {
+    let text = text(key, value)?;
+    let view: ResponseView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
+    let ancestors = view.ancestors.iter().map(|text| nonce(key, text)).collect::<Result<_, _>>()?;
+    let origin = view
+        .origin
+        .map(|origin| {
+            Ok(Origin { conversation: nonce(key, origin.conversation)?, sequence: origin.sequence })
+        })
+        .transpose()?;
+    let tokens = view.tokens;
+    let items = ranges(&text, view.input.into_iter().chain(view.response.output));
+    Ok((StoredTurn::new(text, items, tokens), Lineage { ancestors, origin }))
+}
+
+/// Writes an entry.
+pub fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, tokens: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(b"{\"nonce\":\"");
+    out.extend_from_slice(nonce.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"tokens\":");
+    json::push(&mut out, &tokens);
+    out.extend_from_slice(b",\"items\":");
+    array(&mut out, items);
+    out.push(b'}');
+    out
+}
+
+/// Writes a response record.
+pub fn write_response(response: &[u8], input: &[RawItem], tokens: u64, lineage: &Lineage) -> Vec<u8> {
+    let inputs: usize = input.iter().map(|item| item.get().len() + 1).sum();
+    let mut out = Vec::with_capacity(response.len() + inputs + 256);
+    out.extend_from_slice(b"{\"tokens\":");
+    json::push(&mut out, &tokens);
+    out.extend_from_slice(b",\"ancestors\":[");
+    for (index, ancestor) in lineage.ancestors.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(ancestor.as_str().as_bytes());
+        out.push(b'"');
+    }
+    out.push(b']');
+    if let Some(origin) = &lineage.origin {
+        out.extend_from_slice(b",\"origin\":{\"conversation\":\"");
+        out.extend_from_slice(origin.conversation.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"sequence\":");
+        json::push(&mut out, &origin.sequence);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b",\"response\":");
+    out.extend_from_slice(response);
+    out.extend_from_slice(b",\"input\":");
+    array(&mut out, input.iter().map(|item| item.get()));
+    out.push(b'}');
+    out
+}
+
+fn array<'a>(out: &mut Vec<u8>, items: impl Iterator<Item = &'a str>) {
+    out.push(b'[');
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item.as_bytes());
+    }
+    out.push(b']');
+}

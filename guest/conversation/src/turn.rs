@@ -1,0 +1,67 @@
+//! Keeping a turn: everything it leaves behind goes into one commit.
+
+use crate::key;
+use crate::record::{Lineage, Origin, write_entry, write_response};
+use crate::store::{Store, StoreError};
+use waggle_openai::Nonce;
+use waggle_openai::item::RawItem;
+
+/// A turn that is over.
+#[derive(Debug)]
+pub struct FinishedTurn<'a> {
+    /// The nonce of its response, which its items' ids carry.
+    pub nonce: Nonce,
+    /// What was said to the model.
+    pub input: &'a [RawItem],
+    /// What it answered.
+    pub output: &'a [RawItem],
+    /// An estimate of the tokens of both.
+    pub tokens: u64,
+    /// The conversation it belongs to; `None` as well when the turn failed, which leaves a conversation as it was.
+    pub conversation: Option<Nonce>,
+    /// The response object, when it is to be kept.
+    pub response: Option<&'a [u8]>,
+    /// What came before the response.
+    pub lineage: Lineage,
+}
+
+impl FinishedTurn<'_> {
+    /// Commits the turn. When this returns, it may be reported complete.
+    ///
+    /// A conversation that was deleted while the model answered stays deleted.
+    ///
+    /// # Errors
+    /// The store's; then nothing of the turn is to be reported complete.
+    pub async fn commit<S: Store>(mut self, store: &S) -> Result<(), StoreError> {
+        let mut pairs = Vec::with_capacity(3);
+        if let Some(conversation) = self.conversation
+            && store.get(&key::conversation(conversation)).await?.is_some()
+        {
+            let items = self.input.iter().chain(self.output).map(|item| item.get());
+            let value = write_entry(self.nonce, items, self.tokens);
+            let sequence = append(store, conversation, self.nonce, value, &mut pairs).await?;
+            self.lineage = Lineage { ancestors: Vec::new(), origin: Some(Origin { conversation, sequence }) };
+        }
+        if let Some(response) = self.response {
+            let value = write_response(response, self.input, self.tokens, &self.lineage);
+            pairs.push((key::response(self.nonce), value));
+        }
+        if pairs.is_empty() { Ok(()) } else { store.set_many(pairs).await }
+    }
+}
+
+/// Draws the next number of the conversation and adds the entry, and the way to it, to `pairs`.
+pub(crate) async fn append<S: Store>(
+    store: &S,
+    conversation: Nonce,
+    nonce: Nonce,
+    entry: Vec<u8>,
+    pairs: &mut Vec<(String, Vec<u8>)>,
+) -> Result<u64, StoreError> {
+    let key = key::sequence(conversation);
+    let sequence = u64::try_from(store.increment(&key).await?)
+        .map_err(|_| StoreError::Unreadable { key, reason: "the counter is negative".to_owned() })?;
+    pairs.push((key::entry(conversation, sequence), entry));
+    pairs.push((key::turn(conversation, nonce), sequence.to_string().into_bytes()));
+    Ok(sequence)
+}

@@ -1,0 +1,134 @@
+//! The window: which of the turns before this one a model gets to see.
+
+use crate::record::StoredTurn;
+
+/// The size of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowLimits {
+    /// At most so many items.
+    pub items_max: usize,
+    /// At most so many tokens, by estimate.
+    pub tokens_max: u64,
+}
+
+impl WindowLimits {
+    /// What is left when the current input, which always goes whole, has taken its part.
+    pub fn without(self, items: usize, tokens: u64) -> Self {
+        Self {
+            items_max: self.items_max.saturating_sub(items),
+            tokens_max: self.tokens_max.saturating_sub(tokens),
+        }
+    }
+}
+
+/// A window being filled, newest turn first.
+#[derive(Debug)]
+pub struct Window {
+    limits: WindowLimits,
+    turns: Vec<StoredTurn>,
+    full: bool,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(limits: WindowLimits) -> Self {
+        Self { limits, turns: Vec::new(), full: limits.items_max == 0 || limits.tokens_max == 0 }
+    }
+
+    /// Whether no older turn can be added.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// How many more items there is room for.
+    pub fn items_left(&self) -> usize {
+        if self.full { 0 } else { self.limits.items_max }
+    }
+
+    /// Offers the next older turn. It is taken whole, or it and all that are older are left out: a model that sees
+    /// half a turn, or a gap, is misled.
+    pub fn offer(&mut self, turn: StoredTurn) {
+        if self.full || turn.is_empty() {
+            return;
+        }
+        if turn.len() > self.limits.items_max || turn.tokens > self.limits.tokens_max {
+            self.full = true;
+            return;
+        }
+        self.limits = self.limits.without(turn.len(), turn.tokens);
+        self.full = self.limits.items_max == 0 || self.limits.tokens_max == 0;
+        self.turns.push(turn);
+    }
+
+    /// The items of the turns taken, oldest first, each as JSON.
+    pub fn items(&self) -> impl Iterator<Item = &str> {
+        self.turns.iter().rev().flat_map(StoredTurn::items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{read_entry, write_entry};
+    use proptest::prelude::*;
+    use waggle_openai::Nonce;
+
+    fn turn(number: usize, items: usize, tokens: u64) -> StoredTurn {
+        let items: Vec<String> = (0..items).map(|item| format!("\"{number}.{item}\"")).collect();
+        let value = write_entry(Nonce::mint(0, 0), items.iter().map(String::as_str), tokens);
+        read_entry("k", value).unwrap().turn
+    }
+
+    fn fill(turns: &[(usize, u64)], limits: WindowLimits) -> Vec<String> {
+        let mut window = Window::new(limits);
+        for (number, (items, tokens)) in turns.iter().enumerate() {
+            window.offer(turn(number, *items, *tokens));
+        }
+        window.items().map(str::to_owned).collect()
+    }
+
+    fn check(turns: &[(usize, u64)], items_max: usize, tokens_max: u64, expected: &[&str]) {
+        assert_eq!(
+            fill(turns, WindowLimits { items_max, tokens_max }),
+            expected,
+            "{turns:?} in {items_max}, {tokens_max}"
+        );
+    }
+
+    #[test]
+    fn the_newest_whole_turns_that_fit_are_taken_oldest_first() {
+        let turns = [(2, 10), (1, 10), (2, 10)];
+        check(&turns, 40, 8000, &["\"2.0\"", "\"2.1\"", "\"1.0\"", "\"0.0\"", "\"0.1\""]);
+        check(&turns, 4, 8000, &["\"1.0\"", "\"0.0\"", "\"0.1\""]);
+        check(&turns, 40, 20, &["\"1.0\"", "\"0.0\"", "\"0.1\""]);
+        check(&turns, 1, 8000, &[]);
+        check(&turns, 40, 9, &[]);
+        check(&turns, 0, 0, &[]);
+        check(&[(1, 5), (9, 5), (1, 5)], 5, 8000, &["\"0.0\""]);
+        check(&[(0, 0), (1, 5)], 1, 5, &["\"1.0\""]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_within_its_limits_and_cannot_grow(
+            turns in prop::collection::vec((1usize..5, 0u64..50), 0..20),
+            items_max in 0usize..20,
+            tokens_max in 0u64..200,
+        ) {
+            let limits = WindowLimits { items_max, tokens_max };
+            let taken = fill(&turns, limits);
+            let count = (0..=turns.len())
+                .find(|count| turns[..*count].iter().map(|turn| turn.0).sum::<usize>() == taken.len())
+                .unwrap();
+            let size = |count: usize| {
+                let turns = &turns[..count];
+                (turns.iter().map(|turn| turn.0).sum::<usize>(), turns.iter().map(|turn| turn.1).sum::<u64>())
+            };
+            prop_assert!(size(count).0 <= items_max && size(count).1 <= tokens_max);
+            if count < turns.len() && size(count).1 < tokens_max {
+                let next = size(count + 1);
+                prop_assert!(next.0 > items_max || next.1 > tokens_max);
+            }
+        }
+    }
+}
