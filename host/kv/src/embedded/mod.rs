@@ -96,6 +96,11 @@ impl Embedded {
         self.sweeper.sweep(&self.engine)
     }
 
+    /// How many expired keys have been deleted since the engine was opened; for metrics.
+    pub fn swept_keys(&self) -> u64 {
+        self.sweeper.swept_keys()
+    }
+
     /// Makes everything applied durable and then takes no more writes, of any label. Closing twice is a success.
     ///
     /// # Errors

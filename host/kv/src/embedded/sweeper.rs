@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle, Thread},
     time::Duration,
@@ -24,6 +24,7 @@ pub(super) struct Sweeper {
 
 struct State {
     stop: AtomicBool,
+    swept_keys: AtomicU64,
     /// Where the next sweep begins: behind the deleted entries of the last one, which would cost time to skip.
     /// Locked for the length of a sweep, so that there is one at a time.
     position: Mutex<Position>,
@@ -37,7 +38,11 @@ struct Position {
 
 impl Sweeper {
     pub(super) fn start(engine: &Arc<Engine>, interval: Duration) -> Result<Self, Error> {
-        let state = Arc::new(State { stop: AtomicBool::new(false), position: Mutex::default() });
+        let state = Arc::new(State {
+            stop: AtomicBool::new(false),
+            swept_keys: AtomicU64::new(0),
+            position: Mutex::default(),
+        });
         let thread = thread::Builder::new()
             .name("kv-sweeper".into())
             .spawn({
@@ -52,6 +57,10 @@ impl Sweeper {
     /// Deletes everything that has expired, batch by batch, unless the sweeper is stopped meanwhile.
     pub(super) fn sweep(&self, engine: &Engine) -> Result<usize, Error> {
         self.state.sweep(engine)
+    }
+
+    pub(super) fn swept_keys(&self) -> u64 {
+        self.state.swept_keys.load(Ordering::Relaxed)
     }
 
     /// Stops and waits until the thread has ended.
@@ -104,6 +113,7 @@ impl State {
             let Expired { entries, keys: deleted, last_bucket_ms } =
                 engine.delete_expired(position.from_ms, SWEEP_BATCH_ENTRIES_MAX)?;
             keys += deleted;
+            self.swept_keys.fetch_add(deleted as u64, Ordering::Relaxed);
             position.from_ms = position.from_ms.max(last_bucket_ms);
             if entries < SWEEP_BATCH_ENTRIES_MAX {
                 break;
