@@ -1,10 +1,40 @@
-//! The chat function: Responses, Conversations and Chat Completions.
-mod bindings {
-    //! Generated.
-    spin_sdk::wit_bindgen::generate!({
-        runtime_path: "::spin_sdk::wit_bindgen::rt",
-        world: "imports",
-        path: "wit",
-        generate_all,
-    });
+//! The chat function: Responses, Conversations and Chat Completions over WASI.
+//!
+//! A shell without logic: it turns WASI's requests, streams, store, variables and clock into the traits that
+//! `guest/chat` is written against. It takes WASI's own types instead of `#[http_service]`'s, which would copy every
+//! header of a request twice.
+
+mod body;
+mod incoming;
+mod outgoing;
+mod platform;
+mod store;
+mod upstream;
+
+use spin_sdk::wasip3::exports::http::handler::Guest;
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use spin_sdk::wasip3::spawn;
+use waggle_chat::{Answer, Service};
+
+struct Chat;
+
+spin_sdk::wasip3::http::service::export!(Chat);
+
+impl Guest for Chat {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let incoming = incoming::Incoming::new(request);
+        let service = Service {
+            store: store::WasiStore::default(),
+            upstream: upstream::WasiUpstream,
+            platform: platform::WasiPlatform,
+        };
+        match service.handle(incoming.head.as_request(), incoming.body).await {
+            Answer::Reply(reply) => outgoing::whole(reply),
+            Answer::Stream(stream) => {
+                let (response, sink) = outgoing::stream()?;
+                spawn(stream.run(sink));
+                Ok(response)
+            }
+        }
+    }
 }

@@ -60,6 +60,11 @@ impl Window {
         self.turns.push(turn);
     }
 
+    /// An estimate of the tokens of the turns taken.
+    pub fn tokens(&self) -> u64 {
+        self.turns.iter().map(|turn| turn.tokens).sum()
+    }
+
     /// The items of the turns taken, oldest first, each as JSON.
     pub fn items(&self) -> impl Iterator<Item = &str> {
         self.turns.iter().rev().flat_map(StoredTurn::items)

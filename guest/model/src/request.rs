@@ -15,7 +15,7 @@ pub struct TurnRequest<'a> {
     /// The system prompt; none when empty.
     pub instructions: &'a str,
     /// What was said before, oldest first, each as stored.
-    pub history: Vec<&'a RawValue>,
+    pub history: Vec<&'a str>,
     /// What is said now.
     pub input: &'a [RawItem],
     /// The settings of the turn.
@@ -44,7 +44,7 @@ impl TurnRequest<'_> {
     /// # Errors
     /// The input holds an output for a call that is not in the window; a stored item cannot be read.
     pub fn to_json(&self) -> Result<Vec<u8>, RequestError> {
-        let texts: usize = self.history.iter().map(|item| item.get().len()).sum();
+        let texts: usize = self.history.iter().map(|item| item.len()).sum();
         let inputs: usize = self.input.iter().map(|item| item.get().len()).sum();
         let mut out = Vec::with_capacity(512 + self.instructions.len() + texts + inputs);
         out.extend_from_slice(b"{\"model\":");
@@ -67,8 +67,8 @@ impl TurnRequest<'_> {
 
     fn messages(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
         let mut items = Vec::with_capacity(self.history.len() + self.input.len());
-        for raw in self.history.iter().copied().chain(self.input.iter().map(|item| &**item)) {
-            items.push(serde_json::from_str::<StoredItem<'_>>(raw.get())?);
+        for raw in self.history.iter().copied().chain(self.input.iter().map(|item| item.get())) {
+            items.push(serde_json::from_str::<StoredItem<'_>>(raw)?);
         }
         let pairs = Pairs::find(&items, self.history.len())?;
         let mut writer = MessageWriter { out, in_calls: false };
@@ -318,7 +318,7 @@ mod tests {
         let turn = TurnRequest {
             model: create.parameters.model.as_deref().unwrap_or("m"),
             instructions: create.parameters.instructions.as_deref().unwrap_or(""),
-            history: history.iter().map(|item| &**item).collect(),
+            history: history.iter().map(|item| item.get()).collect(),
             input: &input,
             parameters: &create.parameters,
             stream: create.stream,

@@ -1,0 +1,66 @@
+//! A request on its way in.
+
+use crate::body::WasiBody;
+use spin_sdk::wasip3::http::types::{Method, Request};
+use spin_sdk::wasip3::wit_future;
+
+/// What the function looks at of a request's head.
+pub(crate) struct Head {
+    method: String,
+    path_with_query: String,
+    content_type: Option<String>,
+    content_length: Option<u64>,
+}
+
+/// A request: its head, and its body to come.
+pub(crate) struct Incoming {
+    pub(crate) head: Head,
+    pub(crate) body: WasiBody,
+}
+
+impl Head {
+    pub(crate) fn as_request(&self) -> waggle_chat::Request<'_> {
+        waggle_chat::Request {
+            method: &self.method,
+            path_with_query: &self.path_with_query,
+            content_type: self.content_type.as_deref(),
+            content_length: self.content_length,
+        }
+    }
+}
+
+impl Incoming {
+    pub(crate) fn new(request: Request) -> Self {
+        let headers = request.get_headers();
+        let header = |name: &str| {
+            let value = headers.get(name).into_iter().next()?;
+            String::from_utf8(value).ok()
+        };
+        let head = Head {
+            method: method(request.get_method()),
+            path_with_query: request.get_path_with_query().unwrap_or_default(),
+            content_type: header("content-type"),
+            content_length: header("content-length").and_then(|length| length.parse().ok()),
+        };
+        drop(headers);
+        let (received, received_reader) = wit_future::new(|| Ok(()));
+        let body = WasiBody::new(Request::consume_body(request, received_reader), received);
+        Self { head, body }
+    }
+}
+
+fn method(method: Method) -> String {
+    let name = match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => return name,
+    };
+    name.to_owned()
+}

@@ -1,0 +1,91 @@
+//! The store over `wasi:keyvalue@0.2.0-draft2`.
+
+mod bindings {
+    //! Generated from `wit/`: spin-sdk has these bindings only in a module it does not document.
+    spin_sdk::wit_bindgen::generate!({
+        runtime_path: "::spin_sdk::wit_bindgen::rt",
+        world: "imports",
+        path: "wit",
+        generate_all,
+    });
+}
+
+use bindings::wasi::keyvalue::atomics::{self, Cas, CasError};
+use bindings::wasi::keyvalue::batch;
+use bindings::wasi::keyvalue::store::{self, Bucket, Error};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use waggle_conversation::{Store, StoreError};
+
+/// The label of the store in the manifest.
+const LABEL: &str = "default";
+
+/// The component's store, opened when it is first needed.
+#[derive(Default)]
+pub(crate) struct WasiStore {
+    bucket: OnceCell<Bucket>,
+}
+
+fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
+    move |error| {
+        let reason = match error {
+            Error::NoSuchStore => format!("there is no store '{LABEL}'"),
+            Error::AccessDenied => {
+                format!("the component may not use the store '{LABEL}': list it in key_value_stores")
+            }
+            Error::Other(reason) => reason,
+        };
+        StoreError::Failed { operation, reason }
+    }
+}
+
+impl WasiStore {
+    fn bucket(&self) -> Result<&Bucket, StoreError> {
+        if self.bucket.get().is_none() {
+            let opened = store::open(LABEL).map_err(failed("open"))?;
+            let _first = self.bucket.set(opened);
+        }
+        self.bucket.get().ok_or_else(|| failed("open")(Error::NoSuchStore))
+    }
+}
+
+impl Store for WasiStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bucket()?.get(key).map_err(failed("get"))
+    }
+
+    async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let found = batch::get_many(self.bucket()?, &keys).map_err(failed("get-many"))?;
+        if found.len() == keys.len() && found.iter().zip(&keys).all(|((found, _), key)| found == key) {
+            return Ok(found.into_iter().map(|(_, value)| value).collect());
+        }
+        // The interface promises no order.
+        let mut found: HashMap<String, Option<Vec<u8>>> = found.into_iter().collect();
+        Ok(keys.iter().map(|key| found.remove(key).flatten()).collect())
+    }
+
+    async fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        batch::set_many(self.bucket()?, &pairs).map_err(failed("set-many"))
+    }
+
+    async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError> {
+        batch::delete_many(self.bucket()?, &keys).map_err(failed("delete-many"))
+    }
+
+    async fn increment(&self, key: &str) -> Result<i64, StoreError> {
+        atomics::increment(self.bucket()?, key, 1).map_err(failed("increment"))
+    }
+
+    async fn swap(&self, key: &str, expected: &[u8], value: Vec<u8>) -> Result<bool, StoreError> {
+        let cas = Cas::new(self.bucket()?, key).map_err(failed("begin a swap"))?;
+        let current = cas.current().map_err(failed("read before a swap"))?;
+        if current.as_deref() != Some(expected) {
+            return Ok(false);
+        }
+        match atomics::swap(cas, &value) {
+            Ok(()) => Ok(true),
+            Err(CasError::CasFailed(_)) => Ok(false),
+            Err(CasError::StoreError(error)) => Err(failed("swap")(error)),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The chat function's logic: routes, turns, streams.
+//!
+//! All I/O goes through traits ([`waggle_conversation::Store`], [`waggle_model::transport::Upstream`],
+//! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `functions/chat`
+//! implements them over WASI and holds no logic.
+
+mod conversations;
+mod output;
+pub mod platform;
+mod prepare;
+mod problem;
+mod race;
+mod relay;
+pub mod reply;
+mod responses;
+pub mod route;
+pub mod service;
+pub mod settings;
+mod stream;
+mod turn;
+
+pub use reply::Reply;
+pub use service::{Answer, Request, Service, Streaming};

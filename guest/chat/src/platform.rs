@@ -1,0 +1,34 @@
+//! What the function needs of its surroundings besides a store and a model.
+
+use std::future::Future;
+
+/// The clock, randomness, variables and the log.
+pub trait Platform: 'static {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+
+    /// Random bits nobody can guess.
+    fn random(&self) -> u128;
+
+    /// The component variable `name`; `None` when it is not defined.
+    fn variable(&self, name: &str) -> impl Future<Output = Option<String>>;
+
+    /// Writes one line for the operator.
+    fn log(&self, line: &str);
+}
+
+/// The client is no longer there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// The body of a streamed answer. Dropping it ends the body.
+pub trait Sink {
+    /// Hands `bytes` on; returns when there is room for more.
+    ///
+    /// # Errors
+    /// [`Gone`] when nobody reads any more.
+    fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Gone>>;
+
+    /// Returns when the client has gone away, as far as that can be noticed without writing.
+    fn gone(&mut self) -> impl Future<Output = ()>;
+}

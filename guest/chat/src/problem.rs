@@ -1,0 +1,67 @@
+//! Why a request is not served: what the caller reads, and what the log holds.
+
+use waggle_conversation::StoreError;
+use waggle_conversation::items::PageError;
+use waggle_model::ModelFailure;
+use waggle_model::request::RequestError;
+use waggle_openai::{ApiError, list};
+
+/// A request that is not served.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// For the caller.
+    pub(crate) error: ApiError,
+    /// For the operator, when there is something to look at.
+    pub(crate) log: Option<String>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self { error, log: None }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let seen = ApiError::server(500, "storage_error", "The conversation store failed. Try again.");
+        Self { error: seen, log: Some(error.to_string()) }
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::UnknownCursor => list::unknown_cursor().into(),
+            PageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<&ModelFailure> for Problem {
+    fn from(failure: &ModelFailure) -> Self {
+        Self { error: failure.to_api_error(), log: Some(failure.to_string()) }
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Caller(error) => error.into(),
+            RequestError::Stored(_) => internal(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        internal(error.to_string())
+    }
+}
+
+/// 500, with the reason in the log only.
+pub(crate) fn internal(log: String) -> Problem {
+    Problem {
+        error: ApiError::server(500, "internal_error", "The server failed to serve this request."),
+        log: Some(log),
+    }
+}

@@ -1,0 +1,149 @@
+//! The function as a whole: a request comes in, an answer goes out.
+
+use crate::platform::{Platform, Sink};
+use crate::problem::Problem;
+use crate::relay::RelayedStream;
+use crate::reply::Reply;
+use crate::route::Route;
+use crate::stream::StreamedTurn;
+use waggle_conversation::Store;
+use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
+use waggle_openai::ApiError;
+
+/// The longest request body, in bytes.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The path, with its query if it has one.
+    pub path_with_query: &'a str,
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+    /// The `Content-Length` header.
+    pub content_length: Option<u64>,
+}
+
+/// The function, with what it stands on.
+#[derive(Debug)]
+pub struct Service<S, U, P> {
+    /// Where conversations and responses are kept.
+    pub store: S,
+    /// How a model is reached.
+    pub upstream: U,
+    /// The rest.
+    pub platform: P,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer<S, P, B> {
+    /// One that is whole.
+    Reply(Reply),
+    /// One that is still to be produced: 200 with [`crate::reply::STREAM_HEADERS`], then whatever
+    /// [`Streaming::run`] writes.
+    Stream(Streaming<S, P, B>),
+}
+
+/// An answer that is still to be produced.
+#[derive(Debug)]
+pub enum Streaming<S, P, B> {
+    /// A turn.
+    Turn(Box<StreamedTurn<S, P, B>>),
+    /// A chat completion, passed through.
+    Relay(Box<RelayedStream<P, B>>),
+}
+
+impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
+    /// Produces the answer into `sink`, to its end.
+    pub async fn run<K: Sink>(self, sink: K) {
+        match self {
+            Self::Turn(turn) => turn.run(sink).await,
+            Self::Relay(relay) => relay.run(sink).await,
+        }
+    }
+}
+
+impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+    /// Serves one request.
+    pub async fn handle<C: ChunkSource>(self, request: Request<'_>, body: C) -> Answer<S, P, U::Body> {
+        let (path, query) =
+            request.path_with_query.split_once('?').unwrap_or((request.path_with_query, ""));
+        let route = match Route::find(request.method, path) {
+            Ok(route) => route,
+            Err(error) => return Answer::Reply(Reply::from(&error)),
+        };
+        let body = match read_body(&route, request, body).await {
+            Ok(body) => body,
+            Err(error) => return Answer::Reply(Reply::from(&error)),
+        };
+        // Whoever serves the request may take all of `self` into a stream, the log included.
+        match route {
+            Route::CreateResponse => self.create_response(body).await,
+            Route::CreateChatCompletion => self.create_chat_completion(body).await,
+            route => {
+                let served = self.serve(route, query, &body).await;
+                let served = served.map(Answer::Reply);
+                served.unwrap_or_else(|problem| Answer::Reply(report(&self.platform, &problem)))
+            }
+        }
+    }
+
+    async fn serve(&self, route: Route, query: &str, body: &[u8]) -> Result<Reply, Problem> {
+        match route {
+            Route::GetResponse(id) => self.get_response(id).await,
+            Route::DeleteResponse(id) => self.delete_response(id).await,
+            Route::ListInputItems(id) => self.list_input_items(id, query).await,
+            Route::CreateConversation => self.create_conversation(body).await,
+            Route::GetConversation(id) => self.get_conversation(id).await,
+            Route::UpdateConversation(id) => self.update_conversation(id, body).await,
+            Route::DeleteConversation(id) => self.delete_conversation(id).await,
+            Route::ListItems(id) => self.list_items(id, query).await,
+            Route::AddItems(id) => self.add_items(id, body).await,
+            Route::GetItem(id, item) => self.get_item(id, item).await,
+            Route::DeleteItem(id, item) => self.delete_item(id, item).await,
+            Route::ListModels => self.pass_on("/models").await,
+            Route::GetModel(name) => self.pass_on(&format!("/models/{name}")).await,
+            Route::CreateResponse | Route::CreateChatCompletion => {
+                Err(crate::problem::internal("a route was served in the wrong place".to_owned()))
+            }
+        }
+    }
+}
+
+/// Logs what the operator should know of a problem and makes the reply for the caller.
+pub(crate) fn report<P: Platform>(platform: &P, problem: &Problem) -> Reply {
+    if let Some(line) = &problem.log {
+        platform.log(&format!("status={} {line}", problem.error.status));
+    }
+    Reply::from(&problem.error)
+}
+
+async fn read_body<C: ChunkSource>(
+    route: &Route,
+    request: Request<'_>,
+    mut body: C,
+) -> Result<Vec<u8>, ApiError> {
+    if !route.has_body() {
+        return Ok(Vec::new());
+    }
+    if let Some(content_type) = request.content_type
+        && !is_json(content_type)
+    {
+        return Err(ApiError::unsupported_media_type(content_type));
+    }
+    if request.content_length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(ApiError::too_large(BODY_BYTES_MAX));
+    }
+    read_whole(&mut body, BODY_BYTES_MAX).await.map_err(|failure| match failure {
+        ReadFailure::TooLong(bytes_max) => ApiError::too_large(bytes_max),
+        ReadFailure::Transport(_) => ApiError::invalid("The request body ended early."),
+    })
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

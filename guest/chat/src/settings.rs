@@ -1,0 +1,100 @@
+//! The function's component variables.
+
+use crate::platform::Platform;
+use crate::problem::{Problem, internal};
+use waggle_conversation::window::WindowLimits;
+use waggle_model::transport::UpstreamRequest;
+
+const MODEL_PATH_DEFAULT: &str = "/v1";
+const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
+const WINDOW_TOKENS_MAX_DEFAULT: u64 = 8000;
+const MODEL_TIMEOUT_MS_DEFAULT: u64 = 60_000;
+
+/// Where the model is and how to call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `model_origin` and `model_path`, without a slash at the end.
+    base: String,
+    /// `model_api_key`; empty when the host adds the key.
+    api_key: String,
+    /// `model_timeout_ms`.
+    timeout_ms: u64,
+}
+
+/// What a turn needs to know besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the model is.
+    pub endpoint: Endpoint,
+    /// `model`: the one to use when the request names none; may be empty.
+    pub model: String,
+    /// `instructions`: the system prompt when the request has none; may be empty.
+    pub instructions: String,
+    /// `window_items_max` and `window_tokens_max`.
+    pub window: WindowLimits,
+}
+
+async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> String {
+    match platform.variable(name).await {
+        Some(value) if !value.is_empty() => value,
+        _ => default.to_owned(),
+    }
+}
+
+async fn number<P: Platform, N: std::str::FromStr>(
+    platform: &P,
+    name: &str,
+    default: N,
+) -> Result<N, Problem> {
+    let value = text(platform, name, "").await;
+    if value.is_empty() {
+        return Ok(default);
+    }
+    let wrong = |_| internal(format!("the variable '{name}' must be a whole number, not '{value}'"));
+    value.trim().parse().map_err(wrong)
+}
+
+impl Endpoint {
+    pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
+        let origin = text(platform, "model_origin", "").await;
+        if origin.is_empty() {
+            return Err(internal(
+                "the variable 'model_origin' is not set: give the model's origin, as in 'http://127.0.0.1:11434'"
+                    .to_owned(),
+            ));
+        }
+        let path = text(platform, "model_path", MODEL_PATH_DEFAULT).await;
+        let path = path.trim_matches('/');
+        let slash = if path.is_empty() { "" } else { "/" };
+        Ok(Self {
+            base: format!("{}{slash}{path}", origin.trim_end_matches('/')),
+            api_key: text(platform, "model_api_key", "").await,
+            timeout_ms: number(platform, "model_timeout_ms", MODEL_TIMEOUT_MS_DEFAULT).await?,
+        })
+    }
+
+    /// A request to the endpoint; `path` begins with a slash.
+    pub(crate) fn request(&self, path: &str, body: Option<Vec<u8>>, events: bool) -> UpstreamRequest {
+        UpstreamRequest {
+            url: format!("{}{path}", self.base),
+            api_key: self.api_key.clone(),
+            body,
+            events,
+            timeout_ms: self.timeout_ms,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
+        Ok(Self {
+            endpoint: Endpoint::read(platform).await?,
+            model: text(platform, "model", "").await,
+            instructions: text(platform, "instructions", "").await,
+            window: WindowLimits {
+                items_max: number(platform, "window_items_max", WINDOW_ITEMS_MAX_DEFAULT).await?,
+                tokens_max: number(platform, "window_tokens_max", WINDOW_TOKENS_MAX_DEFAULT).await?,
+            },
+        })
+    }
+}

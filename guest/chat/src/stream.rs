@@ -1,0 +1,188 @@
+//! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
+
+use crate::output::Output;
+use crate::platform::{Gone, Platform, Sink};
+use crate::prepare::{Ending, PreparedTurn};
+use crate::problem::Problem;
+use crate::race::{First, race};
+use crate::turn::status;
+use waggle_conversation::Store;
+use waggle_model::ModelFailure;
+use waggle_model::reply::{FinishReason, read_chunk};
+use waggle_model::sse::SseParser;
+use waggle_model::transport::ChunkSource;
+use waggle_openai::event::EventWriter;
+use waggle_openai::response::{Status, Usage};
+
+/// What an endpoint sends when it has said everything.
+const DONE: &[u8] = b"[DONE]";
+
+/// A turn whose answer is being streamed.
+#[derive(Debug)]
+pub struct StreamedTurn<S, P, B> {
+    store: S,
+    platform: P,
+    turn: PreparedTurn,
+    body: B,
+    heard: Heard,
+}
+
+/// What was heard from the model so far.
+#[derive(Debug)]
+struct Heard {
+    parser: SseParser,
+    output: Output,
+    finish: Option<FinishReason>,
+    usage: Option<Usage>,
+    done: bool,
+}
+
+/// How listening to the model ended.
+enum End {
+    /// The model said all it wanted.
+    Finished(FinishReason),
+    /// It failed.
+    Failed(ModelFailure),
+    /// The client went away.
+    Gone,
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Heard {
+    fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
+        self.parser.push(chunk);
+        while let Some(event) = self.parser.next_event().map_err(|long| ModelFailure::TooLong(long.to_string()))? {
+            self.event(&event)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &[u8]) -> Result<(), ModelFailure> {
+        if self.done || event == DONE {
+            self.done = true;
+            return Ok(());
+        }
+        let chunk = read_chunk(event)?;
+        if let Some(text) = &chunk.text {
+            self.output.text(text)?;
+        }
+        for call in &chunk.tool_calls {
+            self.output.tool_call(call)?;
+        }
+        self.finish = chunk.finish.or(self.finish);
+        self.usage = chunk.usage.or(self.usage);
+        Ok(())
+    }
+
+    /// How the end of the stream is to be taken: a model that gave no reason for stopping, nor said that it was done,
+    /// was cut off.
+    fn end(&mut self, failure: Option<ModelFailure>) -> End {
+        if self.parser.trailing().is_some_and(|event| event == DONE) {
+            self.done = true;
+        }
+        match self.finish {
+            Some(finish) => End::Finished(finish),
+            None if self.done => End::Finished(FinishReason::Stop),
+            None => End::Failed(failure.unwrap_or(ModelFailure::Cut)),
+        }
+    }
+}
+
+impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
+    pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: B) -> Self {
+        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
+        let heard = Heard { parser: SseParser::default(), output, finish: None, usage: None, done: false };
+        Self { store, platform, turn, body, heard }
+    }
+
+    /// Produces the whole stream. The turn is committed before its last event is written.
+    pub(crate) async fn run<K: Sink>(mut self, mut sink: K) {
+        let response = self.turn.head.to_json(&Status::InProgress, &[], None);
+        if let Some(events) = &mut self.heard.output.events {
+            events.response("response.created", &response);
+            events.response("response.in_progress", &response);
+        }
+        let end = match self.hand_on(&mut sink).await {
+            Ok(()) => self.listen(&mut sink).await,
+            Err(gone) => gone.into(),
+        };
+        let finished = matches!(end, End::Finished(_));
+        if let Err(problem) = self.settle(end, &mut sink).await
+            && let Some(events) = &mut self.heard.output.events
+        {
+            let id = self.turn.head.id;
+            self.platform.log(&format!("response={id} {}", problem.log.unwrap_or_default()));
+            events.error(problem.error.code.unwrap_or("server_error"), &problem.error.message);
+            let _gone = self.hand_on(&mut sink).await;
+        }
+        drop(sink);
+        if finished {
+            // The client has everything. Reading the few bytes that end the model's answer lets its connection be
+            // used again.
+            let _end = self.body.next_chunk().await;
+        }
+    }
+
+    /// Writes the events that have come up.
+    async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
+        let events = self.heard.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
+        if events.is_empty() { Ok(()) } else { sink.write(events).await }
+    }
+
+    async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
+        loop {
+            let chunk = match race(self.body.next_chunk(), sink.gone()).await {
+                First::Left(Ok(Some(chunk))) => chunk,
+                First::Left(Ok(None)) => return self.heard.end(None),
+                First::Left(Err(failure)) => return self.heard.end(Some(failure.into())),
+                First::Right(()) => return End::Gone,
+            };
+            let heard = self.heard.chunk(&chunk);
+            // What is done is written together with what the end brings.
+            if !self.heard.done
+                && let Err(gone) = self.hand_on(sink).await
+            {
+                return gone.into();
+            }
+            match heard {
+                Err(failure) => return End::Failed(failure),
+                Ok(()) if self.heard.done => return self.heard.end(None),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    async fn settle<K: Sink>(&mut self, end: End, sink: &mut K) -> Result<(), Problem> {
+        let (kind, status) = match &end {
+            End::Finished(finish) => {
+                self.heard.output.finish(*finish)?;
+                match finish {
+                    FinishReason::Stop => ("response.completed", status(*finish)),
+                    _ => ("response.incomplete", status(*finish)),
+                }
+            }
+            End::Failed(failure) => {
+                self.platform.log(&format!("response={} {failure}", self.turn.head.id));
+                ("response.failed", Status::Failed(failure.to_response_error()))
+            }
+            End::Gone => ("", Status::Cancelled),
+        };
+        let items = self.heard.output.to_raw()?;
+        let output_tokens = self.heard.output.tokens();
+        let ending = Ending { status, output: &items, output_tokens, usage: self.heard.usage };
+        let response = self.turn.commit(&self.store, ending).await?;
+        if matches!(end, End::Gone) {
+            return Ok(());
+        }
+        if let Some(events) = &mut self.heard.output.events {
+            events.response(kind, &response);
+        }
+        let _gone = self.hand_on(sink).await;
+        Ok(())
+    }
+}
