@@ -1,0 +1,251 @@
+//! What was measured: tallies of clients, joined over clients and rounds, and the report made from them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::client::Failure;
+use crate::process::Usage;
+use crate::scenario::Scenario;
+
+/// Latencies are kept to three digits up to this bound; longer ones count as this long.
+const LATENCY_US_MAX: u64 = 600_000_000;
+const LATENCY_START_US: u64 = 10_000;
+const DIGITS: u8 = 3;
+const NANOSECONDS: u64 = 1_000;
+
+/// What one client counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    latencies: Histogram<u64>,
+    first_deltas: Histogram<u64>,
+    failures: BTreeMap<String, u64>,
+    pub(crate) setup_requests: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        // Nanoseconds, since the fastest answers take few microseconds. It grows with the latencies it holds, so
+        // that thousands of clients stay small.
+        let mut empty = Histogram::new_with_bounds(NANOSECONDS, LATENCY_START_US * NANOSECONDS, DIGITS)?;
+        empty.auto(true);
+        Ok(Self {
+            latencies: empty.clone(),
+            first_deltas: empty,
+            failures: BTreeMap::new(),
+            setup_requests: 0,
+        })
+    }
+
+    pub(crate) fn latency(&mut self, taken: Duration) {
+        record(&mut self.latencies, taken);
+    }
+
+    pub(crate) fn first_delta(&mut self, taken: Duration) {
+        record(&mut self.first_deltas, taken);
+    }
+
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        *self.failures.entry(failure.to_string()).or_insert(0) += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.latencies.add(&other.latencies)?;
+        self.first_deltas.add(&other.first_deltas)?;
+        for (kind, count) in &other.failures {
+            *self.failures.entry(kind.clone()).or_insert(0) += count;
+        }
+        self.setup_requests += other.setup_requests;
+        Ok(())
+    }
+}
+
+fn record(histogram: &mut Histogram<u64>, taken: Duration) {
+    let bound = LATENCY_US_MAX * NANOSECONDS;
+    let nanoseconds = u64::try_from(taken.as_nanos()).unwrap_or(bound).min(bound);
+    // A growing histogram takes every value under the bound.
+    let _ = histogram.record(nanoseconds);
+}
+
+/// A process tree that served, and what it used in the window.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) rss_bytes: u64,
+}
+
+impl Served {
+    pub(crate) fn between(name: &str, pid: u32, before: Usage, after: Usage) -> Self {
+        let cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
+        Self { name: name.to_owned(), pid, cpu_seconds, rss_bytes: after.rss_bytes }
+    }
+}
+
+/// One run, or several of the same kind joined.
+#[derive(Debug, Clone)]
+pub(crate) struct Measurement {
+    pub(crate) scenario: Scenario,
+    pub(crate) url: String,
+    pub(crate) clients: u32,
+    pub(crate) seconds: f64,
+    pub(crate) tally: Tally,
+    pub(crate) servers: Vec<Served>,
+    pub(crate) generator_cpu_seconds: f64,
+}
+
+impl Measurement {
+    /// Joins another round of the same target and scenario.
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.seconds += other.seconds;
+        self.tally.add(&other.tally)?;
+        self.generator_cpu_seconds += other.generator_cpu_seconds;
+        for (mine, theirs) in self.servers.iter_mut().zip(&other.servers) {
+            mine.cpu_seconds += theirs.cpu_seconds;
+            mine.rss_bytes = mine.rss_bytes.max(theirs.rss_bytes);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn report(&self) -> RunReport {
+        let requests = self.tally.latencies.len();
+        let per_request = |cpu_seconds: f64| cpu_seconds * 1e6 / requests.max(1) as f64;
+        let servers = self.servers.iter().map(|server| ServerCost {
+            name: server.name.clone(),
+            pid: server.pid,
+            cpu_seconds: server.cpu_seconds,
+            cpu_us_per_request: per_request(server.cpu_seconds),
+            rss_bytes: server.rss_bytes,
+        });
+        RunReport {
+            scenario: self.scenario,
+            url: self.url.clone(),
+            clients: self.clients,
+            seconds: self.seconds,
+            requests,
+            errors: self.tally.failures.clone(),
+            setup_requests: self.tally.setup_requests,
+            requests_per_second: requests as f64 / self.seconds,
+            latency: Latency::of(&self.tally.latencies),
+            first_delta: (!self.tally.first_deltas.is_empty()).then(|| Latency::of(&self.tally.first_deltas)),
+            servers: servers.collect(),
+            generator_cpu_us_per_request: per_request(self.generator_cpu_seconds),
+        }
+    }
+}
+
+/// The report of one run: what the table shows and the JSON holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// What was measured.
+    pub scenario: Scenario,
+    /// Where.
+    pub url: String,
+    /// Clients at once.
+    pub clients: u32,
+    /// Length of the measured window, without the warm-up.
+    pub seconds: f64,
+    /// Good answers in the window.
+    pub requests: u64,
+    /// Failed requests in the window, by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Requests that prepared conversations in the window. They are not in the latencies, but in the CPU.
+    pub setup_requests: u64,
+    /// Good answers per second.
+    pub requests_per_second: f64,
+    /// From sending to the last byte (streams: to `response.completed`).
+    pub latency: Latency,
+    /// From sending to the first delta; streams only.
+    pub first_delta: Option<Latency>,
+    /// What each process tree given used.
+    pub servers: Vec<ServerCost>,
+    /// What the load generator itself used.
+    pub generator_cpu_us_per_request: f64,
+}
+
+impl RunReport {
+    /// Failed requests of all kinds.
+    #[must_use]
+    pub fn error_count(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+/// A distribution of times, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    /// The mean.
+    pub mean_us: f64,
+    /// The median.
+    pub p50_us: f64,
+    /// Nine of ten were faster.
+    pub p90_us: f64,
+    /// 99 of 100 were faster.
+    pub p99_us: f64,
+    /// The slowest.
+    pub max_us: f64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / NANOSECONDS as f64;
+        let at = |quantile| microseconds(histogram.value_at_quantile(quantile));
+        Self {
+            mean_us: histogram.mean() / NANOSECONDS as f64,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            max_us: microseconds(histogram.max()),
+        }
+    }
+}
+
+/// What a server process and its children used.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerCost {
+    /// `server` or `store` for compared targets, else `pid N`.
+    pub name: String,
+    /// The root of the process tree.
+    pub pid: u32,
+    /// User and system time in the window.
+    pub cpu_seconds: f64,
+    /// CPU divided by good answers.
+    pub cpu_us_per_request: f64,
+    /// Resident memory at the end of the window (the largest over all rounds).
+    pub rss_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_join_to_one_distribution_and_one_bill() {
+        let round = |milliseconds: u64| {
+            let mut tally = Tally::new().unwrap();
+            tally.latency(Duration::from_millis(milliseconds));
+            tally.failure(&Failure::Status(503));
+            let usage = |cpu_seconds| Usage { cpu_seconds, rss_bytes: 5 };
+            Measurement {
+                scenario: Scenario::Turn,
+                url: "http://127.0.0.1:1".to_owned(),
+                clients: 1,
+                seconds: 2.0,
+                tally,
+                servers: vec![Served::between("server", 7, usage(1.0), usage(1.5))],
+                generator_cpu_seconds: 0.1,
+            }
+        };
+        let mut joined = round(1);
+        joined.add(&round(3)).unwrap();
+        let report = joined.report();
+        assert_eq!((report.requests, report.error_count()), (2, 2));
+        assert_eq!(report.errors["status 503"], 2);
+        assert!((report.requests_per_second - 0.5).abs() < 1e-9);
+        assert!((report.servers[0].cpu_us_per_request - 500_000.0).abs() < 1e-6);
+        assert!((report.latency.max_us - 3_000.0).abs() < 10.0, "{:?}", report.latency);
+    }
+}

@@ -1,0 +1,196 @@
+//! The tables: one for a run, one per scenario for a comparison.
+
+use std::fmt::Write as _;
+
+use crate::compare::{Compared, Comparison};
+use crate::measurement::{Latency, RunReport};
+
+/// A table of cells; the first column stands left, the others right.
+struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(header: &[&str]) -> Self {
+        Self { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
+    }
+
+    fn render(&self) -> String {
+        const GAP: &str = "  ";
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max())
+            .map(|width| width.unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(
+                    |(at, (cell, width))| {
+                        if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                    },
+                )
+                .collect();
+            text.push_str(cells.join(GAP).trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn microseconds(value: f64) -> String {
+    match value {
+        v if v < 1_000.0 => format!("{v:.0} µs"),
+        v if v < 1_000_000.0 => format!("{:.2} ms", v / 1e3),
+        v => format!("{:.2} s", v / 1e6),
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
+    let mut row = vec![name.to_owned()];
+    let values = [latency.mean_us, latency.p50_us, latency.p90_us, latency.p99_us, latency.max_us];
+    row.extend(values.map(microseconds));
+    row
+}
+
+/// The table of one run.
+pub(crate) fn run_table(report: &RunReport) -> String {
+    let mut text = format!(
+        "{} at {}: {} clients, {:.1} s\n{:.0} requests per second, {} good, {} failed, {} to prepare\n\n",
+        report.scenario.name(),
+        report.url,
+        report.clients,
+        report.seconds,
+        report.requests_per_second,
+        report.requests,
+        report.error_count(),
+        report.setup_requests,
+    );
+    let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "max"]);
+    latencies.rows.push(latency_row("whole answer", &report.latency));
+    if let Some(first) = &report.first_delta {
+        latencies.rows.push(latency_row("first delta", first));
+    }
+    text.push_str(&latencies.render());
+    if !report.servers.is_empty() {
+        let mut costs = Table::new(&["process", "CPU s", "CPU per request", "resident"]);
+        costs.rows.extend(report.servers.iter().map(|server| {
+            vec![
+                format!("{} ({})", server.name, server.pid),
+                format!("{:.2}", server.cpu_seconds),
+                format!("{:.1} µs", server.cpu_us_per_request),
+                mebibytes(server.rss_bytes),
+            ]
+        }));
+        let _ = write!(text, "\n{}", costs.render());
+    }
+    let _ = writeln!(
+        text,
+        "\nthe load generator itself: {:.1} µs CPU per request",
+        report.generator_cpu_us_per_request
+    );
+    for (kind, count) in &report.errors {
+        let _ = writeln!(text, "failed: {count} x {kind}");
+    }
+    text
+}
+
+/// The tables of a comparison, a block per scenario.
+pub(crate) fn comparison_table(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    let mut rest = comparison.results.as_slice();
+    while let Some(first) = rest.first() {
+        let scenario = first.report.scenario;
+        let end = rest.iter().position(|r| r.report.scenario != scenario).unwrap_or(rest.len());
+        let (block, after) = rest.split_at(end);
+        let _ = writeln!(
+            text,
+            "{}: {} clients, {} rounds, {:.0} s each target; ratios to {}",
+            scenario.name(),
+            first.report.clients,
+            comparison.rounds,
+            first.report.seconds,
+            comparison.baseline
+        );
+        text.push_str(&scenario_table(block));
+        text.push('\n');
+        rest = after;
+    }
+    text
+}
+
+fn scenario_table(block: &[Compared]) -> String {
+    let streams = block.iter().any(|compared| compared.report.first_delta.is_some());
+    let mut header = vec!["target", "per s", "p50", "p90", "p99"];
+    if streams {
+        header.extend(["first p50", "first p99"]);
+    }
+    header.extend([
+        "failed",
+        "CPU/req",
+        "+store",
+        "resident",
+        "x per s",
+        "x per CPU s",
+        "x +store",
+        "x p50",
+        "x p99",
+    ]);
+    let mut table = Table::new(&header);
+    for compared in block {
+        let report = &compared.report;
+        let mut row = vec![compared.target.clone(), format!("{:.0}", report.requests_per_second)];
+        row.extend([report.latency.p50_us, report.latency.p90_us, report.latency.p99_us].map(microseconds));
+        if streams {
+            let first = report.first_delta;
+            row.push(optional(first.map(|f| f.p50_us), microseconds));
+            row.push(optional(first.map(|f| f.p99_us), microseconds));
+        }
+        row.push(report.error_count().to_string());
+        row.push(optional(compared.server_cpu_us, |us| format!("{us:.1} µs")));
+        row.push(optional(compared.total_cpu_us, |us| format!("{us:.1} µs")));
+        row.push(mebibytes(report.servers.iter().filter(|s| s.name == "server").map(|s| s.rss_bytes).sum()));
+        let ratio = &compared.ratio;
+        let ratios =
+            [ratio.throughput, ratio.per_cpu_second, ratio.per_total_cpu_second, ratio.p50, ratio.p99];
+        row.extend(ratios.map(|ratio| optional(ratio, |r| format!("{r:.2}"))));
+        table.rows.push(row);
+    }
+    let mut text = table.render();
+    for compared in block {
+        for (kind, count) in &compared.report.errors {
+            let _ = writeln!(text, "{} failed: {count} x {kind}", compared.target);
+        }
+    }
+    text
+}
+
+fn optional(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_names() {
+        let mut table = Table::new(&["a", "long"]);
+        table.rows.push(vec!["µs".to_owned(), "1".to_owned()]);
+        assert_eq!(table.render(), "a   long\nµs     1\n");
+    }
+
+    #[test]
+    fn times_are_shown_in_the_unit_that_fits() {
+        for (value, expected) in [(1.2, "1 µs"), (1_500.0, "1.50 ms"), (2_000_000.0, "2.00 s")] {
+            assert_eq!(microseconds(value), expected);
+        }
+    }
+}

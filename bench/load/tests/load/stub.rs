@@ -1,0 +1,112 @@
+//! A server with the calls the scenarios use. What a client says decides nothing; the stub's mood does.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// How turns are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Right,
+    Busy,
+    Failed,
+    Confused,
+    Silent,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) conversations: AtomicU64,
+    pub(crate) items: AtomicU64,
+    pub(crate) turns: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+pub(crate) struct Stub {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
+}
+
+impl Stub {
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+pub(crate) async fn start(mood: Mood) -> Stub {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Seen::default());
+    let shared = Arc::clone(&seen);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            shared.connections.fetch_add(1, Relaxed);
+            let seen = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let service = service_fn(|request| answer(request, mood, Arc::clone(&seen)));
+                // A client that leaves is no matter here.
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    Stub { address, seen }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    mood: Mood,
+    seen: Arc<Seen>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = match path.as_str() {
+        "/hello" => "hello".to_owned(),
+        "/v1/conversations" => {
+            format!(r#"{{"id":"conv_{}"}}"#, seen.conversations.fetch_add(1, Relaxed))
+        }
+        "/v1/responses" => return Ok(turn(&body, mood, &seen).await),
+        _ => {
+            seen.items.fetch_add(body["items"].as_array().unwrap().len() as u64, Relaxed);
+            "{}".to_owned()
+        }
+    };
+    Ok(Response::new(text.into()))
+}
+
+async fn turn(body: &Value, mood: Mood, seen: &Seen) -> Response<Full<Bytes>> {
+    seen.turns.fetch_add(1, Relaxed);
+    let said = body["input"].as_str().unwrap();
+    let (status, said) = match mood {
+        Mood::Right => ("completed", said),
+        Mood::Confused => ("completed", "something else"),
+        Mood::Failed => ("failed", said),
+        Mood::Silent => std::future::pending().await,
+        Mood::Busy => {
+            let mut response = Response::new("{}".into());
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            return response;
+        }
+    };
+    let response = format!(r#"{{"status":"{status}","output":"You said: {said}"}}"#);
+    if body["stream"] != true {
+        return Response::new(response.into());
+    }
+    let delta = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\"}\n\n";
+    let stream = format!(
+        "{delta}event: response.{status}\ndata: {{\"type\":\"response.{status}\",\"response\":{response}}}\n\n"
+    );
+    Response::new(stream.into())
+}
