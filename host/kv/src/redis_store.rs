@@ -133,14 +133,12 @@ impl RedisStore {
     }
 }
 
-/// Tells an answer of Redis from the lack of one.
+/// Tells an answer of Redis from the lack of one: every error that Redis sends has a code.
 fn describe(url: &Arc<str>, error: &RedisError) -> Error {
     let (url, reason) = (url.clone(), error.to_string());
-    let answered = matches!(
-        error.kind(),
-        ErrorKind::Server(kind) if !matches!(kind, ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain)
-    );
-    if answered || error.kind() == ErrorKind::AuthenticationFailed {
+    let is_refused = error.code().is_some() || error.kind() == ErrorKind::AuthenticationFailed;
+    let is_starting = error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading);
+    if is_refused && !is_starting {
         Error::Refused { url, reason }
     } else {
         Error::Unreachable { url, reason }

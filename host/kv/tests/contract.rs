@@ -2,6 +2,8 @@
 
 #[path = "support/clock.rs"]
 mod clock;
+#[path = "redis/outages.rs"]
+mod redis_outages;
 #[path = "support/redis.rs"]
 mod redis_server;
 

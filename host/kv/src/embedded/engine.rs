@@ -14,7 +14,7 @@ use super::{
 use crate::{Clock, Commit, Error, Partition, commit::Progress};
 use bytes::Bytes;
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode, Readable, Snapshot,
+    Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode, Readable, Snapshot,
 };
 use std::{
     path::{Path, PathBuf},
@@ -46,13 +46,7 @@ impl Engine {
     pub(super) fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, Error> {
         let directory = Directory::open(path)?;
         let files = directory.engine_files();
-        let database = open_database(&files, options.cache_bytes)?;
-        let keyspace = |name| {
-            database
-                .keyspace(name, KeyspaceCreateOptions::default)
-                .map_err(|error| engine_error(&files, error))
-        };
-        let (data, expiry) = (keyspace("data")?, keyspace("expiry")?);
+        let (database, [data, expiry]) = without_panic(&files, || open_database(&files, &options))?;
         directory.mark_ready()?;
         // What the engine has found in its journal is durable: it flushes the journal when it opens.
         let progress = Arc::new(Progress::new(database.visible_seqno()));
@@ -236,11 +230,11 @@ impl Engine {
     }
 
     /// A batch that reaches the operating system when it is committed, and so survives the end of the process.
-    fn batch(&self) -> WriteBatch {
+    fn batch(&self) -> OwnedWriteBatch {
         self.database.batch().durability(Some(PersistMode::Buffer))
     }
 
-    fn commit(&self, batch: WriteBatch) -> Result<Commit, Error> {
+    fn commit(&self, batch: OwnedWriteBatch) -> Result<Commit, Error> {
         batch.commit().map_err(|error| self.error(error))?;
         let commit = self.applied();
         self.progress.wake_committer();
@@ -274,15 +268,31 @@ fn expiry_entry(expires_ms: u64, key: &[u8]) -> Bytes {
     record::encode(bucket_ms, key)
 }
 
-fn open_database(files: &Path, cache_bytes: u64) -> Result<Database, Error> {
-    Database::builder(files).cache_size(cache_bytes).open().map_err(|error| engine_error(files, error))
+fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [Keyspace; 2]), Error> {
+    let error = |error| engine_error(files, error);
+    let database = Database::builder(files).cache_size(options.cache_bytes).open().map_err(error)?;
+    let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+    let data = database.keyspace("data", settings).map_err(error)?;
+    let expiry = database.keyspace("expiry", settings).map_err(error)?;
+    Ok((database, [data, expiry]))
+}
+
+/// The engine panics over some files that do not hold what they should; for the host that is an error like others.
+fn without_panic<T>(path: &Path, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
+    outcome.unwrap_or_else(|_| {
+        Err(Error::Damaged {
+            path: path.to_path_buf(),
+            reason: "the engine cannot make sense of its files".into(),
+        })
+    })
 }
 
 /// Says in our words what the engine reports.
 fn engine_error(path: &Path, error: fjall::Error) -> Error {
     let damaged = |reason: String| Error::Damaged { path: path.to_path_buf(), reason };
     match error {
-        fjall::Error::Io(source) => match source.kind() {
+        fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => match source.kind() {
             std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData => {
                 damaged(format!("a file ends early or holds something else: {source}"))
             }

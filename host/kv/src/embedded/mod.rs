@@ -21,6 +21,8 @@ use view::View;
 
 /// Bytes of data blocks kept in memory, for all labels of one engine.
 const CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Bytes of recent writes kept in memory, per keyspace of the engine, before they go to a file of their own.
+const MEMTABLE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often expired keys are looked for.
 const SWEEP_INTERVAL_MS: u64 = 30_000;
 
@@ -34,6 +36,9 @@ pub struct EmbeddedOptions {
     pub clock: Arc<dyn Clock>,
     /// Bytes of data blocks kept in memory.
     pub cache_bytes: u64,
+    /// Bytes of recent writes kept in memory before they are written to a sorted file; fixed when the store is
+    /// created.
+    pub memtable_bytes: u64,
     /// How often expired keys are deleted in the background; they are gone for reads at once.
     pub sweep_interval: Duration,
     /// Where a test makes flushing fail or wait.
@@ -45,6 +50,7 @@ impl Default for EmbeddedOptions {
         Self {
             clock: Arc::new(SystemClock),
             cache_bytes: CACHE_BYTES,
+            memtable_bytes: MEMTABLE_BYTES,
             sweep_interval: Duration::from_millis(SWEEP_INTERVAL_MS),
             before_flush: None,
         }
