@@ -1,4 +1,39 @@
 //! The `waggle` program: parse the command line, run one subcommand.
-fn main() -> anyhow::Result<()> {
-    Ok(())
+
+mod build;
+mod screen;
+mod signals;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A multi-tenant backend for AI customer service and agents that runs at the edge.
+#[derive(Parser)]
+#[command(name = "waggle", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the application of a spin.toml and serve it
+    Up(Box<up::Up>),
+    /// Run the build commands of the components in a spin.toml
+    Build(build::Build),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(up) => up.run(),
+        Command::Build(build) => build.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            screen::error(&error);
+            ExitCode::FAILURE
+        }
+    }
 }

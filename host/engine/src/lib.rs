@@ -1,1 +1,34 @@
 //! Wasmtime: compile, cache, instantiate, pool, limit. Knows components, not HTTP routes.
+//!
+//! [`Engine::load`] compiles a function's component (or takes it from the cache), [`Engine::handle`] answers one
+//! request with an instance that belongs to the request's tenant. What an instance can reach is its
+//! [`FunctionWorld`], made by the host before the instance exists.
+
+mod bindings;
+mod config;
+mod cpu;
+mod engine;
+mod error;
+mod internal;
+mod key_value;
+mod limits;
+mod linker;
+mod load;
+mod outbound;
+mod pool;
+mod request;
+mod state;
+mod stdio;
+mod variables;
+mod worker;
+mod world;
+
+pub use config::EngineConfig;
+pub use engine::{Engine, WorldSource};
+pub use error::{HandleError, LoadError};
+pub use internal::{InternalCalls, InternalTarget, internal_target};
+pub use request::CallContext;
+pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
+pub use world::{
+    FunctionWorld, LogSink, LogStream, LogWriter, OutboundDecision, OutboundPolicy, StoreHandle,
+};

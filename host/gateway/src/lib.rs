@@ -1,1 +1,17 @@
 //! The HTTP server: listen, admit, route, hand to the engine, drain.
+//!
+//! [`Gateway`] is the request path, one readable stack in `gateway.rs`; [`serve`] puts it behind a listener.
+
+mod body;
+mod config;
+mod error;
+mod gateway;
+mod headers;
+mod server;
+mod tls;
+
+pub use config::GatewayConfig;
+pub use gateway::{Gateway, shutting_down};
+pub use server::{Drained, serve};
+pub use tls::{TlsError, acceptor};
+pub use tokio_rustls::TlsAcceptor;

@@ -1,0 +1,21 @@
+//! From spin.toml and the runtime configuration to a running host.
+//!
+//! [`Plan::make`] reads and checks everything and opens nothing; [`Running::start`] opens the stores, loads the
+//! functions and listens; [`build`] runs the components' build commands. This is the only crate that knows all the
+//! others; it holds no policy of its own.
+
+mod build;
+mod error;
+mod log_sink;
+mod model;
+mod mounts;
+mod plan;
+mod policy;
+mod running;
+mod worlds;
+
+pub use build::{BuildEvent, build};
+pub use error::StartError;
+pub use model::{ModelChoice, ModelOptions};
+pub use plan::{EngineOverrides, Options, Plan};
+pub use running::{Running, Summary};

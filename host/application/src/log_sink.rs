@@ -1,0 +1,62 @@
+//! What functions print, led to the log with tenant, function, instance and request.
+
+use std::sync::Arc;
+use waggle_engine::{LogSink, LogStream, LogWriter};
+use waggle_telemetry::{FunctionLog, LINES_PER_SECOND_DEFAULT, LineBudget, LogSource};
+
+/// The log of one (tenant, function); its instances share one budget of lines.
+pub(crate) struct FunctionLogs {
+    tenant: Arc<str>,
+    function: Arc<str>,
+    budget: Arc<LineBudget>,
+}
+
+impl FunctionLogs {
+    pub(crate) fn new(tenant: &str, function: &str) -> Self {
+        Self {
+            tenant: tenant.into(),
+            function: function.into(),
+            budget: Arc::new(LineBudget::new(LINES_PER_SECOND_DEFAULT)),
+        }
+    }
+}
+
+impl LogSink for FunctionLogs {
+    fn open(&self, instance: u64, stream: LogStream) -> Box<dyn LogWriter> {
+        let source =
+            LogSource { tenant: Arc::clone(&self.tenant), function: Arc::clone(&self.function), instance };
+        let stream = match stream {
+            LogStream::Out => waggle_telemetry::LogStream::Stdout,
+            LogStream::Error => waggle_telemetry::LogStream::Stderr,
+        };
+        Box::new(InstanceLog(FunctionLog::new(source, stream, Arc::clone(&self.budget))))
+    }
+}
+
+struct InstanceLog(FunctionLog);
+
+impl LogWriter for InstanceLog {
+    fn write(&self, request: Option<&str>, bytes: &[u8]) {
+        self.0.set_request(request.map(Into::into));
+        self.0.write(bytes);
+    }
+}
+
+impl Drop for InstanceLog {
+    fn drop(&mut self) {
+        self.0.flush_partial();
+    }
+}
+
+/// Drops what functions print: `--quiet`.
+pub(crate) struct Silence;
+
+impl LogSink for Silence {
+    fn open(&self, _instance: u64, _stream: LogStream) -> Box<dyn LogWriter> {
+        Box::new(Self)
+    }
+}
+
+impl LogWriter for Silence {
+    fn write(&self, _request: Option<&str>, _bytes: &[u8]) {}
+}

@@ -1,0 +1,216 @@
+//! Everything that can be known and checked before anything is opened: the manifest, the runtime configuration, the
+//! values of variables and the command line. All mistakes are reported together.
+
+use crate::error::StartError;
+use crate::model::{self, ModelChoice, ModelOptions};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use waggle_egress::EgressConfig;
+use waggle_engine::EngineConfig;
+use waggle_gateway::GatewayConfig;
+use waggle_kv::StoreConfig;
+use waggle_manifest::{
+    Component, Diagnostic, Diagnostics, LoadOptions, Manifest, RuntimeConfig, Variables, environment_name,
+};
+
+/// The store that needs no configuration.
+const DEFAULT_STORE: &str = "default";
+/// Where state is kept, beside spin.toml, unless the command line says otherwise.
+const STATE_FOLDER: &str = ".waggle";
+
+/// What `waggle up` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// spin.toml, or the folder it is in.
+    pub manifest: PathBuf,
+    /// The manifest's profile.
+    pub profile: Option<String>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The runtime configuration.
+    pub runtime_config: Option<PathBuf>,
+    /// Where stores and compiled components are kept; `.waggle` beside spin.toml if none is given.
+    pub state_dir: Option<PathBuf>,
+    /// Environment variables for every component.
+    pub environment: Vec<(String, String)>,
+    /// Values of application variables.
+    pub variables: Vec<(String, String)>,
+    /// Drop what functions print.
+    pub quiet: bool,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where the model is.
+    pub model: ModelOptions,
+    /// Flags that go before the runtime configuration.
+    pub engine: EngineOverrides,
+}
+
+/// Flags of the command line that go before `[engine]` of the runtime configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineOverrides {
+    /// `--max-instance-reuse-count`
+    pub instance_reuse_count_max: Option<u64>,
+    /// `--max-instance-concurrent-reuse-count`
+    pub instance_concurrent_requests_max: Option<u32>,
+    /// `--idle-instance-timeout`, milliseconds.
+    pub idle_instance_timeout_ms: Option<u64>,
+    /// `--request-timeout`, milliseconds.
+    pub request_timeout_ms: Option<u64>,
+}
+
+/// A start that has been thought through.
+pub struct Plan {
+    pub(crate) options: Options,
+    pub(crate) manifest: Manifest,
+    pub(crate) variables: Variables,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) engine: EngineConfig,
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) egress: EgressConfig,
+    pub(crate) stores: BTreeMap<String, StoreConfig>,
+    pub(crate) model: ModelChoice,
+    pub(crate) warnings: Diagnostics,
+}
+
+impl Plan {
+    /// Reads and checks everything. `demo_origin` is where the demo model listens, should it be the model.
+    ///
+    /// # Errors
+    /// [`StartError::Diagnostics`] with every mistake of the files, or a mistake of the command line.
+    pub fn make(options: Options, demo_origin: &str) -> Result<Self, StartError> {
+        let load = LoadOptions { profile: options.profile.clone() };
+        let manifest = Manifest::load(&options.manifest, &load)?;
+        let mut found = Diagnostics::new();
+        let (engine, gateway, egress, stores) = configuration(&options, &manifest, &mut found)?;
+        let overridden = options.variables.iter().any(|(name, _)| name == model::ORIGIN_VARIABLE)
+            || std::env::var_os(environment_name(model::ORIGIN_VARIABLE)).is_some();
+        let model = ModelChoice::make(&manifest, &options.model, overridden)?;
+        let mut values = model_variables(&manifest, &model, demo_origin);
+        values.extend(options.variables.iter().cloned());
+        let environment = |name: &str| std::env::var(name).ok();
+        let variables = match Variables::resolve(&manifest, values, environment) {
+            Ok(variables) => variables,
+            Err(mistakes) => {
+                found.append(mistakes);
+                return Err(found.into());
+            }
+        };
+        let ((), warnings) = found.into_result(())?;
+        let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
+        Ok(Self { options, manifest, variables, state_dir, engine, gateway, egress, stores, model, warnings })
+    }
+
+    /// What is suspicious, but no error.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.manifest.warnings().iter().chain(self.warnings.iter())
+    }
+
+    /// Whether the demo model must be running.
+    #[must_use]
+    pub fn needs_demo_model(&self) -> bool {
+        matches!(self.model, ModelChoice::Demo)
+    }
+}
+
+/// The variables by which a function learns where the model is.
+fn model_variables(manifest: &Manifest, model: &ModelChoice, demo_origin: &str) -> Vec<(String, String)> {
+    let (origin, path) = match model {
+        ModelChoice::None | ModelChoice::Application => return Vec::new(),
+        ModelChoice::Demo => (demo_origin, "/v1"),
+        ModelChoice::Endpoint { origin, path, .. } => (origin.as_str(), path.as_str()),
+    };
+    [(model::ORIGIN_VARIABLE, origin), (model::PATH_VARIABLE, path)]
+        .into_iter()
+        .filter(|(name, _value)| model::declares(manifest, name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+type Configuration = (EngineConfig, GatewayConfig, EgressConfig, BTreeMap<String, StoreConfig>);
+
+/// Each crate parses its own section.
+fn configuration(
+    options: &Options,
+    manifest: &Manifest,
+    found: &mut Diagnostics,
+) -> Result<Configuration, StartError> {
+    let mut file = match &options.runtime_config {
+        Some(path) => RuntimeConfig::load(path)?,
+        None => RuntimeConfig::empty(),
+    };
+    let mut engine: EngineConfig = file.section("engine", found).unwrap_or_default();
+    let gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
+    let mut egress: EgressConfig = file.section("egress", found).unwrap_or_default();
+    let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", found);
+    file.finish(found);
+    if let Err(mistake) = engine.validate() {
+        found.push(file.mistake(&["engine"], mistake));
+    }
+    if let Err(mistake) = gateway.validate() {
+        found.push(file.mistake(&["gateway"], mistake));
+    }
+    egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
+    let stores = stores(manifest, &file, named, found);
+    override_engine(&mut engine, options.engine);
+    engine
+        .validate()
+        .map_err(|reason| StartError::Option { what: "the flags for instances and time-outs".into(), reason })?;
+    Ok((engine, gateway, egress, stores))
+}
+
+fn override_engine(engine: &mut EngineConfig, flags: EngineOverrides) {
+    let set = |field: &mut u64, flag: Option<u64>| *field = flag.unwrap_or(*field);
+    set(&mut engine.instance_reuse_count_max, flags.instance_reuse_count_max);
+    set(&mut engine.idle_instance_timeout_ms, flags.idle_instance_timeout_ms);
+    set(&mut engine.request_timeout_ms, flags.request_timeout_ms);
+    engine.response_timeout_ms = engine.response_timeout_ms.max(engine.request_timeout_ms);
+    if let Some(count) = flags.instance_concurrent_requests_max {
+        engine.instance_concurrent_requests_max = count;
+    }
+}
+
+/// The configuration of every store that a component names.
+fn stores(
+    manifest: &Manifest,
+    file: &RuntimeConfig,
+    mut named: BTreeMap<String, StoreConfig>,
+    found: &mut Diagnostics,
+) -> BTreeMap<String, StoreConfig> {
+    for (label, config) in &mut named {
+        if let Err(mistake) = config.settings() {
+            found.push(file.mistake(&["key_value_store", label], mistake.to_string()));
+        }
+        if let StoreConfig::Embedded { path: Some(path), .. } = config {
+            *path = file.dir().join(&*path);
+        }
+    }
+    for component in &manifest.components {
+        check_labels(manifest, component, &named, found);
+    }
+    named.entry(DEFAULT_STORE.to_owned()).or_default();
+    named
+}
+
+fn check_labels(
+    manifest: &Manifest,
+    component: &Component,
+    named: &BTreeMap<String, StoreConfig>,
+    found: &mut Diagnostics,
+) {
+    for label in &component.key_value_stores {
+        if label.value == DEFAULT_STORE || named.contains_key(&label.value) {
+            continue;
+        }
+        let help = format!(
+            "add `[key_value_store.{0}]` with a `type` to the runtime configuration and pass it with \
+             --runtime-config-file",
+            label.value
+        );
+        found.push(
+            Diagnostic::error(format!("the store `{}` is not configured", label.value))
+                .at(manifest.source_file(), label.span.clone())
+                .help(help),
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! A plan carried out: stores open, functions loaded, the listener bound; and the way back down.
+
+use crate::error::StartError;
+use crate::model::ModelChoice;
+use crate::mounts::mounts;
+use crate::plan::Plan;
+use crate::policy::AllowList;
+use crate::worlds::{FunctionPlan, ToGateway, Worlds};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use waggle_egress::Egress;
+use waggle_engine::Engine;
+use waggle_gateway::{Drained, Gateway};
+use waggle_kv::{Opener, Store};
+use waggle_manifest::Route;
+
+/// A host that listens but does not serve yet.
+pub struct Running {
+    listener: TcpListener,
+    tls: Option<waggle_gateway::TlsAcceptor>,
+    gateway: Arc<Gateway>,
+    stores: BTreeMap<String, Arc<dyn Store>>,
+    summary: Summary,
+}
+
+/// What the start-up screen shows.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The application's name.
+    pub application: String,
+    /// `http://127.0.0.1:3000`
+    pub url: String,
+    /// (route as written, function); private functions have no route.
+    pub routes: Vec<(Option<String>, String)>,
+    /// The model in use.
+    pub model: ModelChoice,
+    /// (label, where it is).
+    pub stores: Vec<(String, String)>,
+    /// Functions loaded, and how many of them from the cache.
+    pub loaded: (usize, usize),
+    /// From the beginning of the start to listening.
+    pub took: Duration,
+}
+
+impl Running {
+    /// Opens the stores, loads the functions, binds the listener.
+    ///
+    /// # Errors
+    /// Any [`StartError`]; what was opened is closed again.
+    pub async fn start(plan: Plan) -> Result<Self, StartError> {
+        let began = Instant::now();
+        private_folder(&plan.state_dir)?;
+        plan.manifest.check_sources()?;
+        let stores = open_stores(&plan).await?;
+        match Self::with_stores(&plan, stores.clone(), began).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                close(&stores).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn with_stores(
+        plan: &Plan,
+        stores: BTreeMap<String, Arc<dyn Store>>,
+        began: Instant,
+    ) -> Result<Self, StartError> {
+        let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
+        let cached = load_functions(plan, &engine).await?;
+        let internal = Arc::new(ToGateway::default());
+        let worlds = Arc::new(Worlds {
+            functions: function_plans(plan, &stores)?,
+            egress: Arc::new(egress(plan)?),
+            internal: Arc::clone(&internal),
+            quiet: plan.options.quiet,
+        });
+        let routes = plan.manifest.route_table();
+        let gateway = Arc::new(Gateway::new(engine, worlds, routes, plan.gateway.clone(), &plan.engine));
+        internal.connect(&gateway);
+        let tls = plan
+            .options
+            .tls
+            .as_ref()
+            .map(|(certificate, key)| waggle_gateway::acceptor(certificate, key))
+            .transpose()?;
+        let listener = listen(plan.options.listen).await?;
+        let summary = summary(plan, &listener, cached, began);
+        Ok(Self { listener, tls, gateway, stores, summary })
+    }
+
+    /// What was started.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Serves until `stop` resolves, finishes what is under way within the drain's bound, and makes every store
+    /// durable.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Drained {
+        let drained = waggle_gateway::serve(self.listener, self.tls, self.gateway, stop).await;
+        close(&self.stores).await;
+        drained
+    }
+}
+
+async fn close(stores: &BTreeMap<String, Arc<dyn Store>>) {
+    for (label, store) in stores {
+        if let Err(error) = store.close().await {
+            tracing::error!(label, %error, "the store could not be closed cleanly");
+        }
+    }
+}
+
+/// Only this user may write there: compiled code is loaded from it unchecked.
+fn private_folder(folder: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| StartError::StateFolder { path: folder.into(), source })
+}
+
+async fn open_stores(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn Store>>, StartError> {
+    let mut opener = Opener::new(plan.state_dir.join("store"));
+    let mut stores = BTreeMap::new();
+    let used = |label: &str| {
+        plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
+    };
+    for (label, config) in plan.stores.iter().filter(|(label, _config)| used(label)) {
+        match opener.open(config).await {
+            Ok(store) => {
+                stores.insert(label.clone(), store);
+            }
+            Err(source) => {
+                close(&stores).await;
+                return Err(StartError::Store { label: label.clone(), source });
+            }
+        }
+    }
+    Ok(stores)
+}
+
+/// Loads all functions side by side; returns how many there are and how many came from the cache.
+async fn load_functions(plan: &Plan, engine: &Engine) -> Result<(usize, usize), StartError> {
+    let mut loads = tokio::task::JoinSet::new();
+    for component in &plan.manifest.components {
+        let (engine, name) = (engine.clone(), component.id.value.clone());
+        let path = plan.manifest.source_path(component);
+        loads.spawn_blocking(move || engine.load(&name, &path));
+    }
+    let mut counts = (0, 0);
+    let mut first_error = None;
+    while let Some(loaded) = loads.join_next().await {
+        match loaded {
+            Ok(Ok(cached)) => counts = (counts.0 + 1, counts.1 + usize::from(cached)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a function cannot be loaded");
+                first_error.get_or_insert(StartError::Load(error));
+            }
+            Err(error) => {
+                let error = waggle_engine::LoadError::Engine(error.to_string());
+                first_error.get_or_insert(StartError::Load(error));
+            }
+        }
+    }
+    first_error.map_or(Ok(counts), Err)
+}
+
+fn function_plans(
+    plan: &Plan,
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+) -> Result<BTreeMap<String, FunctionPlan>, StartError> {
+    let mut functions = BTreeMap::new();
+    for component in &plan.manifest.components {
+        let name = &component.id.value;
+        let mut environment: BTreeMap<String, String> = component.environment.clone();
+        environment.extend(plan.options.environment.iter().cloned());
+        let variables = plan.variables.component_variables(name);
+        functions.insert(
+            name.clone(),
+            FunctionPlan {
+                environment: environment.into_iter().collect(),
+                mounts: mounts(&plan.manifest, component, &plan.state_dir.join("files"))?,
+                stores: component
+                    .key_value_stores
+                    .iter()
+                    .filter_map(|label| Some((label.value.clone(), Arc::clone(stores.get(&label.value)?))))
+                    .collect(),
+                variables: variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect(),
+                outbound: Arc::new(AllowList::new(plan.variables.outbound_hosts(name))),
+            },
+        );
+    }
+    Ok(functions)
+}
+
+fn egress(plan: &Plan) -> Result<Egress, StartError> {
+    let mut config = plan.egress.clone();
+    if let ModelChoice::Endpoint { credential: Some(credential), .. } = &plan.model {
+        config.credentials.push(credential.clone());
+    }
+    Ok(Egress::new(config)?)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "the port is in use by another process; end it or choose another with --listen".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "this user may not use that port; choose one of 1024 or more with --listen".to_owned()
+            }
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            _ => error.to_string(),
+        };
+        StartError::Listen { address, reason }
+    })
+}
+
+fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: Instant) -> Summary {
+    let scheme = if plan.options.tls.is_some() { "https" } else { "http" };
+    let address = listener.local_addr().unwrap_or(plan.options.listen);
+    let routes = plan.manifest.triggers.iter().map(|trigger| {
+        let route = match &trigger.route.value {
+            Route::Public(pattern) => Some(pattern.raw().to_owned()),
+            Route::Private => None,
+        };
+        (route, trigger.component.value.clone())
+    });
+    let stores = plan.stores.iter().map(|(label, config)| {
+        let place = match config {
+            waggle_kv::StoreConfig::Embedded { path, .. } => {
+                let path = path.clone().unwrap_or_else(|| plan.state_dir.join("store"));
+                format!("embedded, {}", path.display())
+            }
+            redis @ waggle_kv::StoreConfig::Redis { .. } => format!("{redis:?}"),
+        };
+        (label.clone(), place)
+    });
+    Summary {
+        application: plan.manifest.application.name.clone(),
+        url: format!("{scheme}://{address}"),
+        routes: routes.collect(),
+        model: plan.model.clone(),
+        stores: stores.collect(),
+        loaded,
+        took: began.elapsed(),
+    }
+}

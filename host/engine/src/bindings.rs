@@ -1,0 +1,38 @@
+//! What wasmtime generates from `wit/`: the interfaces beyond WASI that this host implements.
+
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package waggle:host;
+            world capabilities {
+                import fermyon:spin/key-value@2.0.0;
+                import spin:key-value/key-value@3.0.0;
+                import wasi:keyvalue/store@0.2.0-draft2;
+                import wasi:keyvalue/batch@0.2.0-draft2;
+                import wasi:keyvalue/atomics@0.2.0-draft2;
+                import fermyon:spin/variables@2.0.0;
+                import spin:variables/variables@3.0.0;
+                import wasi:config/store@0.2.0-draft-2024-09-27;
+            }
+        ",
+        world: "waggle:host/capabilities",
+        imports: {
+            "spin:key-value/key-value@3.0.0": async | store | trappable,
+            "spin:variables/variables@3.0.0.get": trappable | async,
+            "wasi:config/store@0.2.0-draft-2024-09-27": trappable,
+            "fermyon:spin/variables@2.0.0": trappable,
+            default: async | trappable,
+        },
+        with: {
+            "fermyon:spin/key-value.store": crate::key_value::OpenStore,
+            "spin:key-value/key-value.store": crate::key_value::OpenStore,
+            "wasi:keyvalue/store.bucket": crate::key_value::OpenStore,
+            "wasi:keyvalue/atomics.cas": crate::key_value::Cas,
+        },
+    });
+}
+
+pub(crate) use generated::fermyon;
+pub(crate) use generated::spin;
+pub(crate) use generated::wasi;

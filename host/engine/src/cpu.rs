@@ -1,0 +1,111 @@
+//! CPU time of one instance: what its requests may use, what it has used, and the decision to stop it.
+//!
+//! Time is taken where the instance is polled, so waiting costs nothing; the epoch callback adds what a guest that
+//! does not return has used so far. All times are nanoseconds since the process's first look at the clock.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since the first call, never 0 after it.
+fn now_ns() -> u64 {
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+/// The account of one instance. Written by the thread that runs the instance, read by the one that dispatches.
+#[derive(Debug)]
+pub(crate) struct CpuAccount {
+    /// When the running stretch began (or was last charged); 0 while the instance is not running.
+    running_since_ns: AtomicU64,
+    /// What may still be used.
+    remaining_ns: AtomicI64,
+    allowance_ns: i64,
+}
+
+impl CpuAccount {
+    /// An account that allows `allowance` for start-up and as much for every request.
+    pub(crate) fn new(allowance: Duration) -> Self {
+        let allowance_ns = i64::try_from(allowance.as_nanos()).unwrap_or(i64::MAX / 1_000_000);
+        Self {
+            running_since_ns: AtomicU64::new(0),
+            remaining_ns: AtomicI64::new(allowance_ns),
+            allowance_ns,
+        }
+    }
+
+    /// A request begins beside `others` that are under way: what earlier requests left unused is not kept.
+    pub(crate) fn request_starts(&self, others: u64) {
+        let others = i64::try_from(others).unwrap_or(i64::MAX);
+        let kept = self.remaining_ns.load(Relaxed).min(self.allowance_ns.saturating_mul(others));
+        self.remaining_ns.store(kept.saturating_add(self.allowance_ns), Relaxed);
+    }
+
+    /// The instance starts to run on this thread.
+    pub(crate) fn enter(&self) {
+        self.running_since_ns.store(now_ns(), Relaxed);
+    }
+
+    /// The instance has stopped running.
+    pub(crate) fn leave(&self) {
+        self.charge();
+        self.running_since_ns.store(0, Relaxed);
+    }
+
+    /// Charges what has passed since the last charge. True when nothing remains.
+    pub(crate) fn charge(&self) -> bool {
+        let now = now_ns();
+        let since = self.running_since_ns.swap(now, Relaxed);
+        let used = if since == 0 { 0 } else { now.saturating_sub(since) };
+        let used = i64::try_from(used).unwrap_or(i64::MAX);
+        let before = self.remaining_ns.load(Relaxed);
+        self.remaining_ns.store(before.saturating_sub(used), Relaxed);
+        before <= used
+    }
+
+    /// Whether the instance is running on some thread now.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running_since_ns.load(Relaxed) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remaining(account: &CpuAccount) -> i64 {
+        account.remaining_ns.load(Relaxed)
+    }
+
+    #[test]
+    fn unused_time_is_not_saved_up() {
+        let account = CpuAccount::new(Duration::from_millis(5));
+        for _ in 0..100 {
+            account.request_starts(0);
+        }
+        assert_eq!(remaining(&account), 5_000_000);
+    }
+
+    #[test]
+    fn concurrent_requests_add_their_allowances() {
+        let account = CpuAccount::new(Duration::from_millis(5));
+        account.request_starts(0);
+        account.request_starts(1);
+        account.request_starts(2);
+        assert_eq!(remaining(&account), 15_000_000);
+    }
+
+    #[test]
+    fn only_running_time_is_charged_and_an_empty_account_says_so() {
+        let account = CpuAccount::new(Duration::from_nanos(1));
+        assert!(!account.charge(), "waiting must cost nothing");
+        account.enter();
+        while !account.charge() {
+            std::hint::spin_loop();
+        }
+        assert!(remaining(&account) <= 0);
+        account.leave();
+        assert!(!account.is_running());
+    }
+}

@@ -1,0 +1,308 @@
+//! The engine: one wasmtime engine, the loaded functions, and a pool per (tenant, function).
+
+use crate::config::EngineConfig;
+use crate::error::{HandleError, LoadError};
+use crate::linker::linker;
+use crate::load::{self, Loaded};
+use crate::pool::Pool;
+use crate::request::{CallContext, GatedBody, RequestGuard};
+use crate::state::InstanceState;
+use crate::worker::{CpuTimeUsedUp, Ending, Job, Seat};
+use crate::world::FunctionWorld;
+use futures::channel::oneshot;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use waggle_tenancy::TenantId;
+use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::handler::Proxy;
+
+/// How often running guests are looked at, milliseconds; an endless loop is stopped within one of these after its
+/// CPU time is used up.
+const EPOCH_TICK_MS: u64 = 10;
+/// Core instances, memories and tables that one component instance may be made of, as the pools are dimensioned.
+const CORE_INSTANCES_PER_INSTANCE: u32 = 8;
+
+/// Makes the world of a function for a tenant. Called once per (tenant, function), before its first instance.
+pub trait WorldSource: Send + Sync + 'static {
+    /// The world, or none when the tenant may not use the function.
+    fn world(&self, tenant: &TenantId, function: &str) -> Option<FunctionWorld>;
+}
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<EngineShared>,
+    functions: Arc<RwLock<HashMap<String, Arc<Loaded>>>>,
+    pools: Arc<RwLock<HashMap<PoolKey, Arc<Pool>>>>,
+    cache: Option<Arc<Path>>,
+}
+
+type PoolKey = (TenantId, String);
+
+/// What pools and workers need of the engine.
+pub(crate) struct EngineShared {
+    wasmtime: wasmtime::Engine,
+    pub(crate) config: EngineConfig,
+    pub(crate) cores: usize,
+    instances: Arc<Semaphore>,
+    /// Told when an instance has ended.
+    pub(crate) instance_released: Notify,
+    next_number: AtomicU64,
+    pools: RwLock<Weak<RwLock<HashMap<PoolKey, Arc<Pool>>>>>,
+}
+
+/// An instance with everything that lives as long as it.
+pub(crate) struct Instance {
+    pub(crate) store: Store<InstanceState>,
+    pub(crate) proxy: Proxy,
+}
+
+/// Why there is no instance.
+pub(crate) enum InstanceError {
+    /// Its start-up code used the CPU time of a whole request.
+    CpuTime,
+    /// What wasmtime said.
+    Failed(String),
+}
+
+impl Engine {
+    /// Sets up wasmtime. Compiled components are kept in `cache` if that is given.
+    ///
+    /// # Errors
+    /// [`LoadError::Engine`] when the configuration is out of bounds or the machine lacks the address space.
+    pub fn new(config: EngineConfig, cache: Option<PathBuf>) -> Result<Self, LoadError> {
+        config.validate().map_err(LoadError::Engine)?;
+        let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config))
+            .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        start_epochs(&wasmtime)?;
+        let pools = Arc::default();
+        let shared = Arc::new(EngineShared {
+            instances: Arc::new(Semaphore::new(config.instances_max as usize)),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            instance_released: Notify::new(),
+            next_number: AtomicU64::new(1),
+            pools: RwLock::new(Arc::downgrade(&pools)),
+            wasmtime,
+            config,
+        });
+        Ok(Self { shared, functions: Arc::default(), pools, cache: cache.map(Into::into) })
+    }
+
+    /// Compiles (or takes from the cache) and links the component of `function`. True when it came from the cache.
+    ///
+    /// # Errors
+    /// Any [`LoadError`]; each names the function and the file.
+    pub fn load(&self, function: &str, component: &Path) -> Result<bool, LoadError> {
+        let linker = linker(&self.shared.wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let loaded = load::load(&linker, function, component, self.cache.as_deref())?;
+        let cached = loaded.cached;
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        functions.insert(function.to_owned(), Arc::new(loaded));
+        Ok(cached)
+    }
+
+    /// Answers `request` with an instance of `function` that belongs to `tenant`.
+    ///
+    /// The response's body ends the request; dropping it (or this future) cancels it. `admission` is held until then.
+    ///
+    /// # Errors
+    /// Any [`HandleError`].
+    pub async fn handle(
+        &self,
+        worlds: &dyn WorldSource,
+        tenant: &TenantId,
+        function: &str,
+        request: http::Request<WasiBody>,
+        context: CallContext,
+        admission: Option<OwnedSemaphorePermit>,
+    ) -> Result<http::Response<WasiBody>, HandleError> {
+        let pool = self.pool(worlds, tenant, function)?;
+        let deadline = context.head_deadline;
+        let guard = RequestGuard::new(context, admission);
+        let (reply, answer) = oneshot::channel();
+        pool.dispatch(Job { request, scope: Arc::clone(&guard.scope), reply }).await?;
+        let Ok(answer) = tokio::time::timeout_at(deadline.into(), answer).await else {
+            if let Some(seat) = guard.scope.seat() {
+                seat.condemn();
+            }
+            return Err(self.deadline_passed(function));
+        };
+        self.finish(function, guard, answer).await
+    }
+
+    async fn finish(
+        &self,
+        function: &str,
+        guard: RequestGuard,
+        answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
+    ) -> Result<http::Response<WasiBody>, HandleError> {
+        let Some(seat) = guard.scope.seat() else {
+            return Err(HandleError::NoResponse { function: function.into(), reason: "it was never begun".into() });
+        };
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is::<wasmtime_wasi_http::handler::ExpirationError>() => {
+                return Err(self.deadline_passed(function));
+            }
+            Ok(Err(error)) if error.is::<CpuTimeUsedUp>() => {
+                return Err(self.ended(function, &Ending::CpuTime));
+            }
+            Ok(Err(error)) if error.is::<wasmtime::Trap>() => {
+                return Err(self.ended(function, &Ending::Trapped(format!("{error:?}").into())));
+            }
+            Ok(Err(error)) => {
+                let reason = format!("{error:#}");
+                tracing::error!(function, request = %guard.scope.context.request_id, reason, "function returned no response");
+                return Err(HandleError::NoResponse { function: function.into(), reason });
+            }
+            Err(oneshot::Canceled) => return Err(self.ended(function, seat.ending.wait().await)),
+        };
+        if let Some(commit) = seat.ledger.pending() {
+            commit.durable().await.map_err(|error| HandleError::Store {
+                function: function.into(),
+                reason: error.to_string(),
+            })?;
+        }
+        let ledger = Arc::clone(&seat.ledger);
+        Ok(response.map(|body| GatedBody::wrap(body, ledger, guard)))
+    }
+
+    fn deadline_passed(&self, function: &str) -> HandleError {
+        let allowed_ms = self.shared.config.request_timeout_ms;
+        tracing::error!(function, allowed_ms, "no response within the request's time");
+        HandleError::Deadline { function: function.into(), allowed_ms }
+    }
+
+    fn ended(&self, function: &str, ending: &Ending) -> HandleError {
+        let function = function.to_owned();
+        match ending {
+            Ending::CpuTime => {
+                HandleError::CpuTime { function, allowed_ms: self.shared.config.request_cpu_ms_max }
+            }
+            Ending::NotInstantiated(reason) => {
+                HandleError::Instantiate { function, reason: reason.to_string() }
+            }
+            Ending::Trapped(reason) => HandleError::Trap { function, reason: reason.to_string() },
+            Ending::Retired => {
+                HandleError::NoResponse { function, reason: "its instance ended without an answer".into() }
+            }
+        }
+    }
+
+    fn pool(
+        &self,
+        worlds: &dyn WorldSource,
+        tenant: &TenantId,
+        function: &str,
+    ) -> Result<Arc<Pool>, HandleError> {
+        let key = (tenant.clone(), function.to_owned());
+        if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(pool));
+        }
+        let unknown = || HandleError::UnknownFunction(function.to_owned());
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = functions.get(function).cloned().ok_or_else(unknown)?;
+        let world = worlds.world(tenant, function).ok_or_else(unknown)?;
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        let pool =
+            pools.entry(key).or_insert_with(|| Pool::new(Arc::clone(&self.shared), loaded, Arc::new(world)));
+        Ok(Arc::clone(pool))
+    }
+}
+
+impl EngineShared {
+    pub(crate) fn next_instance_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Relaxed)
+    }
+
+    /// A permit for one more instance. When all are taken, an idle instance of another pool is told to end, and
+    /// whoever waits is told when it has.
+    pub(crate) fn reserve_instance(&self, asking: &Pool) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
+            return Some(permit);
+        }
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+        let pools = pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.values().filter(|pool| !std::ptr::eq(&***pool, asking)).any(|pool| pool.give_up_idle());
+        None
+    }
+
+    /// Makes an instance within the CPU time and the memory of one.
+    pub(crate) async fn instantiate(
+        &self,
+        loaded: &Loaded,
+        world: &Arc<FunctionWorld>,
+        seat: &Arc<Seat>,
+    ) -> Result<Instance, InstanceError> {
+        let failed = |error: wasmtime::Error| InstanceError::Failed(format!("{error:#}"));
+        let state = InstanceState::new(Arc::clone(world), &self.config, Arc::clone(&seat.ledger), seat.number)
+            .map_err(failed)?;
+        let mut store = Store::new(&self.wasmtime, state);
+        store.limiter(|state| &mut state.limits);
+        store.set_epoch_deadline(1);
+        let account = Arc::clone(seat);
+        store.epoch_deadline_callback(move |_store| {
+            if account.cpu.charge() {
+                return Err(CpuTimeUsedUp.into());
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let made = {
+            let mut making = std::pin::pin!(loaded.pre.instantiate_async(&mut store));
+            std::future::poll_fn(|cx| {
+                seat.cpu.enter();
+                let polled = making.as_mut().poll(cx);
+                seat.cpu.leave();
+                polled
+            })
+            .await
+        };
+        match made {
+            Ok(proxy) => Ok(Instance { store, proxy }),
+            Err(error) if error.is::<CpuTimeUsedUp>() => Err(InstanceError::CpuTime),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
+    let count = config.instances_max;
+    let core = count.saturating_mul(CORE_INSTANCES_PER_INSTANCE);
+    let mut pooling = PoolingAllocationConfig::default();
+    pooling
+        .total_component_instances(count)
+        .total_core_instances(core)
+        .total_memories(count.saturating_mul(2))
+        .total_tables(core)
+        .total_stacks(count.saturating_mul(2))
+        .max_memory_size(config.instance_memory_bytes_max)
+        .table_elements(config.instance_table_elements_max);
+    let mut settings = wasmtime::Config::new();
+    settings
+        .wasm_component_model_async(true)
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    settings
+}
+
+/// Advances the epoch from a thread of its own, which ends with the engine.
+fn start_epochs(engine: &wasmtime::Engine) -> Result<(), LoadError> {
+    let weak = engine.weak();
+    std::thread::Builder::new()
+        .name("epochs".into())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(Duration::from_millis(EPOCH_TICK_MS));
+            }
+        })
+        .map(drop)
+        .map_err(|error| LoadError::Engine(format!("no thread for the epochs: {error}")))
+}

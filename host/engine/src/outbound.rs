@@ -1,0 +1,267 @@
+//! Outbound HTTP of a guest: the allow-list, calls between functions, and the way to egress. The guest's own word on
+//! who it is counts for nothing here; the world and the request under way say it.
+
+use crate::config::EngineConfig;
+use crate::internal::{InternalTarget, internal_target};
+use crate::request::{CallContext, Ledger, RequestScope};
+use crate::state::InstanceState;
+use crate::world::{FunctionWorld, OutboundDecision};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use waggle_egress::{EgressError, SendOptions};
+use wasmtime::AsContextMut as _;
+use wasmtime::component::{Accessor, HasData, Resource};
+use wasmtime_wasi_http::p3::bindings::http::client;
+use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, Request, Response};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _};
+
+type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+/// What `wasi:http` asks of this host.
+pub(crate) struct OutboundHooks {
+    world: Arc<FunctionWorld>,
+    ledger: Arc<Ledger>,
+    depth_max: u32,
+    /// The request whose task makes the call that comes next; set right before it.
+    pub(crate) caller: Option<Arc<RequestScope>>,
+    background_timeout: Duration,
+}
+
+impl OutboundHooks {
+    pub(crate) fn new(world: Arc<FunctionWorld>, ledger: Arc<Ledger>, config: &EngineConfig) -> Self {
+        Self {
+            world,
+            ledger,
+            depth_max: config.internal_call_depth_max,
+            caller: None,
+            background_timeout: Duration::from_millis(config.response_timeout_ms),
+        }
+    }
+}
+
+impl WasiHttpHooks for OutboundHooks {
+    fn default_scheme(&mut self) -> Option<http::uri::Scheme> {
+        Some(http::uri::Scheme::HTTP)
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processing: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let call = Call {
+            world: Arc::clone(&self.world),
+            ledger: Arc::clone(&self.ledger),
+            caller: self.caller.take(),
+            depth_max: self.depth_max,
+            background_timeout: self.background_timeout,
+        };
+        Box::new(async move {
+            let response = call.send(request, options).await?;
+            Ok((response, Box::new(async { Ok(()) }) as Box<_>))
+        })
+    }
+}
+
+/// One outbound call.
+struct Call {
+    world: Arc<FunctionWorld>,
+    ledger: Arc<Ledger>,
+    /// The request it is made for; none for work a guest goes on with after its requests are over.
+    caller: Option<Arc<RequestScope>>,
+    depth_max: u32,
+    background_timeout: Duration,
+}
+
+impl Call {
+    async fn send(
+        self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        if let Some(commit) = self.ledger.pending() {
+            // What leaves the process may depend on what was written; it waits as a response would.
+            commit.durable().await.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        }
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        match internal_target(&host) {
+            Some(target) => self.inside(request, target, &host).await,
+            None => self.outside(request, &host, options).await,
+        }
+    }
+
+    /// The signal that ends the call, while the request it is made for is under way.
+    fn cancelled(&self) -> Option<CancellationToken> {
+        self.caller.as_ref().filter(|caller| !caller.is_completed()).map(|caller| caller.cancelled.clone())
+    }
+
+    async fn inside(
+        &self,
+        request: http::Request<WasiBody>,
+        target: InternalTarget,
+        host: &str,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let named = if host.is_empty() { "self" } else { host };
+        if !self.world.outbound.allows_internal(named) {
+            self.deny(&format!("http://{named}"));
+            return Err(Error::HttpRequestDenied);
+        }
+        let context = self.context();
+        if context.depth > self.depth_max {
+            return Err(Error::LoopDetected);
+        }
+        let call = self.world.internal.call(&self.world.tenant, target, request, context);
+        let Some(cancelled) = self.cancelled() else { return Ok(call.await) };
+        let response = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Err(Error::ConnectionTerminated),
+            response = call => response,
+        };
+        let cancelled = Box::pin(cancelled.cancelled_owned());
+        Ok(response.map(|inner| CancelledBody { inner, cancelled }.boxed_unsync()))
+    }
+
+    fn context(&self) -> CallContext {
+        if let Some(caller) = &self.caller {
+            return CallContext { depth: caller.context.depth + 1, ..caller.context.clone() };
+        }
+        let deadline = Instant::now() + self.background_timeout;
+        CallContext {
+            request_id: "background".into(),
+            head_deadline: deadline,
+            body_deadline: deadline,
+            depth: 1,
+        }
+    }
+
+    async fn outside(
+        &self,
+        request: http::Request<WasiBody>,
+        host: &str,
+        options: Option<RequestOptions>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let scheme = request.uri().scheme_str().unwrap_or("http");
+        let default_port = if scheme == "https" { 443 } else { 80 };
+        let port = request.uri().port_u16().unwrap_or(default_port);
+        let allow_private = match self.world.outbound.decide(scheme, host, port) {
+            OutboundDecision::Denied => {
+                self.deny(&format!("{scheme}://{host}:{port}"));
+                return Err(Error::HttpRequestDenied);
+            }
+            OutboundDecision::Public => false,
+            OutboundDecision::Private => true,
+        };
+        let send = SendOptions {
+            connect_timeout: options.and_then(|options| options.connect_timeout),
+            first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
+            between_bytes_timeout: options.and_then(|options| options.between_bytes_timeout),
+            cancelled: self.cancelled(),
+            allow_private,
+        };
+        let response = self.world.egress.send(request, send).await.map_err(to_wasi)?;
+        Ok(response.map(|body| body.map_err(to_wasi).boxed_unsync()))
+    }
+
+    fn deny(&self, destination: &str) {
+        tracing::warn!(
+            tenant = %self.world.tenant,
+            function = %self.world.function,
+            destination,
+            "outbound call refused: add the destination to `allowed_outbound_hosts` of the component in spin.toml \
+             if it is meant to be reachable"
+        );
+    }
+}
+
+/// Says an egress error in the words of `wasi:http`.
+fn to_wasi(error: EgressError) -> Error {
+    tracing::debug!(%error, code = error.code(), "outbound call failed");
+    match error {
+        EgressError::DnsTimeout { .. } => Error::DnsTimeout,
+        EgressError::DnsError { .. } => Error::DnsError { rcode: None, info_code: None },
+        EgressError::DestinationIpProhibited { .. } => Error::DestinationIpProhibited,
+        EgressError::DestinationIpUnroutable { .. } => Error::DestinationIpUnroutable,
+        EgressError::DestinationUnavailable { .. } => Error::DestinationUnavailable,
+        EgressError::ConnectionRefused { .. } => Error::ConnectionRefused,
+        EgressError::ConnectionTimeout { .. } => Error::ConnectionTimeout,
+        EgressError::ConnectionReadTimeout { .. } => Error::ConnectionReadTimeout,
+        EgressError::ConnectionTerminated { .. } | EgressError::Cancelled => Error::ConnectionTerminated,
+        EgressError::TlsCertificateError { .. } => Error::TlsCertificateError,
+        EgressError::TlsProtocolError { .. } => Error::TlsProtocolError,
+        EgressError::TlsAlertReceived { alert_id, alert, .. } => {
+            Error::TlsAlertReceived { alert_id: Some(alert_id), alert_message: Some(alert) }
+        }
+        EgressError::HttpRequestDenied { .. } => Error::HttpRequestDenied,
+        EgressError::HttpRequestUriInvalid { .. } => Error::HttpRequestUriInvalid,
+        EgressError::HttpRequestMethodInvalid { .. } => Error::HttpRequestMethodInvalid,
+        EgressError::HttpResponseHeaderSectionSize { bytes_max, .. } => {
+            Error::HttpResponseHeaderSectionSize(Some(bytes_max))
+        }
+        EgressError::HttpResponseIncomplete { .. } => Error::HttpResponseIncomplete,
+        EgressError::HttpResponseTimeout { .. } => Error::HttpResponseTimeout,
+        EgressError::HttpUpgradeFailed => Error::HttpUpgradeFailed,
+        EgressError::HttpProtocolError { .. } => Error::HttpProtocolError,
+        other => Error::InternalError(Some(other.to_string())),
+    }
+}
+
+/// Another function's response that ends as soon as the request it was fetched for is cancelled.
+struct CancelledBody {
+    inner: WasiBody,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Body for CancelledBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_pending() && self.cancelled.as_mut().poll(cx).is_ready() {
+            self.inner = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+            return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// `wasi:http/client` that first notes which request's task makes the call.
+pub(crate) struct TrackedHttp;
+
+impl HasData for TrackedHttp {
+    type Data<'a> = WasiHttpCtxView<'a>;
+}
+
+impl client::HostWithStore<InstanceState> for TrackedHttp {
+    async fn send(
+        accessor: &Accessor<InstanceState, Self>,
+        request: Resource<Request>,
+    ) -> Result<Resource<Response>, wasmtime_wasi::TrappableError<ErrorCode>> {
+        accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let task = store.async_call_stack().ok().and_then(Iterator::last);
+            let state = store.data_mut();
+            state.hooks.caller = task.and_then(|task| state.request_of(task));
+        });
+        let http = accessor.with_getter::<WasiHttp>(InstanceState::http);
+        <WasiHttp as client::HostWithStore<InstanceState>>::send(&http, request).await
+    }
+}

@@ -1,0 +1,282 @@
+//! The instances of one function for one tenant: which of them takes a request, and when there are more.
+//!
+//! A request goes to an instance that has room and is not running on another core at this moment; one that computes
+//! keeps its core, not its neighbours' requests. A new instance is made when all are running and there are fewer than
+//! cores, or when none has room.
+
+use crate::engine::{EngineShared, Instance, InstanceError};
+use crate::error::HandleError;
+use crate::load::Loaded;
+use crate::worker::{self, Ending, Job, Seat};
+use crate::world::FunctionWorld;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// The pool of one (tenant, function). Its instances are never handed to another.
+pub(crate) struct Pool {
+    engine: Arc<EngineShared>,
+    loaded: Arc<Loaded>,
+    pub(crate) world: Arc<FunctionWorld>,
+    seats: Mutex<Vec<Arc<Seat>>>,
+    /// Told when a place or a seat became free while somebody waits.
+    freed: Notify,
+    waiting: AtomicU32,
+}
+
+/// A request's place in an instance; free again when dropped.
+pub(crate) struct Place {
+    seat: Arc<Seat>,
+    pool: Arc<Pool>,
+}
+
+impl Place {
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.seat.vacate();
+        self.pool.wake_one_waiting();
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(
+        engine: Arc<EngineShared>,
+        loaded: Arc<Loaded>,
+        world: Arc<FunctionWorld>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            loaded,
+            world,
+            seats: Mutex::default(),
+            freed: Notify::new(),
+            waiting: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.engine.config.idle_instance_timeout()
+    }
+
+    /// Gives the request a place, waiting for one within the bounds of the configuration.
+    ///
+    /// # Errors
+    /// [`HandleError::Busy`] when there is none in time or too many wait already.
+    pub(crate) async fn dispatch(self: &Arc<Self>, job: Job) -> Result<(), HandleError> {
+        let Err(job) = self.try_dispatch(job) else { return Ok(()) };
+        let most = self.engine.config.waiting_requests_max;
+        let waiting = WaitingCount::enter(&self.waiting);
+        if waiting.count > most {
+            return Err(self.busy(format!("{most} requests wait already")));
+        }
+        self.wait_and_dispatch(job).await
+    }
+
+    async fn wait_and_dispatch(self: &Arc<Self>, mut job: Job) -> Result<(), HandleError> {
+        let patience = Duration::from_millis(self.engine.config.instance_wait_ms);
+        let until = (Instant::now() + patience).min(job.scope.context.head_deadline);
+        loop {
+            let freed = self.freed.notified();
+            job = match self.try_dispatch(job) {
+                Ok(()) => return Ok(()),
+                Err(job) => job,
+            };
+            let released = self.engine.instance_released.notified();
+            let wait = async {
+                tokio::select! {
+                    () = freed => {}
+                    () = released => {}
+                }
+            };
+            if tokio::time::timeout_at(until.into(), wait).await.is_err() {
+                return Err(self.busy(format!("waited {} ms", patience.as_millis())));
+            }
+        }
+    }
+
+    fn busy(&self, reason: String) -> HandleError {
+        HandleError::Busy { function: self.world.function.to_string(), reason }
+    }
+
+    fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), Job> {
+        let mut seats = self.lock_seats();
+        let (seat, permit) = match self.choose(&seats) {
+            Choice::Seat(seat) => (seat, None),
+            Choice::New(fallback) => match (self.engine.reserve_instance(self), fallback) {
+                (Some(permit), _) => (self.new_seat(&mut seats), Some(permit)),
+                (None, Some(seat)) => (seat, None),
+                (None, None) => return Err(job),
+            },
+            Choice::None => return Err(job),
+        };
+        let served = seat.occupy();
+        let reuse_max =
+            if self.loaded.is_reusable() { self.engine.config.instance_reuse_count_max } else { 1 };
+        if served >= reuse_max {
+            seats.retain(|other| !Arc::ptr_eq(other, &seat));
+            seat.retire();
+        }
+        drop(seats);
+        job.scope.take_place(Place { seat: Arc::clone(&seat), pool: Arc::clone(self) });
+        seat.deliver(job);
+        if let Some(permit) = permit {
+            tokio::spawn(worker::work(Arc::clone(self), seat, permit));
+        }
+        Ok(())
+    }
+
+    /// Chooses without changing anything; the caller holds the lock.
+    fn choose(&self, seats: &[Arc<Seat>]) -> Choice {
+        let room = if self.loaded.is_reusable() {
+            self.engine.config.instance_concurrent_requests_max
+        } else {
+            1
+        };
+        let mut resting: Option<&Arc<Seat>> = None;
+        let mut running: Option<&Arc<Seat>> = None;
+        for seat in seats.iter().rev() {
+            let load = seat.in_flight();
+            if load >= room || seat.is_retiring() {
+                continue;
+            }
+            let best = if seat.cpu.is_running() { &mut running } else { &mut resting };
+            if best.is_none_or(|best| load < best.in_flight()) {
+                *best = Some(seat);
+            }
+        }
+        if let Some(seat) = resting {
+            return Choice::Seat(Arc::clone(seat));
+        }
+        let most = self.engine.config.instances_per_tenant_max as usize;
+        let may_grow = seats.len() < most && (running.is_none() || seats.len() < self.engine.cores);
+        match (may_grow, running) {
+            (true, fallback) => Choice::New(fallback.cloned()),
+            (false, Some(seat)) => Choice::Seat(Arc::clone(seat)),
+            (false, None) => Choice::None,
+        }
+    }
+
+    fn new_seat(&self, seats: &mut Vec<Arc<Seat>>) -> Arc<Seat> {
+        let seat = Arc::new(Seat::new(self.engine.next_instance_number(), self.engine.config.request_cpu()));
+        seats.push(Arc::clone(&seat));
+        seat
+    }
+
+    pub(crate) async fn instantiate(&self, seat: &Arc<Seat>) -> Result<Instance, InstanceError> {
+        self.engine.instantiate(&self.loaded, &self.world, seat).await
+    }
+
+    /// Takes an idle instance out of the pool; false when a request came in at the last moment.
+    pub(crate) fn leave_if_idle(&self, seat: &Arc<Seat>) -> bool {
+        let mut seats = self.lock_seats();
+        if seat.in_flight() > 0 {
+            return false;
+        }
+        seats.retain(|other| !Arc::ptr_eq(other, seat));
+        seat.retire();
+        true
+    }
+
+    /// Whether the pool no longer gives requests to this instance.
+    pub(crate) fn has_left(&self, seat: &Arc<Seat>) -> bool {
+        !self.lock_seats().iter().any(|other| Arc::ptr_eq(other, seat))
+    }
+
+    /// Makes room for another pool: the instance that has been here longest without a request ends.
+    pub(crate) fn give_up_idle(&self) -> bool {
+        let Some(seat) = self.lock_seats().iter().find(|seat| seat.in_flight() == 0).cloned() else {
+            return false;
+        };
+        if self.leave_if_idle(&seat) {
+            seat.condemn();
+            return true;
+        }
+        false
+    }
+
+    /// The worker is done: what it never began is given to another, and the ending is told to those who wait.
+    pub(crate) fn ended(self: &Arc<Self>, seat: &Arc<Seat>, ending: Ending) {
+        seat.retire();
+        self.lock_seats().retain(|other| !Arc::ptr_eq(other, seat));
+        self.log_ending(seat, &ending);
+        let failed_to_start = matches!(ending, Ending::NotInstantiated(_));
+        let _ = seat.ending.set(ending);
+        let left_over = seat.take_mailbox();
+        if !failed_to_start {
+            for job in left_over {
+                let pool = Arc::clone(self);
+                // Refused here, the job's reply is dropped and its caller reads the ending of the first instance.
+                tokio::spawn(async move { pool.dispatch(job).await.ok() });
+            }
+        }
+        self.freed.notify_waiters();
+        self.engine.instance_released.notify_waiters();
+    }
+
+    fn log_ending(&self, seat: &Seat, ending: &Ending) {
+        let (tenant, function, instance) = (&self.world.tenant, &*self.world.function, seat.number);
+        match ending {
+            Ending::Retired => tracing::debug!(%tenant, function, instance, "instance ended"),
+            Ending::CpuTime => {
+                tracing::error!(
+                    %tenant,
+                    function,
+                    instance,
+                    allowed_ms = self.engine.config.request_cpu_ms_max,
+                    "function stopped: it used more CPU time than its requests are allowed"
+                );
+            }
+            Ending::Trapped(reason) => {
+                tracing::error!(%tenant, function, instance, %reason, "function trapped");
+            }
+            Ending::NotInstantiated(reason) => {
+                tracing::error!(%tenant, function, instance, %reason, "function could not be instantiated");
+            }
+        }
+    }
+
+    fn wake_one_waiting(&self) {
+        if self.waiting.load(Relaxed) > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    fn lock_seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a request could go.
+enum Choice {
+    /// To this instance.
+    Seat(Arc<Seat>),
+    /// To a new instance, or to this one if there can be none.
+    New(Option<Arc<Seat>>),
+    /// Nowhere now.
+    None,
+}
+
+/// Counts those who wait, and stops counting when they no longer do.
+struct WaitingCount<'a> {
+    counter: &'a AtomicU32,
+    count: u32,
+}
+
+impl<'a> WaitingCount<'a> {
+    fn enter(counter: &'a AtomicU32) -> Self {
+        let count = counter.fetch_add(1, Relaxed) + 1;
+        Self { counter, count }
+    }
+}
+
+impl Drop for WaitingCount<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,216 @@
+//! One request while it is under way: its deadline, its cancellation, and the gate that holds its response back
+//! until what the function wrote is durable.
+
+use crate::pool::Place;
+use crate::worker::Seat;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use waggle_kv::Commit;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// What a call carries with it: from the client to the function, and on to the functions and services it calls.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// Names the request in logs and to upstreams.
+    pub request_id: Arc<str>,
+    /// When the response's head must be there.
+    pub head_deadline: Instant,
+    /// When the response's body must have ended.
+    pub body_deadline: Instant,
+    /// How many functions called each other to get here; 0 for a client's request.
+    pub depth: u32,
+}
+
+/// The commits of one instance that are applied but not known to be durable.
+///
+/// A write returns to the guest as soon as it is applied; what leaves the machine afterwards waits here for it. To
+/// everybody outside, that is a durable write, but the guest never waits for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Option<Commit>>);
+
+impl Ledger {
+    /// Notes a write.
+    pub(crate) fn record(&self, commit: Commit) {
+        if commit.is_durable() {
+            return;
+        }
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match pending.as_mut() {
+            Some(earlier) => earlier.merge(commit),
+            None => *pending = Some(commit),
+        }
+    }
+
+    /// What must become durable before anything may leave, if there is something.
+    pub(crate) fn pending(&self) -> Option<Commit> {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.as_ref().is_some_and(Commit::is_durable) {
+            *pending = None;
+        }
+        pending.clone()
+    }
+}
+
+/// A request under way. It ends when its response has been sent to the end, or when the client has gone away.
+pub(crate) struct RequestScope {
+    pub(crate) context: CallContext,
+    /// Cancelled when the client goes away or the deadline passes; the request's outbound calls end with it.
+    pub(crate) cancelled: CancellationToken,
+    completed: AtomicBool,
+    /// The place in an instance that the request holds, once it has one.
+    place: Mutex<Option<Place>>,
+}
+
+impl RequestScope {
+    pub(crate) fn new(context: CallContext) -> Self {
+        Self {
+            context,
+            cancelled: CancellationToken::new(),
+            completed: AtomicBool::new(false),
+            place: Mutex::new(None),
+        }
+    }
+
+    /// The request was given a place; an earlier one (in an instance that ended before it began) is freed.
+    pub(crate) fn take_place(&self, place: Place) {
+        *self.lock_place() = Some(place);
+    }
+
+    /// The instance the request is in.
+    pub(crate) fn seat(&self) -> Option<Arc<Seat>> {
+        self.lock_place().as_ref().map(|place| Arc::clone(place.seat()))
+    }
+
+    /// Whether nobody waits for the request any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.completed.load(Relaxed) || self.cancelled.is_cancelled()
+    }
+
+    /// Whether its response was sent to the end; what the guest goes on to do is nobody's request.
+    pub(crate) fn is_completed(&self) -> bool {
+        self.completed.load(Relaxed)
+    }
+
+    fn lock_place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held by whoever waits for the response; dropping it before the response is complete cancels the request.
+pub(crate) struct RequestGuard {
+    pub(crate) scope: Arc<RequestScope>,
+    /// The request's admission to the host, kept until the request has ended.
+    _admission: Option<OwnedSemaphorePermit>,
+}
+
+impl RequestGuard {
+    pub(crate) fn new(context: CallContext, admission: Option<OwnedSemaphorePermit>) -> Self {
+        Self { scope: Arc::new(RequestScope::new(context)), _admission: admission }
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if !self.scope.completed.load(Relaxed) {
+            self.scope.cancelled.cancel();
+        }
+        drop(self.scope.lock_place().take());
+    }
+}
+
+/// The response's body on its way to the client.
+pub(crate) struct GatedBody {
+    inner: WasiBody,
+    ledger: Arc<Ledger>,
+    guard: Option<RequestGuard>,
+    held: Option<Held>,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// A frame (or the end) that waits for a commit to become durable.
+struct Held {
+    frame: Option<Result<Frame<Bytes>, Error>>,
+    durable: Pin<Box<dyn Future<Output = Result<(), waggle_kv::Error>> + Send>>,
+}
+
+impl GatedBody {
+    pub(crate) fn wrap(inner: WasiBody, ledger: Arc<Ledger>, guard: RequestGuard) -> WasiBody {
+        Self { inner, ledger, guard: Some(guard), held: None, deadline: None }.boxed_unsync()
+    }
+
+    /// The body ended as it should: the request is complete and its place free.
+    fn complete(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.scope.completed.store(true, Relaxed);
+        }
+    }
+
+    /// Ends with an error when the response has taken too long as a whole.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(guard) = &self.guard else { return Poll::Pending };
+        let at = guard.scope.context.body_deadline;
+        self.deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+impl Body for GatedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if let Some(held) = &mut self.held {
+                let durable = ready!(held.durable.as_mut().poll(cx));
+                let frame = self.held.take().and_then(|held| held.frame);
+                if let Err(error) = durable {
+                    let reason = format!("what was written could not be made durable: {error}");
+                    return Poll::Ready(Some(Err(Error::InternalError(Some(reason)))));
+                }
+                if frame.is_none() {
+                    self.complete();
+                }
+                return Poll::Ready(frame);
+            }
+            let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+                ready!(self.poll_deadline(cx));
+                self.guard = None;
+                return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
+            };
+            match self.ledger.pending() {
+                None => {
+                    if frame.is_none() {
+                        self.complete();
+                    }
+                    return Poll::Ready(frame);
+                }
+                Some(commit) => {
+                    let durable = Box::pin(async move { commit.durable().await });
+                    self.held = Some(Held { frame, durable });
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // The end, too, may have to wait for a commit, so it is never announced early.
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

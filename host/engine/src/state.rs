@@ -1,0 +1,115 @@
+//! What a store holds for one instance: the WASI contexts, the handles, the limits and the requests under way.
+
+use crate::config::EngineConfig;
+use crate::key_value::KeyValueView;
+use crate::limits::InstanceLimits;
+use crate::outbound::OutboundHooks;
+use crate::request::{Ledger, RequestScope};
+use crate::stdio::{GuestStream, SoleRequest};
+use crate::variables::VariablesView;
+use crate::world::{FunctionWorld, LogStream};
+use std::collections::HashMap;
+use std::sync::Arc;
+use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Entries the map of requests may have beyond those alive before it is swept.
+const REQUESTS_SWEEP: usize = 64;
+
+pub(crate) struct InstanceState {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    pub(crate) hooks: OutboundHooks,
+    world: Arc<FunctionWorld>,
+    ledger: Arc<Ledger>,
+    pub(crate) limits: InstanceLimits,
+    requests: HashMap<GuestTaskId, Arc<RequestScope>>,
+    sole: SoleRequest,
+}
+
+impl InstanceState {
+    /// The state of instance number `instance` in `world`.
+    ///
+    /// # Errors
+    /// When a mounted folder cannot be opened.
+    pub(crate) fn new(
+        world: Arc<FunctionWorld>,
+        config: &EngineConfig,
+        ledger: Arc<Ledger>,
+        instance: u64,
+    ) -> wasmtime::Result<Self> {
+        let sole = SoleRequest::default();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(config.instance_handles_max);
+        Ok(Self {
+            wasi: wasi_context(&world, instance, &sole)?,
+            http: WasiHttpCtx::new(),
+            table,
+            hooks: OutboundHooks::new(Arc::clone(&world), Arc::clone(&ledger), config),
+            ledger,
+            limits: InstanceLimits {
+                memory_bytes_max: config.instance_memory_bytes_max,
+                table_elements_max: config.instance_table_elements_max,
+                refused: None,
+            },
+            requests: HashMap::new(),
+            sole,
+            world,
+        })
+    }
+
+    /// Remembers which request a guest task serves, so that its outbound calls can be told apart.
+    pub(crate) fn request_starts(&mut self, task: GuestTaskId, scope: &Arc<RequestScope>) {
+        if self.requests.len() > REQUESTS_SWEEP {
+            self.requests.retain(|_task, scope| !scope.is_over());
+        }
+        self.sole.begin(scope);
+        self.requests.insert(task, Arc::clone(scope));
+    }
+
+    /// The request a guest task serves.
+    pub(crate) fn request_of(&self, task: GuestTaskId) -> Option<Arc<RequestScope>> {
+        self.requests.get(&task).cloned()
+    }
+
+    pub(crate) fn key_value(&mut self) -> KeyValueView<'_> {
+        KeyValueView { world: &self.world, table: &mut self.table, ledger: &self.ledger }
+    }
+
+    pub(crate) fn variables(&mut self) -> VariablesView<'_> {
+        VariablesView(&self.world)
+    }
+}
+
+fn wasi_context(
+    world: &Arc<FunctionWorld>,
+    instance: u64,
+    sole: &SoleRequest,
+) -> wasmtime::Result<WasiCtx> {
+    let stream = |which| GuestStream::new(world.log.open(instance, which), sole.clone());
+    let mut builder = WasiCtx::builder();
+    builder.stdout(stream(LogStream::Out)).stderr(stream(LogStream::Error)).envs(&world.environment);
+    for (folder, path) in &world.mounts {
+        builder.preopened_dir(folder, path, FsPerms::ReadOnly)?;
+    }
+    let policy = Arc::clone(&world.outbound);
+    builder.allow_udp(false).socket_addr_check(move |address, _use| {
+        let allowed = policy.allows_socket(address);
+        Box::pin(async move { allowed })
+    });
+    Ok(builder.build())
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for InstanceState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}

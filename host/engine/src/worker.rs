@@ -1,0 +1,290 @@
+//! One instance at work: its mailbox, its event loop, and when it ends.
+//!
+//! The loop runs guest code only while the task that owns the store is polled, so the CPU time of an instance is the
+//! time of those polls. Everything that may have to end an instance from outside (deadlines, idleness) is decided
+//! between polls, because a guest that blocks its store keeps the inside from deciding anything.
+
+use crate::cpu::CpuAccount;
+use crate::engine::{Instance, InstanceError};
+use crate::pool::Pool;
+use crate::request::{Ledger, RequestScope};
+use crate::state::InstanceState;
+use futures::channel::oneshot;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::task::AtomicWaker;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, SetOnce};
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::handler::{Prepared, Proxy, Request, Response};
+
+/// A request on its way into an instance.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) scope: Arc<RequestScope>,
+    pub(crate) reply: oneshot::Sender<Result<Response, wasmtime::Error>>,
+}
+
+/// How an instance ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    /// It was idle, or had served its share.
+    Retired,
+    /// It could not be made.
+    NotInstantiated(Arc<str>),
+    /// It used more CPU time than its requests allow.
+    CpuTime,
+    /// It trapped.
+    Trapped(Arc<str>),
+}
+
+/// The CPU account is empty; raised as a trap from the epoch callback.
+#[derive(Debug, thiserror::Error)]
+#[error("CPU time used up")]
+pub(crate) struct CpuTimeUsedUp;
+
+/// An instance as its pool sees it.
+pub(crate) struct Seat {
+    /// Unique in the process; names the instance in logs.
+    pub(crate) number: u64,
+    mailbox: Mutex<VecDeque<Job>>,
+    waker: AtomicWaker,
+    /// Requests in the mailbox or under way, until their responses have ended.
+    in_flight: AtomicU32,
+    /// Requests ever given to it.
+    served: AtomicU64,
+    /// Takes no new requests and ends when it has none.
+    retiring: AtomicBool,
+    /// A request outlived its deadline: what it left behind ends with the instance.
+    condemned: AtomicBool,
+    pub(crate) cpu: CpuAccount,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) ending: SetOnce<Ending>,
+}
+
+impl Seat {
+    pub(crate) fn new(number: u64, request_cpu: Duration) -> Self {
+        Self {
+            number,
+            mailbox: Mutex::default(),
+            waker: AtomicWaker::new(),
+            in_flight: AtomicU32::new(0),
+            served: AtomicU64::new(0),
+            retiring: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
+            cpu: CpuAccount::new(request_cpu),
+            ledger: Arc::default(),
+            ending: SetOnce::new(),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(SeqCst)
+    }
+
+    /// A request takes a place; called under the pool's lock. Returns how many it has taken in all.
+    pub(crate) fn occupy(&self) -> u64 {
+        self.in_flight.fetch_add(1, SeqCst);
+        self.served.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A request's place is free again.
+    pub(crate) fn vacate(&self) {
+        self.in_flight.fetch_sub(1, SeqCst);
+        if self.is_retiring() {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn deliver(&self, job: Job) {
+        self.lock_mailbox().push_back(job);
+        self.waker.wake();
+    }
+
+    /// From now on it takes no new request and ends when it has none.
+    pub(crate) fn retire(&self) {
+        self.retiring.store(true, SeqCst);
+        self.waker.wake();
+    }
+
+    /// As [`Seat::retire`], and whatever still runs in it when its requests are over is dropped.
+    pub(crate) fn condemn(&self) {
+        self.condemned.store(true, SeqCst);
+        self.retire();
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.load(SeqCst)
+    }
+
+    fn take_job(&self) -> Option<Job> {
+        self.lock_mailbox().pop_front()
+    }
+
+    /// Requests that were never begun.
+    pub(crate) fn take_mailbox(&self) -> VecDeque<Job> {
+        std::mem::take(&mut *self.lock_mailbox())
+    }
+
+    fn lock_mailbox(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the instance and runs it to its end. The permit counts it among the host's instances.
+pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: OwnedSemaphorePermit) {
+    let ending = match pool.instantiate(&seat).await {
+        Ok(instance) => run(&pool, &seat, instance).await,
+        Err(InstanceError::CpuTime) => Ending::CpuTime,
+        Err(InstanceError::Failed(reason)) => Ending::NotInstantiated(reason.into()),
+    };
+    drop(permit);
+    pool.ended(&seat, ending);
+}
+
+async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
+    let Instance { mut store, proxy } = instance;
+    let result = {
+        let mut driver =
+            pin!(store.run_concurrent(async |accessor| serve(accessor, &proxy, seat, pool).await));
+        let mut idle = Idle::new(pool.idle_timeout());
+        poll_fn(|cx| {
+            seat.waker.register(cx.waker());
+            seat.cpu.enter();
+            let polled = driver.as_mut().poll(cx);
+            seat.cpu.leave();
+            match polled {
+                Poll::Ready(result) => Poll::Ready(result.and_then(|served| served)),
+                Poll::Pending => poll_end(pool, seat, &mut idle, cx).map(Ok),
+            }
+        })
+        .await
+    };
+    let refused = store.data_mut().limits.refused.take();
+    drop(store);
+    match result {
+        Ok(()) => Ending::Retired,
+        Err(error) if error.is::<CpuTimeUsedUp>() => Ending::CpuTime,
+        Err(error) => {
+            let reason = refused.map_or_else(String::new, |refused| format!("{refused}; "));
+            Ending::Trapped(format!("{reason}{error:?}").into())
+        }
+    }
+}
+
+/// Whether the instance should end although its event loop has nothing to say.
+fn poll_end(pool: &Pool, seat: &Arc<Seat>, idle: &mut Idle, cx: &mut Context<'_>) -> Poll<()> {
+    if seat.in_flight() > 0 {
+        idle.busy();
+        return Poll::Pending;
+    }
+    if seat.condemned.load(SeqCst) {
+        return Poll::Ready(());
+    }
+    if idle.poll(cx).is_ready() && pool.leave_if_idle(seat) {
+        return Poll::Ready(());
+    }
+    Poll::Pending
+}
+
+/// How long the instance has had no request. The timer is set once per timeout, not once per request.
+struct Idle {
+    timeout: Duration,
+    since: Option<tokio::time::Instant>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, since: None, timer: None }
+    }
+
+    fn busy(&mut self) {
+        self.since = None;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
+        let due = since + self.timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+/// The event loop inside the store: begin what is in the mailbox, carry what is under way.
+async fn serve(
+    accessor: &Accessor<InstanceState>,
+    proxy: &Proxy,
+    seat: &Arc<Seat>,
+    pool: &Arc<Pool>,
+) -> wasmtime::Result<()> {
+    let mut calls = FuturesUnordered::new();
+    let function = match proxy {
+        Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
+        Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
+    };
+    poll_fn(|cx| {
+        loop {
+            match calls.poll_next_unpin(cx) {
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Some(Ok(()))) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if accessor.poll_ready_for_concurrent_call(function, cx).is_ready()
+                && let Some(job) = seat.take_job()
+            {
+                calls.push(answer(accessor, proxy, seat, job));
+                continue;
+            }
+            if !calls.is_empty() || accessor.poll_no_interesting_tasks(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if seat.is_retiring() && seat.in_flight() == 0 && pool.has_left(seat) {
+                return Poll::Ready(Ok(()));
+            }
+            return Poll::Pending;
+        }
+    })
+    .await
+}
+
+/// Calls the guest with one request and waits for the head of its response, at most until the request's deadline.
+async fn answer(
+    accessor: &Accessor<InstanceState>,
+    proxy: &Proxy,
+    seat: &Arc<Seat>,
+    job: Job,
+) -> wasmtime::Result<()> {
+    let Job { request, scope, reply } = job;
+    let deadline = scope.context.head_deadline;
+    let prepared = accessor.with(|mut access| {
+        use wasmtime::AsContextMut as _;
+        let mut store = access.as_context_mut();
+        seat.cpu.request_starts(u64::from(seat.in_flight().saturating_sub(1)));
+        let prepared = Prepared::new(store.as_context_mut(), proxy, request, InstanceState::http, reply)?;
+        let task = match &prepared {
+            Prepared::P3 { call, .. } => call.task(),
+            Prepared::P2 { call, .. } => call.task(),
+        };
+        store.data_mut().request_starts(task, &scope);
+        wasmtime::error::Ok(prepared)
+    })?;
+    drop(scope);
+    let in_time = prepared.run(accessor, tokio::time::sleep_until(deadline.into())).await?;
+    if !in_time {
+        seat.condemn();
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Everything a component instance can reach, in one struct. Adding a capability touches this struct, the
+//! capability's own crate and its configuration, and nothing else.
+
+use crate::internal::InternalCalls;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use waggle_egress::Egress;
+use waggle_kv::{Partition, Store};
+use waggle_tenancy::TenantId;
+
+/// The capabilities of one function for one tenant. It is made by the host before the first instance and shared by
+/// all instances of that (tenant, function); nothing in it can be changed or widened by a guest.
+pub struct FunctionWorld {
+    /// Whose world it is. A guest can neither read nor name it.
+    pub tenant: TenantId,
+    /// The function's name in spin.toml.
+    pub function: Arc<str>,
+    /// `environment` of the component.
+    pub environment: Vec<(String, String)>,
+    /// Read-only folders the guest sees: (folder on the host, path in the guest).
+    pub mounts: Vec<(PathBuf, String)>,
+    /// The stores of `key_value_stores`, by label, each with the tenant's own partition.
+    pub stores: BTreeMap<String, StoreHandle>,
+    /// The component's variables with their values.
+    pub variables: BTreeMap<String, String>,
+    /// Where the function may call.
+    pub outbound: Arc<dyn OutboundPolicy>,
+    /// Carries the calls that leave the process.
+    pub egress: Arc<Egress>,
+    /// Carries the calls to other functions of the application.
+    pub internal: Arc<dyn InternalCalls>,
+    /// Where the instance's standard output and error go.
+    pub log: Arc<dyn LogSink>,
+}
+
+/// A store opened for one tenant.
+#[derive(Clone)]
+pub struct StoreHandle {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The tenant's part of it: no key of a guest leads out of it.
+    pub partition: Partition,
+}
+
+/// The allow-list of one function.
+pub trait OutboundPolicy: Send + Sync + 'static {
+    /// Whether `scheme://host:port` may be called, and whether it may be an address inside a private network.
+    fn decide(&self, scheme: &str, host: &str, port: u16) -> OutboundDecision;
+    /// Whether another function (or `self`) may be called at `host` (`NAME.spin.internal`).
+    fn allows_internal(&self, host: &str) -> bool;
+    /// Whether a TCP connection to `address` may be opened through WASI sockets.
+    fn allows_socket(&self, address: SocketAddr) -> bool;
+}
+
+/// What the allow-list says of one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboundDecision {
+    /// It is not on the list.
+    Denied,
+    /// It may be called if its address is public.
+    Public,
+    /// It was named literally, so a private or loopback address is meant.
+    Private,
+}
+
+/// Takes what guests print.
+pub trait LogSink: Send + Sync + 'static {
+    /// A sink for one instance. `instance` is its number, unique in the process.
+    fn open(&self, instance: u64, stream: LogStream) -> Box<dyn LogWriter>;
+}
+
+/// Which of the two standard streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+/// The log stream of one instance.
+pub trait LogWriter: Send + Sync + 'static {
+    /// Takes bytes as the guest wrote them, in pieces of any size. `request` is the id of the request under way
+    /// when there is exactly one.
+    fn write(&self, request: Option<&str>, bytes: &[u8]);
+}

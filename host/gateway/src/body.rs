@@ -1,0 +1,97 @@
+//! Bodies the gateway makes or wraps: fixed ones, bounded ones, and one that reads on after refusing.
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use waggle_engine::{BodyError, WasiBody};
+
+/// How long a refused request's body is read and thrown away, so that a client that writes before it reads gets to
+/// see the refusal instead of a reset connection.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A body of known content.
+pub(crate) fn full(content: impl Into<Bytes>) -> WasiBody {
+    Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A client's body that ends with an error once it has grown over `limit` bytes.
+pub(crate) fn limited(body: Incoming, limit: u64) -> WasiBody {
+    if body.is_end_stream() {
+        return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    LimitedBody { inner: body, remaining: limit }.boxed_unsync()
+}
+
+struct LimitedBody {
+    inner: Incoming,
+    remaining: u64,
+}
+
+impl Body for LimitedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_err(BodyError::Hyper)?;
+        let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.remaining.checked_sub(size) {
+            Some(remaining) => self.remaining = remaining,
+            None => return Poll::Ready(Some(Err(BodyError::HttpRequestBodySize(Some(size))))),
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Sends `answer`, then reads what the client still sends, for a while, before it lets the connection go.
+pub(crate) fn lingering(answer: WasiBody, request: Incoming) -> WasiBody {
+    LingeringBody { answer, request, timer: None }.boxed_unsync()
+}
+
+struct LingeringBody {
+    answer: WasiBody,
+    request: Incoming,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Body for LingeringBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(frame) = ready!(Pin::new(&mut this.answer).poll_frame(cx)) {
+            return Poll::Ready(Some(frame));
+        }
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match ready!(Pin::new(&mut this.request).poll_frame(cx)) {
+                Some(Ok(_discarded)) => {}
+                Some(Err(_)) | None => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The `[gateway]` slice of the runtime configuration.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Bounds of the HTTP server. Every field has a default, so an empty `[gateway]` is valid.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Open connections; more wait in the listener's backlog. 1 to 1,000,000.
+    pub connections_max: usize,
+    /// Requests under way at once; over it, 503 with `Retry-After`. 1 to 1,000,000.
+    pub concurrent_requests_max: usize,
+    /// Bytes of a request's body; over it, 413.
+    pub request_body_bytes_max: u64,
+    /// Bytes of a request's head (HTTP/1.1) or header list (HTTP/2); over it, 431. 8 KiB to 1 MiB.
+    pub request_head_bytes_max: usize,
+    /// Header fields of a request; over it, 431. 1 to 1,000.
+    pub request_headers_max: usize,
+    /// From a connection's first byte (or the previous response) to the end of a request's head, milliseconds.
+    pub head_read_timeout_ms: u64,
+    /// How long requests under way may go on after SIGTERM, milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 100_000,
+            concurrent_requests_max: 20_000,
+            request_body_bytes_max: 16 << 20,
+            request_head_bytes_max: 64 << 10,
+            request_headers_max: 100,
+            head_read_timeout_ms: 60_000,
+            drain_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// Says which field is out of its bounds, if one is.
+    ///
+    /// # Errors
+    /// A sentence that names the field, its value and its bounds.
+    pub fn validate(&self) -> Result<(), String> {
+        within("connections_max", self.connections_max, 1, 1_000_000)?;
+        within("concurrent_requests_max", self.concurrent_requests_max, 1, 1_000_000)?;
+        within("request_head_bytes_max", self.request_head_bytes_max, 8 << 10, 1 << 20)?;
+        within("request_headers_max", self.request_headers_max, 1, 1_000)
+    }
+
+    /// See [`GatewayConfig::drain_timeout_ms`].
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+fn within(field: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("`{field}` is {value}; it must be from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(GatewayConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_named_with_its_bounds() {
+        let config = GatewayConfig { request_headers_max: 0, ..GatewayConfig::default() };
+        assert_eq!(config.validate().unwrap_err(), "`request_headers_max` is 0; it must be from 1 to 1000");
+    }
+}

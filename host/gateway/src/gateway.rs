@@ -1,0 +1,227 @@
+//! The request path, from top to bottom: name the request, bound it, clean its headers, route it, hand it to an
+//! instance of its tenant, and answer in the shape of the API when there is no response.
+
+use crate::body;
+use crate::config::GatewayConfig;
+use crate::error::Refusal;
+use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
+use async_trait::async_trait;
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use rand::RngCore as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use waggle_engine::{CallContext, Engine, EngineConfig, InternalCalls, InternalTarget, WasiBody, WorldSource};
+use waggle_manifest::{RouteMatch, RouteTable};
+use waggle_tenancy::TenantId;
+
+/// Tells the client the request's id, as OpenAI's API does.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Tells the function the request's id. An inbound field of this name never passes.
+const FUNCTION_REQUEST_ID: HeaderName = HeaderName::from_static("waggle-request-id");
+
+/// Takes requests and answers them. Shared by all connections.
+pub struct Gateway {
+    engine: Engine,
+    worlds: Arc<dyn WorldSource>,
+    routes: RouteTable,
+    tenant: TenantId,
+    admission: Arc<Semaphore>,
+    config: GatewayConfig,
+    request_timeout: Duration,
+    response_timeout: Duration,
+}
+
+impl Gateway {
+    /// A gateway that sends requests by `routes` to the functions loaded in `engine`.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        worlds: Arc<dyn WorldSource>,
+        routes: RouteTable,
+        config: GatewayConfig,
+        engine_config: &EngineConfig,
+    ) -> Self {
+        Self {
+            engine,
+            worlds,
+            routes,
+            tenant: TenantId::default_tenant(),
+            admission: Arc::new(Semaphore::new(config.concurrent_requests_max)),
+            config,
+            request_timeout: Duration::from_millis(engine_config.request_timeout_ms),
+            response_timeout: Duration::from_millis(engine_config.response_timeout_ms),
+        }
+    }
+
+    /// The bounds this gateway keeps.
+    #[must_use]
+    pub fn config(&self) -> &GatewayConfig {
+        &self.config
+    }
+
+    /// Answers one request of a client. `scheme` is that of the listener.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+        scheme: &'static str,
+    ) -> Response<WasiBody> {
+        let request_id: Arc<str> = new_request_id().into();
+        let path = request.uri().path().to_owned();
+        let mut response = match self.admit(request, client, scheme, &request_id).await {
+            Ok(response) => response,
+            Err((refusal, None)) => refusal.into_response(&path, &request_id),
+            Err((refusal, Some(unread))) => {
+                // A client that is still writing must get to read the refusal.
+                refusal.into_response(&path, &request_id).map(|answer| body::lingering(answer, unread))
+            }
+        };
+        strip_hop_by_hop(response.headers_mut());
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+
+    async fn admit(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+        scheme: &'static str,
+        request_id: &Arc<str>,
+    ) -> Result<Response<WasiBody>, (Refusal, Option<Incoming>)> {
+        // Overload is answered before anything is spent on the request.
+        let Ok(admission) = Arc::clone(&self.admission).try_acquire_owned() else {
+            return Err((Refusal::overloaded(), Some(request.into_body())));
+        };
+        let limit = self.config.request_body_bytes_max;
+        if http_body::Body::size_hint(request.body()).lower() > limit {
+            return Err((Refusal::body_too_large(limit), Some(request.into_body())));
+        }
+        let path = request.uri().path().to_owned();
+        let Some(route) = self.routes.lookup(&path) else {
+            let refusal = Refusal::not_found(request.method(), request.uri().path());
+            return Err((refusal, Some(request.into_body())));
+        };
+        let uri = absolute(&request, scheme).map_err(|refusal| (refusal, None))?;
+        let (mut parts, incoming) = request.into_parts();
+        strip_hop_by_hop(&mut parts.headers);
+        strip_reserved(&mut parts.headers);
+        parts.uri = uri;
+        let request = Request::from_parts(parts, body::limited(incoming, limit));
+        let call = Call { client: Some(client), context: self.context(request_id), admission: Some(admission) };
+        self.run(&self.tenant, &route, request, call).await.map_err(|refusal| (refusal, None))
+    }
+
+    fn context(&self, request_id: &Arc<str>) -> CallContext {
+        let now = Instant::now();
+        CallContext {
+            request_id: Arc::clone(request_id),
+            head_deadline: now + self.request_timeout,
+            body_deadline: now + self.response_timeout,
+            depth: 0,
+        }
+    }
+
+    /// Hands the request to an instance of the tenant, with the fields Spin promises.
+    async fn run(
+        &self,
+        tenant: &TenantId,
+        route: &RouteMatch<'_, '_>,
+        mut request: Request<WasiBody>,
+        call: Call,
+    ) -> Result<Response<WasiBody>, Refusal> {
+        let Call { client, context, admission } = call;
+        let full_url = request.uri().to_string();
+        set_spin_headers(request.headers_mut(), &full_url, route, client);
+        if let Ok(value) = HeaderValue::from_str(&context.request_id) {
+            request.headers_mut().insert(FUNCTION_REQUEST_ID, value);
+        }
+        let answer = self.engine.handle(&*self.worlds, tenant, route.component, request, context, admission).await;
+        Ok(answer?)
+    }
+}
+
+#[async_trait]
+impl InternalCalls for Gateway {
+    async fn call(
+        &self,
+        tenant: &TenantId,
+        target: InternalTarget,
+        mut request: Request<WasiBody>,
+        context: CallContext,
+    ) -> Response<WasiBody> {
+        strip_hop_by_hop(request.headers_mut());
+        strip_reserved(request.headers_mut());
+        let path = request.uri().path().to_owned();
+        let route = match target {
+            InternalTarget::Function(ref function) => Some(direct(function, &path)),
+            InternalTarget::Application => self.routes.lookup(&path),
+        };
+        let request_id = Arc::clone(&context.request_id);
+        let answer = match route {
+            Some(route) => {
+                let call = Call { client: None, context, admission: None };
+                self.run(tenant, &route, request, call).await
+            },
+            None => Err(Refusal::not_found(request.method(), &path)),
+        };
+        answer.unwrap_or_else(|refusal| refusal.into_response(&path, &request_id))
+    }
+}
+
+/// The answer to a call between functions when the host is on its way down.
+#[must_use]
+pub fn shutting_down(path: &str, request_id: &str) -> Response<WasiBody> {
+    Refusal::overloaded().into_response(path, request_id)
+}
+
+/// The match of a call that names its function instead of a route, as Spin gives it to the function.
+fn direct<'a>(function: &'a str, path: &'a str) -> RouteMatch<'a, 'a> {
+    RouteMatch {
+        component: function,
+        matched_route: "/...",
+        raw_route: "/...",
+        component_route: "/",
+        path_info: path,
+        parameters: Vec::new(),
+    }
+}
+
+/// What goes with a request into the engine.
+struct Call {
+    /// Who sent it; none for calls between functions.
+    client: Option<SocketAddr>,
+    context: CallContext,
+    admission: Option<OwnedSemaphorePermit>,
+}
+
+/// The request's target with scheme and authority, as a function expects it.
+fn absolute(request: &Request<Incoming>, scheme: &'static str) -> Result<Uri, Refusal> {
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str().to_owned(),
+        None => request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("localhost")
+            .to_owned(),
+    };
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|_invalid| Refusal::bad_request("The Host header field is not a valid authority."))
+}
+
+/// 128 random bits: unique without coordination.
+fn new_request_id() -> String {
+    let mut bytes = [0_u8; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("req_{:032x}", u128::from_be_bytes(bytes))
+}
