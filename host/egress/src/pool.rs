@@ -41,7 +41,8 @@ impl Http1Connection {
     }
 }
 
-/// Ends the task that drives a connection, and with it the socket, together with the last handle to the connection.
+/// Ends the task that drives a connection, and with it the socket, together with the last handle to the connection. Left
+/// to itself, hyper would first read what has arrived already, and say goodbye over TLS to a peer that may not be reading.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -288,17 +289,16 @@ mod tests {
         let (connection, upstream) = connection().await;
         pool.put(target("http://a/"), connection);
         drop(upstream);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
+        // The clock stands still here, so the turns given to the connection's task are counted instead.
+        for _ in 0..1000 {
             tokio::task::yield_now().await;
-            let taken = pool.take(&target("http://a/"));
-            match taken {
-                None => break,
+            match pool.take(&target("http://a/")) {
+                None => return,
                 Some(Connection::Http1(connection)) => pool.put(target("http://a/"), connection),
                 Some(Connection::Http2(_)) => unreachable!("it is HTTP/1"),
             }
-            assert!(Instant::now() < deadline, "the dead connection is still lent");
         }
+        panic!("the dead connection is still lent");
     }
 
     #[tokio::test(start_paused = true)]
