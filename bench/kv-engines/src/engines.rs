@@ -5,14 +5,17 @@ use redb::{ReadableDatabase, TableDefinition};
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
+    task::{Context, Poll, Waker},
     thread::{JoinHandle, Thread},
 };
 use tokio::sync::{Notify, oneshot};
+use waggle_kv::{Embedded, EmbeddedOptions, Partition, Store, StoreOptions};
 
 pub type Batch = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -20,6 +23,7 @@ pub type Batch = Vec<(Vec<u8>, Vec<u8>)>;
 pub enum Ticket {
     Answer(oneshot::Receiver<()>),
     Sequence(u64, Arc<Progress>),
+    Commit(waggle_kv::Commit),
 }
 
 impl Ticket {
@@ -27,6 +31,7 @@ impl Ticket {
         match self {
             Self::Answer(answer) => answer.await.expect("the committer lives"),
             Self::Sequence(sequence, progress) => progress.wait(sequence).await,
+            Self::Commit(commit) => commit.durable().await.expect("the device works"),
         }
     }
 }
@@ -242,5 +247,52 @@ impl Engine for Redb {
 
     fn fill(&self, batch: Batch) {
         insert(&self.database, batch.iter(), redb::Durability::Immediate);
+    }
+}
+
+/// The store that the product uses, with its partitions, expiry headers and locks per key.
+pub struct Waggle {
+    store: Arc<dyn Store>,
+    partition: Partition,
+}
+
+impl Waggle {
+    pub fn open(directory: &Path) -> Self {
+        let options = EmbeddedOptions { cache_bytes: 256 << 20, ..EmbeddedOptions::default() };
+        let engine = Embedded::open_with(directory, options).expect("waggle-kv opens");
+        let partition = Partition::new("tenant", "default").expect("a good name");
+        Self { store: engine.store(StoreOptions::default()), partition }
+    }
+}
+
+impl Engine for Waggle {
+    fn get_many(&self, keys: &[Vec<u8>]) -> usize {
+        let keys: Vec<String> = keys.iter().cloned().map(text).collect();
+        let values = now(self.store.get_many(&self.partition, &keys));
+        values.iter().flatten().map(bytes::Bytes::len).sum()
+    }
+
+    fn write(&self, batch: Batch) -> Ticket {
+        let entries = batch.into_iter().map(|(key, value)| (text(key), value.into())).collect();
+        Ticket::Commit(now(self.store.set_many(&self.partition, entries)))
+    }
+
+    fn fill(&self, batch: Batch) {
+        // Small enough for the store to write them in this thread.
+        for part in batch.chunks(100) {
+            let _: Ticket = self.write(part.to_vec());
+        }
+    }
+}
+
+fn text(key: Vec<u8>) -> String {
+    String::from_utf8(key).expect("keys are text")
+}
+
+/// The result of a future that never waits, as those of the embedded store are.
+fn now<T>(mut future: Pin<Box<dyn Future<Output = Result<T, waggle_kv::Error>> + Send + '_>>) -> T {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.expect("the store works"),
+        Poll::Pending => unreachable!("the embedded store answers at once"),
     }
 }

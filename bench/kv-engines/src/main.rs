@@ -6,7 +6,7 @@
 mod engines;
 mod load;
 
-use engines::{Engine, Fjall, Redb, Sync};
+use engines::{Engine, Fjall, Redb, Sync, Waggle};
 use load::{Cell, run};
 use std::{path::Path, time::Instant};
 
@@ -24,7 +24,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for preload in [SMALL_STORE_KEYS, keys] {
-        for name in ["redb", "fjall, its own sync", "fjall, sync beside it"] {
+        for name in ["redb", "fjall, its own sync", "fjall, sync beside it", "waggle-kv"] {
             let directory = tempfile::tempdir_in(&root).expect("a directory for the store");
             measure(name, directory.path(), preload, seconds);
         }
@@ -37,7 +37,8 @@ fn measure(name: &str, directory: &Path, preload: u64, seconds: u64) {
         match name {
             "redb" => Box::new(Redb::open(directory)),
             "fjall, its own sync" => Box::new(Fjall::open(directory, Sync::UnderItsLock)),
-            _ => Box::new(Fjall::open(directory, Sync::OwnHandle)),
+            "fjall, sync beside it" => Box::new(Fjall::open(directory, Sync::OwnHandle)),
+            _ => Box::new(Waggle::open(directory)),
         }
     };
     let mut engine = open();

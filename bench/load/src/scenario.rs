@@ -9,6 +9,8 @@ use hyper::Method;
 pub enum Scenario {
     /// `GET /hello`: the server's own cost of a request.
     Hello,
+    /// `POST /v1/chat/completions`, which keeps nothing; also against a model itself.
+    Chat,
     /// `POST /v1/responses` in a conversation of the client's own.
     Turn,
     /// The same with `"stream": true`; the time to the first delta is measured, too.
@@ -23,6 +25,7 @@ impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hello => "hello",
+            Self::Chat => "chat",
             Self::Turn => "turn",
             Self::TurnStream => "turn-stream",
             Self::TurnHistory => "turn-history",
@@ -30,7 +33,7 @@ impl Scenario {
     }
 
     pub(crate) fn needs_conversation(self) -> bool {
-        self != Self::Hello
+        !matches!(self, Self::Hello | Self::Chat)
     }
 
     pub(crate) fn streams(self) -> bool {
@@ -86,6 +89,11 @@ fn item(index: u32) -> String {
 /// What a client says in one turn: unlike every other, so that a mixed-up answer is noticed.
 pub(crate) fn input(client: u32, turn: u64) -> String {
     format!("client {client} turn {turn}: where is my order?")
+}
+
+pub(crate) fn chat(model: &str, input: &str) -> Call {
+    let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{input}"}}]}}"#);
+    Call { method: Method::POST, path: "/v1/chat/completions".to_owned(), body: body.into() }
 }
 
 pub(crate) fn turn(model: &str, conversation: &str, input: &str, stream: bool) -> Call {

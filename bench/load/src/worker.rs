@@ -12,7 +12,7 @@ use crate::client::{Client, Failure};
 use crate::events::{EventScanner, contains};
 use crate::measurement::Tally;
 use crate::run::RunConfig;
-use crate::scenario::{Call, Scenario, create_conversation, fill_conversation, hello, input, turn};
+use crate::scenario::{Call, Scenario, chat, create_conversation, fill_conversation, hello, input, turn};
 
 /// When to begin and to stop counting.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +50,25 @@ struct Created<'a> {
     id: Cow<'a, str>,
 }
 
+/// A response has a status, a chat completion only its object.
 #[derive(Deserialize)]
 struct Answered<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    object: Cow<'a, str>,
+}
+
+fn check_answer(scenario: Scenario, body: &[u8], expected: Option<&str>) -> Result<(), Failure> {
+    let answered: Answered<'_> = serde_json::from_slice(body).map_err(|_| Failure::Shape)?;
+    match scenario {
+        Scenario::Chat if answered.object != "chat.completion" => return Err(Failure::Shape),
+        Scenario::Chat => {}
+        _ if answered.status != "completed" => return Err(Failure::NotCompleted),
+        _ => {}
+    }
+    let is_own = expected.is_none_or(|expected| contains(body, expected));
+    if is_own { Ok(()) } else { Err(Failure::WrongAnswer) }
 }
 
 impl Worker {
@@ -124,27 +139,27 @@ impl Worker {
     }
 
     async fn measured(&mut self) -> Result<Timing, Failure> {
-        if self.config.scenario == Scenario::Hello {
-            self.whole(hello()).await?;
-            return Ok(Timing { done: Instant::now(), first_delta: None });
-        }
-        let Some(conversation) = &mut self.conversation else { return Err(Failure::Build) };
-        conversation.turns += 1;
         self.turns += 1;
         let said = input(self.number, self.turns);
-        let call = turn(&self.config.model, &conversation.id, &said, self.config.scenario.streams());
         let expected = self.config.expect_echo.then(|| format!("You said: {said}"));
-        if self.config.scenario.streams() {
+        let scenario = self.config.scenario;
+        let model = &self.config.model;
+        let call = match (scenario, &mut self.conversation) {
+            (Scenario::Hello, _) => hello(),
+            (Scenario::Chat, _) => chat(model, &said),
+            (_, None) => return Err(Failure::Build),
+            (_, Some(conversation)) => {
+                conversation.turns += 1;
+                turn(model, &conversation.id, &said, scenario.streams())
+            }
+        };
+        if scenario.streams() {
             return self.streamed(call, expected.as_deref()).await;
         }
         let body = self.whole(call).await?;
         let done = Instant::now();
-        let answered: Answered<'_> = serde_json::from_slice(&body).map_err(|_| Failure::Shape)?;
-        if answered.status != "completed" {
-            return Err(Failure::NotCompleted);
-        }
-        if expected.is_some_and(|expected| !contains(&body, &expected)) {
-            return Err(Failure::WrongAnswer);
+        if scenario != Scenario::Hello {
+            check_answer(scenario, &body, expected.as_deref())?;
         }
         Ok(Timing { done, first_delta: None })
     }

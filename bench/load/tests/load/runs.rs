@@ -26,7 +26,8 @@ async fn report(scenario: Scenario, mood: Mood) -> (RunReport, Stub) {
 
 #[tokio::test]
 async fn each_scenario_counts_good_answers_over_one_connection_per_client() {
-    for scenario in [Scenario::Hello, Scenario::Turn, Scenario::TurnStream, Scenario::TurnHistory] {
+    let all = [Scenario::Hello, Scenario::Chat, Scenario::Turn, Scenario::TurnStream, Scenario::TurnHistory];
+    for scenario in all {
         let (report, stub) = report(scenario, Mood::Right).await;
         assert!(report.requests > 0, "{scenario:?}");
         assert_eq!(report.error_count(), 0, "{scenario:?}: {:?}", report.errors);

@@ -77,6 +77,10 @@ async fn answer(
         "/v1/conversations" => {
             format!(r#"{{"id":"conv_{}"}}"#, seen.conversations.fetch_add(1, Relaxed))
         }
+        "/v1/chat/completions" => {
+            let said = body["messages"][0]["content"].as_str().unwrap();
+            format!(r#"{{"object":"chat.completion","x":"You said: {said}"}}"#)
+        }
         "/v1/responses" => return Ok(turn(&body, mood, &seen).await),
         _ => {
             seen.items.fetch_add(body["items"].as_array().unwrap().len() as u64, Relaxed);
