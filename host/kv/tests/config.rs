@@ -1,5 +1,7 @@
 //! The configuration slice: what is read, and what is said about mistakes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use waggle_kv::{Backend, StoreConfig, StoreOptions};

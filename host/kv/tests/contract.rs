@@ -1,5 +1,7 @@
 //! What every store promises, run against each of them: the embedded one and a real Redis.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/clock.rs"]
 mod clock;
 #[path = "redis/outages.rs"]

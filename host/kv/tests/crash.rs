@@ -1,5 +1,7 @@
 //! Kill -9 at any moment: nothing acknowledged is missing, and no batch is half there.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,7 @@
 //! A store that is damaged, foreign, newer, locked or out of reach: each is told apart, and nothing wrong is read.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use std::{
     env, fs,
@@ -51,11 +53,10 @@ fn open_error(directory: &Path) -> Error {
 
 #[test]
 fn what_is_not_a_whole_store_of_ours_is_refused_for_the_right_reason() {
-    let whole = tempfile::tempdir().unwrap();
-    write_store(whole.path());
+    let whole = Image::of_a_store();
     let check = |damage: &dyn Fn(&Path), kind: &str, words: &[&str]| {
         let copy = tempfile::tempdir().unwrap();
-        copy_directory(whole.path(), copy.path());
+        whole.write_to(copy.path());
         damage(copy.path());
         let error = open_error(copy.path());
         let (said, debug) = (error.to_string(), format!("{error:?}"));
@@ -117,16 +118,20 @@ fn a_creation_that_was_cut_short_is_begun_again() {
     }
 }
 
+/// Harms one file.
+type Damage = fn(&Path);
+
 /// Damages each file of the engine in several ways. The store may refuse to open, or refuse to read a key; what it
 /// must not do is to panic, to give a wrong value, or to lose keys without a word. Only the end of the journal may
 /// be missing, because that is how a write looks that a crash has cut off.
 #[test]
 fn damaged_files_never_give_wrong_values() {
-    let whole = tempfile::tempdir().unwrap();
-    write_store(whole.path());
-    let files = files_under(&whole.path().join("engine"));
+    let whole = Image::of_a_store();
+    let files: Vec<_> =
+        whole.0.iter().map(|file| &file.path).filter(|path| path.starts_with("engine")).collect();
     assert!(files.iter().any(|file| file.components().any(|part| part.as_os_str() == "tables")), "{files:?}");
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [(&str, Damage); 5] = [
+        ("removed", remove),
         ("truncated", truncate_to_half),
         ("emptied", empty),
         ("with one byte changed", flip_a_byte),
@@ -136,8 +141,7 @@ fn damaged_files_never_give_wrong_values() {
     for file in files {
         for (name, damage) in damages {
             let copy = tempfile::tempdir().unwrap();
-            copy_directory(whole.path(), copy.path());
-            let file = file.strip_prefix(whole.path()).unwrap();
+            whole.write_to(copy.path());
             damage(&copy.path().join(file));
             let is_journal = file.extension().is_some_and(|extension| extension == "jnl");
             if std::panic::catch_unwind(|| read_all(copy.path(), is_journal)).is_err() {
@@ -166,6 +170,10 @@ fn read_all(directory: &Path, may_end_early: bool) {
             Err(error) => assert!(matches!(error, Error::Damaged { .. } | Error::Io { .. }), "{error:?}"),
         }
     }
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
 }
 
 fn truncate_to_half(path: &Path) {
@@ -256,10 +264,34 @@ fn files_under(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn copy_directory(from: &Path, to: &Path) {
-    for file in files_under(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(file, target).unwrap();
+/// The files of a store. Their zeros at the end, megabytes in the journal, are kept only as a length.
+struct Image(Vec<ImageFile>);
+
+struct ImageFile {
+    path: PathBuf,
+    content: Vec<u8>,
+    length: u64,
+}
+
+impl Image {
+    fn of_a_store() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_store(directory.path());
+        let files = files_under(directory.path()).into_iter().map(|file| {
+            let mut content = fs::read(&file).unwrap();
+            let length = content.len() as u64;
+            content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            ImageFile { path: file.strip_prefix(directory.path()).unwrap().to_path_buf(), content, length }
+        });
+        Self(files.collect())
+    }
+
+    fn write_to(&self, directory: &Path) {
+        for ImageFile { path, content, length } in &self.0 {
+            let path = directory.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(*length).unwrap();
+        }
     }
 }

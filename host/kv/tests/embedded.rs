@@ -1,5 +1,7 @@
 //! What only the embedded store promises: durability after the write, shared flushes, failing disks, sweeping.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/clock.rs"]
 mod clock;
 

@@ -8,6 +8,7 @@
 //! The header is written first with the state "creating" and again as "ready" when the engine's files are complete,
 //! so a store whose creation was cut short is told from a damaged one and is begun again.
 
+use super::integrity;
 use crate::Error;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -54,10 +55,11 @@ impl Directory {
             None => false,
         };
         let directory = Self { path: path.to_path_buf(), is_ready, _owner: owner };
-        if !is_ready {
+        if is_ready {
+            integrity::check(&directory.engine_files())?;
+        } else {
             directory.begin()?;
         }
-        directory.check_engine_files()?;
         Ok(directory)
     }
 
@@ -79,15 +81,6 @@ impl Directory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(files, error)),
             _ => Ok(()),
         }
-    }
-
-    /// A complete store without its engine's version file would be taken for a new one by the engine.
-    fn check_engine_files(&self) -> Result<(), Error> {
-        let version = self.engine_files().join("version");
-        if self.is_ready && !version.exists() {
-            return Err(Error::Damaged { path: version, reason: "the file is missing".into() });
-        }
-        Ok(())
     }
 }
 

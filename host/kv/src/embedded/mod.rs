@@ -8,6 +8,7 @@ mod batch;
 mod committer;
 mod directory;
 mod engine;
+mod integrity;
 mod record;
 mod stripes;
 mod sweeper;
