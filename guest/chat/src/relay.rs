@@ -110,7 +110,8 @@ enum Started<B> {
 /// An answer that must be one JSON object.
 async fn whole<B: ChunkSource>(mut response: UpstreamResponse<B>) -> Result<Reply, ModelFailure> {
     let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-    let looks_like_json = body.trim_ascii_start().first() == Some(&b'{') && body.trim_ascii_end().last() == Some(&b'}');
+    let looks_like_json =
+        body.trim_ascii_start().first() == Some(&b'{') && body.trim_ascii_end().last() == Some(&b'}');
     if looks_like_json {
         Ok(Reply::json(body))
     } else {

@@ -149,9 +149,7 @@ fn model(name: &str) -> Result<String, ApiError> {
     let part_is_fine = |part: &str| {
         // The slash and the colon are the only encoded characters that names of models hold.
         let part = part.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":");
-        part.split('/').all(|part| {
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain)
-        })
+        part.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain))
     };
     if name.len() <= MODEL_BYTES_MAX && name.split('/').all(part_is_fine) {
         return Ok(name.to_owned());
@@ -206,7 +204,9 @@ mod tests {
 
     #[test]
     fn unknown_paths_and_methods_are_told_apart() {
-        for path in ["/", "", "/v1", "/v1/", "/v2/responses", "/v1/embeddings", "/v1/chat", "/v1/chat/completions/"] {
+        for path in
+            ["/", "", "/v1", "/v1/", "/v2/responses", "/v1/embeddings", "/v1/chat", "/v1/chat/completions/"]
+        {
             check("GET", path, 404, None);
         }
         check("GET", "/v1/responses", 405, Some("POST"));

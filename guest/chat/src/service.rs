@@ -69,8 +69,7 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// Serves one request.
     pub async fn handle<C: ChunkSource>(self, request: Request<'_>, body: C) -> Answer<S, P, U::Body> {
-        let (path, query) =
-            request.path_with_query.split_once('?').unwrap_or((request.path_with_query, ""));
+        let (path, query) = request.path_with_query.split_once('?').unwrap_or((request.path_with_query, ""));
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),

@@ -56,7 +56,9 @@ impl From<Gone> for End {
 impl Heard {
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
         self.parser.push(chunk);
-        while let Some(event) = self.parser.next_event().map_err(|long| ModelFailure::TooLong(long.to_string()))? {
+        while let Some(event) =
+            self.parser.next_event().map_err(|long| ModelFailure::TooLong(long.to_string()))?
+        {
             self.event(&event)?;
         }
         Ok(())

@@ -84,10 +84,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
     }
 
-    async fn open_stream(
-        &self,
-        request: UpstreamRequest,
-    ) -> Result<UpstreamResponse<U::Body>, ModelFailure> {
+    async fn open_stream(&self, request: UpstreamRequest) -> Result<UpstreamResponse<U::Body>, ModelFailure> {
         let mut response = call(&self.upstream, request).await?;
         if is_event_stream(&response) {
             return Ok(response);

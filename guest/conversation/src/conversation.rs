@@ -29,10 +29,8 @@ pub struct NewItems<'a> {
 /// # Errors
 /// None in practice: metadata always serialises.
 pub fn record(created_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
-    let metadata = to_raw_value(metadata).map_err(|error| StoreError::Failed {
-        operation: "write metadata",
-        reason: error.to_string(),
-    })?;
+    let metadata = to_raw_value(metadata)
+        .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
     Ok(ConversationRecord { created_at, metadata })
 }
 
@@ -64,10 +62,7 @@ pub async fn create<S: Store>(
 ///
 /// # Errors
 /// The store's.
-pub async fn get<S: Store>(
-    store: &S,
-    conversation: Nonce,
-) -> Result<Option<ConversationRecord>, StoreError> {
+pub async fn get<S: Store>(store: &S, conversation: Nonce) -> Result<Option<ConversationRecord>, StoreError> {
     let key = key::conversation(conversation);
     let value = store.get(&key).await?;
     value.map(|value| read(&key, &value)).transpose()

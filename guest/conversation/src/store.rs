@@ -68,10 +68,9 @@ pub fn read_counter(key: &str, value: Option<&[u8]>) -> Result<u64, StoreError> 
     let decimal = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     let binary =
         || value.try_into().ok().map(i64::from_le_bytes).and_then(|number| u64::try_from(number).ok());
-    decimal.or_else(binary).ok_or_else(|| StoreError::Unreadable {
-        key: key.to_owned(),
-        reason: "it is no counter".to_owned(),
-    })
+    decimal
+        .or_else(binary)
+        .ok_or_else(|| StoreError::Unreadable { key: key.to_owned(), reason: "it is no counter".to_owned() })
 }
 
 #[cfg(test)]

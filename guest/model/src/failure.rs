@@ -122,10 +122,7 @@ fn transport_error(failure: &TransportFailure) -> ApiError {
         }
         TransportFailure::Busy(_) => {
             let message = "The model endpoint is overloaded. Try again in a moment.";
-            ApiError {
-                retry_after_s: Some(1),
-                ..ApiError::server(503, "model_endpoint_overloaded", message)
-            }
+            ApiError { retry_after_s: Some(1), ..ApiError::server(503, "model_endpoint_overloaded", message) }
         }
         TransportFailure::Cut(_) => bad_gateway("The model endpoint's answer was cut off."),
     }
@@ -133,14 +130,22 @@ fn transport_error(failure: &TransportFailure) -> ApiError {
 
 fn status_error(status: u16, message: Option<&str>, retry_after_s: Option<u32>) -> ApiError {
     match status {
-        429 => ApiError::rate_limited(retry_after_s, "The model endpoint's rate limit is reached. Try again later."),
+        429 => ApiError::rate_limited(
+            retry_after_s,
+            "The model endpoint's rate limit is reached. Try again later.",
+        ),
         404 => {
-            let message = "The model does not exist at the model endpoint, or it is not available to this server.";
+            let message =
+                "The model does not exist at the model endpoint, or it is not available to this server.";
             ApiError::rejected(404, Some("model_not_found"), message)
         }
         400 | 413 | 422 => {
             let said = message.unwrap_or("no reason was given");
-            ApiError::rejected(400, Some("rejected_by_model"), format!("The model endpoint refused the request: {said}"))
+            ApiError::rejected(
+                400,
+                Some("rejected_by_model"),
+                format!("The model endpoint refused the request: {said}"),
+            )
         }
         401 | 403 => {
             let message = "The model endpoint refused the credentials this server is configured with.";
@@ -148,16 +153,26 @@ fn status_error(status: u16, message: Option<&str>, retry_after_s: Option<u32>) 
         }
         503 => ApiError {
             retry_after_s,
-            ..ApiError::server(503, "model_endpoint_overloaded", "The model endpoint is overloaded. Try again later.")
+            ..ApiError::server(
+                503,
+                "model_endpoint_overloaded",
+                "The model endpoint is overloaded. Try again later.",
+            )
         },
-        408 | 504 => ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time."),
+        408 | 504 => {
+            ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time.")
+        }
         _ => bad_gateway("The model endpoint failed."),
     }
 }
 
 fn echo_long(message: &str) -> String {
     let bounded: String = message.chars().take(PASSED_CHARACTERS_MAX).collect();
-    bounded.split(' ').map(|word| if looks_secret(word) { "[redacted]".to_owned() } else { clean(word) }).collect::<Vec<_>>().join(" ")
+    bounded
+        .split(' ')
+        .map(|word| if looks_secret(word) { "[redacted]".to_owned() } else { clean(word) })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Endpoints are known to repeat a part of the key they refuse.

@@ -183,7 +183,8 @@ fn read(json: &[u8]) -> Result<Body<'_>, ModelFailure> {
 pub fn read_completion(json: &[u8]) -> Result<Completion, ModelFailure> {
     let body = read(json)?;
     let choice = body.choices.and_then(|choices| choices.into_iter().next());
-    let Some((choice, message)) = choice.and_then(|mut choice| choice.message.take().map(|message| (choice, message)))
+    let Some((choice, message)) =
+        choice.and_then(|mut choice| choice.message.take().map(|message| (choice, message)))
     else {
         return Err(ModelFailure::NotACompletion(format!("no message in '{}'", excerpt(json))));
     };
@@ -219,7 +220,8 @@ pub fn read_chunk(json: &[u8]) -> Result<Chunk<'_>, ModelFailure> {
     let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(chunk) };
     chunk.finish = choice.finish_reason.map(|reason| FinishReason::parse(&reason));
     let delta = choice.delta.unwrap_or_default();
-    chunk.text = delta.content.filter(|text| !text.is_empty()).or(delta.refusal).filter(|text| !text.is_empty());
+    chunk.text =
+        delta.content.filter(|text| !text.is_empty()).or(delta.refusal).filter(|text| !text.is_empty());
     chunk.tool_calls = delta.tool_calls.unwrap_or_default();
     Ok(chunk)
 }
@@ -271,8 +273,7 @@ mod tests {
         assert_eq!(chunk.finish, Some(FinishReason::Stop));
         let json = br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
         assert_eq!(read_chunk(json).unwrap().usage.map(|usage| usage.output_tokens), Some(2));
-        let json =
-            br#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\"a"}}]}}]}"#;
+        let json = br#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\"a"}}]}}]}"#;
         let chunk = read_chunk(json).unwrap();
         assert_eq!(chunk.tool_calls[0].index, Some(1));
         assert_eq!(chunk.tool_calls[0].function.arguments.as_deref(), Some("{\"a"));

@@ -112,8 +112,7 @@ impl ChatRequest {
         }
         for (param, value, upper) in &request.ranges {
             if !(0.0..=*upper).contains(value) {
-                let message =
-                    format!("Invalid value for '{param}': it must be a number from 0 to {upper}.");
+                let message = format!("Invalid value for '{param}': it must be a number from 0 to {upper}.");
                 return Err(ApiError::invalid_param(*param, "invalid_value", message));
             }
         }

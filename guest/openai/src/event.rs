@@ -156,8 +156,7 @@ mod tests {
         assert_eq!(blocks.len(), 2, "{text}");
         for (number, block) in blocks.into_iter().enumerate() {
             let (head, data) = block.split_once('\n').unwrap();
-            let data: serde_json::Value =
-                serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            let data: serde_json::Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
             assert_eq!(head, format!("event: {}", data["type"].as_str().unwrap()));
             assert_eq!(data["sequence_number"], number);
         }

@@ -202,7 +202,9 @@ mod tests {
             assert_eq!(ResponseId::parse(text), None, "{text:?}");
         }
         let nonce = Nonce::mint(1, 1);
-        for text in [format!("msg_{nonce}"), format!("msg_{nonce}+12"), format!("msg_{nonce}0001"), "msg_é".into()] {
+        for text in
+            [format!("msg_{nonce}"), format!("msg_{nonce}+12"), format!("msg_{nonce}0001"), "msg_é".into()]
+        {
             assert_eq!(ItemId::parse(&text), None, "{text:?}");
         }
     }

@@ -202,10 +202,7 @@ pub fn to_raw_items(
     nonce: Nonce,
     first_index: usize,
 ) -> serde_json::Result<Vec<RawItem>> {
-    (first_index..)
-        .zip(items)
-        .map(|(index, item)| item.to_raw(nonce, index, ItemStatus::Completed))
-        .collect()
+    (first_index..).zip(items).map(|(index, item)| item.to_raw(nonce, index, ItemStatus::Completed)).collect()
 }
 
 /// An estimate of the tokens in `text`: a quarter of its bytes, but one for each character of the scripts that models
@@ -425,7 +422,9 @@ mod tests {
         let user = r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"h\"i"}]}"#;
         assert_eq!(stored(r#"{"role":"user","content":"h\"i"}"#), user);
         assert_eq!(
-            stored(r#"{"type":"message","id":"mine","role":"user","content":[{"type":"input_text","text":"h\"i"}]}"#),
+            stored(
+                r#"{"type":"message","id":"mine","role":"user","content":[{"type":"input_text","text":"h\"i"}]}"#
+            ),
             user
         );
         assert_eq!(

@@ -257,7 +257,12 @@ mod tests {
     }
 
     impl<'de> Fields<'de> for Example {
-        fn read<A: MapAccess<'de>>(&mut self, name: &str, path: &Path, map: &mut A) -> Result<bool, A::Error> {
+        fn read<A: MapAccess<'de>>(
+            &mut self,
+            name: &str,
+            path: &Path,
+            map: &mut A,
+        ) -> Result<bool, A::Error> {
             match name {
                 "name" => self.name = map.next_value()?,
                 "numbers" => self.numbers = map.next_value_seed(Elements::new(path, 3))?,

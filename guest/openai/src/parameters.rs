@@ -122,7 +122,9 @@ impl TextOptions {
             "text" => Ok(None),
             "json_object" => Ok(Some(format)),
             "json_schema" if format.name.is_some() && format.schema.is_some() => Ok(Some(format)),
-            "json_schema" => Err(out_of_range(PARAM, "given 'name' and 'schema' when its type is 'json_schema'")),
+            "json_schema" => {
+                Err(out_of_range(PARAM, "given 'name' and 'schema' when its type is 'json_schema'"))
+            }
             _ => Err(out_of_range(PARAM, "of type 'text', 'json_object' or 'json_schema'")),
         }
     }

@@ -132,7 +132,8 @@ impl<'a> Draft<'a> {
 
     fn continues(&self) -> Result<Continues, ApiError> {
         if self.previous.is_some() && self.conversation.is_some() {
-            let message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Send one.";
+            let message =
+                "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Send one.";
             return Err(ApiError::invalid_param(
                 "previous_response_id",
                 "mutually_exclusive_parameters",

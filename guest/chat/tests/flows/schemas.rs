@@ -1,0 +1,116 @@
+//! What the function leaves in the store, held against `kv-schemas/`.
+
+use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, streams, world};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use waggle_model::transport::TransportFailure;
+
+struct Family {
+    name: String,
+    key: jsonschema::Validator,
+    value: jsonschema::Validator,
+}
+
+fn families() -> Vec<Family> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kv-schemas");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .map(|path| {
+            let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            for field in [
+                "family",
+                "description",
+                "owner",
+                "store",
+                "key",
+                "time_to_live_s",
+                "value_encoding",
+                "value",
+            ] {
+                assert!(schema.get(field).is_some(), "{field} is missing in {}", schema["family"]);
+            }
+            let key = json!({"type": "string", "pattern": schema["key"]["pattern"]});
+            Family {
+                name: schema["family"].as_str().unwrap().to_owned(),
+                key: jsonschema::validator_for(&key).unwrap(),
+                value: jsonschema::validator_for(&schema["value"]).unwrap(),
+            }
+        })
+        .collect()
+}
+
+/// Everything the function can write.
+fn busy_world() -> World {
+    let world = world();
+    let body = json!({"metadata": {"k": "v"}, "items": [{"role": "developer", "content": "rules"}]});
+    let conversation = world.json("POST", "/v1/conversations", &body, 200);
+    let conversation = id(&conversation);
+    let turn = |input: &str| json!({"input": input, "conversation": conversation});
+    let first = world.turn(&turn("hi"), "hello");
+    let left = world.turn(&json!({"input": "left", "previous_response_id": id(&first)}), "yes");
+    world.turn(&json!({"input": "on", "previous_response_id": id(&left), "metadata": {"a": "b"}}), "é\n\"");
+    let call = json!({"choices": [{"message": {"refusal": "no", "tool_calls": [{"id": "c", "function":
+        {"name": "f", "arguments": "{}"}}]}, "finish_reason": "length"}]});
+    world.script(answers(200, "application/json", &call.to_string()));
+    world.json("POST", "/v1/responses", &turn("call"), 200);
+    let output = json!({"input": [{"type": "function_call_output", "call_id": "c", "output": "o"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}], "conversation": conversation});
+    world.turn(&output, "thanks");
+    world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
+    world.json("POST", "/v1/responses", &turn("fails"), 504);
+    let mut streamed = turn("streamed");
+    streamed["stream"] = json!(true);
+    for (pieces, leaves_after) in [
+        (vec![bytes(&delta("whole")), bytes(&ending("stop"))], None),
+        (vec![bytes(&delta("cut"))], None),
+        (vec![bytes(&delta("gone")), Piece::Hangs], Some(2)),
+    ] {
+        world.script(streams(pieces));
+        world.stream("/v1/responses", &streamed, &Client { leaves_after, ..Client::default() });
+    }
+    let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
+    let item = id(&items["data"][0]);
+    world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
+    world
+}
+
+#[test]
+fn every_key_and_value_is_of_one_described_family() {
+    let families = families();
+    let mut seen: BTreeMap<&str, usize> = families.iter().map(|family| (family.name.as_str(), 0)).collect();
+    for (key, value) in busy_world().store.dump() {
+        let matching: Vec<&Family> =
+            families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
+        let [family] = matching.as_slice() else {
+            panic!("{key} belongs to {} families", matching.len());
+        };
+        let value: Value = serde_json::from_slice(&value).unwrap();
+        if let Err(error) = family.value.validate(&value) {
+            panic!("{key}: {error} at {}: {value:#}", error.instance_path());
+        }
+        *seen.entry(&family.name).or_default() += 1;
+    }
+    assert_eq!(seen.len(), 5);
+    assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
+    assert!(seen["response"] >= 9, "{seen:?}");
+}
+
+#[test]
+fn the_schemas_refuse_what_the_function_does_not_write() {
+    let families = families();
+    let refuses = |name: &str, value: Value| {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        assert!(!family.value.is_valid(&value), "{name} takes {value}");
+    };
+    refuses("conversation", json!({"created_at": 1}));
+    refuses("conversation", json!({"created_at": 1, "metadata": {"k": 1}}));
+    refuses("conversation/entry", json!({"nonce": "x", "tokens": 1, "items": []}));
+    refuses(
+        "conversation/entry",
+        json!({"nonce": "0".repeat(24), "tokens": 1, "items": [{"type": "message"}]}),
+    );
+    refuses("conversation/turn", json!(0));
+    refuses("response", json!({"tokens": 1, "ancestors": [], "response": {}, "input": []}));
+}

@@ -1,0 +1,287 @@
+//! The function without its host: a scripted model, a store in memory, a client that keeps what it is sent.
+
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::pending;
+use std::rc::Rc;
+use waggle_chat::platform::{Gone, Platform, Sink};
+use waggle_chat::{Answer, Reply, Request, Service};
+use waggle_conversation::memory::MemoryStore;
+use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
+
+/// A piece of a scripted body.
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    Bytes(Vec<u8>),
+    Fails(TransportFailure),
+    Hangs,
+}
+
+/// What the model does when it is called.
+#[derive(Debug, Clone)]
+pub(crate) enum Script {
+    Answers { status: u16, content_type: &'static str, retry_after: Option<&'static str>, body: Vec<Piece> },
+    Fails(TransportFailure),
+}
+
+pub(crate) fn bytes(text: &str) -> Piece {
+    Piece::Bytes(text.as_bytes().to_vec())
+}
+
+/// A whole completion that says `text`.
+pub(crate) fn says(text: &str) -> Script {
+    let body = serde_json::json!({"id": "c", "object": "chat.completion", "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}});
+    answers(200, "application/json", &body.to_string())
+}
+
+pub(crate) fn answers(status: u16, content_type: &'static str, body: &str) -> Script {
+    Script::Answers { status, content_type, retry_after: None, body: vec![bytes(body)] }
+}
+
+pub(crate) fn streams(body: Vec<Piece>) -> Script {
+    Script::Answers { status: 200, content_type: "text/event-stream", retry_after: None, body }
+}
+
+/// An event of a streamed completion that says `text`.
+pub(crate) fn delta(text: &str) -> String {
+    format!("data: {}\n\n", serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
+}
+
+/// The events that end a streamed completion.
+pub(crate) fn ending(reason: &str) -> String {
+    let finish = serde_json::json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
+    let usage = serde_json::json!({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}});
+    format!("data: {finish}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Model {
+    pub(crate) scripts: Rc<RefCell<VecDeque<Script>>>,
+    pub(crate) requests: Rc<RefCell<Vec<UpstreamRequest>>>,
+    /// How many bodies were dropped.
+    pub(crate) dropped: Rc<Cell<usize>>,
+}
+
+pub(crate) struct Body {
+    pieces: VecDeque<Piece>,
+    dropped: Rc<Cell<usize>>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.dropped.set(self.dropped.get() + 1);
+    }
+}
+
+impl ChunkSource for Body {
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, TransportFailure> {
+        match self.pieces.pop_front() {
+            None => Ok(None),
+            Some(Piece::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Piece::Fails(failure)) => Err(failure),
+            Some(Piece::Hangs) => pending().await,
+        }
+    }
+}
+
+impl Upstream for Model {
+    type Body = Body;
+
+    async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse<Body>, TransportFailure> {
+        self.requests.borrow_mut().push(request);
+        match self.scripts.borrow_mut().pop_front().expect("the model was called once too often") {
+            Script::Fails(failure) => Err(failure),
+            Script::Answers { status, content_type, retry_after, body } => Ok(UpstreamResponse {
+                status,
+                content_type: Some(content_type.to_owned()),
+                retry_after: retry_after.map(str::to_owned),
+                body: Body { pieces: body.into(), dropped: self.dropped.clone() },
+            }),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) variables: Rc<RefCell<Vec<(&'static str, String)>>>,
+    pub(crate) lines: Rc<RefCell<Vec<String>>>,
+    random: Rc<Cell<u128>>,
+}
+
+impl Platform for Surroundings {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+
+    fn random(&self) -> u128 {
+        self.random.set(self.random.get() + 1);
+        self.random.get()
+    }
+
+    async fn variable(&self, name: &str) -> Option<String> {
+        self.variables.borrow().iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    fn log(&self, line: &str) {
+        self.lines.borrow_mut().push(line.to_owned());
+    }
+}
+
+/// A client that reads a stream; it goes away after so many writes.
+#[derive(Clone, Default)]
+pub(crate) struct Client {
+    pub(crate) writes: Rc<RefCell<Vec<String>>>,
+    pub(crate) leaves_after: Option<usize>,
+    /// Whether it notices only when it is written to.
+    pub(crate) silent: bool,
+}
+
+impl Client {
+    fn has_left(&self) -> bool {
+        self.leaves_after.is_some_and(|writes| self.writes.borrow().len() >= writes)
+    }
+}
+
+impl Sink for Client {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Gone> {
+        if self.has_left() {
+            return Err(Gone);
+        }
+        self.writes.borrow_mut().push(String::from_utf8(bytes).expect("events are UTF-8"));
+        Ok(())
+    }
+
+    async fn gone(&mut self) {
+        if self.silent || !self.has_left() {
+            pending().await
+        }
+    }
+}
+
+/// The function and everything around it.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pub(crate) store: MemoryStore,
+    pub(crate) model: Model,
+    pub(crate) platform: Surroundings,
+}
+
+pub(crate) fn world() -> World {
+    let world = World::default();
+    world.set("model_origin", "http://model.test/");
+    world.set("model", "sim");
+    world
+}
+
+impl World {
+    pub(crate) fn set(&self, name: &'static str, value: &str) {
+        self.platform.variables.borrow_mut().insert(0, (name, value.to_owned()));
+    }
+
+    pub(crate) fn script(&self, script: Script) {
+        self.model.scripts.borrow_mut().push_back(script);
+    }
+
+    /// The bodies of the requests the model got.
+    pub(crate) fn asked(&self) -> Vec<Value> {
+        let requests = self.model.requests.borrow();
+        requests
+            .iter()
+            .map(|request| serde_json::from_slice(request.body.as_deref().unwrap_or(b"null")).unwrap())
+            .collect()
+    }
+
+    /// The texts of the messages of the last request.
+    pub(crate) fn last_messages(&self) -> Vec<String> {
+        let asked = self.asked();
+        let messages = asked.last().unwrap()["messages"].as_array().unwrap().clone();
+        messages.iter().map(|message| message["content"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    pub(crate) async fn answer(
+        &self,
+        request: Request<'_>,
+        body: Vec<Piece>,
+    ) -> Answer<MemoryStore, Surroundings, Body> {
+        let service = Service {
+            store: self.store.clone(),
+            upstream: self.model.clone(),
+            platform: self.platform.clone(),
+        };
+        service.handle(request, Body { pieces: body.into(), dropped: Rc::default() }).await
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Reply {
+        let request = Request {
+            method,
+            path_with_query: path,
+            content_type: (!body.is_empty()).then_some("application/json"),
+            content_length: None,
+        };
+        match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
+            Answer::Reply(reply) => reply,
+            Answer::Stream(_) => panic!("a stream where a whole answer was expected"),
+        }
+    }
+
+    /// Sends a request and reads its JSON answer, which must have this status.
+    pub(crate) fn json(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.send(method, path, &body);
+        let text = String::from_utf8(reply.body).unwrap();
+        assert_eq!(reply.status, status, "{method} {path} {body}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// A plain turn to which the model answers `answer`.
+    pub(crate) fn turn(&self, body: &Value, answer: &str) -> Value {
+        self.script(says(answer));
+        self.json("POST", "/v1/responses", body, 200)
+    }
+
+    /// A streamed answer, read to its end by `client`.
+    pub(crate) fn stream(&self, path: &str, body: &Value, client: &Client) {
+        let request = Request {
+            method: "POST",
+            path_with_query: path,
+            content_type: Some("application/json"),
+            content_length: None,
+        };
+        futures::executor::block_on(async {
+            match self.answer(request, vec![bytes(&body.to_string())]).await {
+                Answer::Reply(reply) => {
+                    panic!("no stream but {} {}", reply.status, String::from_utf8_lossy(&reply.body))
+                }
+                Answer::Stream(stream) => stream.run(client.clone()).await,
+            }
+        });
+    }
+
+    /// The keys of the store that begin with `prefix`.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        self.store.dump().into_keys().filter(|key| key.starts_with(prefix)).collect()
+    }
+}
+
+/// The events of a stream: type and data.
+pub(crate) fn events(client: &Client) -> Vec<(String, Value)> {
+    let text = client.writes.borrow().concat();
+    text.split_terminator("\n\n")
+        .map(|block| {
+            let (event, data) = block.split_once('\n').unwrap();
+            let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            (event.strip_prefix("event: ").unwrap().to_owned(), data)
+        })
+        .collect()
+}
+
+pub(crate) fn text(response: &Value) -> &str {
+    response["output"][0]["content"][0]["text"].as_str().unwrap()
+}
+
+pub(crate) fn id(object: &Value) -> &str {
+    object["id"].as_str().unwrap()
+}
