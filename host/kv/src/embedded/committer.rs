@@ -152,3 +152,45 @@ fn journal_number(path: &Path) -> Option<u64> {
 fn open_journal(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fjall::KeyspaceCreateOptions;
+    use std::time::{Duration, Instant};
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    fn newest_number(directory: &Path) -> u64 {
+        Journal::newest(directory).unwrap().number
+    }
+
+    #[test]
+    fn flushing_follows_the_engine_to_its_newest_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::builder(directory.path()).open().unwrap();
+        let settings = || KeyspaceCreateOptions::default().max_memtable_size(1024 * 1024);
+        let keyspace = database.keyspace("data", settings).unwrap();
+        let mut journal = Journal::newest(directory.path()).unwrap();
+        let (first, deadline) = (journal.number, Instant::now() + DEADLINE);
+        while newest_number(directory.path()) < first + 2 {
+            assert!(Instant::now() < deadline, "the engine has begun no new journal in {DEADLINE:?}");
+            keyspace.insert("key", vec![7; 256 * 1024]).unwrap();
+        }
+        let newest = newest_number(directory.path());
+        journal.flush().unwrap();
+        assert!(journal.number >= newest, "{} instead of {newest}", journal.number);
+    }
+
+    #[test]
+    fn only_numbered_journals_are_journals() {
+        let check = |name: &str, expected: Option<u64>| {
+            assert_eq!(journal_number(Path::new(name)), expected, "{name}")
+        };
+        check("store/0.jnl", Some(0));
+        check("store/17.jnl", Some(17));
+        for other in ["store/lock", "store/version", "store/x.jnl", "store/1.jnl.old", "store/keyspaces"] {
+            check(other, None);
+        }
+    }
+}

@@ -41,7 +41,7 @@ impl Directory {
             let reason = "it is a file, and a store is a directory".into();
             return Err(Error::NotAStore { path: path.to_path_buf(), reason });
         }
-        fs::create_dir_all(path).map_err(|source| Error::io(path, source))?;
+        create_directory(path).map_err(|source| Error::io(path, source))?;
         refuse_foreign_files(path)?;
         let owner = lock(path)?;
         let is_ready = match read_header(path)? {
@@ -82,6 +82,17 @@ impl Directory {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes the directory and those above it, durably: a store that is lost with its directory was never durable.
+fn create_directory(path: &Path) -> io::Result<()> {
+    let made: Vec<&Path> = path.ancestors().take_while(|part| !part.exists()).collect();
+    fs::create_dir_all(path)?;
+    for parent in made.into_iter().filter_map(Path::parent) {
+        let is_here = parent.as_os_str().is_empty();
+        sync_directory(if is_here { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 /// Refuses a directory without a header that holds anything else.
