@@ -10,21 +10,21 @@ use waggle_openai::{ApiError, list};
 #[derive(Debug)]
 pub(crate) struct Problem {
     /// For the caller.
-    pub(crate) error: ApiError,
+    pub(crate) error: Box<ApiError>,
     /// For the operator, when there is something to look at.
     pub(crate) log: Option<String>,
 }
 
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
-        Self { error, log: None }
+        Self { error: Box::new(error), log: None }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let seen = ApiError::server(500, "storage_error", "The conversation store failed. Try again.");
-        Self { error: seen, log: Some(error.to_string()) }
+        Self { error: Box::new(seen), log: Some(error.to_string()) }
     }
 }
 
@@ -39,7 +39,7 @@ impl From<PageError> for Problem {
 
 impl From<&ModelFailure> for Problem {
     fn from(failure: &ModelFailure) -> Self {
-        Self { error: failure.to_api_error(), log: Some(failure.to_string()) }
+        Self { error: Box::new(failure.to_api_error()), log: Some(failure.to_string()) }
     }
 }
 
@@ -61,7 +61,7 @@ impl From<serde_json::Error> for Problem {
 /// 500, with the reason in the log only.
 pub(crate) fn internal(log: String) -> Problem {
     Problem {
-        error: ApiError::server(500, "internal_error", "The server failed to serve this request."),
+        error: Box::new(ApiError::server(500, "internal_error", "The server failed to serve this request.")),
         log: Some(log),
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn report<P: Platform>(platform: &P, problem: &Problem) -> Reply {
     if let Some(line) = &problem.log {
         platform.log(&format!("status={} {line}", problem.error.status));
     }
-    Reply::from(&problem.error)
+    Reply::from(&*problem.error)
 }
 
 async fn read_body<C: ChunkSource>(
