@@ -157,7 +157,8 @@ fn damaged_files_never_give_wrong_values() {
 fn a_journal_whose_end_never_reached_the_device_is_read_up_to_there() {
     let mut image = Image::of_a_store();
     for cut_bytes in [1, 9, 500, 2_100, 4_096, 30_000] {
-        let journal = image.0.iter_mut().find(|file| file.path.extension().is_some_and(|extension| extension == "jnl"));
+        let journal =
+            image.0.iter_mut().find(|file| file.path.extension().is_some_and(|extension| extension == "jnl"));
         let content = &mut journal.unwrap().content;
         content.truncate(content.len() - cut_bytes);
         let copy = tempfile::tempdir().unwrap();

@@ -122,19 +122,27 @@ impl Journal {
         Ok(Self { directory: directory.to_path_buf(), number, file })
     }
 
-    /// Flushes the file last written to, and those that the engine has begun since.
+    /// Flushes the file last written to, and the one that the engine has gone on to since, if it has. Those in
+    /// between are durable: the engine flushes a journal before it begins the next one.
     fn flush(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        loop {
-            match open_journal(&journal_path(&self.directory, self.number + 1)) {
-                Ok(file) => {
-                    file.sync_data()?;
-                    self.number += 1;
-                    self.file = file;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        while let Some(next) = self.next()? {
+            *self = next;
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// The journal after this one. The engine removes journals that it no longer needs, the oldest first, so if this
+    /// one is gone the next may be as well.
+    fn next(&self) -> io::Result<Option<Self>> {
+        let number = self.number + 1;
+        match open_journal(&journal_path(&self.directory, number)) {
+            Ok(file) => Ok(Some(Self { directory: self.directory.clone(), number, file })),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(_) if journal_path(&self.directory, self.number).exists() => Ok(None),
+            Err(_) => Self::newest(&self.directory)
+                .map(|newest| Some(newest).filter(|newest| newest.number > self.number)),
         }
     }
 }
@@ -180,6 +188,25 @@ mod tests {
         let newest = newest_number(directory.path());
         journal.flush().unwrap();
         assert!(journal.number >= newest, "{} instead of {newest}", journal.number);
+    }
+
+    #[test]
+    fn flushing_finds_the_newest_journal_though_those_before_it_are_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let create = |number| File::create(journal_path(directory.path(), number)).unwrap();
+        create(0);
+        let mut journal = Journal::newest(directory.path()).unwrap();
+        let mut check = |expected: u64| {
+            journal.flush().unwrap();
+            assert_eq!(journal.number, expected);
+        };
+        check(0);
+        create(1);
+        check(1);
+        create(4);
+        check(1);
+        (0..2).for_each(|number| std::fs::remove_file(journal_path(directory.path(), number)).unwrap());
+        check(4);
     }
 
     #[test]

@@ -27,6 +27,10 @@ use std::{
 /// Entries of the expiry index are rounded up to this, so that a key written often has few of them.
 const EXPIRY_BUCKET_MS: u64 = 60_000;
 
+/// Bytes of journals that are kept because a keyspace with few writes has not been written to a table yet; beyond
+/// that it is, so that opening the store stays quick.
+const SEALED_JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 /// One open engine. The order of the fields is the order in which they end: the committer flushes while the database
 /// is there, and the lock on the directory goes last.
 pub(super) struct Engine {
@@ -270,7 +274,10 @@ fn expiry_entry(expires_ms: u64, key: &[u8]) -> Bytes {
 
 fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [Keyspace; 2]), Error> {
     let error = |error| engine_error(files, error);
-    let database = Database::builder(files).cache_size(options.cache_bytes).open().map_err(error)?;
+    let builder = Database::builder(files)
+        .cache_size(options.cache_bytes)
+        .max_journaling_size(SEALED_JOURNALS_BYTES_MAX);
+    let database = builder.open().map_err(error)?;
     let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
     let data = database.keyspace("data", settings).map_err(error)?;
     let expiry = database.keyspace("expiry", settings).map_err(error)?;

@@ -74,8 +74,11 @@ impl View {
         }
         let engine = self.engine().clone();
         let written = tokio::task::spawn_blocking(move || engine.write_all(changes)).await;
-        // The task is never cancelled; it fails only by a panic or when the runtime shuts down.
-        written.unwrap_or(Err(Error::Closed))
+        written.unwrap_or_else(|failure| {
+            // Nobody cancels the task, so what is not a panic is the end of the runtime.
+            let reason = || "a write ended in a panic".to_owned();
+            Err(if failure.is_panic() { Error::Poisoned { reason: reason() } } else { Error::Closed })
+        })
     }
 }
 
