@@ -8,6 +8,7 @@
 #   WAGGLE_COMMAND  how to start Waggle; {port} and {model_url} are filled in. Without it only the peers run.
 #   PYTHON          a Python with bench/peers/fastapi/requirements.txt installed
 #                   (default: bench/peers/fastapi/.venv/bin/python). Without one the FastAPI peer is left out.
+#   FASTAPI_CLIENTS HTTP clients the FastAPI peer is run with, one target each (default: "httpx httpx2")
 #   REDIS_FSYNC     Redis's appendfsync: everysec (default) or always
 #   BINARIES        where the Rust programs are (default: the release folder of the workspace, built if needed)
 #   WINDOW_ITEMS    items of history the peers send to the model (default 20)
@@ -92,23 +93,37 @@ name = "native"
 url = "http://127.0.0.1:$port"
 command = ['$BINARIES/native-peer']
 stores = ["redis-native"]
-env = { PORT = "$port", REDIS_URL = "redis://127.0.0.1:$redis_port/0", MODEL_URL = "$model_url", WINDOW_ITEMS = "$window_items" }
+
+[target.env]
+PORT = "$port"
+REDIS_URL = "redis://127.0.0.1:$redis_port/0"
+MODEL_URL = "$model_url"
+WINDOW_ITEMS = "$window_items"
 
 TOML
 
   if [[ -x $python ]]; then
-    free_port; redis_port=$port
-    redis redis-fastapi "$redis_port"
-    free_port
-    cat <<TOML
+    for client in ${FASTAPI_CLIENTS:-httpx httpx2}; do
+      free_port; redis_port=$port
+      redis "redis-fastapi-$client" "$redis_port"
+      free_port
+      cat <<TOML
 [[target]]
-name = "fastapi"
+name = "fastapi-$client"
 url = "http://127.0.0.1:$port"
 command = ['$python', '$bench/peers/fastapi/app.py']
-stores = ["redis-fastapi"]
-env = { PORT = "$port", REDIS_URL = "redis://127.0.0.1:$redis_port/0", MODEL_URL = "$model_url", WINDOW_ITEMS = "$window_items", PYTHONDONTWRITEBYTECODE = "1" }
+stores = ["redis-fastapi-$client"]
+
+[target.env]
+PORT = "$port"
+REDIS_URL = "redis://127.0.0.1:$redis_port/0"
+MODEL_URL = "$model_url"
+WINDOW_ITEMS = "$window_items"
+HTTP_CLIENT = "$client"
+PYTHONDONTWRITEBYTECODE = "1"
 
 TOML
+    done
   else
     echo "run-peers: no Python at $python; the FastAPI peer is left out (see bench/peers/fastapi/README.md)" >&2
   fi

@@ -1,16 +1,16 @@
 """The FastAPI peer: the same turn as Waggle's, written the usual way with FastAPI, redis.asyncio and httpx.
 
 It is what Waggle is measured against, so it does what the turn needs and nothing more. Environment: PORT,
-REDIS_URL, MODEL_URL, WINDOW_ITEMS, WORKERS; see README.md.
+REDIS_URL, MODEL_URL, WINDOW_ITEMS, WORKERS, HTTP_CLIENT; see README.md.
 """
 
+import importlib
 import itertools
 import json
 import os
 import time
 from contextlib import asynccontextmanager
 
-import httpx
 import redis.asyncio as redis
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
@@ -20,6 +20,8 @@ from pydantic import BaseModel
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 MODEL_URL = os.environ.get("MODEL_URL", "http://127.0.0.1:4010").rstrip("/")
 WINDOW_ITEMS = int(os.environ.get("WINDOW_ITEMS", "20"))
+# The two have the same interface; what they cost differs.
+httpx = importlib.import_module(os.environ.get("HTTP_CLIENT", "httpx"))
 CONNECTIONS_MAX = 1024
 MODEL_TIMEOUT_S = 60.0
 
@@ -193,7 +195,7 @@ def output_item(message_id: str, text: str, status: str) -> dict:
     return {"id": message_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
-async def stream_turn(store, model: httpx.AsyncClient, turn: Turn, body: dict, said: dict, response: dict):
+async def stream_turn(store, model, turn: Turn, body: dict, said: dict, response: dict):
     """The model's chunks in, response events out; the turn is stored before `response.completed` is sent."""
     sequence = itertools.count()
 
