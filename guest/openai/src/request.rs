@@ -59,7 +59,7 @@ struct Draft<'a> {
     conversation: Option<&'a RawValue>,
     tool_choice: Option<&'a RawValue>,
     background: Option<bool>,
-    prompt: Option<IgnoredAny>,
+    unsupported: Option<&'static str>,
     stream: bool,
     parameters: Parameters,
 }
@@ -73,7 +73,6 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "conversation" => self.conversation = raw(map)?,
             "stream" => self.stream = map.next_value::<Option<bool>>()?.unwrap_or(false),
             "background" => self.background = map.next_value()?,
-            "prompt" => self.prompt = map.next_value()?,
             "model" => parameters.model = map.next_value()?,
             "instructions" => parameters.instructions = map.next_value()?,
             "metadata" => parameters.metadata = map.next_value::<Option<_>>()?.unwrap_or_default(),
@@ -92,10 +91,15 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "prompt_cache_key" => parameters.prompt_cache_key = map.next_value()?,
             "store" => parameters.store = map.next_value::<Option<bool>>()?.unwrap_or(true),
             // They change what OpenAI's own service does around a turn; here they have nothing to change.
-            "include" | "max_tool_calls" | "stream_options" | "top_logprobs" | "prompt_cache_retention" => {
+            "include"
+            | "max_tool_calls"
+            | "stream_options"
+            | "top_logprobs"
+            | "prompt_cache_options"
+            | "prompt_cache_retention" => {
                 map.next_value::<IgnoredAny>()?;
             }
-            _ => return Ok(false),
+            _ => return self.read_unsupported(name, map),
         }
         Ok(true)
     }
@@ -107,15 +111,30 @@ fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de RawValue>, A::
 }
 
 impl<'a> Draft<'a> {
+    /// Fields that mean something to OpenAI and would be wrong to ignore.
+    fn read_unsupported<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> Result<bool, A::Error> {
+        const UNSUPPORTED: [&str; 6] =
+            ["access_programs", "background_options", "context_management", "image", "moderation", "prompt"];
+        let Some(field) = UNSUPPORTED.into_iter().find(|field| *field == name) else { return Ok(false) };
+        if map.next_value::<Option<IgnoredAny>>()?.is_some() {
+            self.unsupported = Some(field);
+        }
+        Ok(true)
+    }
+
     fn validate(self) -> Result<CreateResponse<'a>, ApiError> {
         let continues = self.continues()?;
         if self.background == Some(true) {
             let message = "'background' responses are not supported: leave it out and wait, or use 'stream'.";
             return Err(ApiError::unsupported("background", message));
         }
-        if self.prompt.is_some() {
-            let message = "Stored prompts are not supported: send 'instructions' and 'input' instead.";
-            return Err(ApiError::unsupported("prompt", message));
+        if let Some(field) = self.unsupported {
+            let message = format!("'{field}' is not supported by this server. Leave it out.");
+            return Err(ApiError::unsupported(field, message));
         }
         let input = self.input.ok_or_else(|| ApiError::missing("input"))?;
         if input.is_empty() {
