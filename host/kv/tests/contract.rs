@@ -289,20 +289,21 @@ async fn add_by_swap(store: &dyn Store, at: &Partition, key: &str, delta: i64) {
     }
 }
 
-/// One task sets the key to numbers of its own; another adds by swap. A swap that overwrote a set it had not seen
+/// One task sets the key to numbers of its own; others add by swap. A swap that overwrote a set it had not seen
 /// would bring back a number below the last one set.
 async fn plain_writes_and_swaps_of_a_key_come_one_after_another(fixture: Fixture) {
-    const ROUNDS: i64 = 200;
+    const ROUNDS: i64 = 3_000;
+    const SWAPPERS: usize = 2;
     const STEP: i64 = 1_000_000;
     let (store, at, done) = (fixture.store, home(), Arc::new(AtomicBool::new(false)));
-    let swapper = tokio::spawn({
-        let (store, at, done) = (store.clone(), at.clone(), done.clone());
-        async move {
-            while !done.load(Ordering::Acquire) {
-                add_by_swap(&*store, &at, "n", 1).await;
-            }
+    let swap = |(store, at, done): (Arc<dyn Store>, Partition, Arc<AtomicBool>)| async move {
+        while !done.load(Ordering::Acquire) {
+            add_by_swap(&*store, &at, "n", 1).await;
+            tokio::task::yield_now().await;
         }
-    });
+    };
+    let swappers: Vec<_> =
+        (0..SWAPPERS).map(|_| tokio::spawn(swap((store.clone(), at.clone(), done.clone())))).collect();
     for round in 1..=ROUNDS {
         let set = value((round * STEP).to_string());
         if round % 2 == 0 {
@@ -314,7 +315,9 @@ async fn plain_writes_and_swaps_of_a_key_come_one_after_another(fixture: Fixture
         assert!((round * STEP..(round + 1) * STEP).contains(&sum), "round {round} was overwritten: {sum}");
     }
     done.store(true, Ordering::Release);
-    swapper.await.unwrap();
+    for swapper in swappers {
+        swapper.await.unwrap();
+    }
 }
 
 async fn increments_refuse_what_is_no_number(fixture: Fixture) {

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use waggle_kv::{Embedded, KEYS_PAGE_MAX, Partition, Store, StoreOptions};
+use waggle_kv::{Embedded, EmbeddedOptions, KEYS_PAGE_MAX, Partition, Store, StoreOptions};
 
 const DIRECTORY_VARIABLE: &str = "WAGGLE_KV_CRASH_DIRECTORY";
 const WRITERS: usize = 4;
@@ -20,23 +20,34 @@ const KILLS_MIN: usize = 20;
 /// More rounds are run while there is time, so that a quick machine tries more moments.
 const TIME: Duration = Duration::from_secs(12);
 const LONGEST_LIFE_MS: u64 = 500;
-/// Large enough that a batch reaches the operating system in several writes.
-const VALUE_BYTES: usize = 9_000;
+/// Some batches are so large that they reach the operating system in several writes.
+const LARGE_VALUE_BYTES: usize = 9_000;
+/// Now and then a writer rests, so that a kill also meets a store whose last write was acknowledged a while ago.
+const REST: Duration = Duration::from_millis(30);
 
 fn partition(writer: usize) -> Partition {
     Partition::new(&format!("tenant-{writer}"), "default").unwrap()
 }
 
 fn content(number: u64) -> Bytes {
-    Bytes::from(number.to_string().repeat(VALUE_BYTES / 8))
+    let digits = number.to_string();
+    let is_large = number.is_multiple_of(4);
+    Bytes::from(digits.repeat(if is_large { LARGE_VALUE_BYTES / digits.len() } else { 1 }))
+}
+
+/// Opened with so little memory for recent writes that tables are written and merged all the time.
+fn open(directory: &Path) -> Arc<dyn Store> {
+    let options = EmbeddedOptions { memtable_bytes: 256 * 1024, ..EmbeddedOptions::default() };
+    Embedded::open_with(directory, options).unwrap().store(StoreOptions::default())
 }
 
 /// The process that gets killed; does nothing when it is run as a test of its own.
 #[test]
 fn appender() {
     let Some(directory) = env::var_os(DIRECTORY_VARIABLE) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let store = Embedded::open(Path::new(&directory)).unwrap().store(StoreOptions::default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let store = open(Path::new(&directory));
     runtime.block_on(async {
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| tokio::spawn(append(store.clone(), writer))).collect();
@@ -59,10 +70,18 @@ async fn append(store: Arc<dyn Store>, writer: usize) {
             ("head".to_owned(), Bytes::from(number.to_string())),
         ];
         store.set_many(&at, batch).await.unwrap().durable().await.unwrap();
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "durable {writer} {number}").unwrap();
-        out.flush().unwrap();
+        acknowledge(writer, number);
+        if number.is_multiple_of(10) {
+            tokio::time::sleep(REST).await;
+        }
     }
+}
+
+/// One line, written whole, though several writers print.
+fn acknowledge(writer: usize, number: u64) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "durable {writer} {number}").unwrap();
+    out.flush().unwrap();
 }
 
 #[test]
@@ -110,7 +129,7 @@ fn run_and_kill(directory: &Path, life: Duration) -> BTreeMap<usize, u64> {
 /// Opens the store as the next process would and looks at every batch.
 fn check(directory: &Path, acknowledged: &BTreeMap<usize, u64>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let store = Embedded::open(directory).unwrap().store(StoreOptions::default());
+    let store = open(directory);
     runtime.block_on(async {
         for writer in 0..WRITERS {
             let at = partition(writer);
