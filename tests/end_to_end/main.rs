@@ -1,0 +1,7 @@
+//! End to end: the real program, real sockets, real clients. One module per subject; `support` starts the program.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod chat;
+mod start;
+mod support;
