@@ -10,12 +10,14 @@ use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, read_chunk};
 use waggle_model::sse::SseParser;
-use waggle_model::transport::ChunkSource;
+use waggle_model::transport::{ChunkSource, TransportFailure};
 use waggle_openai::event::EventWriter;
 use waggle_openai::response::{Status, Usage};
 
 /// What an endpoint sends when it has said everything.
 const DONE: &[u8] = b"[DONE]";
+/// An event stream's way of saying nothing.
+const COMMENT: &[u8] = b":\n\n";
 
 /// A turn whose answer is being streamed.
 #[derive(Debug)]
@@ -141,7 +143,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             let chunk = match race(self.body.next_chunk(), sink.gone()).await {
                 First::Left(Ok(Some(chunk))) => chunk,
                 First::Left(Ok(None)) => return self.heard.end(None),
-                First::Left(Err(failure)) => return self.heard.end(Some(failure.into())),
+                First::Left(Err(failure)) => return self.broken(failure, sink).await,
                 First::Right(()) => return End::Gone,
             };
             let heard = self.heard.chunk(&chunk);
@@ -156,6 +158,18 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 Ok(()) if self.heard.done => return self.heard.end(None),
                 Ok(()) => {}
             }
+        }
+    }
+
+    /// A host that ends its calls when the client goes away looks like a model that breaks off. A comment, which
+    /// clients skip, tells the two apart.
+    async fn broken<K: Sink>(&mut self, failure: TransportFailure, sink: &mut K) -> End {
+        match self.heard.end(Some(failure.into())) {
+            End::Failed(failure) => match sink.write(COMMENT.to_vec()).await {
+                Ok(()) => End::Failed(failure),
+                Err(gone) => gone.into(),
+            },
+            end => end,
         }
     }
 

@@ -73,6 +73,8 @@ struct UsageJson {
 #[derive(Serialize)]
 struct CachedTokens {
     cached_tokens: u64,
+    /// Chat Completions does not report it; newer SDKs expect it.
+    cache_write_tokens: u64,
 }
 
 #[derive(Serialize)]
@@ -84,7 +86,7 @@ impl Serialize for Usage {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         UsageJson {
             input_tokens: self.input_tokens,
-            input_tokens_details: CachedTokens { cached_tokens: self.cached_tokens },
+            input_tokens_details: CachedTokens { cached_tokens: self.cached_tokens, cache_write_tokens: 0 },
             output_tokens: self.output_tokens,
             output_tokens_details: ReasoningTokens { reasoning_tokens: self.reasoning_tokens },
             total_tokens: self.input_tokens.saturating_add(self.output_tokens),

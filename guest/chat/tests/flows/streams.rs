@@ -208,7 +208,10 @@ fn a_client_that_goes_away_ends_the_call_and_the_response_says_so() {
     // It is noticed while the model is silent, or at the next write.
     check_leaving(2, false, vec![first.clone(), Piece::Hangs], &json!("one"));
     check_leaving(2, true, vec![first.clone(), second, Piece::Hangs], &json!("one two"));
-    check_leaving(0, true, vec![first, Piece::Hangs], &Value::Null);
+    check_leaving(0, true, vec![first.clone(), Piece::Hangs], &Value::Null);
+    // The host may end the call by itself, before anything else tells.
+    let ended = Piece::Fails(TransportFailure::Cut("ended by the host".into()));
+    check_leaving(2, true, vec![first, ended], &json!("one"));
 }
 
 #[test]

@@ -270,6 +270,7 @@ impl World {
 pub(crate) fn events(client: &Client) -> Vec<(String, Value)> {
     let text = client.writes.borrow().concat();
     text.split_terminator("\n\n")
+        .filter(|block| *block != ":")
         .map(|block| {
             let (event, data) = block.split_once('\n').unwrap();
             let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();

@@ -49,7 +49,7 @@ fn a_response_has_every_field_the_sdks_expect() {
     assert_eq!(text(&response), "hello");
     assert_eq!(
         response["usage"],
-        json!({"input_tokens": 11, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 7,
+        json!({"input_tokens": 11, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 7,
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 18})
     );
     let request = world.model.requests.borrow()[0].clone();
