@@ -17,8 +17,10 @@ fn now_ns() -> u64 {
 /// The account of one instance. Written by the thread that runs the instance, read by the one that dispatches.
 #[derive(Debug)]
 pub(crate) struct CpuAccount {
-    /// When the running stretch began (or was last charged); 0 while the instance is not running.
-    running_since_ns: AtomicU64,
+    /// When the running stretch began; 0 while the instance is not running.
+    entered_ns: AtomicU64,
+    /// When it was last charged.
+    charged_ns: AtomicU64,
     /// What may still be used.
     remaining_ns: AtomicI64,
     allowance_ns: i64,
@@ -29,7 +31,8 @@ impl CpuAccount {
     pub(crate) fn new(allowance: Duration) -> Self {
         let allowance_ns = i64::try_from(allowance.as_nanos()).unwrap_or(i64::MAX / 1_000_000);
         Self {
-            running_since_ns: AtomicU64::new(0),
+            entered_ns: AtomicU64::new(0),
+            charged_ns: AtomicU64::new(0),
             remaining_ns: AtomicI64::new(allowance_ns),
             allowance_ns,
         }
@@ -44,30 +47,55 @@ impl CpuAccount {
 
     /// The instance starts to run on this thread.
     pub(crate) fn enter(&self) {
-        self.running_since_ns.store(now_ns(), Relaxed);
+        let now = now_ns();
+        self.charged_ns.store(now, Relaxed);
+        self.entered_ns.store(now, Relaxed);
     }
 
     /// The instance has stopped running.
     pub(crate) fn leave(&self) {
         self.charge();
-        self.running_since_ns.store(0, Relaxed);
+        self.entered_ns.store(0, Relaxed);
     }
 
-    /// Charges what has passed since the last charge. True when nothing remains.
-    pub(crate) fn charge(&self) -> bool {
+    /// Charges what has passed since the last charge, and says what follows from it.
+    pub(crate) fn charge(&self) -> Verdict {
+        let entered = self.entered_ns.load(Relaxed);
+        if entered == 0 {
+            return Verdict::GoOn;
+        }
         let now = now_ns();
-        let since = self.running_since_ns.swap(now, Relaxed);
-        let used = if since == 0 { 0 } else { now.saturating_sub(since) };
+        let used = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
         let used = i64::try_from(used).unwrap_or(i64::MAX);
-        let before = self.remaining_ns.load(Relaxed);
-        self.remaining_ns.store(before.saturating_sub(used), Relaxed);
-        before <= used
+        let remaining = self.remaining_ns.load(Relaxed).saturating_sub(used);
+        self.remaining_ns.store(remaining, Relaxed);
+        if remaining <= 0 {
+            Verdict::UsedUp
+        } else if now - entered > STRETCH_NS {
+            Verdict::MakeWay
+        } else {
+            Verdict::GoOn
+        }
     }
 
     /// Whether the instance is running on some thread now.
     pub(crate) fn is_running(&self) -> bool {
-        self.running_since_ns.load(Relaxed) != 0
+        self.entered_ns.load(Relaxed) != 0
     }
+}
+
+/// How long an instance may run before it lets other tasks of the thread have a turn, nanoseconds.
+const STRETCH_NS: u64 = 2_000_000;
+
+/// What follows from the time used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It has only just begun to run.
+    GoOn,
+    /// It has run for a while: others get a turn first.
+    MakeWay,
+    /// Nothing remains: it is stopped.
+    UsedUp,
 }
 
 #[cfg(test)]
@@ -99,13 +127,24 @@ mod tests {
     #[test]
     fn only_running_time_is_charged_and_an_empty_account_says_so() {
         let account = CpuAccount::new(Duration::from_nanos(1));
-        assert!(!account.charge(), "waiting must cost nothing");
+        assert_eq!(account.charge(), Verdict::GoOn, "waiting must cost nothing");
         account.enter();
-        while !account.charge() {
+        while account.charge() != Verdict::UsedUp {
             std::hint::spin_loop();
         }
         assert!(remaining(&account) <= 0);
         account.leave();
         assert!(!account.is_running());
+    }
+
+    #[test]
+    fn a_long_stretch_makes_way_for_others() {
+        let account = CpuAccount::new(Duration::from_secs(3_600));
+        account.enter();
+        assert_eq!(account.charge(), Verdict::GoOn);
+        while account.charge() == Verdict::GoOn {
+            std::hint::spin_loop();
+        }
+        assert_eq!(account.charge(), Verdict::MakeWay);
     }
 }

@@ -1,6 +1,7 @@
 //! The engine: one wasmtime engine, the loaded functions, and a pool per (tenant, function).
 
 use crate::config::EngineConfig;
+use crate::cpu::Verdict;
 use crate::error::{HandleError, LoadError};
 use crate::linker::linker;
 use crate::load::{self, Loaded};
@@ -26,6 +27,9 @@ use wasmtime_wasi_http::handler::Proxy;
 const EPOCH_TICK_MS: u64 = 10;
 /// Core instances, memories and tables that one component instance may be made of, as the pools are dimensioned.
 const CORE_INSTANCES_PER_INSTANCE: u32 = 8;
+/// How often idle instances are looked for: a quarter of their time-out, within these bounds.
+const REAPER_PAUSE_MIN: Duration = Duration::from_millis(20);
+const REAPER_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Makes the world of a function for a tenant. Called once per (tenant, function), before its first instance.
 pub trait WorldSource: Send + Sync + 'static {
@@ -38,11 +42,12 @@ pub trait WorldSource: Send + Sync + 'static {
 pub struct Engine {
     shared: Arc<EngineShared>,
     functions: Arc<RwLock<HashMap<String, Arc<Loaded>>>>,
-    pools: Arc<RwLock<HashMap<PoolKey, Arc<Pool>>>>,
+    pools: Arc<Pools>,
     cache: Option<Arc<Path>>,
 }
 
 type PoolKey = (TenantId, String);
+type Pools = RwLock<HashMap<PoolKey, Arc<Pool>>>;
 
 /// What pools and workers need of the engine.
 pub(crate) struct EngineShared {
@@ -53,7 +58,7 @@ pub(crate) struct EngineShared {
     /// Told when an instance has ended.
     pub(crate) instance_released: Notify,
     next_number: AtomicU64,
-    pools: RwLock<Weak<RwLock<HashMap<PoolKey, Arc<Pool>>>>>,
+    pools: Weak<Pools>,
 }
 
 /// An instance with everything that lives as long as it.
@@ -71,7 +76,7 @@ pub(crate) enum InstanceError {
 }
 
 impl Engine {
-    /// Sets up wasmtime. Compiled components are kept in `cache` if that is given.
+    /// Sets up wasmtime. Compiled components are kept in `cache` if that is given. Must run inside a Tokio runtime.
     ///
     /// # Errors
     /// [`LoadError::Engine`] when the configuration is out of bounds or the machine lacks the address space.
@@ -80,16 +85,17 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config))
             .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         start_epochs(&wasmtime)?;
-        let pools = Arc::default();
+        let pools: Arc<Pools> = Arc::default();
         let shared = Arc::new(EngineShared {
             instances: Arc::new(Semaphore::new(config.instances_max as usize)),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             instance_released: Notify::new(),
             next_number: AtomicU64::new(1),
-            pools: RwLock::new(Arc::downgrade(&pools)),
+            pools: Arc::downgrade(&pools),
             wasmtime,
             config,
         });
+        start_reaper(&shared, &pools);
         Ok(Self { shared, functions: Arc::default(), pools, cache: cache.map(Into::into) })
     }
 
@@ -226,7 +232,7 @@ impl EngineShared {
         if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
             return Some(permit);
         }
-        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+        let pools = self.pools.upgrade()?;
         let pools = pools.read().unwrap_or_else(PoisonError::into_inner);
         pools.values().filter(|pool| !std::ptr::eq(&***pool, asking)).any(|pool| pool.give_up_idle());
         None
@@ -247,10 +253,12 @@ impl EngineShared {
         store.set_epoch_deadline(1);
         let account = Arc::clone(seat);
         store.epoch_deadline_callback(move |_store| {
-            if account.cpu.charge() {
-                return Err(CpuTimeUsedUp.into());
+            match account.cpu.charge() {
+                Verdict::UsedUp => Err(CpuTimeUsedUp.into()),
+                Verdict::MakeWay => Ok(UpdateDeadline::Yield(1)),
+                // The first look after a rest, which says nothing about how long it has run.
+                Verdict::GoOn => Ok(UpdateDeadline::Continue(1)),
             }
-            Ok(UpdateDeadline::Yield(1))
         });
         let made = {
             let mut making = std::pin::pin!(loaded.pre.instantiate_async(&mut store));
@@ -289,6 +297,24 @@ fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
         .memory_init_cow(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     settings
+}
+
+/// Ends idle instances, as long as the engine lives. One task looks at all of them now and then, so that no request
+/// pays for a timer.
+fn start_reaper(shared: &Arc<EngineShared>, pools: &Arc<Pools>) {
+    let timeout = shared.config.idle_instance_timeout();
+    let (pools, pause) = (Arc::downgrade(pools), (timeout / 4).clamp(REAPER_PAUSE_MIN, REAPER_PAUSE_MAX));
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(pools) = pools.upgrade() else { return };
+            let pools: Vec<Arc<Pool>> =
+                pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            for pool in pools {
+                pool.end_idle(timeout);
+            }
+        }
+    });
 }
 
 /// Advances the epoch from a thread of its own, which ends with the engine.

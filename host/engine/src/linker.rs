@@ -31,3 +31,85 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Insta
     wasi::config::store::add_to_linker::<_, Variables>(&mut linker, InstanceState::variables)?;
     Ok(linker)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use wasmtime::component::Component;
+    use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+    use wit_parser::{LiftLowerAbi, ManglingAndAbi, PackageId, Resolve, WorldId, WorldItem};
+
+    fn wit() -> Resolve {
+        let mut resolve = Resolve::default();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        resolve.push_dir(folder).unwrap();
+        resolve
+    }
+
+    /// A component that imports everything the world offers and exports what it asks for, with bodies that trap.
+    fn component_of_world(name: &str) -> Vec<u8> {
+        let resolve = wit();
+        let world = world_id(&resolve, "waggle", name);
+        let abi = ManglingAndAbi::Legacy(LiftLowerAbi::AsyncCallback);
+        let abi = if name.ends_with("p2") { ManglingAndAbi::Legacy(LiftLowerAbi::Sync) } else { abi };
+        let mut module = dummy_module(&resolve, world, abi);
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    }
+
+    fn world_id(resolve: &Resolve, namespace: &str, name: &str) -> WorldId {
+        let is_of = |package: PackageId| {
+            let package = &resolve.packages[package].name;
+            package.namespace == namespace && (namespace != "spin" || package.name == "up")
+        };
+        let mut worlds = resolve.worlds.iter();
+        worlds.find(|(_id, world)| world.name == name && world.package.is_some_and(is_of)).unwrap().0
+    }
+
+    fn engine() -> wasmtime::Engine {
+        let mut config = wasmtime::Config::new();
+        config.wasm_component_model_async(true);
+        wasmtime::Engine::new(&config).unwrap()
+    }
+
+    #[test]
+    fn the_host_links_every_import_of_the_worlds_in_wit() {
+        let engine = engine();
+        let linker = linker(&engine).unwrap();
+        for world in ["function", "function-p2"] {
+            let component = Component::from_binary(&engine, &component_of_world(world)).unwrap();
+            let imports = component.component_type().imports(&engine).count();
+            assert!(imports > 20, "the component of `{world}` imports only {imports} interfaces");
+            linker.instantiate_pre(&component).unwrap_or_else(|error| panic!("{world}: {error:?}"));
+        }
+    }
+
+    #[test]
+    fn an_import_that_nobody_provides_is_named() {
+        let engine = engine();
+        let wat = r#"(component (import "acme:billing/ledger@1.2.3" (instance (export "post" (func)))))"#;
+        let component = Component::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
+        let error = linker(&engine).unwrap().instantiate_pre(&component).err().unwrap();
+        assert!(format!("{error:#}").contains("acme:billing/ledger@1.2.3"), "{error:#}");
+    }
+
+    #[test]
+    fn the_world_of_functions_is_no_wider_than_spins() {
+        let mut resolve = Resolve::default();
+        resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/spin")).unwrap();
+        let spin: Vec<String> = imports(&resolve, "spin", "platform");
+        for import in imports(&wit(), "waggle", "imports") {
+            assert!(spin.contains(&import), "Spin 4.1 does not offer {import}");
+        }
+    }
+
+    fn imports(resolve: &Resolve, namespace: &str, world: &str) -> Vec<String> {
+        let world = &resolve.worlds[world_id(resolve, namespace, world)];
+        let interfaces = world.imports.values().filter_map(|item| match item {
+            WorldItem::Interface { id, .. } => resolve.id_of(*id),
+            _ => None,
+        });
+        interfaces.collect()
+    }
+}

@@ -9,6 +9,7 @@ use crate::error::HandleError;
 use crate::load::Loaded;
 use crate::worker::{self, Ending, Job, Seat};
 use crate::world::FunctionWorld;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,10 +20,33 @@ pub(crate) struct Pool {
     engine: Arc<EngineShared>,
     loaded: Arc<Loaded>,
     pub(crate) world: Arc<FunctionWorld>,
-    seats: Mutex<Vec<Arc<Seat>>>,
+    seats: Mutex<Seats>,
     /// Told when a place or a seat became free while somebody waits.
     freed: Notify,
     waiting: AtomicU32,
+}
+
+/// The instances of a pool.
+#[derive(Default)]
+struct Seats {
+    /// Those that take requests.
+    open: Vec<Arc<Seat>>,
+    /// Those that only finish what they have.
+    leaving: Vec<Arc<Seat>>,
+}
+
+impl Seats {
+    /// From now on the instance takes no request.
+    fn leave(&mut self, seat: &Arc<Seat>) {
+        self.open.retain(|other| !Arc::ptr_eq(other, seat));
+        self.leaving.push(Arc::clone(seat));
+        seat.retire();
+    }
+
+    fn forget(&mut self, seat: &Arc<Seat>) {
+        self.open.retain(|other| !Arc::ptr_eq(other, seat));
+        self.leaving.retain(|other| !Arc::ptr_eq(other, seat));
+    }
 }
 
 /// A request's place in an instance; free again when dropped.
@@ -60,10 +84,6 @@ impl Pool {
         })
     }
 
-    pub(crate) fn idle_timeout(&self) -> Duration {
-        self.engine.config.idle_instance_timeout()
-    }
-
     /// Gives the request a place, waiting for one within the bounds of the configuration.
     ///
     /// # Errors
@@ -82,20 +102,21 @@ impl Pool {
         let patience = Duration::from_millis(self.engine.config.instance_wait_ms);
         let until = (Instant::now() + patience).min(job.scope.context.head_deadline);
         loop {
-            let freed = self.freed.notified();
+            // Both are listened to before the attempt, so that nothing is missed between it and the wait.
+            let (freed, released) = (self.freed.notified(), self.engine.instance_released.notified());
+            let (mut freed, mut released) = (pin!(freed), pin!(released));
+            freed.as_mut().enable();
+            released.as_mut().enable();
             job = match self.try_dispatch(job) {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
             };
-            let released = self.engine.instance_released.notified();
-            let wait = async {
-                tokio::select! {
-                    () = freed => {}
-                    () = released => {}
+            tokio::select! {
+                () = freed => {}
+                () = released => {}
+                () = tokio::time::sleep_until(until.into()) => {
+                    return Err(self.busy(format!("waited {} ms", patience.as_millis())));
                 }
-            };
-            if tokio::time::timeout_at(until.into(), wait).await.is_err() {
-                return Err(self.busy(format!("waited {} ms", patience.as_millis())));
             }
         }
     }
@@ -106,10 +127,10 @@ impl Pool {
 
     fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), Job> {
         let mut seats = self.lock_seats();
-        let (seat, permit) = match self.choose(&seats) {
+        let (seat, permit) = match self.choose(&seats.open) {
             Choice::Seat(seat) => (seat, None),
             Choice::New(fallback) => match (self.engine.reserve_instance(self), fallback) {
-                (Some(permit), _) => (self.new_seat(&mut seats), Some(permit)),
+                (Some(permit), _) => (self.new_seat(&mut seats.open), Some(permit)),
                 (None, Some(seat)) => (seat, None),
                 (None, None) => return Err(job),
             },
@@ -119,8 +140,7 @@ impl Pool {
         let reuse_max =
             if self.loaded.is_reusable() { self.engine.config.instance_reuse_count_max } else { 1 };
         if served >= reuse_max {
-            seats.retain(|other| !Arc::ptr_eq(other, &seat));
-            seat.retire();
+            seats.leave(&seat);
         }
         drop(seats);
         job.scope.take_place(Place { seat: Arc::clone(&seat), pool: Arc::clone(self) });
@@ -172,38 +192,36 @@ impl Pool {
         self.engine.instantiate(&self.loaded, &self.world, seat).await
     }
 
-    /// Takes an idle instance out of the pool; false when a request came in at the last moment.
-    pub(crate) fn leave_if_idle(&self, seat: &Arc<Seat>) -> bool {
+    /// Ends the instances that have had no request for `timeout`, with whatever they still do on their own.
+    pub(crate) fn end_idle(&self, timeout: Duration) {
         let mut seats = self.lock_seats();
-        if seat.in_flight() > 0 {
-            return false;
-        }
-        seats.retain(|other| !Arc::ptr_eq(other, seat));
-        seat.retire();
-        true
+        let idle: Vec<Arc<Seat>> =
+            seats.open.iter().filter(|seat| seat.is_idle_for(timeout)).cloned().collect();
+        idle.iter().for_each(|seat| seats.leave(seat));
+        seats.leaving.iter().filter(|seat| seat.is_idle_for(timeout)).for_each(|seat| seat.condemn());
     }
 
     /// Whether the pool no longer gives requests to this instance.
     pub(crate) fn has_left(&self, seat: &Arc<Seat>) -> bool {
-        !self.lock_seats().iter().any(|other| Arc::ptr_eq(other, seat))
+        !self.lock_seats().open.iter().any(|other| Arc::ptr_eq(other, seat))
     }
 
-    /// Makes room for another pool: the instance that has been here longest without a request ends.
+    /// Makes room for another pool: the instance that has been here longest without a request ends. A pool that is
+    /// being used at this moment is passed over; to wait for it while holding another's lock could be for ever.
     pub(crate) fn give_up_idle(&self) -> bool {
-        let Some(seat) = self.lock_seats().iter().find(|seat| seat.in_flight() == 0).cloned() else {
+        let Ok(mut seats) = self.seats.try_lock() else { return false };
+        let Some(seat) = seats.open.iter().find(|seat| seat.in_flight() == 0).cloned() else {
             return false;
         };
-        if self.leave_if_idle(&seat) {
-            seat.condemn();
-            return true;
-        }
-        false
+        seats.leave(&seat);
+        seat.condemn();
+        true
     }
 
     /// The worker is done: what it never began is given to another, and the ending is told to those who wait.
     pub(crate) fn ended(self: &Arc<Self>, seat: &Arc<Seat>, ending: Ending) {
         seat.retire();
-        self.lock_seats().retain(|other| !Arc::ptr_eq(other, seat));
+        self.lock_seats().forget(seat);
         self.log_ending(seat, &ending);
         let failed_to_start = matches!(ending, Ending::NotInstantiated(_));
         let _ = seat.ending.set(ending);
@@ -247,7 +265,7 @@ impl Pool {
         }
     }
 
-    fn lock_seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
+    fn lock_seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -153,6 +153,11 @@ impl GatedBody {
         }
     }
 
+    /// Whether the instance failed before this body was complete. The body itself does not tell a cut from its end.
+    fn is_cut(&self) -> bool {
+        self.guard.as_ref().and_then(|guard| guard.scope.seat()).is_some_and(|seat| seat.is_broken())
+    }
+
     /// Ends with an error when the response has taken too long as a whole.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(guard) = &self.guard else { return Poll::Pending };
@@ -190,6 +195,10 @@ impl Body for GatedBody {
                 self.guard = None;
                 return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
             };
+            if frame.is_none() && self.is_cut() {
+                self.guard = None;
+                return Poll::Ready(Some(Err(Error::HttpResponseIncomplete)));
+            }
             match self.ledger.pending() {
                 None => {
                     if frame.is_none() {

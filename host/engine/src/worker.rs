@@ -14,11 +14,11 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -57,12 +57,16 @@ pub(crate) struct Seat {
     waker: AtomicWaker,
     /// Requests in the mailbox or under way, until their responses have ended.
     in_flight: AtomicU32,
+    /// When its last request ended; its beginning before that.
+    idle_since_ms: AtomicU64,
     /// Requests ever given to it.
     served: AtomicU64,
     /// Takes no new requests and ends when it has none.
     retiring: AtomicBool,
     /// A request outlived its deadline: what it left behind ends with the instance.
     condemned: AtomicBool,
+    /// It trapped or was stopped: what its unfinished responses still lacked will never come.
+    broken: AtomicBool,
     pub(crate) cpu: CpuAccount,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) ending: SetOnce<Ending>,
@@ -75,9 +79,11 @@ impl Seat {
             mailbox: Mutex::default(),
             waker: AtomicWaker::new(),
             in_flight: AtomicU32::new(0),
+            idle_since_ms: AtomicU64::new(now_ms()),
             served: AtomicU64::new(0),
             retiring: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             cpu: CpuAccount::new(request_cpu),
             ledger: Arc::default(),
             ending: SetOnce::new(),
@@ -96,10 +102,22 @@ impl Seat {
 
     /// A request's place is free again.
     pub(crate) fn vacate(&self) {
+        self.idle_since_ms.store(now_ms(), Relaxed);
         self.in_flight.fetch_sub(1, SeqCst);
         if self.is_retiring() {
             self.waker.wake();
         }
+    }
+
+    /// Whether it has had no request for `timeout`.
+    pub(crate) fn is_idle_for(&self, timeout: Duration) -> bool {
+        let since = self.idle_since_ms.load(Relaxed);
+        self.in_flight() == 0 && u128::from(now_ms().saturating_sub(since)) >= timeout.as_millis()
+    }
+
+    /// Whether its requests are over and what it still does does not matter.
+    fn is_to_be_dropped(&self) -> bool {
+        self.condemned.load(SeqCst) && self.in_flight() == 0
     }
 
     pub(crate) fn deliver(&self, job: Job) {
@@ -123,6 +141,11 @@ impl Seat {
         self.retiring.load(SeqCst)
     }
 
+    /// Whether it trapped or was stopped, so that the end of a response's body may be a cut.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(SeqCst)
+    }
+
     fn take_job(&self) -> Option<Job> {
         self.lock_mailbox().pop_front()
     }
@@ -135,6 +158,12 @@ impl Seat {
     fn lock_mailbox(&self) -> MutexGuard<'_, VecDeque<Job>> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Milliseconds since the program first asked.
+fn now_ms() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Makes the instance and runs it to its end. The permit counts it among the host's instances.
@@ -153,7 +182,6 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
     let result = {
         let mut driver =
             pin!(store.run_concurrent(async |accessor| serve(accessor, &proxy, seat, pool).await));
-        let mut idle = Idle::new(pool.idle_timeout());
         poll_fn(|cx| {
             seat.waker.register(cx.waker());
             seat.cpu.enter();
@@ -161,66 +189,32 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
             seat.cpu.leave();
             match polled {
                 Poll::Ready(result) => Poll::Ready(result.and_then(|served| served)),
-                Poll::Pending => poll_end(pool, seat, &mut idle, cx).map(Ok),
+                // Decided here, because a guest that blocks its store keeps the inside from deciding anything.
+                Poll::Pending if seat.is_to_be_dropped() => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await
     };
     let refused = store.data_mut().limits.refused.take();
+    // Said before the store goes: with it go the senders of the bodies, which then look as if they had ended.
+    seat.broken.store(result.is_err(), SeqCst);
     drop(store);
     match result {
         Ok(()) => Ending::Retired,
         Err(error) if error.is::<CpuTimeUsedUp>() => Ending::CpuTime,
         Err(error) => {
             let reason = refused.map_or_else(String::new, |refused| format!("{refused}; "));
-            Ending::Trapped(format!("{reason}{error:?}").into())
+            Ending::Trapped(format!("{reason}{}", on_one_line(&error)).into())
         }
     }
 }
 
-/// Whether the instance should end although its event loop has nothing to say.
-fn poll_end(pool: &Pool, seat: &Arc<Seat>, idle: &mut Idle, cx: &mut Context<'_>) -> Poll<()> {
-    if seat.in_flight() > 0 {
-        idle.busy();
-        return Poll::Pending;
-    }
-    if seat.condemned.load(SeqCst) {
-        return Poll::Ready(());
-    }
-    if idle.poll(cx).is_ready() && pool.leave_if_idle(seat) {
-        return Poll::Ready(());
-    }
-    Poll::Pending
-}
-
-/// How long the instance has had no request. The timer is set once per timeout, not once per request.
-struct Idle {
-    timeout: Duration,
-    since: Option<tokio::time::Instant>,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
-}
-
-impl Idle {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, since: None, timer: None }
-    }
-
-    fn busy(&mut self) {
-        self.since = None;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
-        let due = since + self.timeout;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        while timer.as_mut().poll(cx).is_ready() {
-            if timer.deadline() >= due {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due);
-        }
-        Poll::Pending
-    }
+/// The cause first, then where it happened: a line of the log shows its beginning.
+fn on_one_line(error: &wasmtime::Error) -> String {
+    let mut parts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    parts.reverse();
+    parts.join("; ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The event loop inside the store: begin what is in the mailbox, carry what is under way.

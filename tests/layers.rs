@@ -1,0 +1,95 @@
+//! The layers: an arrow between crates that goes up or across fails here. ARCHITECTURE.md says what the layers are.
+
+#![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// For each crate, the crates of ours it may depend on. A crate that is not listed fails the test.
+const ALLOWED: &[(&str, &[&str])] = &[
+    // The program, and the one crate that knows all others of the host.
+    ("waggle", &["waggle-application", "waggle-egress", "waggle-gateway", "waggle-manifest", "waggle-telemetry", "model-sim"]),
+    (
+        "waggle-application",
+        &[
+            "waggle-egress",
+            "waggle-engine",
+            "waggle-gateway",
+            "waggle-kv",
+            "waggle-manifest",
+            "waggle-telemetry",
+            "waggle-tenancy",
+        ],
+    ),
+    // gateway -> engine -> capabilities.
+    ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-tenancy"]),
+    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-tenancy"]),
+    // Leaves: they know none of ours.
+    ("waggle-manifest", &[]),
+    ("waggle-kv", &[]),
+    ("waggle-egress", &[]),
+    ("waggle-tenancy", &[]),
+    ("waggle-telemetry", &[]),
+    // functions -> guest; neither knows the host.
+    ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
+    ("hello", &[]),
+    ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai"]),
+    ("waggle-conversation", &["waggle-openai"]),
+    ("waggle-model", &["waggle-openai"]),
+    ("waggle-openai", &[]),
+    // The bench measures from outside.
+    ("model-sim", &[]),
+    ("waggle-bench", &["model-sim"]),
+    ("native-peer", &[]),
+];
+
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let ours: Vec<String> = packages.iter().map(name).collect();
+    packages
+        .iter()
+        .map(|package| {
+            let used = package["dependencies"].as_array().unwrap().iter();
+            // What only tests use may point anywhere below the tested crate.
+            let used = used.filter(|one| one["kind"].as_str() != Some("dev")).map(name);
+            (name(package), used.filter(|one| ours.contains(one)).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down_only() {
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (package, used) in dependencies() {
+        let Some(may_use) = allowed.get(package.as_str()) else {
+            wrong.push(format!("{package} has no layer; give it one in tests/layers.rs and ARCHITECTURE.md"));
+            continue;
+        };
+        for other in used.iter().filter(|other| !may_use.contains(&other.as_str())) {
+            wrong.push(format!("{package} must not depend on {other}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_engine_has_unsafe_code() {
+    let output = Command::new("grep")
+        .args(["-rln", "--include=*.rs", "-E", r"unsafe_code|unsafe \{|unsafe fn", "src", "host", "guest", "functions"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let files: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    let known = |file: &String| file == "host/engine/src/load.rs";
+    assert!(files.iter().any(known), "the check looks in the wrong place: {files:?}");
+    assert!(files.iter().all(known), "unsafe code outside host/engine/src/load.rs: {files:?}");
+}
