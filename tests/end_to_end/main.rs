@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod chat;
+mod crash;
 mod start;
+mod streaming;
 mod support;
