@@ -177,7 +177,7 @@ async function checkChat() {
 }
 
 async function checkErrors() {
-  const unknown = `resp_${"0".repeat(48)}`;
+  const unknown = `resp_${"0".repeat(24)}`;
   await refused(OpenAI.NotFoundError, () => client.responses.retrieve(unknown), { status: 404 });
   const missing = { status: 400, param: "input", code: "missing_required_parameter" };
   await refused(OpenAI.BadRequestError, () => client.responses.create({}), missing);

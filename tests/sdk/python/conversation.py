@@ -249,7 +249,7 @@ def check_models():
 
 
 def check_errors():
-    unknown = "resp_" + "0" * 48
+    unknown = "resp_" + "0" * 24
     create = client.responses.create
     refused(openai.NotFoundError, lambda: client.responses.retrieve(unknown), 404)
     refused(openai.NotFoundError, lambda: client.responses.retrieve("not an id"), 404)
