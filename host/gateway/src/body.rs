@@ -23,12 +23,27 @@ pub(crate) fn limited(body: Incoming, limit: u64) -> WasiBody {
     if body.is_end_stream() {
         return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    LimitedBody { inner: body, remaining: limit }.boxed_unsync()
+    LimitedBody { inner: Some(body), remaining: limit }.boxed_unsync()
 }
 
 struct LimitedBody {
-    inner: Incoming,
+    /// None once it has ended.
+    inner: Option<Incoming>,
     remaining: u64,
+}
+
+impl Drop for LimitedBody {
+    /// A function may answer without having read the body. What the client still sends is then read and thrown away,
+    /// for a while: with unread bytes in it, the connection would be reset, and the answer lost on the way.
+    fn drop(&mut self) {
+        let unread = self.inner.take().filter(|inner| !inner.is_end_stream());
+        if let (Some(mut unread), Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                let discard = async { while let Some(Ok(_discarded)) = unread.frame().await {} };
+                let _ = tokio::time::timeout(LINGER, discard).await;
+            });
+        }
+    }
 }
 
 impl Body for LimitedBody {
@@ -39,10 +54,14 @@ impl Body for LimitedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
-            return Poll::Ready(None);
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(inner).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            end => {
+                self.inner = None;
+                return Poll::Ready(end.map(|frame| frame.map_err(BodyError::Hyper)));
+            }
         };
-        let frame = frame.map_err(BodyError::Hyper)?;
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.remaining.checked_sub(size) {
             Some(remaining) => self.remaining = remaining,
@@ -52,11 +71,11 @@ impl Body for LimitedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

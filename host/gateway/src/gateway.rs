@@ -6,7 +6,8 @@ use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
 use async_trait::async_trait;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
 use rand::RngCore as _;
 use std::net::SocketAddr;
@@ -199,24 +200,27 @@ struct Call {
     admission: Option<OwnedSemaphorePermit>,
 }
 
-/// The request's target with scheme and authority, as a function expects it.
+/// The request's target with scheme and authority, as a function expects it. RFC 9112, section 3.2: a request of
+/// HTTP/1.1 has one Host field, and none has more.
 fn absolute(request: &Request<Incoming>, scheme: &'static str) -> Result<Uri, Refusal> {
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.as_str().to_owned(),
-        None => request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or("localhost")
-            .to_owned(),
+    let invalid = || Refusal::bad_request("The Host header field is not a valid authority.");
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
+        return Err(Refusal::bad_request("The request must have one Host header field."));
+    }
+    let authority: Authority = match (request.uri().authority(), host) {
+        (Some(authority), _) => authority.clone(),
+        (None, Some(host)) => host.as_bytes().try_into().map_err(|_invalid| invalid())?,
+        (None, None) => Authority::from_static("localhost"),
     };
+    let port_is_written = authority.as_str().len() > authority.host().len();
+    if authority.as_str().contains('@') || (port_is_written && authority.port_u16().is_none()) {
+        return Err(invalid());
+    }
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    Uri::builder()
-        .scheme(scheme)
-        .authority(authority)
-        .path_and_query(path)
-        .build()
-        .map_err(|_invalid| Refusal::bad_request("The Host header field is not a valid authority."))
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    uri.map_err(|_invalid| invalid())
 }
 
 /// 128 random bits: unique without coordination.
