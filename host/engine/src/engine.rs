@@ -25,6 +25,8 @@ use wasmtime_wasi_http::handler::Proxy;
 /// How often running guests are looked at, milliseconds; an endless loop is stopped within one of these after its
 /// CPU time is used up.
 const EPOCH_TICK_MS: u64 = 10;
+/// How long an answer that was none waits for the news that its instance failed.
+const ENDING_WAIT: Duration = Duration::from_secs(1);
 /// Core instances, memories and tables that one component instance may be made of, as the pools are dimensioned.
 const CORE_INSTANCES_PER_INSTANCE: u32 = 8;
 /// How often idle instances are looked for: a quarter of their time-out, within these bounds.
@@ -163,7 +165,12 @@ impl Engine {
             }
             Ok(Err(error)) => {
                 let reason = format!("{error:#}");
-                tracing::error!(function, request = %guard.scope.context.request_id, reason, "function returned no response");
+                let request = Arc::clone(&guard.scope.context.request_id);
+                drop(guard);
+                if let Some(ending) = failure(&seat).await {
+                    return Err(self.ended(function, &ending));
+                }
+                tracing::error!(function, %request, reason, "function returned no response");
                 return Err(HandleError::NoResponse { function: function.into(), reason });
             }
             Err(oneshot::Canceled) => return Err(self.ended(function, seat.ending.wait().await)),
@@ -276,6 +283,16 @@ impl EngineShared {
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// How the instance failed, if it did. A WASI 0.2 instance that fails drops its request before anybody hears of the
+/// failure. It serves one request and so ends as soon as that has left it, which tells a failure from a return.
+async fn failure(seat: &Seat) -> Option<Ending> {
+    if !seat.is_retiring() {
+        return None;
+    }
+    let ending = tokio::time::timeout(ENDING_WAIT, seat.ending.wait()).await.ok()?;
+    (!matches!(ending, Ending::Retired)).then(|| ending.clone())
 }
 
 fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {

@@ -7,6 +7,7 @@ use crate::request::{CallContext, Ledger, RequestScope};
 use crate::state::InstanceState;
 use crate::world::{FunctionWorld, OutboundDecision};
 use bytes::Bytes;
+use http::uri::Authority;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
@@ -263,5 +264,9 @@ impl client::HostWithStore<InstanceState> for TrackedHttp {
         });
         let http = accessor.with_getter::<WasiHttp>(InstanceState::http);
         <WasiHttp as client::HostWithStore<InstanceState>>::send(&http, request).await
+            // A relative URL means the application itself.
+            if let Ok(request) = state.http().table.get_mut(&request) {
+                request.authority.get_or_insert(Authority::from_static("self"));
+            }
     }
 }

@@ -11,6 +11,7 @@ use crate::world::{FunctionWorld, LogStream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -95,8 +96,13 @@ fn wasi_context(
         builder.preopened_dir(folder, path, FsPerms::ReadOnly)?;
     }
     let policy = Arc::clone(&world.outbound);
-    builder.allow_udp(false).socket_addr_check(move |address, _use| {
-        let allowed = policy.allows_socket(address);
+    builder.allow_tcp(true).allow_udp(false).socket_addr_check(move |address, used_for| {
+        let allowed = match used_for {
+            SocketAddrUse::TcpConnect => policy.allows_socket(address),
+            // Every connection leaves from an address of the system's choice. What listens is never allowed.
+            SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+            _ => false,
+        };
         Box::pin(async move { allowed })
     });
     Ok(builder.build())
