@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
+mod bad_input;
 mod chat;
 mod crash;
+mod hostile;
+mod spin;
+mod portability;
 mod start;
 mod streaming;
 mod support;

@@ -12,15 +12,15 @@ use tempfile::TempDir;
 /// How long the program may take to serve, a cold compile on a busy machine included.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a condition is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The repository.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The program under test.
-pub fn waggle() -> Command {
+pub(crate) fn waggle() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waggle"));
     command.current_dir(root()).env("NO_COLOR", "1");
     for name in ["OPENAI_BASE_URL", "OPENAI_API_KEY", "WAGGLE_LOG", "RUNTIME_CONFIG_FILE"] {
@@ -30,7 +30,7 @@ pub fn waggle() -> Command {
 }
 
 /// Builds the application's own functions, once per test run.
-pub fn build_functions() {
+pub(crate) fn build_functions() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let output = waggle().arg("build").output().unwrap();
@@ -39,7 +39,7 @@ pub fn build_functions() {
 }
 
 /// Builds the components of `tests/guests`, once per test run, and returns their folder.
-pub fn guests() -> PathBuf {
+pub(crate) fn guests() -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     let target = root().join("target/guests");
     BUILT.get_or_init(|| {
@@ -60,7 +60,7 @@ fn compiled_cache() -> PathBuf {
 }
 
 /// How to start the program.
-pub struct Setup {
+pub(crate) struct Setup {
     folder: TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -69,17 +69,24 @@ pub struct Setup {
 
 impl Setup {
     /// The application of this repository, with the demo model.
-    pub fn application() -> Self {
+    pub(crate) fn application() -> Self {
         build_functions();
         Self::with_manifest(root().join("spin.toml"))
     }
 
     /// An application made of the given text; paths in it are relative to a fresh folder.
-    pub fn manifest(text: &str) -> Self {
+    pub(crate) fn manifest(text: &str) -> Self {
         let setup = Self::with_manifest(PathBuf::new());
         let path = setup.folder.path().join("spin.toml");
         fs::write(&path, text).unwrap();
         Self { manifest: path, ..setup }
+    }
+
+    /// An application made of the given functions.
+    pub(crate) fn functions(functions: &[Function]) -> Self {
+        let head = "spin_manifest_version = 2\n[application]\nname = \"tested\"\n";
+        let parts: String = functions.iter().map(Function::manifest).collect();
+        Self::manifest(&format!("{head}{parts}"))
     }
 
     fn with_manifest(manifest: PathBuf) -> Self {
@@ -87,34 +94,29 @@ impl Setup {
     }
 
     /// A folder that lives as long as the set-up: state, configuration, whatever a test needs.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn arg(mut self, arg: &str) -> Self {
-        self.args.push(arg.to_owned());
-        self
-    }
-
-    pub fn args(mut self, args: &[&str]) -> Self {
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Writes a runtime configuration and passes it.
-    pub fn runtime_config(self, text: &str) -> Self {
+    pub(crate) fn runtime_config(self, text: &str) -> Self {
         let path = self.folder.path().join("runtime-config.toml");
         fs::write(&path, text).unwrap();
         self.args(&["--runtime-config-file", path.to_str().unwrap()])
     }
 
     /// The command, for tests of starts that fail.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let state = self.folder.path().join("state");
         fs::create_dir_all(&state).unwrap();
         share_compiled(&state);
@@ -130,9 +132,59 @@ impl Setup {
     }
 
     /// Starts the program and waits until it serves.
-    pub fn start(self) -> Server {
+    pub(crate) fn start(self) -> Server {
         let process = Process::start(&mut self.command());
         Server { process: Some(process), setup: self }
+    }
+}
+
+/// One function of an application under test.
+pub(crate) struct Function {
+    name: String,
+    route: String,
+    source: PathBuf,
+    more: String,
+}
+
+impl Function {
+    /// The guest of that name; it answers at `/NAME/...`.
+    pub(crate) fn guest(name: &str) -> Self {
+        Self::component(name, guests().join(format!("{}.wasm", name.replace('-', "_"))))
+    }
+
+    /// The application's own well-behaved function, at `/hello/...`.
+    pub(crate) fn hello() -> Self {
+        build_functions();
+        Self::component("hello", root().join("target/wasm32-wasip2/function/hello.wasm"))
+    }
+
+    /// The component in that file; it answers at `/NAME/...`.
+    pub(crate) fn component(name: &str, source: PathBuf) -> Self {
+        Self { name: name.to_owned(), route: format!("\"/{name}/...\""), source, more: String::new() }
+    }
+
+    /// Another name and route for it, so that one guest can be several functions.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), route: format!("\"/{name}/...\""), ..self }
+    }
+
+    /// Its route as TOML.
+    pub(crate) fn route(self, route: &str) -> Self {
+        Self { route: route.to_owned(), ..self }
+    }
+
+    /// Lines for its `[component.NAME]`.
+    pub(crate) fn with(self, lines: &str) -> Self {
+        Self { more: format!("{}{lines}\n", self.more), ..self }
+    }
+
+    fn manifest(&self) -> String {
+        let Self { name, route, source, more } = self;
+        let source = source.to_str().unwrap();
+        format!(
+            "[[trigger.http]]\nroute = {route}\ncomponent = \"{name}\"\n\
+             [component.{name}]\nsource = \"{source}\"\n{more}\n"
+        )
     }
 }
 
@@ -146,54 +198,54 @@ fn share_compiled(state: &Path) {
 }
 
 /// A program that serves. Killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     process: Option<Process>,
-    pub setup: Setup,
+    pub(crate) setup: Setup,
 }
 
 impl Server {
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.process().url)
     }
 
     /// `127.0.0.1:port`
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.process().url.split("//").nth(1).unwrap().to_owned()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process().child.id()
     }
 
     /// Everything written to standard output and error so far.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.process().output.lock().unwrap().clone()
     }
 
     /// Waits until the output holds `text`.
-    pub fn wait_for_output(&self, text: &str) {
+    pub(crate) fn wait_for_output(&self, text: &str) {
         wait_until(&format!("output with {text:?}"), || self.output().contains(text));
     }
 
     /// Pulls the plug: SIGKILL, no chance to do anything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.process.take());
     }
 
     /// Starts it again with the same state, on a new port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.process = Some(Process::start(&mut self.setup.command()));
     }
 
     /// Sends a signal by its name, such as TERM.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the end and returns the exit code.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         let child = &mut self.process.as_mut().unwrap().child;
         let until = Instant::now() + PATIENCE;
         loop {
@@ -254,7 +306,7 @@ fn follow(stream: impl std::io::Read + Send + 'static, output: Arc<Mutex<String>
 }
 
 /// Runs a start that must fail, and returns what it wrote to standard error.
-pub fn failing_start(setup: &Setup) -> String {
+pub(crate) fn failing_start(setup: &Setup) -> String {
     let mut child = setup.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + START_TIMEOUT;
     let status = loop {
@@ -274,7 +326,7 @@ pub fn failing_start(setup: &Setup) -> String {
 }
 
 /// Waits for a condition, within [`PATIENCE`].
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < until, "waited in vain for {what}");
@@ -282,21 +334,43 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// As [`wait_until`], in a test that must go on meanwhile.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A client that keeps connections, as applications do.
-pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+pub(crate) fn client() -> reqwest::Client {
+    client_builder().build().unwrap()
+}
+
+/// What [`client`] is made of, for tests that change something about it.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
+    // An error says that another test has done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60))
 }
 
 /// Sends JSON and returns status and JSON.
-pub async fn post(client: &reqwest::Client, url: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post(client: &reqwest::Client, url: &str, body: &Value) -> (u16, Value) {
     let response = client.post(url).json(body).send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// Reads a URL and returns status and text.
+pub(crate) async fn get_text(client: &reqwest::Client, url: &str) -> (u16, String) {
+    let response = client.get(url).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
 /// Reads a URL and returns status and JSON.
-pub async fn get(client: &reqwest::Client, url: &str) -> (u16, Value) {
+pub(crate) async fn get(client: &reqwest::Client, url: &str) -> (u16, Value) {
     let response = client.get(url).send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();

@@ -8,7 +8,7 @@ async fn handle(request: guests::Request) -> guests::Answer {
     guests::wasip3::spawn(async move {
         let _unread = body.writer.write_all(b"begun\n".to_vec()).await;
         if endless {
-            std::future::pending::<()>().await;
+            guests::sleep_ms(guests::FOR_EVER_MS).await;
         }
         drop(body);
     });

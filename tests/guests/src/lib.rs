@@ -192,6 +192,9 @@ pub fn get(url: &str, fields: &[(&str, &str)]) -> Result<Request, ErrorCode> {
     Ok(request)
 }
 
+/// A wait that outlasts every deadline. A guest that waited for nothing at all would be told that it never can go on.
+pub const FOR_EVER_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// Waits on the host's clock.
 pub async fn sleep_ms(milliseconds: u64) {
     spin_sdk::wasip3::clocks::monotonic_clock::wait_for(milliseconds * 1_000_000).await;
