@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
-use rand::RngCore as _;
+use rand::Rng as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
