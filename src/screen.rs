@@ -13,7 +13,9 @@ pub(crate) fn error(error: &Error) {
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match error.downcast_ref::<StartError>() {
         Some(StartError::Diagnostics(diagnostics)) => diagnostics.render(colour),
-        _ => format!("error: {error:#}"),
+        // Its messages hold their causes already.
+        Some(start) => format!("error: {start}"),
+        None => format!("error: {error:#}"),
     };
     let _ = writeln!(out, "{}", text.trim_end());
 }
@@ -42,7 +44,7 @@ pub(crate) fn build_event(event: &BuildEvent<'_>) {
 
 /// What is running, and what to do next.
 pub(crate) fn summary(summary: &Summary) {
-    let Summary { application, url, routes, model, stores, loaded: (functions, cached), took } = summary;
+    let Summary { application, url, routes, model, default_model, stores, loaded: (functions, cached), took } = summary;
     println!("\n{application}: {functions} functions ready in {} ms ({cached} compiled before)\n", took.as_millis());
     println!("Routes");
     for (route, function) in routes {
@@ -52,6 +54,9 @@ pub(crate) fn summary(summary: &Summary) {
         }
     }
     println!("Model\n  {}", describe_model(model));
+    if let (ModelChoice::Endpoint { .. }, Some(name)) = (model, default_model) {
+        println!("  Requests that name no model ask for `{name}`; --variable model=NAME changes that");
+    }
     println!("Stores");
     for (label, place) in stores {
         println!("  {label:<12} {place}");

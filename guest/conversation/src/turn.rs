@@ -35,8 +35,11 @@ impl FinishedTurn<'_> {
     pub async fn commit<S: Store>(mut self, store: &S) -> Result<(), StoreError> {
         let mut pairs = Vec::with_capacity(3);
         if let Some(conversation) = self.conversation
-            && store.get(&key::conversation(conversation)).await?.is_some()
+            && let Some(record) = store.get(&key::conversation(conversation)).await?
         {
+            // Written anew as it is, a conversation in use does not reach the end of the store's time to live. By swap,
+            // so that a change made in between stays; it has had the same effect.
+            store.swap(&key::conversation(conversation), &record, record.clone()).await?;
             let items = self.input.iter().chain(self.output).map(|item| item.get());
             let value = write_entry(self.nonce, items, self.tokens);
             let sequence = append(store, conversation, self.nonce, value, &mut pairs).await?;

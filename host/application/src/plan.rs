@@ -152,10 +152,13 @@ fn configuration(
     }
     egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
     let stores = stores(manifest, &file, named, found);
+    let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
-    engine
-        .validate()
-        .map_err(|reason| StartError::Option { what: "the flags for instances and time-outs".into(), reason })?;
+    if let Err(reason) = engine.validate()
+        && file_is_valid
+    {
+        return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
+    }
     Ok((engine, gateway, egress, stores))
 }
 

@@ -18,6 +18,9 @@ use waggle_gateway::{Drained, Gateway};
 use waggle_kv::{Opener, Store};
 use waggle_manifest::Route;
 
+/// The embedded store's place in the state folder.
+const STORE_FOLDER: &str = "store";
+
 /// A host that listens but does not serve yet.
 pub struct Running {
     listener: TcpListener,
@@ -38,6 +41,8 @@ pub struct Summary {
     pub routes: Vec<(Option<String>, String)>,
     /// The model in use.
     pub model: ModelChoice,
+    /// The model asked for when a request names none, where the application says so.
+    pub default_model: Option<String>,
     /// (label, where it is).
     pub stores: Vec<(String, String)>,
     /// Functions loaded, and how many of them from the cache.
@@ -54,6 +59,7 @@ impl Running {
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
         let began = Instant::now();
         private_folder(&plan.state_dir)?;
+        private_folder(&plan.state_dir.join(STORE_FOLDER))?;
         plan.manifest.check_sources()?;
         let stores = open_stores(&plan).await?;
         match Self::with_stores(&plan, stores.clone(), began).await {
@@ -127,7 +133,7 @@ fn private_folder(folder: &Path) -> Result<(), StartError> {
 }
 
 async fn open_stores(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn Store>>, StartError> {
-    let mut opener = Opener::new(plan.state_dir.join("store"));
+    let mut opener = Opener::new(plan.state_dir.join(STORE_FOLDER));
     let mut stores = BTreeMap::new();
     let used = |label: &str| {
         plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
@@ -237,10 +243,13 @@ fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: I
     let stores = plan.stores.iter().map(|(label, config)| {
         let place = match config {
             waggle_kv::StoreConfig::Embedded { path, .. } => {
-                let path = path.clone().unwrap_or_else(|| plan.state_dir.join("store"));
+                let path = path.clone().unwrap_or_else(|| plan.state_dir.join(STORE_FOLDER));
                 format!("embedded, {}", path.display())
             }
-            redis @ waggle_kv::StoreConfig::Redis { .. } => format!("{redis:?}"),
+            redis @ waggle_kv::StoreConfig::Redis { .. } => match redis.settings().map(|found| found.backend) {
+                Ok(waggle_kv::Backend::Redis(url)) => url.to_string(),
+                _ => "Redis".to_owned(),
+            },
         };
         (label.clone(), place)
     });
@@ -249,6 +258,7 @@ fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: I
         url: format!("{scheme}://{address}"),
         routes: routes.collect(),
         model: plan.model.clone(),
+        default_model: plan.variables.get("model").map(|value| value.expose().to_owned()),
         stores: stores.collect(),
         loaded,
         took: began.elapsed(),

@@ -7,10 +7,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
-    /// Instances alive at once, over all tenants and functions; 1 to 100,000. Over it a request first takes the
+    /// Instances alive at once, over all tenants and functions; 1 to 20,000 (each takes 4 GiB of address space, of which
+    /// a process has 128 TiB). Over it a request first takes the
     /// place of an idle instance, else waits `instance_wait_ms`, else gets 503.
     pub instances_max: u32,
-    /// Instances alive at once of one function for one tenant; 1 to `instances_max`.
+    /// Instances alive at once of one function for one tenant; 1 to 20,000.
     pub instances_per_tenant_max: u32,
     /// Linear memory of one instance, bytes; 64 KiB to 4 GiB.
     pub instance_memory_bytes_max: usize,
@@ -66,13 +67,8 @@ impl EngineConfig {
     /// # Errors
     /// A sentence that names the field, its value and its bounds.
     pub fn validate(&self) -> Result<(), String> {
-        within("instances_max", u64::from(self.instances_max), 1, 100_000)?;
-        within(
-            "instances_per_tenant_max",
-            u64::from(self.instances_per_tenant_max),
-            1,
-            u64::from(self.instances_max).max(1),
-        )?;
+        within("instances_max", u64::from(self.instances_max), 1, INSTANCES_MAX)?;
+        within("instances_per_tenant_max", u64::from(self.instances_per_tenant_max), 1, INSTANCES_MAX)?;
         within("instance_memory_bytes_max", self.instance_memory_bytes_max as u64, 64 << 10, 4 << 30)?;
         within("instance_table_elements_max", self.instance_table_elements_max as u64, 1, 10_000_000)?;
         within("instance_handles_max", self.instance_handles_max as u64, 16, 1_000_000)?;
@@ -105,6 +101,8 @@ impl EngineConfig {
     }
 }
 
+/// What fits into the address space of a process.
+const INSTANCES_MAX: u64 = 20_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), String> {

@@ -85,7 +85,7 @@ impl Engine {
     pub fn new(config: EngineConfig, cache: Option<PathBuf>) -> Result<Self, LoadError> {
         config.validate().map_err(LoadError::Engine)?;
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config))
-            .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+            .map_err(|error| LoadError::Engine(no_room(&error, config.instances_max)))?;
         start_epochs(&wasmtime)?;
         let pools: Arc<Pools> = Arc::default();
         let shared = Arc::new(EngineShared {
@@ -302,7 +302,7 @@ fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
     pooling
         .total_component_instances(count)
         .total_core_instances(core)
-        .total_memories(count.saturating_mul(2))
+        .total_memories(count.saturating_add(count / 4))
         .total_tables(core)
         .total_stacks(count.saturating_mul(2))
         .max_memory_size(config.instance_memory_bytes_max)
@@ -314,6 +314,15 @@ fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
         .memory_init_cow(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     settings
+}
+
+/// What to do when the address space for the instances cannot be had.
+fn no_room(error: &wasmtime::Error, instances_max: u32) -> String {
+    format!(
+        "{error:#} (room for {instances_max} instances takes about {} GiB of address space; lower `instances_max` in \
+         [engine], or raise the limit of `ulimit -v`)",
+        u64::from(instances_max) * 5
+    )
 }
 
 /// Ends idle instances, as long as the engine lives. One task looks at all of them now and then, so that no request

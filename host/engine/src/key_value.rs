@@ -8,7 +8,8 @@ use crate::bindings::{fermyon, spin, wasi};
 use crate::request::Ledger;
 use crate::world::{FunctionWorld, StoreHandle};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use waggle_kv::{Commit, Swap};
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
@@ -16,6 +17,9 @@ use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTab
 const KEYS_PAGE: usize = 1_000;
 /// Keys that `get-keys`, which has no pages, returns at most.
 const KEYS_LISTED_MAX: usize = 100_000;
+
+/// The least time between two log lines about a failing store.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// A store that a guest has opened.
 #[expect(unreachable_pub, reason = "the generated code re-exports it")]
@@ -68,6 +72,21 @@ impl KeyValueView<'_> {
     }
 }
 
+/// What a guest is told of an error. What is the store's own trouble goes to the log as well, at most once a second,
+/// because the operator has to do something about it whatever the guest makes of it.
+fn told(error: &waggle_kv::Error) -> String {
+    use waggle_kv::Error as Kv;
+    static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
+    if matches!(error, Kv::Io { .. } | Kv::Poisoned { .. } | Kv::Damaged { .. } | Kv::Unreachable { .. } | Kv::Refused { .. }) {
+        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|last| last.elapsed() >= LOG_PAUSE) {
+            *logged = Some(Instant::now());
+            tracing::error!(%error, "the key-value store failed");
+        }
+    }
+    error.to_string()
+}
+
 fn to_vec(value: Option<Bytes>) -> Option<Vec<u8>> {
     value.map(Into::into)
 }
@@ -80,7 +99,7 @@ async fn all_keys(handle: &StoreHandle) -> Result<Vec<String>, String> {
             .store
             .keys(&handle.partition, "", cursor.as_deref(), KEYS_PAGE)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| told(&error))?;
         keys.extend(page.keys);
         if keys.len() > KEYS_LISTED_MAX {
             return Err(format!(
@@ -101,7 +120,7 @@ mod spin3 {
     type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
     fn other(error: waggle_kv::Error) -> Error {
-        Error::Other(error.to_string())
+        Error::Other(told(&error))
     }
 
     impl Host for KeyValueView<'_> {}
@@ -203,7 +222,7 @@ mod spin2 {
     type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
     fn other(error: waggle_kv::Error) -> Error {
-        Error::Other(error.to_string())
+        Error::Other(told(&error))
     }
 
     impl Host for KeyValueView<'_> {}
@@ -258,7 +277,7 @@ mod wasi_keyvalue {
     type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
     fn other(error: waggle_kv::Error) -> Error {
-        Error::Other(error.to_string())
+        Error::Other(told(&error))
     }
 
     impl KeyValueView<'_> {

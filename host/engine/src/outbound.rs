@@ -31,6 +31,8 @@ pub(crate) struct OutboundHooks {
     depth_max: u32,
     /// The request whose task makes the call that comes next; set right before it.
     pub(crate) caller: Option<Arc<RequestScope>>,
+    /// The only request the instance ever serves, where that is so (WASI 0.2).
+    pub(crate) only: Option<Arc<RequestScope>>,
     background_timeout: Duration,
 }
 
@@ -41,6 +43,7 @@ impl OutboundHooks {
             ledger,
             depth_max: config.internal_call_depth_max,
             caller: None,
+            only: None,
             background_timeout: Duration::from_millis(config.response_timeout_ms),
         }
     }
@@ -60,7 +63,7 @@ impl WasiHttpHooks for OutboundHooks {
         let call = Call {
             world: Arc::clone(&self.world),
             ledger: Arc::clone(&self.ledger),
-            caller: self.caller.take(),
+            caller: self.caller.take().or_else(|| self.only.clone()),
             depth_max: self.depth_max,
             background_timeout: self.background_timeout,
         };
@@ -261,12 +264,12 @@ impl client::HostWithStore<InstanceState> for TrackedHttp {
             let task = store.async_call_stack().ok().and_then(Iterator::last);
             let state = store.data_mut();
             state.hooks.caller = task.and_then(|task| state.request_of(task));
-        });
-        let http = accessor.with_getter::<WasiHttp>(InstanceState::http);
-        <WasiHttp as client::HostWithStore<InstanceState>>::send(&http, request).await
             // A relative URL means the application itself.
             if let Ok(request) = state.http().table.get_mut(&request) {
                 request.authority.get_or_insert(Authority::from_static("self"));
             }
+        });
+        let http = accessor.with_getter::<WasiHttp>(InstanceState::http);
+        <WasiHttp as client::HostWithStore<InstanceState>>::send(&http, request).await
     }
 }

@@ -127,7 +127,7 @@ impl Pool {
 
     fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), Job> {
         let mut seats = self.lock_seats();
-        let (seat, permit) = match self.choose(&seats.open) {
+        let (seat, permit) = match self.choose(&seats) {
             Choice::Seat(seat) => (seat, None),
             Choice::New(fallback) => match (self.engine.reserve_instance(self), fallback) {
                 (Some(permit), _) => (self.new_seat(&mut seats.open), Some(permit)),
@@ -152,7 +152,7 @@ impl Pool {
     }
 
     /// Chooses without changing anything; the caller holds the lock.
-    fn choose(&self, seats: &[Arc<Seat>]) -> Choice {
+    fn choose(&self, seats: &Seats) -> Choice {
         let room = if self.loaded.is_reusable() {
             self.engine.config.instance_concurrent_requests_max
         } else {
@@ -160,7 +160,7 @@ impl Pool {
         };
         let mut resting: Option<&Arc<Seat>> = None;
         let mut running: Option<&Arc<Seat>> = None;
-        for seat in seats.iter().rev() {
+        for seat in seats.open.iter().rev() {
             let load = seat.in_flight();
             if load >= room || seat.is_retiring() {
                 continue;
@@ -174,7 +174,8 @@ impl Pool {
             return Choice::Seat(Arc::clone(seat));
         }
         let most = self.engine.config.instances_per_tenant_max as usize;
-        let may_grow = seats.len() < most && (running.is_none() || seats.len() < self.engine.cores);
+        let alive = seats.open.len() + seats.leaving.len();
+        let may_grow = alive < most && (running.is_none() || seats.open.len() < self.engine.cores);
         match (may_grow, running) {
             (true, fallback) => Choice::New(fallback.cloned()),
             (false, Some(seat)) => Choice::Seat(Arc::clone(seat)),

@@ -61,6 +61,11 @@ impl InstanceState {
         })
     }
 
+    /// The one request of an instance that serves no other: whatever it does is done for it.
+    pub(crate) fn only_request(&mut self, scope: &Arc<RequestScope>) {
+        self.hooks.only = Some(Arc::clone(scope));
+    }
+
     /// Remembers which request a guest task serves, so that its outbound calls can be told apart.
     pub(crate) fn request_starts(&mut self, task: GuestTaskId, scope: &Arc<RequestScope>) {
         if self.requests.len() > REQUESTS_SWEEP {

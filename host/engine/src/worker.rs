@@ -270,7 +270,10 @@ async fn answer(
         let prepared = Prepared::new(store.as_context_mut(), proxy, request, InstanceState::http, reply)?;
         let task = match &prepared {
             Prepared::P3 { call, .. } => call.task(),
-            Prepared::P2 { call, .. } => call.task(),
+            Prepared::P2 { call, .. } => {
+                store.data_mut().only_request(&scope);
+                call.task()
+            }
         };
         store.data_mut().request_starts(task, &scope);
         wasmtime::error::Ok(prepared)

@@ -11,15 +11,15 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests under way at once; over it, 503 with `Retry-After`. 1 to 1,000,000.
     pub concurrent_requests_max: usize,
-    /// Bytes of a request's body; over it, 413.
+    /// Bytes of a request's body; over it, 413. 0 to 4 GiB.
     pub request_body_bytes_max: u64,
     /// Bytes of a request's head (HTTP/1.1) or header list (HTTP/2); over it, 431. 8 KiB to 1 MiB.
     pub request_head_bytes_max: usize,
     /// Header fields of a request; over it, 431. 1 to 1,000.
     pub request_headers_max: usize,
-    /// From a connection's first byte (or the previous response) to the end of a request's head, milliseconds.
+    /// From a connection's first byte (or the previous response) to the end of a request's head, milliseconds; 1 to 3,600,000.
     pub head_read_timeout_ms: u64,
-    /// How long requests under way may go on after SIGTERM, milliseconds.
+    /// How long requests under way may go on after SIGTERM, milliseconds; 0 to 3,600,000.
     pub drain_timeout_ms: u64,
 }
 
@@ -46,7 +46,11 @@ impl GatewayConfig {
         within("connections_max", self.connections_max, 1, 1_000_000)?;
         within("concurrent_requests_max", self.concurrent_requests_max, 1, 1_000_000)?;
         within("request_head_bytes_max", self.request_head_bytes_max, 8 << 10, 1 << 20)?;
-        within("request_headers_max", self.request_headers_max, 1, 1_000)
+        within("request_headers_max", self.request_headers_max, 1, 1_000)?;
+        let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        within("request_body_bytes_max", as_size(self.request_body_bytes_max), 0, 4 << 30)?;
+        within("head_read_timeout_ms", as_size(self.head_read_timeout_ms), 1, 3_600_000)?;
+        within("drain_timeout_ms", as_size(self.drain_timeout_ms), 0, 3_600_000)
     }
 
     /// See [`GatewayConfig::drain_timeout_ms`].
