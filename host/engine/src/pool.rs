@@ -125,6 +125,10 @@ impl Pool {
         HandleError::Busy { function: self.world.function.to_string(), reason }
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "the job comes back whole, to be tried again; a box would cost each request"
+    )]
     fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), Job> {
         let mut seats = self.lock_seats();
         let (seat, permit) = match self.choose(&seats) {
