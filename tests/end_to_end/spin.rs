@@ -167,6 +167,23 @@ async fn what_is_not_on_the_allow_list_is_denied_and_the_log_says_what_to_add() 
 }
 
 #[tokio::test]
+async fn calls_of_a_0_2_function_are_checked_alike() {
+    let server = Setup::functions(&[
+        Function::guest("outbound-p2").with("allowed_outbound_hosts = [\"http://self\"]"),
+        Function::guest("counter"),
+    ])
+    .start();
+    let check = async |authority: &str, expected: &str| {
+        assert_eq!(text(&server, &format!("/outbound-p2/?{authority}")).await, (200, expected.to_owned()));
+    };
+    check("self", "status 200").await;
+    check("counter.spin.internal", "error ErrorCode::HttpRequestDenied").await;
+    check(&server.address(), "error ErrorCode::HttpRequestDenied").await;
+    check("169.254.169.254", "error ErrorCode::HttpRequestDenied").await;
+    server.wait_for_output("http://169.254.169.254:80");
+}
+
+#[tokio::test]
 async fn a_wildcard_does_not_open_the_private_network() {
     let function =
         |hosts: &str| Function::guest("outbound").with(&format!("allowed_outbound_hosts = [{hosts}]"));

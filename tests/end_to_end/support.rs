@@ -121,11 +121,13 @@ impl Setup {
         fs::create_dir_all(&state).unwrap();
         share_compiled(&state);
         let mut command = waggle();
+        command.arg("up").arg("--from").arg(&self.manifest);
+        for (flag, value) in [("--listen", "127.0.0.1:0"), ("--state-dir", state.to_str().unwrap())] {
+            if !self.args.iter().any(|arg| arg == flag) {
+                command.args([flag, value]);
+            }
+        }
         command
-            .args(["up", "--listen", "127.0.0.1:0", "--state-dir"])
-            .arg(&state)
-            .arg("--from")
-            .arg(&self.manifest)
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command

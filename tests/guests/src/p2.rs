@@ -22,7 +22,10 @@ pub mod bindings {
 pub use bindings::exports::wasi::http0_2_6::incoming_handler::Guest;
 pub use bindings::wasi::http0_2_6::types::{IncomingRequest, ResponseOutparam};
 
-use bindings::wasi::http0_2_6::types::{Fields, OutgoingBody, OutgoingResponse};
+use bindings::wasi::http0_2_6::outgoing_handler;
+use bindings::wasi::http0_2_6::types::{
+    ErrorCode, Fields, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme,
+};
 
 /// Makes a function of a request the component's handler; the text it returns is the body.
 #[macro_export]
@@ -55,4 +58,17 @@ pub fn answer(out: ResponseOutparam, text: &str) {
 /// Whether the guest shall do its worst.
 pub fn is_asked_to_hurt(request: &IncomingRequest) -> bool {
     request.path_with_query().is_some_and(|target| target.ends_with("?now"))
+}
+
+/// Calls `http://AUTHORITY/PATH` with GET and tells the status.
+pub fn fetch(authority: &str, path: &str) -> Result<u16, ErrorCode> {
+    let request = OutgoingRequest::new(Fields::new());
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    request.set_scheme(Some(&Scheme::Http)).map_err(invalid)?;
+    request.set_authority(Some(authority)).map_err(invalid)?;
+    request.set_path_with_query(Some(path)).map_err(invalid)?;
+    let sent = outgoing_handler::handle(request, None)?;
+    sent.subscribe().block();
+    let response = sent.get().expect("it is ready").expect("it is taken once")?;
+    Ok(response.status())
 }
