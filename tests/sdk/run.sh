@@ -46,16 +46,33 @@ kill_server() {
     server=""
 }
 
-# Runs a client before and after the plug is pulled. What it must remember in between is in its notes.
+# Runs the README's own snippet in LANGUAGE, and PROGRAM before and after the plug is pulled; what that must remember in
+# between is in its notes.
+#
+#   across_kill_9 LANGUAGE PROGRAM COMMAND...
 across_kill_9() {
-    local notes="$work/$1.json"
-    shift
+    local language=$1 program=$2
+    shift 2
     start_server
-    "$@" before "$notes" || failed
+    # Beside the program, so that it finds the same packages.
+    local snippet="${program%/*}/readme.${program##*.}" answer
+    readme_snippet "$language" >"$snippet"
+    answer=$("$@" "$snippet") || failed
+    if [[ "$answer" != "Your name is Ada."* ]]; then
+        echo "The README's snippet ($language) says: $answer" >&2
+        failed
+    fi
+    "$@" "$program" before "$work/$language.json" || failed
     kill_server
     start_server
-    "$@" after "$notes" || failed
+    "$@" "$program" after "$work/$language.json" || failed
     kill_server
+}
+
+# The first block of LANGUAGE in the README, for the server under test.
+readme_snippet() {
+    awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } $0 == "```" { if (on) exit } on' "$root/README.md" \
+        | sed "s|http://127.0.0.1:3000/v1|$OPENAI_BASE_URL|"
 }
 
 failed() {
@@ -75,7 +92,9 @@ pip_install() {
 
 check_python() {
     pip_install "$here/python/requirements.txt"
-    across_kill_9 python "$work/venv/bin/python" -B -W error "$here/python/conversation.py"
+    mkdir -p "$work/python"
+    cp "$here/python/conversation.py" "$work/python/"
+    across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
 }
 
 # Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.
@@ -100,7 +119,7 @@ check_node() {
     cp "$here/node/package.json" "$here/node/package-lock.json" "$here/node/conversation.mjs" "$work/node/"
     (cd "$work/node" && "${npm[@]}" ci --silent --no-audit --no-fund)
     # Warnings of the runtime or the package end the program.
-    across_kill_9 node "${node[@]}" --throw-deprecation "$work/node/conversation.mjs"
+    across_kill_9 js "$work/node/conversation.mjs" "${node[@]}" --throw-deprecation
 }
 
 # A proxy of the environment is not for this machine's own addresses.
