@@ -44,8 +44,12 @@ pub(crate) fn build_event(event: &BuildEvent<'_>) {
 
 /// What is running, and what to do next.
 pub(crate) fn summary(summary: &Summary) {
-    let Summary { application, url, routes, model, default_model, stores, loaded: (functions, cached), took } = summary;
-    println!("\n{application}: {functions} functions ready in {} ms ({cached} compiled before)\n", took.as_millis());
+    let Summary { application, url, routes, model, default_model, stores, loaded: (functions, cached), took } =
+        summary;
+    println!(
+        "\n{application}: {functions} functions ready in {} ms ({cached} compiled before)\n",
+        took.as_millis()
+    );
     println!("Routes");
     for (route, function) in routes {
         match route {
@@ -74,9 +78,11 @@ fn describe_model(model: &ModelChoice) -> String {
     match model {
         ModelChoice::None => "none: the application declares no model".into(),
         ModelChoice::Application => "as the application's variables say".into(),
-        ModelChoice::Demo => "DEMO: a built-in simulation without intelligence. For a real model set OPENAI_BASE_URL \
+        ModelChoice::Demo => {
+            "DEMO: a built-in simulation without intelligence. For a real model set OPENAI_BASE_URL \
                               and OPENAI_API_KEY, or --model-endpoint"
-            .into(),
+                .into()
+        }
         ModelChoice::Endpoint { origin, path, credential } => {
             let key = if credential.is_some() { "with the key of OPENAI_API_KEY" } else { "without a key" };
             format!("{origin}{path}, {key}")

@@ -23,7 +23,9 @@ impl Signals {
     /// Resolves at the first signal. From then on a second one ends the program at once.
     pub(crate) async fn first(mut self) {
         self.next().await;
-        tracing::info!("stopping: no new connections; finishing what is under way (a second signal ends at once)");
+        tracing::info!(
+            "stopping: no new connections; finishing what is under way (a second signal ends at once)"
+        );
         tokio::spawn(async move {
             self.next().await;
             std::process::exit(KILLED);

@@ -88,7 +88,9 @@ impl Up {
         let signals = Signals::install().context("cannot take over SIGINT and SIGTERM")?;
         let options = self.options();
         // The demo model is the cheapest to have at hand; it is dropped when the plan says that nobody uses it.
-        let demo = model_sim::start(model_sim::SimConfig::demo("demo")).await.context("the demo model cannot start")?;
+        let demo = model_sim::start(model_sim::SimConfig::demo("demo"))
+            .await
+            .context("the demo model cannot start")?;
         let plan = Plan::make(options, &demo.url())?;
         plan.warnings().for_each(screen::warning);
         let demo = plan.needs_demo_model().then_some(demo);

@@ -9,7 +9,17 @@ use std::process::Command;
 /// For each crate, the crates of ours it may depend on. A crate that is not listed fails the test.
 const ALLOWED: &[(&str, &[&str])] = &[
     // The program, and the one crate that knows all others of the host.
-    ("waggle", &["waggle-application", "waggle-egress", "waggle-gateway", "waggle-manifest", "waggle-telemetry", "model-sim"]),
+    (
+        "waggle",
+        &[
+            "waggle-application",
+            "waggle-egress",
+            "waggle-gateway",
+            "waggle-manifest",
+            "waggle-telemetry",
+            "model-sim",
+        ],
+    ),
     (
         "waggle-application",
         &[
@@ -84,7 +94,16 @@ fn dependencies_point_down_only() {
 #[test]
 fn only_the_engine_has_unsafe_code() {
     let output = Command::new("grep")
-        .args(["-rln", "--include=*.rs", "-E", r"unsafe_code|unsafe \{|unsafe fn", "src", "host", "guest", "functions"])
+        .args([
+            "-rln",
+            "--include=*.rs",
+            "-E",
+            r"unsafe_code|unsafe \{|unsafe fn",
+            "src",
+            "host",
+            "guest",
+            "functions",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

@@ -19,7 +19,8 @@ async fn a_conversation_survives_kill_9() {
     let (_, second) = post(&client, &server.url("/v1/responses"), &asked).await;
     assert_eq!(second["output"][0]["content"][0]["text"], "Your name is Ada.", "{second}");
     let (_, items) = get(&client, &server.url(&format!("/v1/conversations/{id}/items?order=asc"))).await;
-    let roles: Vec<&str> = items["data"].as_array().unwrap().iter().filter_map(|item| item["role"].as_str()).collect();
+    let roles: Vec<&str> =
+        items["data"].as_array().unwrap().iter().filter_map(|item| item["role"].as_str()).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"], "{items}");
 }
 

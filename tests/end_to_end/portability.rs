@@ -15,7 +15,9 @@ fn spin_imports() -> Vec<String> {
         .iter()
         .find(|(_, world)| {
             world.name == "platform"
-                && world.package.is_some_and(|package| resolve.packages[package].name.to_string().starts_with("spin:up"))
+                && world
+                    .package
+                    .is_some_and(|package| resolve.packages[package].name.to_string().starts_with("spin:up"))
         })
         .unwrap();
     imports(&resolve, id)
@@ -43,7 +45,8 @@ fn serves(offered: &str, wanted: &str) -> bool {
     if offered == wanted {
         return true;
     }
-    let (Some((name, offered)), Some((wanted_name, wanted))) = (offered.split_once('@'), wanted.split_once('@'))
+    let (Some((name, offered)), Some((wanted_name, wanted))) =
+        (offered.split_once('@'), wanted.split_once('@'))
     else {
         return false;
     };
@@ -61,9 +64,15 @@ fn functions_import_nothing_that_spin_lacks() {
     for function in ["chat", "hello"] {
         let file = root().join(format!("target/wasm32-wasip2/function/{function}.wasm"));
         let wanted = component_imports(&file);
-        assert!(wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3")), "{function}: {wanted:?}");
+        assert!(
+            wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3")),
+            "{function}: {wanted:?}"
+        );
         for import in &wanted {
-            assert!(spin.iter().any(|offered| serves(offered, import)), "{function} imports {import}, which Spin lacks");
+            assert!(
+                spin.iter().any(|offered| serves(offered, import)),
+                "{function} imports {import}, which Spin lacks"
+            );
         }
     }
 }

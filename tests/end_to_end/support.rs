@@ -127,9 +127,7 @@ impl Setup {
                 command.args([flag, value]);
             }
         }
-        command
-            .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -293,7 +291,11 @@ impl Drop for Process {
 }
 
 /// Collects a stream; tells the URL when the start-up screen names it.
-fn follow(stream: impl std::io::Read + Send + 'static, output: Arc<Mutex<String>>, found: Option<mpsc::Sender<String>>) {
+fn follow(
+    stream: impl std::io::Read + Send + 'static,
+    output: Arc<Mutex<String>>,
+    found: Option<mpsc::Sender<String>>,
+) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };

@@ -72,7 +72,8 @@ fn steps<'a>(manifest: &'a Manifest, only: &[String]) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     for component in &manifest.components {
         let id = component.id.value.as_str();
-        let Some(build) = component.build.as_ref().filter(|_| only.is_empty() || only.iter().any(|one| one == id))
+        let Some(build) =
+            component.build.as_ref().filter(|_| only.is_empty() || only.iter().any(|one| one == id))
         else {
             continue;
         };
@@ -121,10 +122,7 @@ fn targets(steps: &[Step<'_>]) -> BTreeSet<String> {
 
 /// Asks rustup which targets there are and adds those that are missing. Without rustup the build command itself says
 /// what it lacks.
-fn add_missing_targets(
-    steps: &[Step<'_>],
-    report: &mut dyn FnMut(BuildEvent<'_>),
-) -> Result<(), StartError> {
+fn add_missing_targets(steps: &[Step<'_>], report: &mut dyn FnMut(BuildEvent<'_>)) -> Result<(), StartError> {
     let wanted = targets(steps);
     if wanted.is_empty() {
         return Ok(());

@@ -97,10 +97,8 @@ fn split(endpoint: &str) -> Result<(String, String), StartError> {
 fn credential(origin: &str, path: &str, key: &Secret) -> Result<Credential, StartError> {
     let prefix = if path.is_empty() { "/" } else { path };
     let value = Secret::new(format!("Bearer {}", key.expose()));
-    Credential::new(origin, prefix, "authorization", &value).map_err(|error| StartError::Option {
-        what: "OPENAI_API_KEY".into(),
-        reason: error.to_string(),
-    })
+    Credential::new(origin, prefix, "authorization", &value)
+        .map_err(|error| StartError::Option { what: "OPENAI_API_KEY".into(), reason: error.to_string() })
 }
 
 #[cfg(test)]

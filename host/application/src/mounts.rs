@@ -105,10 +105,8 @@ impl Copies<'_> {
             return Ok(());
         }
         let to = self.root.join(below);
-        let copied = to
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::copy(from, &to).map(drop));
+        let copied =
+            to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(from, &to).map(drop));
         copied.map_err(|error| self.refuse(entry, error.to_string()))
     }
 

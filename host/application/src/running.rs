@@ -198,7 +198,10 @@ fn function_plans(
                     .iter()
                     .filter_map(|label| Some((label.value.clone(), Arc::clone(stores.get(&label.value)?))))
                     .collect(),
-                variables: variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect(),
+                variables: variables
+                    .into_iter()
+                    .map(|(name, value)| (name, value.expose().to_owned()))
+                    .collect(),
                 outbound: Arc::new(AllowList::new(plan.variables.outbound_hosts(name))),
             },
         );
@@ -246,7 +249,8 @@ fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: I
                 let path = path.clone().unwrap_or_else(|| plan.state_dir.join(STORE_FOLDER));
                 format!("embedded, {}", path.display())
             }
-            redis @ waggle_kv::StoreConfig::Redis { .. } => match redis.settings().map(|found| found.backend) {
+            redis @ waggle_kv::StoreConfig::Redis { .. } => match redis.settings().map(|found| found.backend)
+            {
                 Ok(waggle_kv::Backend::Redis(url)) => url.to_string(),
                 _ => "Redis".to_owned(),
             },

@@ -106,7 +106,8 @@ impl Engine {
     /// # Errors
     /// Any [`LoadError`]; each names the function and the file.
     pub fn load(&self, function: &str, component: &Path) -> Result<bool, LoadError> {
-        let linker = linker(&self.shared.wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let linker =
+            linker(&self.shared.wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let loaded = load::load(&linker, function, component, self.cache.as_deref())?;
         let cached = loaded.cached;
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +151,10 @@ impl Engine {
         answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
     ) -> Result<http::Response<WasiBody>, HandleError> {
         let Some(seat) = guard.scope.seat() else {
-            return Err(HandleError::NoResponse { function: function.into(), reason: "it was never begun".into() });
+            return Err(HandleError::NoResponse {
+                function: function.into(),
+                reason: "it was never begun".into(),
+            });
         };
         let response = match answer {
             Ok(Ok(response)) => response,
@@ -253,8 +257,9 @@ impl EngineShared {
         seat: &Arc<Seat>,
     ) -> Result<Instance, InstanceError> {
         let failed = |error: wasmtime::Error| InstanceError::Failed(format!("{error:#}"));
-        let state = InstanceState::new(Arc::clone(world), &self.config, Arc::clone(&seat.ledger), seat.number)
-            .map_err(failed)?;
+        let state =
+            InstanceState::new(Arc::clone(world), &self.config, Arc::clone(&seat.ledger), seat.number)
+                .map_err(failed)?;
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);

@@ -77,7 +77,14 @@ impl KeyValueView<'_> {
 fn told(error: &waggle_kv::Error) -> String {
     use waggle_kv::Error as Kv;
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
-    if matches!(error, Kv::Io { .. } | Kv::Poisoned { .. } | Kv::Damaged { .. } | Kv::Unreachable { .. } | Kv::Refused { .. }) {
+    if matches!(
+        error,
+        Kv::Io { .. }
+            | Kv::Poisoned { .. }
+            | Kv::Damaged { .. }
+            | Kv::Unreachable { .. }
+            | Kv::Refused { .. }
+    ) {
         let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|last| last.elapsed() >= LOG_PAUSE) {
             *logged = Some(Instant::now());
@@ -171,11 +178,7 @@ mod spin3 {
             Ok(recorded(accessor, store.set(&partition, &key, value.into()).await))
         }
 
-        async fn delete(
-            accessor: &Accessor<T, Self>,
-            store: Resource<OpenStore>,
-            key: String,
-        ) -> Answer<()> {
+        async fn delete(accessor: &Accessor<T, Self>, store: Resource<OpenStore>, key: String) -> Answer<()> {
             let StoreHandle { store, partition } = handle(accessor, &store)?;
             Ok(recorded(accessor, store.delete(&partition, &key).await))
         }
@@ -200,16 +203,12 @@ mod spin3 {
             };
             accessor.with(|mut access| {
                 let keys = StreamReader::new(&mut access, keys)?;
-                let result =
-                    FutureReader::new(&mut access, async move { wasmtime::error::Ok(result) })?;
+                let result = FutureReader::new(&mut access, async move { wasmtime::error::Ok(result) })?;
                 Ok((keys, result))
             })
         }
 
-        async fn drop(
-            accessor: &Accessor<T, Self>,
-            store: Resource<OpenStore>,
-        ) -> wasmtime::Result<()> {
+        async fn drop(accessor: &Accessor<T, Self>, store: Resource<OpenStore>) -> wasmtime::Result<()> {
             accessor.with(|mut access| access.get().close(store))
         }
     }
@@ -325,9 +324,7 @@ mod wasi_keyvalue {
         ) -> Answer<KeyResponse> {
             let StoreHandle { store, partition } = self.store(&bucket)?;
             let page = store.keys(&partition, "", cursor.as_deref(), KEYS_PAGE).await;
-            Ok(page
-                .map(|page| KeyResponse { keys: page.keys, cursor: page.cursor })
-                .map_err(other))
+            Ok(page.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor }).map_err(other))
         }
 
         async fn drop(&mut self, bucket: Resource<OpenStore>) -> wasmtime::Result<()> {
@@ -355,8 +352,7 @@ mod wasi_keyvalue {
             entries: Vec<(String, Vec<u8>)>,
         ) -> Answer<()> {
             let StoreHandle { store, partition } = self.store(&bucket)?;
-            let entries =
-                entries.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
+            let entries = entries.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
             let commit = store.set_many(&partition, entries).await;
             Ok(self.recorded(commit))
         }
@@ -369,12 +365,7 @@ mod wasi_keyvalue {
     }
 
     impl atomics::Host for KeyValueView<'_> {
-        async fn increment(
-            &mut self,
-            bucket: Resource<OpenStore>,
-            key: String,
-            delta: i64,
-        ) -> Answer<i64> {
+        async fn increment(&mut self, bucket: Resource<OpenStore>, key: String, delta: i64) -> Answer<i64> {
             let StoreHandle { store, partition } = self.store(&bucket)?;
             Ok(store
                 .increment(&partition, &key, delta)

@@ -157,11 +157,8 @@ impl Pool {
 
     /// Chooses without changing anything; the caller holds the lock.
     fn choose(&self, seats: &Seats) -> Choice {
-        let room = if self.loaded.is_reusable() {
-            self.engine.config.instance_concurrent_requests_max
-        } else {
-            1
-        };
+        let room =
+            if self.loaded.is_reusable() { self.engine.config.instance_concurrent_requests_max } else { 1 };
         let mut resting: Option<&Arc<Seat>> = None;
         let mut running: Option<&Arc<Seat>> = None;
         for seat in seats.open.iter().rev() {

@@ -162,10 +162,7 @@ impl GatedBody {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(guard) = &self.guard else { return Poll::Pending };
         let at = guard.scope.context.body_deadline;
-        self.deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())))
-            .as_mut()
-            .poll(cx)
+        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into()))).as_mut().poll(cx)
     }
 }
 

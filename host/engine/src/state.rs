@@ -89,11 +89,7 @@ impl InstanceState {
     }
 }
 
-fn wasi_context(
-    world: &Arc<FunctionWorld>,
-    instance: u64,
-    sole: &SoleRequest,
-) -> wasmtime::Result<WasiCtx> {
+fn wasi_context(world: &Arc<FunctionWorld>, instance: u64, sole: &SoleRequest) -> wasmtime::Result<WasiCtx> {
     let stream = |which| GuestStream::new(world.log.open(instance, which), sole.clone());
     let mut builder = WasiCtx::builder();
     builder.stdout(stream(LogStream::Out)).stderr(stream(LogStream::Error)).envs(&world.environment);

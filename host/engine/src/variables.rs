@@ -42,10 +42,7 @@ fn is_valid_name(name: &str) -> bool {
 }
 
 impl fermyon::spin::variables::Host for VariablesView<'_> {
-    fn get(
-        &mut self,
-        name: String,
-    ) -> wasmtime::Result<Result<String, fermyon::spin::variables::Error>> {
+    fn get(&mut self, name: String) -> wasmtime::Result<Result<String, fermyon::spin::variables::Error>> {
         use fermyon::spin::variables::Error;
         Ok(self.lookup(&name).map_err(|missing| match missing {
             Missing::Invalid(why) => Error::InvalidName(why),
@@ -71,16 +68,11 @@ impl<T: Send> spin::variables::variables::HostWithStore<T> for Variables {
 }
 
 impl wasi::config::store::Host for VariablesView<'_> {
-    fn get(
-        &mut self,
-        key: String,
-    ) -> wasmtime::Result<Result<Option<String>, wasi::config::store::Error>> {
+    fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, wasi::config::store::Error>> {
         Ok(Ok(self.0.variables.get(&key).cloned()))
     }
 
-    fn get_all(
-        &mut self,
-    ) -> wasmtime::Result<Result<Vec<(String, String)>, wasi::config::store::Error>> {
+    fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, wasi::config::store::Error>> {
         Ok(Ok(self.0.variables.iter().map(|(key, value)| (key.clone(), value.clone())).collect()))
     }
 }

@@ -92,7 +92,9 @@ impl From<HandleError> for Refusal {
             HandleError::UnknownFunction(_) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_url", "There is no such function.".into())
             }
-            HandleError::Busy { .. } => Self::unavailable("No instance became free in time; try again shortly."),
+            HandleError::Busy { .. } => {
+                Self::unavailable("No instance became free in time; try again shortly.")
+            }
             HandleError::Instantiate { .. } => {
                 Self::new(internal, "function_failed", "The function could not be started.".into())
             }
@@ -107,9 +109,11 @@ impl From<HandleError> for Refusal {
                 "function_timeout",
                 format!("The function did not answer within {allowed_ms} ms."),
             ),
-            HandleError::NoResponse { .. } => {
-                Self::new(StatusCode::BAD_GATEWAY, "function_no_response", "The function gave no response.".into())
-            }
+            HandleError::NoResponse { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "function_no_response",
+                "The function gave no response.".into(),
+            ),
             HandleError::Store { .. } => Self::unavailable("The store does not take writes at the moment."),
         }
     }

@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use waggle_engine::{CallContext, Engine, EngineConfig, InternalCalls, InternalTarget, WasiBody, WorldSource};
+use waggle_engine::{
+    CallContext, Engine, EngineConfig, InternalCalls, InternalTarget, WasiBody, WorldSource,
+};
 use waggle_manifest::{RouteMatch, RouteTable};
 use waggle_tenancy::TenantId;
 
@@ -113,7 +115,8 @@ impl Gateway {
         strip_reserved(&mut parts.headers);
         parts.uri = uri;
         let request = Request::from_parts(parts, body::limited(incoming, limit));
-        let call = Call { client: Some(client), context: self.context(request_id), admission: Some(admission) };
+        let call =
+            Call { client: Some(client), context: self.context(request_id), admission: Some(admission) };
         self.run(&self.tenant, &route, request, call).await.map_err(|refusal| (refusal, None))
     }
 
@@ -141,7 +144,8 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&context.request_id) {
             request.headers_mut().insert(FUNCTION_REQUEST_ID, value);
         }
-        let answer = self.engine.handle(&*self.worlds, tenant, route.component, request, context, admission).await;
+        let answer =
+            self.engine.handle(&*self.worlds, tenant, route.component, request, context, admission).await;
         Ok(answer?)
     }
 }
@@ -167,7 +171,7 @@ impl InternalCalls for Gateway {
             Some(route) => {
                 let call = Call { client: None, context, admission: None };
                 self.run(tenant, &route, request, call).await
-            },
+            }
             None => Err(Refusal::not_found(request.method(), &path)),
         };
         answer.unwrap_or_else(|refusal| refusal.into_response(&path, &request_id))

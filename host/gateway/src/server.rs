@@ -88,13 +88,8 @@ async fn connection(
     }
 }
 
-async fn http<S>(
-    stream: S,
-    client: SocketAddr,
-    scheme: &'static str,
-    gateway: Arc<Gateway>,
-    watcher: Watcher,
-) where
+async fn http<S>(stream: S, client: SocketAddr, scheme: &'static str, gateway: Arc<Gateway>, watcher: Watcher)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = protocol(&gateway);
