@@ -73,7 +73,7 @@ fn a_state_folder_in_use_by_another_process_is_refused() {
     let server = Setup::application().start();
     let state = server.setup.folder().join("state");
     let error = failing_start(&Setup::application().args(&["--state-dir", state.to_str().unwrap()]));
-    assert!(error.contains("store `default`") && error.contains("another process"), "{error}");
+    assert!(error.contains("store `default`") && error.contains("is in use by process"), "{error}");
 }
 
 #[test]

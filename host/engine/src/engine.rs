@@ -139,17 +139,18 @@ impl Engine {
             if let Some(seat) = guard.scope.seat() {
                 seat.condemn();
             }
-            return Err(self.deadline_passed(function));
+            return Err(self.deadline_passed(&pool.world, &guard));
         };
-        self.finish(function, guard, answer).await
+        self.finish(&pool.world, guard, answer).await
     }
 
     async fn finish(
         &self,
-        function: &str,
+        world: &FunctionWorld,
         guard: RequestGuard,
         answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
     ) -> Result<http::Response<WasiBody>, HandleError> {
+        let function = &*world.function;
         let Some(seat) = guard.scope.seat() else {
             return Err(HandleError::NoResponse {
                 function: function.into(),
@@ -159,7 +160,7 @@ impl Engine {
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is::<wasmtime_wasi_http::handler::ExpirationError>() => {
-                return Err(self.deadline_passed(function));
+                return Err(self.deadline_passed(world, &guard));
             }
             Ok(Err(error)) if error.is::<CpuTimeUsedUp>() => {
                 return Err(self.ended(function, &Ending::CpuTime));
@@ -174,7 +175,7 @@ impl Engine {
                 if let Some(ending) = failure(&seat).await {
                     return Err(self.ended(function, &ending));
                 }
-                tracing::error!(function, %request, reason, "function returned no response");
+                tracing::error!(tenant = %world.tenant, function, %request, reason, "function returned no response");
                 return Err(HandleError::NoResponse { function: function.into(), reason });
             }
             Err(oneshot::Canceled) => return Err(self.ended(function, seat.ending.wait().await)),
@@ -189,10 +190,16 @@ impl Engine {
         Ok(response.map(|body| GatedBody::wrap(body, ledger, guard)))
     }
 
-    fn deadline_passed(&self, function: &str) -> HandleError {
+    fn deadline_passed(&self, world: &FunctionWorld, guard: &RequestGuard) -> HandleError {
         let allowed_ms = self.shared.config.request_timeout_ms;
-        tracing::error!(function, allowed_ms, "no response within the request's time");
-        HandleError::Deadline { function: function.into(), allowed_ms }
+        tracing::error!(
+            tenant = %world.tenant,
+            function = &*world.function,
+            request = &*guard.scope.context.request_id,
+            allowed_ms,
+            "no response within the request's time"
+        );
+        HandleError::Deadline { function: world.function.to_string(), allowed_ms }
     }
 
     fn ended(&self, function: &str, ending: &Ending) -> HandleError {

@@ -189,7 +189,10 @@ impl Body for GatedBody {
             }
             let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
                 ready!(self.poll_deadline(cx));
-                self.guard = None;
+                // What produces the body goes on otherwise, in an instance that others use.
+                if let Some(seat) = self.guard.take().and_then(|guard| guard.scope.seat()) {
+                    seat.condemn();
+                }
                 return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
             };
             if frame.is_none() && self.is_cut() {

@@ -82,8 +82,10 @@ fn read_trigger(
     let compose = "compose the component when it is built, for example by `wac plug`";
     table.refuse_unless_empty("components", not_composed, compose, report);
     table.refuse_unless_empty("dependencies", not_composed, compose, report);
+    // A trigger whose route was reported stands in as a private one, so that its component is checked all the same.
+    let route = route.unwrap_or_else(|| Located::new(Route::Private, table.span.clone()));
     table.finish(report);
-    Some(Written { id, route: route?, component: component? })
+    Some(Written { id, route, component: component? })
 }
 
 fn read_route(table: &mut TableReader<'_, '_>, report: &mut Report<'_>) -> Option<Located<Route>> {
