@@ -7,11 +7,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
-    /// Instances alive at once, over all tenants and functions; 1 to 20,000 (each takes 4 GiB of address space, of which
+    /// Instances alive at once, over all tenants and functions; 1 to 16,000 (each takes 5 GiB of address space, of which
     /// a process has 128 TiB). Over it a request first takes the
     /// place of an idle instance, else waits `instance_wait_ms`, else gets 503.
     pub instances_max: u32,
-    /// Instances alive at once of one function for one tenant; 1 to 20,000.
+    /// Instances alive at once of one function for one tenant; 1 to 16,000.
     pub instances_per_tenant_max: u32,
     /// Linear memory of one instance, bytes; 64 KiB to 4 GiB.
     pub instance_memory_bytes_max: usize,
@@ -102,7 +102,7 @@ impl EngineConfig {
 }
 
 /// What fits into the address space of a process.
-const INSTANCES_MAX: u64 = 20_000;
+const INSTANCES_MAX: u64 = 16_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
