@@ -19,6 +19,8 @@ pub struct EngineConfig {
     pub instance_table_elements_max: usize,
     /// Resource handles (streams, requests, key-value stores …) one instance may hold; 16 to 1,000,000.
     pub instance_handles_max: usize,
+    /// Bytes the host takes over from a guest in one call (a batch for a store, a list of headers …); 1 MiB to 1 GiB.
+    pub host_call_bytes_max: usize,
     /// Requests one instance serves before it is replaced; WASI 0.2 instances always serve one.
     pub instance_reuse_count_max: u64,
     /// Requests one instance serves at the same time; WASI 0.2 instances always serve one.
@@ -48,6 +50,7 @@ impl Default for EngineConfig {
             instance_memory_bytes_max: 128 << 20,
             instance_table_elements_max: 100_000,
             instance_handles_max: 10_000,
+            host_call_bytes_max: 128 << 20,
             instance_reuse_count_max: 100_000,
             instance_concurrent_requests_max: 16,
             idle_instance_timeout_ms: 30_000,
@@ -72,6 +75,7 @@ impl EngineConfig {
         within("instance_memory_bytes_max", self.instance_memory_bytes_max as u64, 64 << 10, 4 << 30)?;
         within("instance_table_elements_max", self.instance_table_elements_max as u64, 1, 10_000_000)?;
         within("instance_handles_max", self.instance_handles_max as u64, 16, 1_000_000)?;
+        within("host_call_bytes_max", self.host_call_bytes_max as u64, 1 << 20, 1 << 30)?;
         within("instance_reuse_count_max", self.instance_reuse_count_max, 1, u64::MAX)?;
         within(
             "instance_concurrent_requests_max",

@@ -269,6 +269,7 @@ impl EngineShared {
                 .map_err(failed)?;
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(self.config.host_call_bytes_max);
         store.set_epoch_deadline(1);
         let account = Arc::clone(seat);
         store.epoch_deadline_callback(move |_store| {
