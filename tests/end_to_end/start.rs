@@ -1,6 +1,6 @@
 //! Starting and stopping: the screen, the errors, the drain.
 
-use crate::support::{Setup, client, failing_start, get, root, wait_until};
+use crate::support::{Server, Setup, client, failing_start, get, root, wait_until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -101,10 +101,9 @@ fn a_component_that_is_none_is_refused_with_what_it_is() {
     check(b"\0asm\x0d\0\x01\0", "exports no HTTP handler");
 }
 
-#[tokio::test]
-async fn sigterm_finishes_what_is_under_way_and_exits_0() {
-    let mut server = Setup::application().start();
-    let body = r#"{"input":"[sim: first_token_ms=700 tokens=3] slow"}"#;
+/// Sends a turn and returns its connection when the model has it.
+fn turn_under_way(server: &Server, input: &str) -> TcpStream {
+    let body = format!(r#"{{"input":"{input}"}}"#);
     let mut stream = TcpStream::connect(server.address()).unwrap();
     write!(
         stream,
@@ -112,8 +111,15 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
         body.len()
     )
     .unwrap();
-    // The request is under way when the demo model has it, which takes far less than its delay.
+    // It takes the demo model far less than its delay to have the request.
     std::thread::sleep(std::time::Duration::from_millis(200));
+    stream
+}
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_under_way_and_exits_0() {
+    let mut server = Setup::application().start();
+    let mut stream = turn_under_way(&server, "[sim: first_token_ms=700 tokens=3] slow");
     server.signal("TERM");
     server.wait_for_output("stopping");
     wait_until("the listener to close", || TcpStream::connect(server.address()).is_err());
@@ -127,15 +133,7 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let mut server = Setup::application().start();
-    let body = r#"{"input":"[sim: fault=hang] never"}"#;
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    write!(
-        stream,
-        "POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let _stream = turn_under_way(&server, "[sim: fault=hang] never");
     server.signal("TERM");
     server.wait_for_output("stopping");
     server.signal("TERM");

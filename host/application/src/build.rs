@@ -3,7 +3,7 @@
 
 use crate::error::StartError;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use waggle_manifest::Manifest;
@@ -81,6 +81,8 @@ fn steps<'a>(manifest: &'a Manifest, only: &[String]) -> Vec<Step<'a>> {
             Some(workdir) => manifest.dir().join(&workdir.value),
             None => manifest.dir().to_owned(),
         };
+        // A manifest in the current folder has no folder in its path.
+        let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
         for command in &build.commands {
             steps.push(Step { component: id, command, folder: folder.clone() });
         }
@@ -94,12 +96,11 @@ fn run(step: &Step<'_>) -> Result<(), StartError> {
         command: step.command.to_owned(),
         outcome,
     };
-    let folder = if step.folder.as_os_str().is_empty() { Path::new(".") } else { &step.folder };
     let status = Command::new("sh")
         .args(["-c", step.command])
-        .current_dir(folder)
+        .current_dir(&step.folder)
         .status()
-        .map_err(|error| failed(format!("could not be run in {}: {error}", folder.display())))?;
+        .map_err(|error| failed(format!("could not be run in {}: {error}", step.folder.display())))?;
     if status.success() { Ok(()) } else { Err(failed(format!("failed: {status}"))) }
 }
 
@@ -124,11 +125,9 @@ fn targets(steps: &[Step<'_>]) -> BTreeSet<String> {
 /// what it lacks.
 fn add_missing_targets(steps: &[Step<'_>], report: &mut dyn FnMut(BuildEvent<'_>)) -> Result<(), StartError> {
     let wanted = targets(steps);
-    if wanted.is_empty() {
+    let Some(Step { folder, .. }) = steps.first().filter(|_| !wanted.is_empty()) else {
         return Ok(());
-    }
-    let folder = steps.first().map_or(Path::new("."), |step| &step.folder);
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    };
     let Ok(listed) =
         Command::new("rustup").args(["target", "list", "--installed"]).current_dir(folder).output()
     else {
@@ -137,19 +136,8 @@ fn add_missing_targets(steps: &[Step<'_>], report: &mut dyn FnMut(BuildEvent<'_>
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     for target in wanted.iter().filter(|target| !listed.lines().any(|line| line.trim() == target.as_str())) {
         report(BuildEvent::AddingTarget(target));
-        let failed = |outcome: String| StartError::Build {
-            component: "(all)".into(),
-            command: format!("rustup target add {target}"),
-            outcome,
-        };
-        let status = Command::new("rustup")
-            .args(["target", "add", target])
-            .current_dir(folder)
-            .status()
-            .map_err(|error| failed(format!("could not be run: {error}")))?;
-        if !status.success() {
-            return Err(failed(format!("failed: {status}")));
-        }
+        let command = format!("rustup target add {target}");
+        run(&Step { component: "(all)", command: &command, folder: folder.clone() })?;
     }
     Ok(())
 }

@@ -33,18 +33,13 @@ impl LogSink for FunctionLogs {
     }
 }
 
+/// What is left of a line goes to the log when the last of the instance's streams is dropped; `FunctionLog` sees to it.
 struct InstanceLog(FunctionLog);
 
 impl LogWriter for InstanceLog {
     fn write(&self, request: Option<&str>, bytes: &[u8]) {
         self.0.set_request(request.map(Into::into));
         self.0.write(bytes);
-    }
-}
-
-impl Drop for InstanceLog {
-    fn drop(&mut self) {
-        self.0.flush_partial();
     }
 }
 

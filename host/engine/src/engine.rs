@@ -18,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use waggle_tenancy::TenantId;
+use wasmtime::component::Linker;
 use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::Proxy;
@@ -43,6 +44,7 @@ pub trait WorldSource: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<EngineShared>,
+    linker: Arc<Linker<InstanceState>>,
     functions: Arc<RwLock<HashMap<String, Arc<Loaded>>>>,
     pools: Arc<Pools>,
     cache: Option<Arc<Path>>,
@@ -86,6 +88,7 @@ impl Engine {
         config.validate().map_err(LoadError::Engine)?;
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config))
             .map_err(|error| LoadError::Engine(no_room(&error, config.instances_max)))?;
+        let linker = linker(&wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         start_epochs(&wasmtime)?;
         let pools: Arc<Pools> = Arc::default();
         let shared = Arc::new(EngineShared {
@@ -98,7 +101,13 @@ impl Engine {
             config,
         });
         start_reaper(&shared, &pools);
-        Ok(Self { shared, functions: Arc::default(), pools, cache: cache.map(Into::into) })
+        Ok(Self {
+            shared,
+            linker: Arc::new(linker),
+            functions: Arc::default(),
+            pools,
+            cache: cache.map(Into::into),
+        })
     }
 
     /// Compiles (or takes from the cache) and links the component of `function`. True when it came from the cache.
@@ -106,9 +115,7 @@ impl Engine {
     /// # Errors
     /// Any [`LoadError`]; each names the function and the file.
     pub fn load(&self, function: &str, component: &Path) -> Result<bool, LoadError> {
-        let linker =
-            linker(&self.shared.wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let loaded = load::load(&linker, function, component, self.cache.as_deref())?;
+        let loaded = load::load(&self.linker, function, component, self.cache.as_deref())?;
         let cached = loaded.cached;
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         functions.insert(function.to_owned(), Arc::new(loaded));
