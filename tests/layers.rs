@@ -12,34 +12,41 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "waggle",
         &[
+            "waggle-admin",
             "waggle-application",
-            "waggle-egress",
             "waggle-gateway",
             "waggle-manifest",
+            "waggle-secret",
             "waggle-telemetry",
+            "waggle-tenancy",
             "model-sim",
         ],
     ),
     (
         "waggle-application",
         &[
+            "waggle-admin",
             "waggle-egress",
             "waggle-engine",
             "waggle-gateway",
             "waggle-kv",
             "waggle-manifest",
+            "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",
         ],
     ),
+    // The admin API writes tenants and reads nothing else.
+    ("waggle-admin", &["waggle-secret", "waggle-tenancy"]),
     // gateway -> engine -> capabilities.
     ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-tenancy"]),
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-tenancy"]),
-    // Leaves: they know none of ours.
+    // Leaves: they know none of ours but the type of a secret.
+    ("waggle-secret", &[]),
     ("waggle-manifest", &[]),
     ("waggle-kv", &[]),
-    ("waggle-egress", &[]),
-    ("waggle-tenancy", &[]),
+    ("waggle-egress", &["waggle-secret"]),
+    ("waggle-tenancy", &["waggle-secret"]),
     ("waggle-telemetry", &[]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),

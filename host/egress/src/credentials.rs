@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::error::EgressError;
-use crate::secret::Secret;
 use crate::target::Target;
+use waggle_secret::Secret;
 
 /// How often a path is percent-decoded when it is searched for dot segments: some servers decode more than once.
 const DECODE_ROUNDS_MAX: usize = 4;

@@ -27,7 +27,7 @@ mod error;
 mod headers;
 mod pool;
 mod resolve;
-mod secret;
+
 mod target;
 mod tls;
 
@@ -38,5 +38,5 @@ pub use config::{ConfigError, EgressConfig};
 pub use credentials::{Credential, CredentialError};
 pub use error::EgressError;
 pub use resolve::{Resolve, ResolveFuture, SystemResolver};
-pub use secret::Secret;
 pub use tokio_util::sync::CancellationToken;
+pub use waggle_secret::Secret;

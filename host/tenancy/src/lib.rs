@@ -1,5 +1,24 @@
-//! Tenants: who is calling and what they may use. For now it names them; it never decides by itself who is calling.
+//! Tenants: who is calling and what they may use.
 
+mod api_key;
+mod caller;
+mod directory;
+mod door;
+mod issuer;
+mod jwt;
+mod limits;
+mod meter;
+mod registry;
+mod secret_source;
+mod tenant;
 mod tenant_id;
 
+pub use api_key::ApiKey;
+pub use issuer::Issuer;
+pub use limits::Limits;
+pub use secret_source::SecretSource;
+pub use tenant::{Isolation, Tenant, TenantSettings, TenantState, UpstreamSecret};
 pub use tenant_id::{DEFAULT_TENANT, TENANT_ID_BYTES_MAX, TenantId, TenantIdError};
+
+/// The most bytes of a tenant's name, and of a key's.
+pub const NAME_BYTES_MAX: usize = 200;

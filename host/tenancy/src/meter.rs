@@ -1,0 +1,1 @@
+//! What a tenant is using up at this moment.

@@ -1,0 +1,1 @@
+//! Changes to tenants: checked, written to the store, in force at once.
