@@ -43,6 +43,8 @@ pub struct SendOptions {
     pub cancelled: Option<CancellationToken>,
     /// Whether private addresses may be called, because the operator named the host. See [`crate::permits`].
     pub allow_private: bool,
+    /// Credentials of whoever the call is made for; they are put on after those of the configuration, in their place.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 /// Sends requests out. Cheap to clone; all clones share one pool.
@@ -144,6 +146,9 @@ impl Inner {
         let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         strip_hop_by_hop(request.headers_mut());
         self.credentials.inject(&target, path.path(), request.headers_mut())?;
+        if let Some(own) = &options.credentials {
+            own.inject(&target, path.path(), request.headers_mut())?;
+        }
 
         let timeouts = self.timeouts(options);
         let (response, lease) = self.exchange(request, &target, &path, &timeouts).await?;

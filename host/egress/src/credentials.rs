@@ -115,14 +115,16 @@ fn parse_header(header: &str) -> Result<HeaderName, CredentialError> {
     if of_the_message.contains(&name.as_str()) { Err(refuse()) } else { Ok(name) }
 }
 
-/// All credentials, by host.
+/// Credentials, by host: those of one tenant, or those all tenants share.
 #[derive(Debug, Default)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     by_host: HashMap<Box<str>, Vec<Credential>>,
 }
 
 impl Credentials {
-    pub(crate) fn new(credentials: Vec<Credential>) -> Self {
+    /// Of several for the same place and header, the one with the longest path prefix is put on.
+    #[must_use]
+    pub fn new(credentials: Vec<Credential>) -> Self {
         let mut by_host: HashMap<Box<str>, Vec<Credential>> = HashMap::new();
         for credential in credentials {
             by_host.entry(credential.host.clone()).or_default().push(credential);

@@ -35,7 +35,7 @@ pub use address::{AddressClass, classify, permits};
 pub use body::ResponseBody;
 pub use client::{Egress, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, SendOptions};
 pub use config::{ConfigError, EgressConfig};
-pub use credentials::{Credential, CredentialError};
+pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::EgressError;
 pub use resolve::{Resolve, ResolveFuture, SystemResolver};
 pub use tokio_util::sync::CancellationToken;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::time::Duration;
+use waggle_tenancy::Isolation;
 
 /// Limits of the engine and of each instance. Every field has a default, so an empty `[engine]` is valid.
 #[derive(Clone, Debug, Deserialize)]
@@ -11,7 +12,7 @@ pub struct EngineConfig {
     /// a process has 128 TiB). Over it a request first takes the
     /// place of an idle instance, else waits `instance_wait_ms`, else gets 503.
     pub instances_max: u32,
-    /// Instances alive at once of one function for one tenant; 1 to 16,000.
+    /// Instances alive at once of one tenant, over all its functions; 1 to 16,000. A tenant's own limit can lower it.
     pub instances_per_tenant_max: u32,
     /// Linear memory of one instance, bytes; 64 KiB to 4 GiB.
     pub instance_memory_bytes_max: usize,
@@ -25,6 +26,9 @@ pub struct EngineConfig {
     pub instance_reuse_count_max: u64,
     /// Requests one instance serves at the same time; WASI 0.2 instances always serve one.
     pub instance_concurrent_requests_max: u32,
+    /// `tenant`: requests of one tenant may share an instance. `request`: each has an instance of its own. A tenant can
+    /// have its own word.
+    pub isolation: Isolation,
     /// How long an instance without a request is kept, milliseconds.
     pub idle_instance_timeout_ms: u64,
     /// How long a request may wait for an instance to become free, milliseconds.
@@ -53,6 +57,7 @@ impl Default for EngineConfig {
             host_call_bytes_max: 128 << 20,
             instance_reuse_count_max: 100_000,
             instance_concurrent_requests_max: 16,
+            isolation: Isolation::Tenant,
             idle_instance_timeout_ms: 30_000,
             instance_wait_ms: 2_000,
             waiting_requests_max: 1_024,

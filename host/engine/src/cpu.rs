@@ -3,19 +3,14 @@
 //! Time is taken where the instance is polled, so waiting costs nothing; the epoch callback adds what a guest that
 //! does not return has used so far. All times are nanoseconds since the process's first look at the clock.
 
-use std::sync::LazyLock;
+use crate::account::TenantAccount;
+use crate::clock::now_ns;
+use crate::lanes::Lane;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Nanoseconds since the first call, never 0 after it.
-fn now_ns() -> u64 {
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
-}
+use std::time::Duration;
 
 /// The account of one instance. Written by the thread that runs the instance, read by the one that dispatches.
-#[derive(Debug)]
 pub(crate) struct CpuAccount {
     /// When the running stretch began; 0 while the instance is not running.
     entered_ns: AtomicU64,
@@ -24,18 +19,38 @@ pub(crate) struct CpuAccount {
     /// What may still be used.
     remaining_ns: AtomicI64,
     allowance_ns: i64,
+    /// Until when it counts as one that computes for long.
+    long_until_ns: AtomicU64,
+    tenant: Arc<TenantAccount>,
 }
 
 impl CpuAccount {
     /// An account that allows `allowance` for start-up and as much for every request.
-    pub(crate) fn new(allowance: Duration) -> Self {
+    pub(crate) fn new(allowance: Duration, tenant: Arc<TenantAccount>) -> Self {
         let allowance_ns = i64::try_from(allowance.as_nanos()).unwrap_or(i64::MAX / 1_000_000);
         Self {
             entered_ns: AtomicU64::new(0),
             charged_ns: AtomicU64::new(0),
             remaining_ns: AtomicI64::new(allowance_ns),
             allowance_ns,
+            long_until_ns: AtomicU64::new(0),
+            tenant,
         }
+    }
+
+    /// The lane it belongs in from its next poll on.
+    pub(crate) fn lane(&self) -> Lane {
+        let until = self.long_until_ns.load(Relaxed);
+        if self.tenant.over_share.load(Relaxed) || (until != 0 && now_ns() < until) {
+            Lane::Back
+        } else {
+            Lane::Front
+        }
+    }
+
+    /// How long it has to wait before it may run again, because its tenant has used up its CPU time.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.tenant.pause()
     }
 
     /// A request begins beside `others` that are under way: what earlier requests left unused is not kept.
@@ -66,12 +81,14 @@ impl CpuAccount {
         }
         let now = now_ns();
         let used = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
+        self.tenant.charge(used);
         let used = i64::try_from(used).unwrap_or(i64::MAX);
         let remaining = self.remaining_ns.load(Relaxed).saturating_sub(used);
         self.remaining_ns.store(remaining, Relaxed);
         if remaining <= 0 {
             Verdict::UsedUp
         } else if now - entered > STRETCH_NS {
+            self.long_until_ns.store(now + LONG_NS, Relaxed);
             Verdict::MakeWay
         } else {
             Verdict::GoOn
@@ -86,6 +103,9 @@ impl CpuAccount {
 
 /// How long an instance may run before it lets other tasks of the thread have a turn, nanoseconds.
 const STRETCH_NS: u64 = 2_000_000;
+
+/// For how long an instance that ran longer than that is kept out of the way, nanoseconds.
+const LONG_NS: u64 = 100_000_000;
 
 /// What follows from the time used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,13 +122,17 @@ pub(crate) enum Verdict {
 mod tests {
     use super::*;
 
+    fn account(allowance: Duration) -> CpuAccount {
+        CpuAccount::new(allowance, TenantAccount::new(&Arc::default()))
+    }
+
     fn remaining(account: &CpuAccount) -> i64 {
         account.remaining_ns.load(Relaxed)
     }
 
     #[test]
     fn unused_time_is_not_saved_up() {
-        let account = CpuAccount::new(Duration::from_millis(5));
+        let account = account(Duration::from_millis(5));
         for _ in 0..100 {
             account.request_starts(0);
         }
@@ -117,7 +141,7 @@ mod tests {
 
     #[test]
     fn concurrent_requests_add_their_allowances() {
-        let account = CpuAccount::new(Duration::from_millis(5));
+        let account = account(Duration::from_millis(5));
         account.request_starts(0);
         account.request_starts(1);
         account.request_starts(2);
@@ -126,7 +150,7 @@ mod tests {
 
     #[test]
     fn only_running_time_is_charged_and_an_empty_account_says_so() {
-        let account = CpuAccount::new(Duration::from_nanos(1));
+        let account = account(Duration::from_nanos(1));
         assert_eq!(account.charge(), Verdict::GoOn, "waiting must cost nothing");
         account.enter();
         while account.charge() != Verdict::UsedUp {
@@ -139,12 +163,14 @@ mod tests {
 
     #[test]
     fn a_long_stretch_makes_way_for_others() {
-        let account = CpuAccount::new(Duration::from_secs(3_600));
+        let account = account(Duration::from_secs(3_600));
         account.enter();
         assert_eq!(account.charge(), Verdict::GoOn);
+        assert_eq!(account.lane(), Lane::Front);
         while account.charge() == Verdict::GoOn {
             std::hint::spin_loop();
         }
         assert_eq!(account.charge(), Verdict::MakeWay);
+        assert_eq!(account.lane(), Lane::Back, "it goes on where it delays nobody");
     }
 }

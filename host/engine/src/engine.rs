@@ -1,12 +1,16 @@
 //! The engine: one wasmtime engine, the loaded functions, and a pool per (tenant, function).
 
+use crate::account::TenantAccount;
 use crate::config::EngineConfig;
 use crate::cpu::Verdict;
 use crate::error::{HandleError, LoadError};
+use crate::fairness;
+use crate::lanes::Lanes;
 use crate::linker::linker;
 use crate::load::{self, Loaded};
 use crate::pool::Pool;
-use crate::request::{CallContext, GatedBody, RequestGuard};
+use crate::pools::Pools;
+use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
 use crate::state::InstanceState;
 use crate::worker::{CpuTimeUsedUp, Ending, Job, Seat};
 use crate::world::FunctionWorld;
@@ -15,7 +19,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use waggle_tenancy::TenantId;
 use wasmtime::component::Linker;
@@ -25,7 +29,9 @@ use wasmtime_wasi_http::handler::Proxy;
 
 /// How often running guests are looked at, milliseconds; an endless loop is stopped within one of these after its
 /// CPU time is used up.
-const EPOCH_TICK_MS: u64 = 10;
+const EPOCH_TICK_MS: u64 = 2;
+/// How often it is looked who uses more than a fair share of the processor, in ticks.
+const BALANCE_TICKS: u32 = 25;
 /// How long an answer that was none waits for the news that its instance failed.
 const ENDING_WAIT: Duration = Duration::from_secs(1);
 /// Core instances, memories and tables that one component instance may be made of, as the pools are dimensioned.
@@ -45,19 +51,17 @@ pub trait WorldSource: Send + Sync + 'static {
 pub struct Engine {
     shared: Arc<EngineShared>,
     linker: Arc<Linker<InstanceState>>,
-    functions: Arc<RwLock<HashMap<String, Arc<Loaded>>>>,
+    functions: Arc<RwLock<HashMap<Arc<str>, Arc<Loaded>>>>,
     pools: Arc<Pools>,
     cache: Option<Arc<Path>>,
 }
-
-type PoolKey = (TenantId, String);
-type Pools = RwLock<HashMap<PoolKey, Arc<Pool>>>;
 
 /// What pools and workers need of the engine.
 pub(crate) struct EngineShared {
     wasmtime: wasmtime::Engine,
     pub(crate) config: EngineConfig,
     pub(crate) cores: usize,
+    pub(crate) lanes: Arc<Lanes>,
     instances: Arc<Semaphore>,
     /// Told when an instance has ended.
     pub(crate) instance_released: Notify,
@@ -89,11 +93,15 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config))
             .map_err(|error| LoadError::Engine(no_room(&error, config.instances_max)))?;
         let linker = linker(&wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        start_epochs(&wasmtime)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pools: Arc<Pools> = Arc::default();
+        start_epochs(&wasmtime, &pools, cores)?;
+        let lanes = Lanes::new(cores)
+            .map_err(|error| LoadError::Engine(format!("no threads for instances: {error}")))?;
         let shared = Arc::new(EngineShared {
             instances: Arc::new(Semaphore::new(config.instances_max as usize)),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores,
+            lanes,
             instance_released: Notify::new(),
             next_number: AtomicU64::new(1),
             pools: Arc::downgrade(&pools),
@@ -118,7 +126,7 @@ impl Engine {
         let loaded = load::load(&self.linker, function, component, self.cache.as_deref())?;
         let cached = loaded.cached;
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        functions.insert(function.to_owned(), Arc::new(loaded));
+        functions.insert(function.into(), Arc::new(loaded));
         Ok(cached)
     }
 
@@ -135,7 +143,7 @@ impl Engine {
         function: &str,
         request: http::Request<WasiBody>,
         context: CallContext,
-        admission: Option<OwnedSemaphorePermit>,
+        admission: Admission,
     ) -> Result<http::Response<WasiBody>, HandleError> {
         let pool = self.pool(worlds, tenant, function)?;
         let deadline = context.head_deadline;
@@ -170,22 +178,22 @@ impl Engine {
                 return Err(self.deadline_passed(world, &guard));
             }
             Ok(Err(error)) if error.is::<CpuTimeUsedUp>() => {
-                return Err(self.ended(function, &Ending::CpuTime));
+                return Err(Self::ended(world, &Ending::CpuTime));
             }
             Ok(Err(error)) if error.is::<wasmtime::Trap>() => {
-                return Err(self.ended(function, &Ending::Trapped(format!("{error:?}").into())));
+                return Err(Self::ended(world, &Ending::Trapped(format!("{error:?}").into())));
             }
             Ok(Err(error)) => {
                 let reason = format!("{error:#}");
                 let request = Arc::clone(&guard.scope.context.request_id);
                 drop(guard);
                 if let Some(ending) = failure(&seat).await {
-                    return Err(self.ended(function, &ending));
+                    return Err(Self::ended(world, &ending));
                 }
                 tracing::error!(tenant = %world.tenant, function, %request, reason, "function returned no response");
                 return Err(HandleError::NoResponse { function: function.into(), reason });
             }
-            Err(oneshot::Canceled) => return Err(self.ended(function, seat.ending.wait().await)),
+            Err(oneshot::Canceled) => return Err(Self::ended(world, seat.ending.wait().await)),
         };
         if let Some(commit) = seat.ledger.pending() {
             commit.durable().await.map_err(|error| HandleError::Store {
@@ -209,12 +217,10 @@ impl Engine {
         HandleError::Deadline { function: world.function.to_string(), allowed_ms }
     }
 
-    fn ended(&self, function: &str, ending: &Ending) -> HandleError {
-        let function = function.to_owned();
+    fn ended(world: &FunctionWorld, ending: &Ending) -> HandleError {
+        let function = world.function.to_string();
         match ending {
-            Ending::CpuTime => {
-                HandleError::CpuTime { function, allowed_ms: self.shared.config.request_cpu_ms_max }
-            }
+            Ending::CpuTime => HandleError::CpuTime { function, allowed_ms: world.bounds.request_cpu_ms() },
             Ending::NotInstantiated(reason) => {
                 HandleError::Instantiate { function, reason: reason.to_string() }
             }
@@ -225,24 +231,53 @@ impl Engine {
         }
     }
 
+    /// Ends what belongs to `tenant` as it was: its instances finish what they have, and the next request gets a new
+    /// one in a new world. To be called when anything of the tenant has changed.
+    pub fn retire(&self, tenant: &TenantId) {
+        self.pools.close(tenant);
+    }
+
+    /// How many instances `tenant` has, those that are about to end included.
+    #[must_use]
+    pub fn instances(&self, tenant: &TenantId) -> u32 {
+        self.pools.instances(tenant)
+    }
+
+    /// Tells idle instances to end, at most `count`; when the host is short of memory.
+    pub fn give_up_idle(&self, count: usize) {
+        for _ in 0..count {
+            if !self.pools.give_up_idle(None) {
+                return;
+            }
+        }
+    }
+
     fn pool(
         &self,
         worlds: &dyn WorldSource,
         tenant: &TenantId,
         function: &str,
     ) -> Result<Arc<Pool>, HandleError> {
-        let key = (tenant.clone(), function.to_owned());
-        if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(Arc::clone(pool));
+        if let Some(pool) = self.pools.get(tenant, function) {
+            return Ok(pool);
         }
         let unknown = || HandleError::UnknownFunction(function.to_owned());
-        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        let loaded = functions.get(function).cloned().ok_or_else(unknown)?;
-        let world = worlds.world(tenant, function).ok_or_else(unknown)?;
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        let pool =
-            pools.entry(key).or_insert_with(|| Pool::new(Arc::clone(&self.shared), loaded, Arc::new(world)));
-        Ok(Arc::clone(pool))
+        let (name, loaded) = {
+            let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+            let (name, loaded) = functions.get_key_value(function).ok_or_else(unknown)?;
+            (Arc::clone(name), Arc::clone(loaded))
+        };
+        loop {
+            let closings = self.pools.closings();
+            let world = Arc::new(worlds.world(tenant, function).ok_or_else(unknown)?);
+            let bounds = world.bounds.tenant;
+            let make = |account: &Arc<TenantAccount>| {
+                Pool::new(Arc::clone(&self.shared), Arc::clone(&loaded), world, Arc::clone(account))
+            };
+            if let Some(pool) = self.pools.get_or_make(tenant, &name, bounds, closings, make) {
+                return Ok(pool);
+            }
+        }
     }
 }
 
@@ -257,10 +292,15 @@ impl EngineShared {
         if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
             return Some(permit);
         }
-        let pools = self.pools.upgrade()?;
-        let pools = pools.read().unwrap_or_else(PoisonError::into_inner);
-        pools.values().filter(|pool| !std::ptr::eq(&***pool, asking)).any(|pool| pool.give_up_idle());
+        self.pools.upgrade()?.give_up_idle(Some(asking));
         None
+    }
+
+    /// An idle instance of another function of the same tenant is told to end.
+    pub(crate) fn give_up_idle_of(&self, asking: &Pool) {
+        if let Some(pools) = self.pools.upgrade() {
+            pools.give_up_idle_of(asking);
+        }
     }
 
     /// Makes an instance within the CPU time and the memory of one.
@@ -268,12 +308,18 @@ impl EngineShared {
         &self,
         loaded: &Loaded,
         world: &Arc<FunctionWorld>,
+        account: &Arc<TenantAccount>,
         seat: &Arc<Seat>,
     ) -> Result<Instance, InstanceError> {
         let failed = |error: wasmtime::Error| InstanceError::Failed(format!("{error:#}"));
-        let state =
-            InstanceState::new(Arc::clone(world), &self.config, Arc::clone(&seat.ledger), seat.number)
-                .map_err(failed)?;
+        let state = InstanceState::new(
+            Arc::clone(world),
+            &self.config,
+            account,
+            Arc::clone(&seat.ledger),
+            seat.number,
+        )
+        .map_err(failed)?;
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.config.host_call_bytes_max);
@@ -354,24 +400,27 @@ fn start_reaper(shared: &Arc<EngineShared>, pools: &Arc<Pools>) {
         loop {
             tokio::time::sleep(pause).await;
             let Some(pools) = pools.upgrade() else { return };
-            let pools: Vec<Arc<Pool>> =
-                pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-            for pool in pools {
-                pool.end_idle(timeout);
-            }
+            pools.reap(timeout);
         }
     });
 }
 
-/// Advances the epoch from a thread of its own, which ends with the engine.
-fn start_epochs(engine: &wasmtime::Engine) -> Result<(), LoadError> {
-    let weak = engine.weak();
+/// Advances the epoch and balances the lanes from a thread of its own, which ends with the engine.
+fn start_epochs(engine: &wasmtime::Engine, pools: &Arc<Pools>, cores: usize) -> Result<(), LoadError> {
+    let (weak, active) = (engine.weak(), Arc::clone(&pools.active));
+    let (mut ticks, mut balanced) = (0_u32, Instant::now());
     std::thread::Builder::new()
         .name("epochs".into())
         .spawn(move || {
             while let Some(engine) = weak.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
+                ticks += 1;
+                if ticks >= BALANCE_TICKS {
+                    ticks = 0;
+                    fairness::balance(&active, cores, balanced.elapsed());
+                    balanced = Instant::now();
+                }
                 std::thread::sleep(Duration::from_millis(EPOCH_TICK_MS));
             }
         })

@@ -4,31 +4,39 @@
 //! request with an instance that belongs to the request's tenant. What an instance can reach is its
 //! [`FunctionWorld`], made by the host before the instance exists.
 
+mod account;
 mod bindings;
+mod clock;
 mod config;
 mod cpu;
 mod engine;
 mod error;
+mod fairness;
 mod internal;
 mod key_value;
+mod lanes;
 mod limits;
 mod linker;
 mod load;
 mod outbound;
 mod pool;
+mod pools;
 mod request;
 mod state;
 mod stdio;
+mod usage;
 mod variables;
 mod worker;
 mod world;
 
+pub use account::TenantBounds;
 pub use config::EngineConfig;
 pub use engine::{Engine, WorldSource};
 pub use error::{HandleError, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
-pub use request::CallContext;
+pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
-    FunctionWorld, LogSink, LogStream, LogWriter, OutboundDecision, OutboundPolicy, StoreHandle,
+    FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, OutboundDecision, OutboundPolicy,
+    StoreHandle, TokenSink,
 };

@@ -1,15 +1,36 @@
 //! The bounds of one instance's memory and tables, as wasmtime asks for them.
 
+use crate::account::TenantAccount;
+use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 /// Refuses growth over the bounds. A guest sees `memory.grow` fail with -1; Rust guests then abort, which ends in a
 /// trap of that instance only.
-#[derive(Debug)]
 pub(crate) struct InstanceLimits {
-    pub(crate) memory_bytes_max: usize,
-    pub(crate) table_elements_max: usize,
+    memory_bytes_max: usize,
+    table_elements_max: usize,
+    tenant: Arc<TenantAccount>,
+    /// What this instance has taken of its tenant's memory.
+    taken_bytes: u64,
     /// Set once growth was refused, so that the trap that follows can be explained.
     pub(crate) refused: Option<String>,
+}
+
+impl InstanceLimits {
+    /// Nothing taken yet.
+    pub(crate) fn new(
+        memory_bytes_max: usize,
+        table_elements_max: usize,
+        tenant: Arc<TenantAccount>,
+    ) -> Self {
+        Self { memory_bytes_max, table_elements_max, tenant, taken_bytes: 0, refused: None }
+    }
+}
+
+impl Drop for InstanceLimits {
+    fn drop(&mut self) {
+        self.tenant.give_memory_back(self.taken_bytes);
+    }
 }
 
 /// Core instances, memories and tables in one component instance: composed components have a few of each.
@@ -18,18 +39,27 @@ const PARTS_MAX: usize = 64;
 impl ResourceLimiter for InstanceLimits {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.memory_bytes_max && maximum.is_none_or(|most| desired <= most);
-        if !allowed {
+        if desired > self.memory_bytes_max || maximum.is_some_and(|most| desired > most) {
             self.refused = Some(format!(
                 "it asked for {desired} bytes of memory, more than the {} allowed",
                 self.memory_bytes_max
             ));
+            return Ok(false);
         }
-        Ok(allowed)
+        let more = desired.saturating_sub(current) as u64;
+        if !self.tenant.take_memory(more) {
+            self.refused = Some(format!(
+                "it asked for {more} bytes of memory more, and its tenant's instances may have {} together",
+                self.tenant.memory_bytes_max()
+            ));
+            return Ok(false);
+        }
+        self.taken_bytes += more;
+        Ok(true)
     }
 
     fn table_growing(

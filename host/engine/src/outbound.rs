@@ -3,8 +3,9 @@
 
 use crate::config::EngineConfig;
 use crate::internal::{InternalTarget, internal_target};
-use crate::request::{CallContext, Ledger, RequestScope};
+use crate::request::{CallContext, CallerFields, Ledger, RequestScope};
 use crate::state::InstanceState;
+use crate::usage::{is_metered, metered};
 use crate::world::{FunctionWorld, OutboundDecision};
 use bytes::Bytes;
 use http::uri::Authority;
@@ -144,6 +145,7 @@ impl Call {
             head_deadline: deadline,
             body_deadline: deadline,
             depth: 1,
+            caller: CallerFields::default(),
         }
     }
 
@@ -170,9 +172,16 @@ impl Call {
             between_bytes_timeout: options.and_then(|options| options.between_bytes_timeout),
             cancelled: self.cancelled(),
             allow_private,
+            credentials: Some(Arc::clone(&self.world.credentials)),
         };
+        let tokens = self.world.tokens.clone().filter(|_sink| is_metered(request.uri().path()));
+        let request_bytes = request.body().size_hint().lower();
         let response = self.world.egress.send(request, send).await.map_err(to_wasi)?;
-        Ok(response.map(|body| body.map_err(to_wasi).boxed_unsync()))
+        let response = response.map(|body| body.map_err(to_wasi).boxed_unsync());
+        Ok(match tokens {
+            Some(sink) => response.map(|body| metered(body, sink, request_bytes)),
+            None => response,
+        })
     }
 
     fn deny(&self, destination: &str) {

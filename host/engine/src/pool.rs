@@ -4,13 +4,14 @@
 //! keeps its core, not its neighbours' requests. A new instance is made when all are running and there are fewer than
 //! cores, or when none has room.
 
+use crate::account::TenantAccount;
 use crate::engine::{EngineShared, Instance, InstanceError};
 use crate::error::HandleError;
 use crate::load::Loaded;
-use crate::worker::{self, Ending, Job, Seat};
+use crate::worker::{self, Ending, InstancePermit, Job, Seat};
 use crate::world::FunctionWorld;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -20,6 +21,9 @@ pub(crate) struct Pool {
     engine: Arc<EngineShared>,
     loaded: Arc<Loaded>,
     pub(crate) world: Arc<FunctionWorld>,
+    account: Arc<TenantAccount>,
+    /// Its world is no longer in force: requests belong to another pool.
+    closed: AtomicBool,
     seats: Mutex<Seats>,
     /// Told when a place or a seat became free while somebody waits.
     freed: Notify,
@@ -73,11 +77,14 @@ impl Pool {
         engine: Arc<EngineShared>,
         loaded: Arc<Loaded>,
         world: Arc<FunctionWorld>,
+        account: Arc<TenantAccount>,
     ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             loaded,
             world,
+            account,
+            closed: AtomicBool::new(false),
             seats: Mutex::default(),
             freed: Notify::new(),
             waiting: AtomicU32::new(0),
@@ -133,7 +140,7 @@ impl Pool {
         let mut seats = self.lock_seats();
         let (seat, permit) = match self.choose(&seats) {
             Choice::Seat(seat) => (seat, None),
-            Choice::New(fallback) => match (self.engine.reserve_instance(self), fallback) {
+            Choice::New(fallback) => match (self.reserve_instance(), fallback) {
                 (Some(permit), _) => (self.new_seat(&mut seats.open), Some(permit)),
                 (None, Some(seat)) => (seat, None),
                 (None, None) => return Err(job),
@@ -141,24 +148,39 @@ impl Pool {
             Choice::None => return Err(job),
         };
         let served = seat.occupy();
-        let reuse_max =
-            if self.loaded.is_reusable() { self.engine.config.instance_reuse_count_max } else { 1 };
-        if served >= reuse_max {
+        let reuse_max = if self.shares() { self.engine.config.instance_reuse_count_max } else { 1 };
+        if served >= reuse_max || self.closed.load(SeqCst) {
             seats.leave(&seat);
         }
         drop(seats);
         job.scope.take_place(Place { seat: Arc::clone(&seat), pool: Arc::clone(self) });
         seat.deliver(job);
         if let Some(permit) = permit {
-            tokio::spawn(worker::work(Arc::clone(self), seat, permit));
+            let work = worker::work(Arc::clone(self), Arc::clone(&seat), permit);
+            self.engine.lanes.spawn(&seat, work);
         }
         Ok(())
     }
 
+    /// Whether an instance serves several requests: the component can, and nothing keeps its requests apart.
+    fn shares(&self) -> bool {
+        self.loaded.is_reusable() && !self.world.bounds.isolate_requests
+    }
+
+    /// A permit for one more instance, of the host and of the tenant. Where there is none, an idle instance is told to
+    /// end: one of the tenant's own when it is the tenant who has too many.
+    fn reserve_instance(&self) -> Option<InstancePermit> {
+        let Some(tenant) = self.account.add_instance() else {
+            self.engine.give_up_idle_of(self);
+            return None;
+        };
+        let host = self.engine.reserve_instance(self)?;
+        Some(InstancePermit { _host: host, _tenant: tenant })
+    }
+
     /// Chooses without changing anything; the caller holds the lock.
     fn choose(&self, seats: &Seats) -> Choice {
-        let room =
-            if self.loaded.is_reusable() { self.engine.config.instance_concurrent_requests_max } else { 1 };
+        let room = if self.shares() { self.engine.config.instance_concurrent_requests_max } else { 1 };
         let mut resting: Option<&Arc<Seat>> = None;
         let mut running: Option<&Arc<Seat>> = None;
         for seat in seats.open.iter().rev() {
@@ -174,9 +196,7 @@ impl Pool {
         if let Some(seat) = resting {
             return Choice::Seat(Arc::clone(seat));
         }
-        let most = self.engine.config.instances_per_tenant_max as usize;
-        let alive = seats.open.len() + seats.leaving.len();
-        let may_grow = alive < most && (running.is_none() || seats.open.len() < self.engine.cores);
+        let may_grow = running.is_none() || seats.open.len() < self.engine.cores;
         match (may_grow, running) {
             (true, fallback) => Choice::New(fallback.cloned()),
             (false, Some(seat)) => Choice::Seat(Arc::clone(seat)),
@@ -185,22 +205,45 @@ impl Pool {
     }
 
     fn new_seat(&self, seats: &mut Vec<Arc<Seat>>) -> Arc<Seat> {
-        let seat = Arc::new(Seat::new(self.engine.next_instance_number(), self.engine.config.request_cpu()));
+        let number = self.engine.next_instance_number();
+        let seat = Arc::new(Seat::new(number, self.world.bounds.request_cpu, Arc::clone(&self.account)));
         seats.push(Arc::clone(&seat));
         seat
     }
 
     pub(crate) async fn instantiate(&self, seat: &Arc<Seat>) -> Result<Instance, InstanceError> {
-        self.engine.instantiate(&self.loaded, &self.world, seat).await
+        self.engine.instantiate(&self.loaded, &self.world, &self.account, seat).await
     }
 
-    /// Ends the instances that have had no request for `timeout`, with whatever they still do on their own.
-    pub(crate) fn end_idle(&self, timeout: Duration) {
+    /// From now on no request should come, and every instance ends when it has finished what it has. A request that
+    /// was on its way here gets an instance of its own.
+    pub(crate) fn close(&self) {
+        let mut seats = self.lock_seats();
+        self.closed.store(true, SeqCst);
+        for seat in std::mem::take(&mut seats.open) {
+            seat.retire();
+            if seat.in_flight() == 0 {
+                seat.condemn();
+            }
+            seats.leaving.push(seat);
+        }
+    }
+
+    /// Whether it has no instance.
+    pub(crate) fn is_empty(&self) -> bool {
+        let seats = self.lock_seats();
+        seats.open.is_empty() && seats.leaving.is_empty()
+    }
+
+    /// Ends the instances that have had no request for `timeout`, with whatever they still do on their own. True when
+    /// there are none at all.
+    pub(crate) fn end_idle(&self, timeout: Duration) -> bool {
         let mut seats = self.lock_seats();
         let idle: Vec<Arc<Seat>> =
             seats.open.iter().filter(|seat| seat.is_idle_for(timeout)).cloned().collect();
         idle.iter().for_each(|seat| seats.leave(seat));
         seats.leaving.iter().filter(|seat| seat.is_idle_for(timeout)).for_each(|seat| seat.condemn());
+        seats.open.is_empty() && seats.leaving.is_empty()
     }
 
     /// Whether the pool no longer gives requests to this instance.
@@ -248,7 +291,7 @@ impl Pool {
                     %tenant,
                     function,
                     instance,
-                    allowed_ms = self.engine.config.request_cpu_ms_max,
+                    allowed_ms = self.world.bounds.request_cpu_ms(),
                     "function stopped: it used more CPU time than its requests are allowed"
                 );
             }

@@ -4,6 +4,7 @@
 use crate::pool::Place;
 use crate::worker::Seat;
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
+use waggle_tenancy::Admitted;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// What a call carries with it: from the client to the function, and on to the functions and services it calls.
@@ -27,6 +29,20 @@ pub struct CallContext {
     pub body_deadline: Instant,
     /// How many functions called each other to get here; 0 for a client's request.
     pub depth: u32,
+    /// Who is calling, as header fields; every function that takes part in the request is told so.
+    pub caller: CallerFields,
+}
+
+/// Header fields that the host puts on a request. A clone costs one reference count.
+pub type CallerFields = Arc<[(HeaderName, HeaderValue)]>;
+
+/// What a request holds of the host while it is under way.
+#[derive(Default)]
+pub struct Admission {
+    /// Its place among the host's requests.
+    pub host: Option<OwnedSemaphorePermit>,
+    /// Its place among its tenant's.
+    pub tenant: Option<Admitted>,
 }
 
 /// The commits of one instance that are applied but not known to be durable.
@@ -108,11 +124,11 @@ impl RequestScope {
 pub(crate) struct RequestGuard {
     pub(crate) scope: Arc<RequestScope>,
     /// The request's admission to the host, kept until the request has ended.
-    _admission: Option<OwnedSemaphorePermit>,
+    _admission: Admission,
 }
 
 impl RequestGuard {
-    pub(crate) fn new(context: CallContext, admission: Option<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn new(context: CallContext, admission: Admission) -> Self {
         Self { scope: Arc::new(RequestScope::new(context)), _admission: admission }
     }
 }

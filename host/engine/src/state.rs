@@ -1,5 +1,6 @@
 //! What a store holds for one instance: the WASI contexts, the handles, the limits and the requests under way.
 
+use crate::account::TenantAccount;
 use crate::config::EngineConfig;
 use crate::key_value::KeyValueView;
 use crate::limits::InstanceLimits;
@@ -38,6 +39,7 @@ impl InstanceState {
     pub(crate) fn new(
         world: Arc<FunctionWorld>,
         config: &EngineConfig,
+        account: &Arc<TenantAccount>,
         ledger: Arc<Ledger>,
         instance: u64,
     ) -> wasmtime::Result<Self> {
@@ -50,11 +52,11 @@ impl InstanceState {
             table,
             hooks: OutboundHooks::new(Arc::clone(&world), Arc::clone(&ledger), config),
             ledger,
-            limits: InstanceLimits {
-                memory_bytes_max: config.instance_memory_bytes_max,
-                table_elements_max: config.instance_table_elements_max,
-                refused: None,
-            },
+            limits: InstanceLimits::new(
+                world.bounds.memory_bytes_max.min(config.instance_memory_bytes_max),
+                config.instance_table_elements_max,
+                Arc::clone(account),
+            ),
             requests: HashMap::new(),
             sole,
             world,

@@ -4,6 +4,8 @@
 //! time of those polls. Everything that may have to end an instance from outside (deadlines, idleness) is decided
 //! between polls, because a guest that blocks its store keeps the inside from deciding anything.
 
+use crate::account::{InstanceCount, TenantAccount};
+use crate::clock::now_ms;
 use crate::cpu::CpuAccount;
 use crate::engine::{Instance, InstanceError};
 use crate::pool::Pool;
@@ -14,12 +16,13 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
+use tokio::time::Sleep;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::handler::{Prepared, Proxy, Request, Response};
@@ -73,7 +76,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(number: u64, request_cpu: Duration) -> Self {
+    pub(crate) fn new(number: u64, request_cpu: Duration, tenant: Arc<TenantAccount>) -> Self {
         Self {
             number,
             mailbox: Mutex::default(),
@@ -84,7 +87,7 @@ impl Seat {
             retiring: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
             broken: AtomicBool::new(false),
-            cpu: CpuAccount::new(request_cpu),
+            cpu: CpuAccount::new(request_cpu, tenant),
             ledger: Arc::default(),
             ending: SetOnce::new(),
         }
@@ -160,14 +163,14 @@ impl Seat {
     }
 }
 
-/// Milliseconds since the program first asked.
-fn now_ms() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// Counts an instance among the host's and among its tenant's.
+pub(crate) struct InstancePermit {
+    pub(crate) _host: OwnedSemaphorePermit,
+    pub(crate) _tenant: InstanceCount,
 }
 
-/// Makes the instance and runs it to its end. The permit counts it among the host's instances.
-pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: OwnedSemaphorePermit) {
+/// Makes the instance and runs it to its end.
+pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: InstancePermit) {
     let ending = match pool.instantiate(&seat).await {
         Ok(instance) => run(&pool, &seat, instance).await,
         Err(InstanceError::CpuTime) => Ending::CpuTime,
@@ -182,8 +185,12 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
     let result = {
         let mut driver =
             pin!(store.run_concurrent(async |accessor| serve(accessor, &proxy, seat, pool).await));
+        let mut pause = None;
         poll_fn(|cx| {
             seat.waker.register(cx.waker());
+            if poll_pause(seat, &mut pause, cx).is_pending() {
+                return if seat.is_to_be_dropped() { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
             seat.cpu.enter();
             let polled = driver.as_mut().poll(cx);
             seat.cpu.leave();
@@ -206,6 +213,20 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
         Err(error) => {
             let reason = refused.map_or_else(String::new, |refused| format!("{refused}; "));
             Ending::Trapped(format!("{reason}{}", on_one_line(&error)).into())
+        }
+    }
+}
+
+/// Waits while the tenant has no CPU time left.
+fn poll_pause(seat: &Seat, pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if let Some(sleep) = pause {
+            ready!(sleep.as_mut().poll(cx));
+            *pause = None;
+        }
+        match seat.cpu.pause() {
+            Some(time) => *pause = Some(Box::pin(tokio::time::sleep(time))),
+            None => return Poll::Ready(()),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Everything a component instance can reach, in one struct. Adding a capability touches this struct, the
 //! capability's own crate and its configuration, and nothing else.
 
+use crate::account::TenantBounds;
 use crate::internal::InternalCalls;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use waggle_egress::Egress;
+use std::time::Duration;
+use waggle_egress::{Credentials, Egress};
 use waggle_kv::{Partition, Store};
 use waggle_tenancy::TenantId;
 
@@ -33,6 +35,38 @@ pub struct FunctionWorld {
     pub internal: Arc<dyn InternalCalls>,
     /// Where the instance's standard output and error go.
     pub log: Arc<dyn LogSink>,
+    /// The tenant's own keys at upstreams; the host puts them on, before those that all tenants share.
+    pub credentials: Arc<Credentials>,
+    /// Told what models used, where the tenant's use is limited.
+    pub tokens: Option<Arc<dyn TokenSink>>,
+    /// What an instance, and all of the tenant's together, may use.
+    pub bounds: InstanceBounds,
+}
+
+/// What one instance of the function may use, and all instances of its tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceBounds {
+    /// Linear memory, bytes; the host's own bound holds as well.
+    pub memory_bytes_max: usize,
+    /// CPU time of one request.
+    pub request_cpu: Duration,
+    /// Whether each request has an instance of its own.
+    pub isolate_requests: bool,
+    /// What all instances of the tenant may use together, whatever their function.
+    pub tenant: TenantBounds,
+}
+
+impl InstanceBounds {
+    /// CPU time of one request, milliseconds.
+    pub(crate) fn request_cpu_ms(&self) -> u64 {
+        u64::try_from(self.request_cpu.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Takes note of tokens that a model used for the tenant.
+pub trait TokenSink: Send + Sync + 'static {
+    /// So many tokens, prompt and answer together, for one call.
+    fn spend(&self, tokens: u64);
 }
 
 /// A store opened for one tenant.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::time::Duration;
+use waggle_tenancy::TrustedProxies;
 
 /// Bounds of the HTTP server. Every field has a default, so an empty `[gateway]` is valid.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,6 +22,13 @@ pub struct GatewayConfig {
     pub head_read_timeout_ms: u64,
     /// How long requests under way may go on after SIGTERM, milliseconds; 0 to 3,600,000.
     pub drain_timeout_ms: u64,
+    /// Addresses and networks (CIDR) of proxies whose `Forwarded` and `X-Forwarded-For` fields are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Requests of one client address (IPv6: of one /64) in a minute; over it, 429. 1 to 1,000,000; absent: no limit.
+    pub client_requests_per_minute: Option<u32>,
+    /// Resident memory of the process, bytes; over it, idle instances end and requests get 503. 64 MiB to 16 TiB;
+    /// absent: no watermark.
+    pub memory_bytes_max: Option<u64>,
 }
 
 impl Default for GatewayConfig {
@@ -33,6 +41,9 @@ impl Default for GatewayConfig {
             request_headers_max: 100,
             head_read_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
+            trusted_proxies: Vec::new(),
+            client_requests_per_minute: None,
+            memory_bytes_max: None,
         }
     }
 }
@@ -50,7 +61,14 @@ impl GatewayConfig {
         let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         within("request_body_bytes_max", as_size(self.request_body_bytes_max), 0, 4 << 30)?;
         within("head_read_timeout_ms", as_size(self.head_read_timeout_ms), 1, 3_600_000)?;
-        within("drain_timeout_ms", as_size(self.drain_timeout_ms), 0, 3_600_000)
+        within("drain_timeout_ms", as_size(self.drain_timeout_ms), 0, 3_600_000)?;
+        if let Some(requests) = self.client_requests_per_minute {
+            within("client_requests_per_minute", requests as usize, 1, 1_000_000)?;
+        }
+        if let Some(bytes) = self.memory_bytes_max {
+            within("memory_bytes_max", as_size(bytes), 64 << 20, 16 << 40)?;
+        }
+        TrustedProxies::parse(&self.trusted_proxies).map(drop).map_err(|error| error.to_string())
     }
 
     /// See [`GatewayConfig::drain_timeout_ms`].

@@ -3,9 +3,10 @@
 use crate::body;
 use http::{HeaderValue, Response, StatusCode, header};
 use waggle_engine::{HandleError, WasiBody};
+use waggle_tenancy::{Denied, Exceeded, TokenError};
 
 /// Seconds a client is asked to wait when the host is at one of its limits.
-const RETRY_AFTER_SECONDS: u32 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// An answer of the host's own.
 #[derive(Debug)]
@@ -15,7 +16,10 @@ pub(crate) struct Refusal {
     code: &'static str,
     /// A sentence for people; holds nothing of the inside.
     message: String,
-    retry_after: bool,
+    /// Seconds after which it is worth trying again.
+    retry_after_s: Option<u64>,
+    /// The `type` of OpenAI's object, where it is not told by the status.
+    kind: Option<&'static str>,
 }
 
 impl Refusal {
@@ -40,13 +44,45 @@ impl Refusal {
         Self::unavailable("The server has as many requests under way as it can take; try again shortly.")
     }
 
+    pub(crate) fn short_of_memory() -> Self {
+        Self::unavailable("The server is short of memory; try again shortly.")
+    }
+
+    /// Over one of the limits of the client's address or tenant: which one, and for how long.
+    pub(crate) fn over_limit(exceeded: &Exceeded) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", exceeded.to_string());
+        let kind = Some(if exceeded.limit == "tokens_per_minute" { "tokens" } else { "requests" });
+        Self { retry_after_s: Some(exceeded.retry_after_seconds()), kind, ..refusal }
+    }
+
+    /// Who is calling is not known, or may not call. The message helps whoever holds the credential and tells others
+    /// nothing about who the tenants are.
+    pub(crate) fn denied(denied: &Denied) -> Self {
+        match denied {
+            Denied::Suspended => Self::new(
+                StatusCode::FORBIDDEN,
+                "tenant_suspended",
+                "This account is suspended; ask whoever runs the service.".into(),
+            ),
+            Denied::Token(TokenError::KeysUnavailable(_)) => Self {
+                retry_after_s: Some(RETRY_AFTER_SECONDS),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "issuer_unavailable",
+                    "The keys of the token's issuer cannot be had at the moment; try again shortly.".into(),
+                )
+            },
+            other => Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", other.to_string()),
+        }
+    }
+
     fn unavailable(message: &str) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", message.to_owned());
-        Self { retry_after: true, ..refusal }
+        Self { retry_after_s: Some(RETRY_AFTER_SECONDS), ..refusal }
     }
 
     fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self { status, code, message, retry_after: false }
+        Self { status, code, message, retry_after_s: None, kind: None }
     }
 
     /// The response, in the shape of the API that `path` belongs to.
@@ -60,14 +96,19 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 6750, section 3.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"waggle\""));
         }
         response
     }
 
     fn open_ai(&self) -> serde_json::Value {
-        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let by_status = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let kind = self.kind.unwrap_or(by_status);
         serde_json::json!({
             "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
         })

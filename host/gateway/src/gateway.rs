@@ -1,10 +1,12 @@
-//! The request path, from top to bottom: name the request, bound it, clean its headers, route it, hand it to an
-//! instance of its tenant, and answer in the shape of the API when there is no response.
+//! The request path, from top to bottom: name the request, let it in (or not), route it, clean its headers, hand it to
+//! an instance of its tenant, and answer in the shape of the API when there is no response.
 
+use crate::admission::AdmissionControl;
 use crate::body;
 use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
+use crate::identity;
 use async_trait::async_trait;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
@@ -13,50 +15,57 @@ use rand::Rng as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waggle_engine::{
-    CallContext, Engine, EngineConfig, InternalCalls, InternalTarget, WasiBody, WorldSource,
+    Admission, CallContext, CallerFields, Engine, EngineConfig, HandleError, InternalCalls, InternalTarget,
+    WasiBody, WorldSource,
 };
 use waggle_manifest::{RouteMatch, RouteTable};
-use waggle_tenancy::TenantId;
+use waggle_tenancy::{
+    Caller, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError, rate_limit_fields,
+};
 
 /// Tells the client the request's id, as OpenAI's API does.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Tells the function the request's id. An inbound field of this name never passes.
 const FUNCTION_REQUEST_ID: HeaderName = HeaderName::from_static("waggle-request-id");
 
+/// Where load balancers and orchestrators ask whether the host serves, as under Spin.
+const HEALTH_PATH: &str = "/.well-known/spin/health";
+
 /// Takes requests and answers them. Shared by all connections.
 pub struct Gateway {
     engine: Engine,
     worlds: Arc<dyn WorldSource>,
     routes: RouteTable,
-    tenant: TenantId,
-    admission: Arc<Semaphore>,
+    admission: AdmissionControl,
     config: GatewayConfig,
     request_timeout: Duration,
     response_timeout: Duration,
 }
 
 impl Gateway {
-    /// A gateway that sends requests by `routes` to the functions loaded in `engine`.
-    #[must_use]
+    /// A gateway that lets in whom `door` knows, and sends requests by `routes` to the functions loaded in `engine`.
+    /// Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// When an entry of `trusted_proxies` is no address or network.
     pub fn new(
         engine: Engine,
         worlds: Arc<dyn WorldSource>,
         routes: RouteTable,
+        door: Arc<Door>,
         config: GatewayConfig,
         engine_config: &EngineConfig,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, TrustedProxyError> {
+        Ok(Self {
+            admission: AdmissionControl::new(&config, door, &engine)?,
             engine,
             worlds,
             routes,
-            tenant: TenantId::default_tenant(),
-            admission: Arc::new(Semaphore::new(config.concurrent_requests_max)),
             config,
             request_timeout: Duration::from_millis(engine_config.request_timeout_ms),
             response_timeout: Duration::from_millis(engine_config.response_timeout_ms),
-        }
+        })
     }
 
     /// The bounds this gateway keeps.
@@ -74,7 +83,9 @@ impl Gateway {
     ) -> Response<WasiBody> {
         let request_id: Arc<str> = new_request_id().into();
         let path = request.uri().path().to_owned();
-        let mut response = match self.admit(request, client, scheme, &request_id).await {
+        let from = Arrival { client, scheme, request_id: &request_id };
+        let mut tenant = None;
+        let mut response = match self.admit(request, from, &mut tenant).await {
             Ok(response) => response,
             Err((refusal, None)) => refusal.into_response(&path, &request_id),
             Err((refusal, Some(unread))) => {
@@ -86,47 +97,86 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        if let Some(fields) = tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
+            response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
+            response.headers_mut().insert(RATE_LIMIT, fields.limit);
+        }
         response
     }
 
+    /// From the first look at a request to its response. `tenant` is set as soon as it is known.
     async fn admit(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
-        scheme: &'static str,
-        request_id: &Arc<str>,
+        from: Arrival<'_>,
+        tenant: &mut Option<Arc<TenantEntry>>,
     ) -> Result<Response<WasiBody>, (Refusal, Option<Incoming>)> {
-        // Overload is answered before anything is spent on the request.
-        let Ok(admission) = Arc::clone(&self.admission).try_acquire_owned() else {
-            return Err((Refusal::overloaded(), Some(request.into_body())));
-        };
-        let limit = self.config.request_body_bytes_max;
-        if http_body::Body::size_hint(request.body()).lower() > limit {
-            return Err((Refusal::body_too_large(limit), Some(request.into_body())));
+        if request.uri().path() == HEALTH_PATH {
+            return Ok(Response::new(body::full("OK".to_owned())));
         }
+        let (admission, caller) = match self.let_in(&request, from, tenant).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err((refusal, Some(request.into_body()))),
+        };
         let path = request.uri().path().to_owned();
         let Some(route) = self.routes.lookup(&path) else {
             let refusal = Refusal::not_found(request.method(), request.uri().path());
             return Err((refusal, Some(request.into_body())));
         };
-        let uri = absolute(&request, scheme).map_err(|refusal| (refusal, None))?;
+        let uri = absolute(&request, from.scheme).map_err(|refusal| (refusal, None))?;
         let (mut parts, incoming) = request.into_parts();
         strip_hop_by_hop(&mut parts.headers);
         strip_reserved(&mut parts.headers);
+        // The built-in tenant asked for no credential, so what is there is meant for the function.
+        if caller.tenant.revision != 0 {
+            identity::take_credential(&mut parts.headers);
+        }
         parts.uri = uri;
+        let limit = self.body_bytes_max(&caller.tenant);
         let request = Request::from_parts(parts, body::limited(incoming, limit));
-        let call =
-            Call { client: Some(client), context: self.context(request_id), admission: Some(admission) };
-        self.run(&self.tenant, &route, request, call).await.map_err(|refusal| (refusal, None))
+        let context = self.context(from.request_id, identity::fields(&caller));
+        let call = Call { client: Some(from.client), context, admission };
+        let id = &caller.tenant.tenant.id;
+        self.run(id, &route, request, call).await.map_err(|refusal| (refusal, None))
     }
 
-    fn context(&self, request_id: &Arc<str>) -> CallContext {
+    /// The layers of admission, cheapest first.
+    async fn let_in(
+        &self,
+        request: &Request<Incoming>,
+        from: Arrival<'_>,
+        tenant: &mut Option<Arc<TenantEntry>>,
+    ) -> Result<(Admission, Caller), Refusal> {
+        // Overload is answered before anything is spent on the request.
+        let host = self.admission.host()?;
+        let address = self.admission.address(from.client, request.headers())?;
+        let caller = self.admission.caller(address, request.headers()).await?;
+        *tenant = Some(Arc::clone(&caller.tenant));
+        let limit = self.body_bytes_max(&caller.tenant);
+        if http_body::Body::size_hint(request.body()).lower() > limit {
+            return Err(Refusal::body_too_large(limit));
+        }
+        let deadline = Instant::now() + self.request_timeout;
+        let place = self.admission.tenant(&caller, deadline).await.map_err(|exceeded| {
+            tracing::debug!(tenant = %caller.tenant.tenant.id, limit = exceeded.limit, "over a limit");
+            Refusal::over_limit(&exceeded)
+        })?;
+        Ok((Admission { host: Some(host), tenant: Some(place) }, caller))
+    }
+
+    fn body_bytes_max(&self, tenant: &TenantEntry) -> u64 {
+        let host = self.config.request_body_bytes_max;
+        tenant.limits.request_body_bytes_max.map_or(host, |limit| limit.min(host))
+    }
+
+    fn context(&self, request_id: &Arc<str>, caller: CallerFields) -> CallContext {
         let now = Instant::now();
         CallContext {
             request_id: Arc::clone(request_id),
             head_deadline: now + self.request_timeout,
             body_deadline: now + self.response_timeout,
             depth: 0,
+            caller,
         }
     }
 
@@ -144,9 +194,18 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&context.request_id) {
             request.headers_mut().insert(FUNCTION_REQUEST_ID, value);
         }
+        identity::introduce(request.headers_mut(), &context.caller);
+        let method = request.method().clone();
         let answer =
             self.engine.handle(&*self.worlds, tenant, route.component, request, context, admission).await;
-        Ok(answer?)
+        answer.map_err(|error| match error {
+            // A function that the tenant may not use is none, for all it can tell.
+            HandleError::UnknownFunction(_) => {
+                let uri: Uri = full_url.parse().unwrap_or_default();
+                Refusal::not_found(&method, uri.path())
+            }
+            error => error.into(),
+        })
     }
 }
 
@@ -169,7 +228,7 @@ impl InternalCalls for Gateway {
         let request_id = Arc::clone(&context.request_id);
         let answer = match route {
             Some(route) => {
-                let call = Call { client: None, context, admission: None };
+                let call = Call { client: None, context, admission: Admission::default() };
                 self.run(tenant, &route, request, call).await
             }
             None => Err(Refusal::not_found(request.method(), &path)),
@@ -201,7 +260,15 @@ struct Call {
     /// Who sent it; none for calls between functions.
     client: Option<SocketAddr>,
     context: CallContext,
-    admission: Option<OwnedSemaphorePermit>,
+    admission: Admission,
+}
+
+/// Where a request comes from, and its name.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    client: SocketAddr,
+    scheme: &'static str,
+    request_id: &'a Arc<str>,
 }
 
 /// The request's target with scheme and authority, as a function expects it. RFC 9112, section 3.2: a request of

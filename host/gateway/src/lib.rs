@@ -2,11 +2,14 @@
 //!
 //! [`Gateway`] is the request path, one readable stack in `gateway.rs`; [`serve`] puts it behind a listener.
 
+mod admission;
 mod body;
 mod config;
 mod error;
 mod gateway;
 mod headers;
+mod identity;
+mod pressure;
 mod server;
 mod tls;
 

@@ -41,9 +41,15 @@ impl RuntimeConfig {
     /// # Errors
     /// If it cannot be read, is larger than [`crate::FILE_BYTES_MAX`], or is no TOML; with every syntax error.
     pub fn load(path: &Path) -> Result<Self, Diagnostics> {
-        let source =
-            document::read_file(path, "`--runtime-config-file FILE` names the runtime configuration")?;
-        Self::read(source)
+        Self::load_named(path, "`--runtime-config-file FILE` names the runtime configuration")
+    }
+
+    /// As [`RuntimeConfig::load`], for another file of sections; `help` says where its name comes from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_named(path: &Path, help: &str) -> Result<Self, Diagnostics> {
+        Self::read(document::read_file(path, help)?)
     }
 
     /// Parses a configuration's text. `file_name` is what diagnostics show; paths in it are relative to its folder.

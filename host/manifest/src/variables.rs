@@ -67,6 +67,40 @@ impl Variables {
         found.into_result(Self { application, components }).map(|(variables, _)| variables)
     }
 
+    /// The same variables with other values for some, for one tenant of the application.
+    ///
+    /// # Errors
+    /// Names that the application does not declare, and allowed hosts that turn out to be none. No message holds a value.
+    pub fn with_overrides<'o>(
+        &self,
+        manifest: &Manifest,
+        overrides: impl IntoIterator<Item = (&'o str, &'o str)>,
+    ) -> Result<Self, Diagnostics> {
+        let mut found = Diagnostics::new();
+        let mut application = self.application.clone();
+        for (name, text) in overrides {
+            match manifest.variables.iter().find(|variable| variable.name.value == name) {
+                Some(variable) => {
+                    let value = VariableValue::new(text.to_owned(), variable.is_secret);
+                    application.insert(name.to_owned(), value);
+                }
+                None => {
+                    let known = manifest.variables.iter().map(|variable| variable.name.as_str());
+                    let help = suggest::help(name, "variables of the application", known);
+                    let help = help.unwrap_or_else(|| "the application has no variables".to_owned());
+                    found.push(
+                        Diagnostic::error(format!("the application has no variable `{name}`")).help(help),
+                    );
+                }
+            }
+        }
+        let views = manifest.components.iter().map(|component| {
+            (component.id.value.clone(), view(manifest, component, &application, &mut found))
+        });
+        let components = views.collect();
+        found.into_result(Self { application, components }).map(|(variables, _)| variables)
+    }
+
     /// The value of an application variable.
     pub fn get(&self, name: &str) -> Option<&VariableValue> {
         self.application.get(name)

@@ -1,0 +1,104 @@
+//! The two lanes that instances run in: in front, threads of normal priority that also serve connections; behind, as
+//! many threads of low priority, for instances that compute for long and for tenants over their share.
+//!
+//! The operating system decides between the lanes, and it preempts: what is behind gets all that is left of the
+//! processor and delays nobody in front. An instance changes lanes between two polls; only its polls do: whatever it
+//! starts (connections, timers, tasks) belongs to the front in either.
+
+use crate::worker::Seat;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much lower the priority behind is (`nice`): a fifteenth of the weight of a thread in front, or less.
+const BACK_NICE: i32 = 15;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Front,
+    Back,
+}
+
+/// Both lanes.
+pub(crate) struct Lanes {
+    front: Handle,
+    /// Taken only when the lanes are dropped.
+    back: Option<Runtime>,
+}
+
+impl Lanes {
+    /// The current runtime in front, a new one of `threads` threads behind.
+    pub(crate) fn new(threads: usize) -> std::io::Result<Arc<Self>> {
+        let back = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .max_blocking_threads(1)
+            .thread_name("back-lane")
+            .on_thread_start(|| {
+                if let Err(error) = rustix::process::nice(BACK_NICE) {
+                    tracing::warn!(%error, "instances that compute for long run at normal priority");
+                }
+            })
+            .build()?;
+        Ok(Arc::new(Self { front: Handle::current(), back: Some(back) }))
+    }
+
+    /// Runs the work of an instance, in whichever lane it belongs at the moment.
+    pub(crate) fn spawn(self: &Arc<Self>, seat: &Arc<Seat>, work: impl Future<Output = ()> + Send + 'static) {
+        let lane = seat.cpu.lane();
+        self.launch(Traveller {
+            work: Box::pin(work),
+            seat: Arc::clone(seat),
+            lanes: Arc::clone(self),
+            lane,
+        });
+    }
+
+    fn launch(self: &Arc<Self>, traveller: Traveller) {
+        let handle = match (traveller.lane, &self.back) {
+            (Lane::Back, Some(back)) => back.handle(),
+            _ => &self.front,
+        };
+        let lanes = Arc::clone(self);
+        handle.spawn(async move {
+            if let Some(traveller) = Ride(Some(traveller)).await {
+                lanes.launch(traveller);
+            }
+        });
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            back.shutdown_background();
+        }
+    }
+}
+
+/// An instance's work on its way through the lanes.
+struct Traveller {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    seat: Arc<Seat>,
+    lanes: Arc<Lanes>,
+    lane: Lane,
+}
+
+/// The time in one lane: ends without a traveller when the work is done, and with it when it belongs elsewhere.
+struct Ride(Option<Traveller>);
+
+impl Future for Ride {
+    type Output = Option<Traveller>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(traveller) = &mut self.0 else { return Poll::Ready(None) };
+        let lane = traveller.seat.cpu.lane();
+        if lane != traveller.lane {
+            traveller.lane = lane;
+            return Poll::Ready(self.0.take());
+        }
+        let _front = (lane == Lane::Back).then(|| traveller.lanes.front.enter());
+        traveller.work.as_mut().poll(cx).map(|()| None)
+    }
+}
