@@ -1,7 +1,9 @@
 //! Who may issue tokens for a tenant's users, as it is configured.
 
 use crate::SecretSource;
+use crate::jwt::{HMAC_SECRET_BYTES_MIN, KeySet};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// An issuer of JWTs (RFC 7519) for one tenant. Exactly one of `secret`, `jwks`, `jwks_file` and `jwks_url` is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,4 +39,97 @@ fn clock_skew() -> u64 {
 
 fn subject() -> String {
     "sub".to_owned()
+}
+
+/// The largest difference of clocks that can be allowed, seconds.
+const CLOCK_SKEW_S_MAX: u64 = 300;
+
+/// The most bytes of an issuer, an audience and a claim's name.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// The most bytes of the address of a key set, and of the path of one.
+const PLACE_BYTES_MAX: usize = 2_048;
+
+impl Issuer {
+    /// Says what is wrong with these settings, if something is: which field, what it must be.
+    ///
+    /// It reads neither files nor addresses, and of secrets only those that are written down.
+    ///
+    /// # Errors
+    /// A sentence that names the field; it holds no part of a secret.
+    pub fn check(&self) -> Result<(), String> {
+        for (field, value) in
+            [("issuer", &self.issuer), ("audience", &self.audience), ("user_claim", &self.user_claim)]
+        {
+            if !(1..=TEXT_BYTES_MAX).contains(&value.len()) {
+                return Err(format!(
+                    "`{field}` has {} bytes; it must have 1 to {TEXT_BYTES_MAX}",
+                    value.len()
+                ));
+            }
+        }
+        if self.clock_skew_s > CLOCK_SKEW_S_MAX {
+            let skew = self.clock_skew_s;
+            return Err(format!("`clock_skew_s` is {skew}; it must be from 0 to {CLOCK_SKEW_S_MAX}"));
+        }
+        let given =
+            [self.secret.is_some(), self.jwks.is_some(), self.jwks_file.is_some(), self.jwks_url.is_some()];
+        match given.into_iter().filter(|given| *given).count() {
+            1 => self.check_keys(),
+            0 => Err("one of `secret`, `jwks`, `jwks_file` and `jwks_url` is needed".to_owned()),
+            _ => Err("only one of `secret`, `jwks`, `jwks_file` and `jwks_url` can be given".to_owned()),
+        }
+    }
+
+    fn check_keys(&self) -> Result<(), String> {
+        if let Some(SecretSource::Value(secret)) = &self.secret
+            && secret.len() < HMAC_SECRET_BYTES_MIN
+        {
+            let length = secret.len();
+            return Err(format!("`secret` has {length} bytes; HS256 needs {HMAC_SECRET_BYTES_MIN} at least"));
+        }
+        if let Some(text) = &self.jwks {
+            KeySet::parse(text).map_err(|problem| format!("`jwks`: {problem}"))?;
+        }
+        if let Some(path) = &self.jwks_file
+            && !(1..=PLACE_BYTES_MAX).contains(&path.len())
+        {
+            return Err(format!("`jwks_file` must be a path of 1 to {PLACE_BYTES_MAX} bytes"));
+        }
+        self.jwks_url.as_deref().map_or(Ok(()), check_address)
+    }
+}
+
+/// Keys that somebody on the way could replace are no keys, so only `https` will do, or `http` that never leaves the
+/// machine.
+fn check_address(url: &str) -> Result<(), String> {
+    let problem =
+        |what: &str| Err(format!("`jwks_url` {what}: https://…, or http://… to a loopback address"));
+    let visible = url.len() <= PLACE_BYTES_MAX && url.bytes().all(|byte| byte.is_ascii_graphic());
+    if !visible || url.contains(['#', '\\', '<', '>', '"']) {
+        return problem("is not an address");
+    }
+    let (encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return problem("has the wrong scheme"),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return problem("must not hold a user or a password");
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let Some((host, after)) = bracketed.split_once(']') else { return problem("has no host") };
+            (host, after)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port_valid = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if host.is_empty() || !port_valid {
+        return problem("has no valid host and port");
+    }
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if encrypted || loopback { Ok(()) } else { problem("is not protected on its way") }
 }

@@ -15,6 +15,12 @@ mod tenant_id;
 
 pub use api_key::ApiKey;
 pub use issuer::Issuer;
+#[doc(hidden)]
+pub use jwt::verify_signature;
+pub use jwt::{
+    Claims, FetchedJwks, ISSUERS_PER_TENANT_MAX, IssuerEntry, JwksFetch, MintError, MintRequest, SigningKey,
+    TOKEN_BYTES_MAX, TokenError, TokenIssuers, mint,
+};
 pub use limits::Limits;
 pub use secret_source::SecretSource;
 pub use tenant::{Isolation, Tenant, TenantSettings, TenantState, UpstreamSecret};

@@ -1,0 +1,1 @@
+//! Whole tokens: which count, which do not, and for whom.
