@@ -22,6 +22,10 @@ pub use jwt::{
     TOKEN_BYTES_MAX, TokenError, TokenIssuers, mint,
 };
 pub use limits::Limits;
+pub use meter::{
+    ADDRESSES_MAX, AddressMeter, Admitted, Exceeded, Meter, RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields,
+    RateState, TOKENS_DEBT_MINUTES_MAX, WAIT_MS_MAX_DEFAULT, WAITING_REQUESTS_MAX_DEFAULT, rate_limit_fields,
+};
 pub use secret_source::SecretSource;
 pub use tenant::{Isolation, Tenant, TenantSettings, TenantState, UpstreamSecret};
 pub use tenant_id::{DEFAULT_TENANT, TENANT_ID_BYTES_MAX, TenantId, TenantIdError};
