@@ -2,6 +2,7 @@
 
 mod api_key;
 mod caller;
+mod config;
 mod directory;
 mod door;
 mod issuer;
@@ -9,11 +10,18 @@ mod jwt;
 mod limits;
 mod meter;
 mod registry;
+mod sealing;
 mod secret_source;
 mod tenant;
 mod tenant_id;
 
-pub use api_key::ApiKey;
+pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
+pub use caller::Caller;
+pub use config::TenancyConfig;
+pub use directory::{
+    Change, ChangeRefused, Conflict, ConflictOn, Directory, DirectoryConfig, Origin, TenantEntry,
+};
+pub use door::{CREDENTIAL_BYTES_MAX, Denied, Door, VERIFIED_TOKEN_S_MAX, VERIFIED_TOKENS_MAX};
 pub use issuer::Issuer;
 #[doc(hidden)]
 pub use jwt::verify_signature;
@@ -26,8 +34,13 @@ pub use meter::{
     ADDRESSES_MAX, AddressMeter, Admitted, Exceeded, Meter, RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields,
     RateState, TOKENS_DEBT_MINUTES_MAX, WAIT_MS_MAX_DEFAULT, WAITING_REQUESTS_MAX_DEFAULT, rate_limit_fields,
 };
-pub use secret_source::SecretSource;
-pub use tenant::{Isolation, Tenant, TenantSettings, TenantState, UpstreamSecret};
+pub use sealing::{SEALING_KEY_BYTES, SealedText, SealingError, SealingKey};
+pub use secret_source::{SECRET_BYTES_MAX, SecretError, SecretSource};
+pub use tenant::{
+    API_KEYS_MAX, FieldMistake, ISSUERS_MAX, Isolation, LIST_ENTRIES_MAX, LIST_ENTRY_BYTES_MAX,
+    SCOPE_BYTES_MAX, SCOPES_MAX, SECRETS_MAX, Tenant, TenantSettings, TenantState, UpstreamSecret,
+    VARIABLE_BYTES_MAX, VARIABLES_MAX,
+};
 pub use tenant_id::{DEFAULT_TENANT, TENANT_ID_BYTES_MAX, TenantId, TenantIdError};
 
 /// The most bytes of a tenant's name, and of a key's.
