@@ -3,6 +3,7 @@
 use crate::body::WasiBody;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
+use waggle_chat::service::USER_FIELD;
 
 /// What the function looks at of a request's head.
 pub(crate) struct Head {
@@ -10,6 +11,7 @@ pub(crate) struct Head {
     path_with_query: String,
     content_type: Option<String>,
     content_length: Option<u64>,
+    user: Vec<Vec<u8>>,
 }
 
 /// A request: its head, and its body to come.
@@ -25,6 +27,7 @@ impl Head {
             path_with_query: &self.path_with_query,
             content_type: self.content_type.as_deref(),
             content_length: self.content_length,
+            user: &self.user,
         }
     }
 }
@@ -41,6 +44,8 @@ impl Incoming {
             path_with_query: request.get_path_with_query().unwrap_or_default(),
             content_type: header("content-type"),
             content_length: header("content-length").and_then(|length| length.parse().ok()),
+            // All of it, as it came: what is unreadable must not look like what is absent.
+            user: headers.get(USER_FIELD),
         };
         drop(headers);
         let (received, received_reader) = wit_future::new(|| Ok(()));

@@ -4,14 +4,22 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::service::Service;
-use waggle_conversation::conversation::{self, NewItems};
+use waggle_conversation::conversation::{self, Conversation, NewItems};
 use waggle_conversation::record::ConversationRecord;
-use waggle_conversation::{Store, items};
+use waggle_conversation::{Store, Viewer, items};
 use waggle_model::transport::Upstream;
 use waggle_openai::conversation::{ConversationBody, deleted_json, to_json};
 use waggle_openai::item::{Item, RawItem, to_raw_items};
 use waggle_openai::list::{self, PageQuery};
 use waggle_openai::{ApiError, ConversationId, ItemId, Nonce};
+
+fn conversation_not_found(id: ConversationId) -> Problem {
+    ApiError::not_found("Conversation", &id.to_string()).into()
+}
+
+fn reply(id: ConversationId, record: &ConversationRecord) -> Reply {
+    Reply::json(to_json(id, record.created_at, &record.metadata))
+}
 
 fn item_not_found(item: ItemId) -> Problem {
     ApiError::not_found("Item", &item.to_string()).into()
@@ -40,70 +48,101 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         Nonce::mint(self.platform.now_ms(), self.platform.random())
     }
 
-    async fn conversation(&self, id: ConversationId) -> Result<ConversationRecord, Problem> {
-        let record = conversation::get(&self.store, id.0).await?;
-        record.ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
+    async fn conversation(&self, viewer: &Viewer, id: ConversationId) -> Result<Conversation, Problem> {
+        let conversation = conversation::open(&self.store, viewer, id.0).await?;
+        conversation.ok_or_else(|| conversation_not_found(id))
     }
 
-    pub(crate) async fn create_conversation(&self, body: &[u8]) -> Result<Reply, Problem> {
+    pub(crate) async fn create_conversation(&self, viewer: &Viewer, body: &[u8]) -> Result<Reply, Problem> {
         let body = ConversationBody::read_create(body)?;
         let id = ConversationId(self.nonce());
         let fresh = Fresh::new(self.nonce(), &body.items)?;
         let metadata = body.metadata.unwrap_or_default();
         let record = conversation::record(self.platform.now_ms() / 1000, &metadata)?;
-        conversation::create(&self.store, id.0, &record, fresh.as_new()).await?;
-        Ok(Reply::json(to_json(id, record.created_at, &record.metadata)))
+        conversation::create(&self.store, viewer, id.0, &record, fresh.as_new()).await?;
+        Ok(reply(id, &record))
     }
 
-    pub(crate) async fn get_conversation(&self, id: ConversationId) -> Result<Reply, Problem> {
-        let record = self.conversation(id).await?;
-        Ok(Reply::json(to_json(id, record.created_at, &record.metadata)))
+    pub(crate) async fn get_conversation(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+    ) -> Result<Reply, Problem> {
+        let conversation = self.conversation(viewer, id).await?;
+        Ok(reply(id, conversation.record()))
     }
 
     pub(crate) async fn update_conversation(
         &self,
+        viewer: &Viewer,
         id: ConversationId,
         body: &[u8],
     ) -> Result<Reply, Problem> {
         let metadata = ConversationBody::read_update(body)?;
-        let record = conversation::record(self.conversation(id).await?.created_at, &metadata)?;
-        conversation::put(&self.store, id.0, &record).await?;
-        Ok(Reply::json(to_json(id, record.created_at, &record.metadata)))
+        let conversation = self.conversation(viewer, id).await?;
+        let record = conversation::record(conversation.record().created_at, &metadata)?;
+        conversation::put(&self.store, &conversation, &record).await?;
+        Ok(reply(id, &record))
     }
 
-    pub(crate) async fn delete_conversation(&self, id: ConversationId) -> Result<Reply, Problem> {
-        if !conversation::delete(&self.store, id.0).await? {
-            return Err(ApiError::not_found("Conversation", &id.to_string()).into());
+    pub(crate) async fn delete_conversation(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+    ) -> Result<Reply, Problem> {
+        if !conversation::delete(&self.store, viewer, id.0).await? {
+            return Err(conversation_not_found(id));
         }
         Ok(Reply::json(deleted_json(id, "conversation.deleted")))
     }
 
-    pub(crate) async fn list_items(&self, id: ConversationId, query: &str) -> Result<Reply, Problem> {
+    pub(crate) async fn list_items(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        query: &str,
+    ) -> Result<Reply, Problem> {
         let query = PageQuery::read(query)?;
-        self.conversation(id).await?;
-        let page = items::page(&self.store, id.0, query).await?;
+        let conversation = self.conversation(viewer, id).await?;
+        let page = items::page(&self.store, &conversation, query).await?;
         Ok(Reply::json(list::to_json(&page.items, page.has_more)))
     }
 
-    pub(crate) async fn add_items(&self, id: ConversationId, body: &[u8]) -> Result<Reply, Problem> {
+    pub(crate) async fn add_items(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        body: &[u8],
+    ) -> Result<Reply, Problem> {
         let items = ConversationBody::read_add(body)?;
-        self.conversation(id).await?;
+        let conversation = self.conversation(viewer, id).await?;
         let fresh = Fresh::new(self.nonce(), &items)?;
-        conversation::add(&self.store, id.0, fresh.as_new()).await?;
+        conversation::add(&self.store, &conversation, fresh.as_new()).await?;
         Ok(Reply::json(list::to_json(&fresh.items, false)))
     }
 
-    pub(crate) async fn get_item(&self, id: ConversationId, item: ItemId) -> Result<Reply, Problem> {
-        self.conversation(id).await?;
-        let found = items::get(&self.store, id.0, item).await?.ok_or_else(|| item_not_found(item))?;
+    pub(crate) async fn get_item(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        item: ItemId,
+    ) -> Result<Reply, Problem> {
+        let conversation = self.conversation(viewer, id).await?;
+        let found = items::get(&self.store, &conversation, item).await?;
+        let found = found.ok_or_else(|| item_not_found(item))?;
         Ok(Reply::json(found.get().as_bytes().to_vec()))
     }
 
-    pub(crate) async fn delete_item(&self, id: ConversationId, item: ItemId) -> Result<Reply, Problem> {
-        let record = self.conversation(id).await?;
-        if !items::delete(&self.store, id.0, item).await? {
+    pub(crate) async fn delete_item(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        item: ItemId,
+    ) -> Result<Reply, Problem> {
+        let conversation = self.conversation(viewer, id).await?;
+        if !items::delete(&self.store, &conversation, item).await? {
             return Err(item_not_found(item));
         }
-        Ok(Reply::json(to_json(id, record.created_at, &record.metadata)))
+        Ok(reply(id, conversation.record()))
     }
 }

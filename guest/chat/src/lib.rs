@@ -5,6 +5,7 @@
 //! implements them over WASI and holds no logic.
 
 mod conversations;
+pub mod models;
 mod output;
 pub mod platform;
 mod prepare;
@@ -19,5 +20,6 @@ pub mod settings;
 mod stream;
 mod turn;
 
+pub use models::Models;
 pub use reply::Reply;
 pub use service::{Answer, Request, Service, Streaming};

@@ -4,12 +4,10 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::settings::Settings;
-use waggle_conversation::Store;
-use waggle_conversation::history::{self, History};
-use waggle_conversation::record::Lineage;
+use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::turn::FinishedTurn;
-use waggle_conversation::window::{Window, WindowLimits};
-use waggle_conversation::{StoreError, record};
+use waggle_conversation::window::WindowLimits;
+use waggle_conversation::{Store, StoreError, Viewer};
 use waggle_model::request::TurnRequest;
 use waggle_model::transport::{Upstream, UpstreamRequest};
 use waggle_openai::item::{Item, RawItem, estimate_tokens, to_raw_items};
@@ -30,7 +28,7 @@ pub(crate) struct PreparedTurn {
     input_tokens: u64,
     /// An estimate of the tokens of all that goes to the model.
     prompt_tokens: u64,
-    lineage: Lineage,
+    continuation: Continuation,
 }
 
 /// How a turn ended, for the record.
@@ -75,12 +73,9 @@ impl PreparedTurn {
             input: &self.input,
             output: ending.output,
             tokens: self.input_tokens + ending.output_tokens,
-            conversation: match self.head.continues {
-                Continues::Conversation(id) if joins => Some(id.0),
-                _ => None,
-            },
+            continuation: &self.continuation,
+            joins,
             response: self.head.parameters.store.then_some(&response),
-            lineage: self.lineage.clone(),
         };
         turn.commit(store).await?;
         Ok(response)
@@ -89,21 +84,21 @@ impl PreparedTurn {
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// Reads and checks the body, reads the history, and writes the request for the model.
-    pub(crate) async fn prepare(&self, body: &[u8]) -> Result<(PreparedTurn, UpstreamRequest), Problem> {
+    pub(crate) async fn prepare(
+        &self,
+        viewer: &Viewer,
+        body: &[u8],
+    ) -> Result<(PreparedTurn, UpstreamRequest), Problem> {
         let CreateResponse { input, continues, stream, parameters } = CreateResponse::read(body)?;
         let settings = Settings::read(&self.platform).await?;
-        let model = match &parameters.model {
-            Some(model) => model.clone(),
-            None if settings.model.is_empty() => return Err(ApiError::missing("model").into()),
-            None => settings.model.clone(),
-        };
+        let model = settings.model(parameters.model.as_deref())?.to_owned();
         let nonce = self.nonce();
         let input_tokens: u64 = input.iter().map(Item::tokens).sum();
         let input = to_raw_items(&input, nonce, 0)?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let fixed_tokens = input_tokens + estimate_tokens(instructions);
-        let History { window, lineage } =
-            self.history(continues, settings.window.without(input.len(), fixed_tokens)).await?;
+        let limits = settings.window.without(input.len(), fixed_tokens);
+        let History { window, continuation } = self.history(viewer, continues, limits).await?;
         let request = TurnRequest {
             model: &model,
             instructions,
@@ -116,19 +111,22 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = self.platform.now_ms() / 1000;
         let head = ResponseHead { id: ResponseId(nonce), created_at, model, continues, parameters };
-        Ok((PreparedTurn { head, stream, input, input_tokens, prompt_tokens, lineage }, request))
+        Ok((PreparedTurn { head, stream, input, input_tokens, prompt_tokens, continuation }, request))
     }
 
-    async fn history(&self, continues: Continues, limits: WindowLimits) -> Result<History, Problem> {
+    async fn history(
+        &self,
+        viewer: &Viewer,
+        continues: Continues,
+        limits: WindowLimits,
+    ) -> Result<History, Problem> {
         let store = &self.store;
         match continues {
-            Continues::Nothing => {
-                Ok(History { window: Window::new(limits), lineage: record::Lineage::default() })
-            }
-            Continues::Response(id) => history::of_response(store, id.0, limits)
+            Continues::Nothing => Ok(History::none(viewer, limits)),
+            Continues::Response(id) => history::of_response(store, viewer, id.0, limits)
                 .await?
                 .ok_or_else(|| unknown_previous(&id.to_string()).into()),
-            Continues::Conversation(id) => history::of_conversation(store, id.0, limits)
+            Continues::Conversation(id) => history::of_conversation(store, viewer, id.0, limits)
                 .await?
                 .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into()),
         }

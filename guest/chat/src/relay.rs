@@ -1,16 +1,20 @@
 //! Chat completions and models: checked, passed on, and passed back.
 
+use crate::models::Models;
 use crate::platform::{Platform, Sink};
 use crate::problem::Problem;
 use crate::race::{First, race};
 use crate::reply::Reply;
+use crate::route::decoded;
 use crate::service::{Answer, Service, Streaming, report};
 use crate::settings::{Endpoint, Settings};
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_model::transport::{ChunkSource, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_openai::ApiError;
 use waggle_openai::chat::ChatRequest;
+use waggle_openai::error::echo;
 
 /// The longest whole answer of a model endpoint, in bytes.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -84,7 +88,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     async fn start_chat_completion(&self, body: Vec<u8>) -> Result<Started<U::Body>, Problem> {
         let chat = ChatRequest::read(&body)?;
         let settings = Settings::read(&self.platform).await?;
-        let body = chat.forwarded(body, &settings.model);
+        let model = settings.model(chat.model.as_deref())?;
+        if let Some(field) = chat.other_models.as_deref().filter(|_| !settings.models.is_any()) {
+            return Err(other_models(field).into());
+        }
+        let body = chat.forwarded(body, model);
         let request = settings.endpoint.request("/chat/completions", Some(body), chat.stream);
         let response = call(&self.upstream, request).await.map_err(|failure| Problem::from(&failure))?;
         if chat.stream && is_event_stream(&response) {
@@ -93,13 +101,38 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         whole(response).await.map(Started::Whole).map_err(|failure| Problem::from(&failure))
     }
 
+    pub(crate) async fn list_models(&self) -> Result<Reply, Problem> {
+        let models = Models::read(&self.platform).await;
+        let reply = self.pass_on("/models").await?;
+        if models.is_any() {
+            return Ok(reply);
+        }
+        let kept = models.keep(&reply.body).map_err(|error| {
+            Problem::from(&ModelFailure::NotACompletion(format!("no list of models: {error}")))
+        })?;
+        Ok(Reply::json(kept))
+    }
+
+    /// `name` is as it was written in the path.
+    pub(crate) async fn get_model(&self, name: &str) -> Result<Reply, Problem> {
+        Models::read(&self.platform).await.check(&decoded(name))?;
+        self.pass_on(&format!("/models/{name}")).await
+    }
+
     /// Passes a GET on.
-    pub(crate) async fn pass_on(&self, path: &str) -> Result<Reply, Problem> {
+    async fn pass_on(&self, path: &str) -> Result<Reply, Problem> {
         let endpoint = Endpoint::read(&self.platform).await?;
         let answered = call(&self.upstream, endpoint.request(path, None, false)).await;
         let response = answered.map_err(|failure| Problem::from(&failure))?;
         whole(response).await.map_err(|failure| Problem::from(&failure))
     }
+}
+
+fn other_models(field: &str) -> ApiError {
+    let field = echo(field);
+    let message =
+        format!("'{field}' is not supported: only 'model' may say which model is used. Leave it out.");
+    ApiError::unsupported(field, message)
 }
 
 enum Started<B> {

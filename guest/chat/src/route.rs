@@ -60,72 +60,152 @@ impl Route {
     /// 404: no such path, or an id in it is none of ours; 405: the path has other methods.
     pub fn find(method: &str, path: &str) -> Result<Self, ApiError> {
         let unknown = || ApiError::unknown_url(method, path);
-        let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
-        let not_allowed = |allow| Err(ApiError::method_not_allowed(method, allow));
-        // No path has more parts than five; a model's name alone may hold slashes.
-        let mut parts = rest.splitn(5, '/');
-        let parts = [(); 5].map(|()| parts.next());
-        match parts {
-            [Some("responses"), None, ..] => match method {
-                "POST" => Ok(Self::CreateResponse),
-                _ => not_allowed("POST"),
-            },
-            [Some("responses"), Some(id), None, ..] => match method {
-                "GET" => Ok(Self::GetResponse(response(id)?)),
-                "DELETE" => Ok(Self::DeleteResponse(response(id)?)),
-                _ => not_allowed("GET, DELETE"),
-            },
-            [Some("responses"), Some(id), Some("input_items"), None, _] => match method {
-                "GET" => Ok(Self::ListInputItems(response(id)?)),
-                _ => not_allowed("GET"),
-            },
-            [Some("conversations"), rest @ ..] => Self::find_conversation(method, rest, unknown),
-            [Some("chat"), Some("completions"), None, ..] => match method {
-                "POST" => Ok(Self::CreateChatCompletion),
-                _ => not_allowed("POST"),
-            },
-            [Some("models"), None, ..] => match method {
-                "GET" => Ok(Self::ListModels),
-                _ => not_allowed("GET"),
-            },
-            [Some("models"), Some(_), ..] => match method {
-                "GET" => Ok(Self::GetModel(model(rest.strip_prefix("models/").unwrap_or_default())?)),
-                _ => not_allowed("GET"),
-            },
-            _ => Err(unknown()),
+        let rest = path.strip_prefix(PREFIX).ok_or_else(unknown)?;
+        let (resource, given) = RESOURCES
+            .iter()
+            .find_map(|resource| Some((resource, resource.fit(rest)?)))
+            .ok_or_else(unknown)?;
+        let make = resource.methods.iter().find(|(name, _)| *name == method).map(|(_, make)| make);
+        let make = make.ok_or_else(|| ApiError::method_not_allowed(method, resource.allow))?;
+        make(given)
+    }
+}
+
+/// What every path begins with.
+const PREFIX: &str = "/v1/";
+/// The most places of one path where something of the client's stands.
+const PLACES_MAX: usize = 2;
+
+/// What stands in the places of a path, in order, as the client wrote it.
+type Given<'a> = [&'a str; PLACES_MAX];
+type Make = fn(Given<'_>) -> Result<Route, ApiError>;
+
+/// A part of a path, between two slashes.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// This word.
+    Word(&'static str),
+    /// Anything: what its name says, or it is not found.
+    Place(&'static str),
+    /// The same, slashes included, to the end.
+    Rest(&'static str),
+}
+
+/// A path and what can be done with it.
+struct Resource {
+    parts: &'static [Part],
+    /// The methods, as `Allow` lists them.
+    allow: &'static str,
+    methods: &'static [(&'static str, Make)],
+}
+
+use Part::{Place, Rest, Word};
+
+const RESPONSE: Part = Place("{response}");
+const CONVERSATION: Part = Place("{conversation}");
+const ITEM: Part = Place("{item}");
+
+/// Every path, with every method it has. There is no other way to an endpoint.
+static RESOURCES: [Resource; 10] = [
+    Resource {
+        parts: &[Word("responses")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CreateResponse))],
+    },
+    Resource {
+        parts: &[Word("responses"), RESPONSE],
+        allow: "GET, DELETE",
+        methods: &[
+            ("GET", |[id, _]| Ok(Route::GetResponse(response(id)?))),
+            ("DELETE", |[id, _]| Ok(Route::DeleteResponse(response(id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("responses"), RESPONSE, Word("input_items")],
+        allow: "GET",
+        methods: &[("GET", |[id, _]| Ok(Route::ListInputItems(response(id)?)))],
+    },
+    Resource {
+        parts: &[Word("conversations")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CreateConversation))],
+    },
+    Resource {
+        parts: &[Word("conversations"), CONVERSATION],
+        allow: "GET, POST, DELETE",
+        methods: &[
+            ("GET", |[id, _]| Ok(Route::GetConversation(conversation(id)?))),
+            ("POST", |[id, _]| Ok(Route::UpdateConversation(conversation(id)?))),
+            ("DELETE", |[id, _]| Ok(Route::DeleteConversation(conversation(id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("conversations"), CONVERSATION, Word("items")],
+        allow: "GET, POST",
+        methods: &[
+            ("GET", |[id, _]| Ok(Route::ListItems(conversation(id)?))),
+            ("POST", |[id, _]| Ok(Route::AddItems(conversation(id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("conversations"), CONVERSATION, Word("items"), ITEM],
+        allow: "GET, DELETE",
+        methods: &[
+            ("GET", |[id, item_id]| Ok(Route::GetItem(conversation(id)?, item(item_id)?))),
+            ("DELETE", |[id, item_id]| Ok(Route::DeleteItem(conversation(id)?, item(item_id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("chat"), Word("completions")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CreateChatCompletion))],
+    },
+    Resource { parts: &[Word("models")], allow: "GET", methods: &[("GET", |_| Ok(Route::ListModels))] },
+    Resource {
+        parts: &[Word("models"), Rest("{model}")],
+        allow: "GET",
+        methods: &[("GET", |[name, _]| Ok(Route::GetModel(model(name)?)))],
+    },
+];
+
+impl Resource {
+    /// What stands in the places of this path, if `path` has its form.
+    fn fit<'a>(&self, path: &'a str) -> Option<Given<'a>> {
+        let mut given = [""; PLACES_MAX];
+        let mut places = given.iter_mut();
+        let mut left = Some(path);
+        for part in self.parts {
+            let path = left?;
+            let (first, rest) =
+                path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+            left = rest;
+            match part {
+                Word(word) if *word == first => {}
+                Word(_) => return None,
+                Place(_) => *places.next()? = first,
+                Rest(_) => {
+                    *places.next()? = path;
+                    left = None;
+                }
+            }
         }
+        left.is_none().then_some(given)
     }
 
-    fn find_conversation(
-        method: &str,
-        parts: [Option<&str>; 4],
-        unknown: impl Fn() -> ApiError,
-    ) -> Result<Self, ApiError> {
-        let not_allowed = |allow| Err(ApiError::method_not_allowed(method, allow));
-        match parts {
-            [None, ..] => match method {
-                "POST" => Ok(Self::CreateConversation),
-                _ => not_allowed("POST"),
-            },
-            [Some(id), None, ..] => match method {
-                "GET" => Ok(Self::GetConversation(conversation(id)?)),
-                "POST" => Ok(Self::UpdateConversation(conversation(id)?)),
-                "DELETE" => Ok(Self::DeleteConversation(conversation(id)?)),
-                _ => not_allowed("GET, POST, DELETE"),
-            },
-            [Some(id), Some("items"), None, _] => match method {
-                "GET" => Ok(Self::ListItems(conversation(id)?)),
-                "POST" => Ok(Self::AddItems(conversation(id)?)),
-                _ => not_allowed("GET, POST"),
-            },
-            [Some(id), Some("items"), Some(item_id), None] => match method {
-                "GET" => Ok(Self::GetItem(conversation(id)?, item(item_id)?)),
-                "DELETE" => Ok(Self::DeleteItem(conversation(id)?, item(item_id)?)),
-                _ => not_allowed("GET, DELETE"),
-            },
-            _ => Err(unknown()),
-        }
+    fn path(&self) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Word(text) | Place(text) | Rest(text) => *text,
+        });
+        format!("{PREFIX}{}", parts.collect::<Vec<_>>().join("/"))
     }
+}
+
+/// Every endpoint: its method and its path, with `{response}`, `{conversation}`, `{item}` and `{model}` where something
+/// of the client's stands.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, String)> {
+    RESOURCES
+        .iter()
+        .flat_map(|resource| resource.methods.iter().map(|(method, _)| (*method, resource.path())))
 }
 
 // Our ids hold nothing that is ever percent-encoded, so what is encoded is not one of them.
@@ -147,14 +227,19 @@ fn model(name: &str) -> Result<String, ApiError> {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'@' | b'+' | b'.');
     let part_is_fine = |part: &str| {
-        // The slash and the colon are the only encoded characters that names of models hold.
-        let part = part.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":");
-        part.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain))
+        decoded(part)
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain))
     };
     if name.len() <= MODEL_BYTES_MAX && name.split('/').all(part_is_fine) {
         return Ok(name.to_owned());
     }
     Err(ApiError { code: Some("model_not_found"), ..ApiError::not_found("Model", name) })
+}
+
+/// A model's name as it is meant. The slash and the colon are the only encoded characters that names of models hold.
+pub(crate) fn decoded(name: &str) -> String {
+    name.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":")
 }
 
 #[cfg(test)]
@@ -199,6 +284,23 @@ mod tests {
             ("GET", "/v1/models/org%2Fname".to_owned(), Route::GetModel("org%2Fname".to_owned())),
         ] {
             assert_eq!(Route::find(method, &path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_table_says_of_each_path_which_methods_it_has() {
+        for resource in &RESOURCES {
+            let methods: Vec<&str> = resource.methods.iter().map(|(method, _)| *method).collect();
+            assert_eq!(resource.allow, methods.join(", "), "{}", resource.path());
+        }
+        let nonce = Nonce::mint(3, 4);
+        for (method, path) in endpoints() {
+            let path = path
+                .replace("{response}", &ResponseId(nonce).to_string())
+                .replace("{conversation}", &ConversationId(nonce).to_string())
+                .replace("{item}", &format!("msg_{nonce}000"))
+                .replace("{model}", "m");
+            assert!(Route::find(method, &path).is_ok(), "{method} {path}");
         }
     }
 

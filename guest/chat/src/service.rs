@@ -1,17 +1,20 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
 use crate::platform::{Platform, Sink};
-use crate::problem::Problem;
+use crate::problem::{Problem, internal};
 use crate::relay::RelayedStream;
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::stream::StreamedTurn;
-use waggle_conversation::Store;
+use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
 use waggle_openai::ApiError;
 
 /// The longest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// The header field by which the host says which user of the tenant is calling. No client can set it.
+pub const USER_FIELD: &str = "waggle-user";
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub struct Request<'a> {
     pub content_type: Option<&'a str>,
     /// The `Content-Length` header.
     pub content_length: Option<u64>,
+    /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
+    pub user: &'a [Vec<u8>],
 }
 
 /// The function, with what it stands on.
@@ -74,42 +79,51 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),
         };
+        let viewer = match viewer(request.user) {
+            Ok(viewer) => viewer,
+            Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
+        };
         let body = match read_body(&route, request, body).await {
             Ok(body) => body,
             Err(error) => return Answer::Reply(Reply::from(&error)),
         };
         // Whoever serves the request may take all of `self` into a stream, the log included.
         match route {
-            Route::CreateResponse => self.create_response(body).await,
+            Route::CreateResponse => self.create_response(&viewer, body).await,
             Route::CreateChatCompletion => self.create_chat_completion(body).await,
             route => {
-                let served = self.serve(route, query, &body).await;
+                let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);
                 served.unwrap_or_else(|problem| Answer::Reply(report(&self.platform, &problem)))
             }
         }
     }
 
-    async fn serve(&self, route: Route, query: &str, body: &[u8]) -> Result<Reply, Problem> {
+    async fn serve(&self, viewer: &Viewer, route: Route, query: &str, body: &[u8]) -> Result<Reply, Problem> {
         match route {
-            Route::GetResponse(id) => self.get_response(id).await,
-            Route::DeleteResponse(id) => self.delete_response(id).await,
-            Route::ListInputItems(id) => self.list_input_items(id, query).await,
-            Route::CreateConversation => self.create_conversation(body).await,
-            Route::GetConversation(id) => self.get_conversation(id).await,
-            Route::UpdateConversation(id) => self.update_conversation(id, body).await,
-            Route::DeleteConversation(id) => self.delete_conversation(id).await,
-            Route::ListItems(id) => self.list_items(id, query).await,
-            Route::AddItems(id) => self.add_items(id, body).await,
-            Route::GetItem(id, item) => self.get_item(id, item).await,
-            Route::DeleteItem(id, item) => self.delete_item(id, item).await,
-            Route::ListModels => self.pass_on("/models").await,
-            Route::GetModel(name) => self.pass_on(&format!("/models/{name}")).await,
+            Route::GetResponse(id) => self.get_response(viewer, id).await,
+            Route::DeleteResponse(id) => self.delete_response(viewer, id).await,
+            Route::ListInputItems(id) => self.list_input_items(viewer, id, query).await,
+            Route::CreateConversation => self.create_conversation(viewer, body).await,
+            Route::GetConversation(id) => self.get_conversation(viewer, id).await,
+            Route::UpdateConversation(id) => self.update_conversation(viewer, id, body).await,
+            Route::DeleteConversation(id) => self.delete_conversation(viewer, id).await,
+            Route::ListItems(id) => self.list_items(viewer, id, query).await,
+            Route::AddItems(id) => self.add_items(viewer, id, body).await,
+            Route::GetItem(id, item) => self.get_item(viewer, id, item).await,
+            Route::DeleteItem(id, item) => self.delete_item(viewer, id, item).await,
+            Route::ListModels => self.list_models().await,
+            Route::GetModel(name) => self.get_model(&name).await,
             Route::CreateResponse | Route::CreateChatCompletion => {
-                Err(crate::problem::internal("a route was served in the wrong place".to_owned()))
+                Err(internal("a route was served in the wrong place".to_owned()))
             }
         }
     }
+}
+
+fn viewer(user: &[Vec<u8>]) -> Result<Viewer, Problem> {
+    Viewer::from_field(user)
+        .map_err(|error| internal(format!("the field '{USER_FIELD}' is not usable: {error}")))
 }
 
 /// Logs what the operator should know of a problem and makes the reply for the caller.

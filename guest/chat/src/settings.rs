@@ -1,9 +1,11 @@
 //! The function's component variables.
 
+use crate::models::Models;
 use crate::platform::Platform;
 use crate::problem::{Problem, internal};
 use waggle_conversation::window::WindowLimits;
 use waggle_model::transport::UpstreamRequest;
+use waggle_openai::ApiError;
 
 const MODEL_PATH_DEFAULT: &str = "/v1";
 const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// `model`: the one to use when the request names none; may be empty.
     pub model: String,
+    /// `models`: those a request may name, and the one above has to be among.
+    pub models: Models,
     /// `instructions`: the system prompt when the request has none; may be empty.
     pub instructions: String,
     /// `window_items_max` and `window_tokens_max`.
@@ -86,10 +90,24 @@ impl Endpoint {
 }
 
 impl Settings {
+    /// The model to use for a request that names `named`, or none.
+    ///
+    /// # Errors
+    /// 404: it may not be used; 400: none is named, and there is none to use then.
+    pub(crate) fn model<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, ApiError> {
+        let model = named.unwrap_or(&self.model);
+        if named.is_none() && model.is_empty() {
+            return Err(ApiError::missing("model"));
+        }
+        self.models.check(model)?;
+        Ok(model)
+    }
+
     pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
         Ok(Self {
             endpoint: Endpoint::read(platform).await?,
             model: text(platform, "model", "").await,
+            models: Models::read(platform).await,
             instructions: text(platform, "instructions", "").await,
             window: WindowLimits {
                 items_max: number(platform, "window_items_max", WINDOW_ITEMS_MAX_DEFAULT).await?,

@@ -8,7 +8,7 @@ use crate::relay::{ANSWER_BYTES_MAX, call, is_event_stream};
 use crate::reply::Reply;
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
-use waggle_conversation::Store;
+use waggle_conversation::{Store, Viewer};
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_model::reply::{Completion, FinishReason, read_completion};
@@ -25,8 +25,8 @@ pub(crate) fn status(finish: FinishReason) -> Status {
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    pub(crate) async fn create_response(self, body: Vec<u8>) -> Answer<S, P, U::Body> {
-        let (turn, request) = match self.prepare(&body).await {
+    pub(crate) async fn create_response(self, viewer: &Viewer, body: Vec<u8>) -> Answer<S, P, U::Body> {
+        let (turn, request) = match self.prepare(viewer, &body).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };

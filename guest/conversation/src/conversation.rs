@@ -1,17 +1,38 @@
 //! Conversations: create, read, change, delete.
 
 use crate::key;
-use crate::record::{ConversationRecord, read, read_entry, write_entry};
+use crate::record::{
+    ConversationRecord, is_seen, read_conversation, read_entry, write_conversation, write_entry,
+};
 use crate::store::{Store, StoreError, read_counter};
 use crate::turn::append;
+use crate::viewer::{Owner, Viewer};
 use serde_json::value::to_raw_value;
 use waggle_openai::Nonce;
 use waggle_openai::item::RawItem;
-use waggle_openai::json;
 use waggle_openai::metadata::Metadata;
 
 /// How many entries are deleted at once.
 const DELETED_ENTRIES_MAX: u64 = 100;
+
+/// A conversation that its viewer sees: the way to its items.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    nonce: Nonce,
+    owner: Owner,
+    record: ConversationRecord,
+}
+
+impl Conversation {
+    pub(crate) fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// What is kept of the conversation itself.
+    pub fn record(&self) -> &ConversationRecord {
+        &self.record
+    }
+}
 
 /// Items to add, with their nonce and an estimate of their tokens.
 #[derive(Debug)]
@@ -34,23 +55,18 @@ pub fn record(created_at: u64, metadata: &Metadata) -> Result<ConversationRecord
     Ok(ConversationRecord { created_at, metadata })
 }
 
-fn value(record: &ConversationRecord) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    json::push(&mut out, record);
-    out
-}
-
-/// Creates a conversation, with its first items if there are any.
+/// Creates a conversation, which is the viewer's, with its first items if there are any.
 ///
 /// # Errors
 /// The store's.
 pub async fn create<S: Store>(
     store: &S,
+    viewer: &Viewer,
     conversation: Nonce,
     record: &ConversationRecord,
     first: NewItems<'_>,
 ) -> Result<(), StoreError> {
-    let mut pairs = vec![(key::conversation(conversation), value(record))];
+    let mut pairs = vec![(key::conversation(conversation), write_conversation(record, &viewer.owner()))];
     if !first.items.is_empty() {
         let entry = write_entry(first.nonce, first.items.iter().map(|item| item.get()), first.tokens);
         append(store, conversation, first.nonce, entry, &mut pairs).await?;
@@ -58,55 +74,65 @@ pub async fn create<S: Store>(
     store.set_many(pairs).await
 }
 
-/// Reads a conversation's record.
+/// Opens a conversation; `None` when there is none that the viewer sees.
 ///
 /// # Errors
 /// The store's.
-pub async fn get<S: Store>(store: &S, conversation: Nonce) -> Result<Option<ConversationRecord>, StoreError> {
-    let key = key::conversation(conversation);
-    let value = store.get(&key).await?;
-    value.map(|value| read(&key, &value)).transpose()
+pub async fn open<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    nonce: Nonce,
+) -> Result<Option<Conversation>, StoreError> {
+    let key = key::conversation(nonce);
+    let Some(value) = store.get(&key).await? else { return Ok(None) };
+    let opened = read_conversation(&key, &value)?.open(viewer);
+    Ok(opened.map(|(record, owner)| Conversation { nonce, owner, record }))
 }
 
-/// Replaces a conversation's record.
+/// Replaces a conversation's record. Its owner stays.
 ///
 /// # Errors
 /// The store's.
 pub async fn put<S: Store>(
     store: &S,
-    conversation: Nonce,
+    conversation: &Conversation,
     record: &ConversationRecord,
 ) -> Result<(), StoreError> {
-    store.set_many(vec![(key::conversation(conversation), value(record))]).await
+    let value = write_conversation(record, &conversation.owner);
+    store.set_many(vec![(key::conversation(conversation.nonce), value)]).await
 }
 
-/// Adds items as one entry. The caller has made sure that the conversation exists.
+/// Adds items as one entry.
 ///
 /// # Errors
 /// The store's.
-pub async fn add<S: Store>(store: &S, conversation: Nonce, new: NewItems<'_>) -> Result<(), StoreError> {
+pub async fn add<S: Store>(
+    store: &S,
+    conversation: &Conversation,
+    new: NewItems<'_>,
+) -> Result<(), StoreError> {
     let mut pairs = Vec::with_capacity(2);
     let entry = write_entry(new.nonce, new.items.iter().map(|item| item.get()), new.tokens);
-    append(store, conversation, new.nonce, entry, &mut pairs).await?;
+    append(store, conversation.nonce, new.nonce, entry, &mut pairs).await?;
     store.set_many(pairs).await
 }
 
-/// Deletes a conversation with its entries, in bounded batches; `false` when there is none. Responses stay, as OpenAI
-/// documents it.
+/// Deletes a conversation with its entries, in bounded batches; `false` when there is none that the viewer sees. Responses
+/// stay, as OpenAI documents it.
 ///
 /// The record goes first, so that from then on nobody finds the conversation, even if this is interrupted.
 ///
 /// # Errors
 /// The store's.
-pub async fn delete<S: Store>(store: &S, conversation: Nonce) -> Result<bool, StoreError> {
-    let sequence_key = key::sequence(conversation);
-    let keys = vec![key::conversation(conversation), sequence_key.clone()];
-    let mut values = store.get_many(keys).await?.into_iter();
-    if values.next().flatten().is_none() {
+pub async fn delete<S: Store>(store: &S, viewer: &Viewer, conversation: Nonce) -> Result<bool, StoreError> {
+    let (key, sequence_key) = (key::conversation(conversation), key::sequence(conversation));
+    let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
+    let Some(record) = values.next().flatten() else { return Ok(false) };
+    if !is_seen(&key, &record, viewer)? {
         return Ok(false);
     }
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
-    store.delete_many(vec![key::conversation(conversation)]).await?;
+    store.delete_many(vec![key]).await?;
     let mut next = newest;
     while next > 0 {
         let oldest = next.saturating_sub(DELETED_ENTRIES_MAX) + 1;

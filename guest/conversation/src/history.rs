@@ -1,8 +1,9 @@
 //! What came before a turn: read newest first, in pages, until the window is full.
 
 use crate::key;
-use crate::record::{Lineage, Origin, read_entry, read_response};
+use crate::record::{Lineage, Origin, read_entry, read_owner, read_response};
 use crate::store::{Store, StoreError, read_counter};
+use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
 use waggle_openai::Nonce;
 
@@ -17,42 +18,65 @@ const GAP_RECORDS_MAX: usize = 200;
 pub struct History {
     /// The turns the model gets to see.
     pub window: Window,
-    /// The lineage for the record of the new response.
-    pub lineage: Lineage,
+    /// Where the turn goes when it is over.
+    pub continuation: Continuation,
 }
 
-/// The history of a turn in a conversation; `None` when there is no such conversation.
+/// Where a turn goes when it is over: to something its viewer sees, or to nothing.
+#[derive(Debug, Clone)]
+pub struct Continuation {
+    /// Whose the response will be: the owner of what it continues, whoever continues it, else the viewer. So all that a
+    /// chain reaches back to is of one owner.
+    pub(crate) owner: Owner,
+    /// The conversation it will be added to.
+    pub(crate) conversation: Option<Nonce>,
+    /// The lineage for the record of the new response.
+    pub(crate) lineage: Lineage,
+}
+
+impl History {
+    /// The history of a turn that continues nothing.
+    pub fn none(viewer: &Viewer, limits: WindowLimits) -> Self {
+        let continuation =
+            Continuation { owner: viewer.owner(), conversation: None, lineage: Lineage::default() };
+        Self { window: Window::new(limits), continuation }
+    }
+}
+
+/// The history of a turn in a conversation; `None` when there is none that the viewer sees.
 ///
 /// # Errors
 /// The store's.
 pub async fn of_conversation<S: Store>(
     store: &S,
+    viewer: &Viewer,
     conversation: Nonce,
     limits: WindowLimits,
 ) -> Result<Option<History>, StoreError> {
-    let keys = vec![key::conversation(conversation), key::sequence(conversation)];
-    let mut values = store.get_many(keys).await?.into_iter();
-    if values.next().flatten().is_none() {
-        return Ok(None);
-    }
-    let newest = read_counter(&key::sequence(conversation), values.next().flatten().as_deref())?;
+    let (key, sequence_key) = (key::conversation(conversation), key::sequence(conversation));
+    let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
+    let Some(record) = values.next().flatten() else { return Ok(None) };
+    let Some(((), owner)) = read_owner(&key, &record)?.open(viewer) else { return Ok(None) };
+    let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
     let mut window = Window::new(limits);
     fill_from_entries(store, conversation, newest, &mut window).await?;
-    Ok(Some(History { window, lineage: Lineage::default() }))
+    let continuation = Continuation { owner, conversation: Some(conversation), lineage: Lineage::default() };
+    Ok(Some(History { window, continuation }))
 }
 
-/// The history of a turn that continues the response `parent`; `None` when there is no such response.
+/// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees.
 ///
 /// # Errors
 /// The store's.
 pub async fn of_response<S: Store>(
     store: &S,
+    viewer: &Viewer,
     parent: Nonce,
     limits: WindowLimits,
 ) -> Result<Option<History>, StoreError> {
     let key = key::response(parent);
     let Some(value) = store.get(&key).await? else { return Ok(None) };
-    let (turn, lineage) = read_response(&key, value)?;
+    let Some(((turn, lineage), owner)) = read_response(&key, value)?.open(viewer) else { return Ok(None) };
     let mut window = Window::new(limits);
     window.offer(turn);
     for ancestors in lineage.ancestors.chunks(PAGE_RECORDS_MAX) {
@@ -64,15 +88,18 @@ pub async fn of_response<S: Store>(
         let values = store.get_many(keys.clone()).await?;
         for (key, value) in keys.iter().zip(values) {
             // An ancestor that was deleted is left out; those before it are still there.
-            if let Some(value) = value {
-                window.offer(read_response(key, value)?.0);
+            let Some(value) = value else { continue };
+            if let Some(((turn, _), _)) = read_response(key, value)?.open(viewer) {
+                window.offer(turn);
             }
         }
     }
+    // The conversation has the owner of the response that stands in it, which the viewer sees.
     if let Some(Origin { conversation, sequence }) = lineage.origin {
         fill_from_entries(store, conversation, sequence.saturating_sub(1), &mut window).await?;
     }
-    Ok(Some(History { window, lineage: Lineage::continuing(parent, lineage) }))
+    let lineage = Lineage::continuing(parent, lineage);
+    Ok(Some(History { window, continuation: Continuation { owner, conversation: None, lineage } }))
 }
 
 async fn fill_from_entries<S: Store>(

@@ -1,5 +1,6 @@
 //! The items of a conversation: pages of them, one of them, deleting one.
 
+use crate::conversation::Conversation;
 use crate::key;
 use crate::record::{Entry, read_entry, write_entry};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
@@ -49,11 +50,16 @@ fn is_after(order: Order, cursor: usize, index: Option<usize>) -> bool {
     }
 }
 
-/// A page of the conversation's items. The caller has made sure that the conversation exists.
+/// A page of the conversation's items.
 ///
 /// # Errors
 /// The cursor is unknown; the store's.
-pub async fn page<S: Store>(store: &S, conversation: Nonce, query: PageQuery) -> Result<Page, PageError> {
+pub async fn page<S: Store>(
+    store: &S,
+    conversation: &Conversation,
+    query: PageQuery,
+) -> Result<Page, PageError> {
+    let conversation = conversation.nonce();
     let key = key::sequence(conversation);
     let newest = read_counter(&key, store.get(&key).await?.as_deref())?;
     let cursor = match query.after {
@@ -164,10 +170,10 @@ fn has_id(item: &str, id: &str) -> bool {
 /// The store's.
 pub async fn get<S: Store>(
     store: &S,
-    conversation: Nonce,
+    conversation: &Conversation,
     id: ItemId,
 ) -> Result<Option<RawItem>, StoreError> {
-    let Some((key, value)) = entry_of(store, conversation, id.nonce).await? else { return Ok(None) };
+    let Some((key, value)) = entry_of(store, conversation.nonce(), id.nonce).await? else { return Ok(None) };
     let entry = read_entry(&key, value)?;
     let id = id.to_string();
     entry.turn.items().find(|item| has_id(item, &id)).map(|item| raw(&key, item)).transpose()
@@ -179,11 +185,17 @@ pub async fn get<S: Store>(
 ///
 /// # Errors
 /// The store's; others changed the same entry again and again.
-pub async fn delete<S: Store>(store: &S, conversation: Nonce, id: ItemId) -> Result<bool, StoreError> {
+pub async fn delete<S: Store>(
+    store: &S,
+    conversation: &Conversation,
+    id: ItemId,
+) -> Result<bool, StoreError> {
     let text = id.to_string();
     let mut key = String::new();
     for _ in 0..SWAPS_MAX {
-        let Some((found, value)) = entry_of(store, conversation, id.nonce).await? else { return Ok(false) };
+        let Some((found, value)) = entry_of(store, conversation.nonce(), id.nonce).await? else {
+            return Ok(false);
+        };
         key = found;
         let entry = read_entry(&key, value.clone())?;
         let kept: Vec<&str> = entry.turn.items().filter(|item| !has_id(item, &text)).collect();

@@ -1,6 +1,7 @@
 //! The values: how they are written, and the views by which they are read without copying their items.
 
 use crate::store::StoreError;
+use crate::viewer::{Owned, Owner, Viewer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::ops::Range;
@@ -11,13 +12,28 @@ use waggle_openai::json;
 /// The most ancestors a response record lists.
 pub const ANCESTORS_MAX: usize = 100;
 
-/// A conversation's own record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A conversation's own record, without its owner.
+#[derive(Debug, Clone)]
 pub struct ConversationRecord {
     /// In seconds since 1970.
     pub created_at: u64,
     /// The client's pairs, as an object of strings.
     pub metadata: Box<RawValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ConversationView<'a> {
+    #[serde(default, skip_serializing_if = "Owner::is_services")]
+    user: Owner,
+    created_at: u64,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct OwnerView {
+    #[serde(default)]
+    user: Owner,
 }
 
 /// What came before a response.
@@ -87,6 +103,8 @@ struct EntryView<'a> {
 
 #[derive(Deserialize)]
 struct ResponseView<'a> {
+    #[serde(default)]
+    user: Owner,
     tokens: u64,
     #[serde(borrow)]
     ancestors: Vec<&'a str>,
@@ -110,23 +128,27 @@ struct OriginView<'a> {
     sequence: u64,
 }
 
-/// A response record as the API answers it.
-#[derive(Debug, Deserialize)]
-pub struct ResponseObject<'a> {
-    /// The response object.
-    #[serde(borrow)]
-    pub response: &'a RawValue,
-    /// Its input items.
-    pub input: Vec<RawItem>,
+#[derive(Deserialize)]
+struct ObjectView {
+    #[serde(default)]
+    user: Owner,
+    response: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct InputView {
+    #[serde(default)]
+    user: Owner,
+    input: Vec<RawItem>,
 }
 
 /// An entry of a conversation: the items of one commit.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The nonce its items' ids carry.
-    pub nonce: Nonce,
+    pub(crate) nonce: Nonce,
     /// Its items.
-    pub turn: StoredTurn,
+    pub(crate) turn: StoredTurn,
 }
 
 fn unreadable(key: &str, reason: impl ToString) -> StoreError {
@@ -152,19 +174,62 @@ fn nonce(key: &str, text: &str) -> Result<Nonce, StoreError> {
     Nonce::parse(text).ok_or_else(|| unreadable(key, "a nonce in it is none"))
 }
 
-/// Reads any of our JSON values.
+fn view<'a, T: Deserialize<'a>>(key: &str, value: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| unreadable(key, error))
+}
+
+/// Whether `viewer` sees the record. A service sees even one that cannot be read, so that it can be deleted.
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub fn read<'a, T: Deserialize<'a>>(key: &str, value: &'a [u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|error| unreadable(key, error))
+pub(crate) fn is_seen(key: &str, value: &[u8], viewer: &Viewer) -> Result<bool, StoreError> {
+    if viewer.is_service() {
+        return Ok(true);
+    }
+    Ok(read_owner(key, value)?.open(viewer).is_some())
+}
+
+/// Reads a conversation's record.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_conversation(key: &str, value: &[u8]) -> Result<Owned<ConversationRecord>, StoreError> {
+    let ConversationView { user, created_at, metadata } = view(key, value)?;
+    Ok(Owned::new(user, ConversationRecord { created_at, metadata: metadata.to_owned() }))
+}
+
+/// Reads only whose a conversation is.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_owner(key: &str, value: &[u8]) -> Result<Owned<()>, StoreError> {
+    let OwnerView { user } = view(key, value)?;
+    Ok(Owned::new(user, ()))
+}
+
+/// Reads the object of a response record.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_object(key: &str, value: &[u8]) -> Result<Owned<Box<RawValue>>, StoreError> {
+    let ObjectView { user, response } = view(key, value)?;
+    Ok(Owned::new(user, response))
+}
+
+/// Reads the input items of a response record.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_input(key: &str, value: &[u8]) -> Result<Owned<Vec<RawItem>>, StoreError> {
+    let InputView { user, input } = view(key, value)?;
+    Ok(Owned::new(user, input))
 }
 
 /// Reads an entry.
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError> {
+pub(crate) fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError> {
     let text = text(key, value)?;
     let view: EntryView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let (nonce, tokens) = (nonce(key, view.nonce)?, view.tokens);
@@ -176,7 +241,7 @@ pub fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub fn read_response(key: &str, value: Vec<u8>) -> Result<(StoredTurn, Lineage), StoreError> {
+pub(crate) fn read_response(key: &str, value: Vec<u8>) -> Result<Owned<(StoredTurn, Lineage)>, StoreError> {
     let text = text(key, value)?;
     let view: ResponseView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let ancestors = view.ancestors.iter().map(|text| nonce(key, text)).collect::<Result<_, _>>()?;
@@ -186,13 +251,22 @@ pub fn read_response(key: &str, value: Vec<u8>) -> Result<(StoredTurn, Lineage),
             Ok(Origin { conversation: nonce(key, origin.conversation)?, sequence: origin.sequence })
         })
         .transpose()?;
-    let tokens = view.tokens;
+    let (user, tokens) = (view.user, view.tokens);
     let items = ranges(&text, view.input.into_iter().chain(view.response.output));
-    Ok((StoredTurn::new(text, items, tokens), Lineage { ancestors, origin }))
+    Ok(Owned::new(user, (StoredTurn::new(text, items, tokens), Lineage { ancestors, origin })))
+}
+
+/// Writes a conversation's record.
+pub(crate) fn write_conversation(record: &ConversationRecord, owner: &Owner) -> Vec<u8> {
+    let view =
+        ConversationView { user: owner.clone(), created_at: record.created_at, metadata: &record.metadata };
+    let mut out = Vec::with_capacity(256);
+    json::push(&mut out, &view);
+    out
 }
 
 /// Writes an entry.
-pub fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, tokens: u64) -> Vec<u8> {
+pub(crate) fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, tokens: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(b"{\"nonce\":\"");
     out.extend_from_slice(nonce.as_str().as_bytes());
@@ -205,10 +279,22 @@ pub fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, token
 }
 
 /// Writes a response record.
-pub fn write_response(response: &[u8], input: &[RawItem], tokens: u64, lineage: &Lineage) -> Vec<u8> {
+pub(crate) fn write_response(
+    response: &[u8],
+    input: &[RawItem],
+    tokens: u64,
+    lineage: &Lineage,
+    owner: &Owner,
+) -> Vec<u8> {
     let inputs: usize = input.iter().map(|item| item.get().len() + 1).sum();
     let mut out = Vec::with_capacity(response.len() + inputs + 256);
-    out.extend_from_slice(b"{\"tokens\":");
+    out.push(b'{');
+    if let Some(user) = owner.user() {
+        out.extend_from_slice(b"\"user\":");
+        json::push(&mut out, user);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"tokens\":");
     json::push(&mut out, &tokens);
     out.extend_from_slice(b",\"ancestors\":[");
     for (index, ancestor) in lineage.ancestors.iter().enumerate() {

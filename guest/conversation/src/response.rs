@@ -1,24 +1,56 @@
 //! Stored responses: read and delete. Writing one is a part of committing its turn.
 
 use crate::key;
+use crate::record::{is_seen, read_input, read_object};
 use crate::store::{Store, StoreError};
+use crate::viewer::{Owned, Viewer};
+use serde_json::value::RawValue;
 use waggle_openai::Nonce;
+use waggle_openai::item::RawItem;
 
-/// Reads a response record's bytes; [`crate::record::ResponseObject`] is the view of them.
-///
-/// # Errors
-/// The store's.
-pub async fn get<S: Store>(store: &S, response: Nonce) -> Result<Option<Vec<u8>>, StoreError> {
-    store.get(&key::response(response)).await
+async fn read<S: Store, T>(
+    store: &S,
+    viewer: &Viewer,
+    response: Nonce,
+    read: impl Fn(&str, &[u8]) -> Result<Owned<T>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let key = key::response(response);
+    let Some(value) = store.get(&key).await? else { return Ok(None) };
+    Ok(read(&key, &value)?.open(viewer).map(|(content, _)| content))
 }
 
-/// Deletes a response; `false` when there is none.
+/// A response object; `None` when there is none that the viewer sees.
 ///
 /// # Errors
 /// The store's.
-pub async fn delete<S: Store>(store: &S, response: Nonce) -> Result<bool, StoreError> {
+pub async fn object<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    response: Nonce,
+) -> Result<Option<Box<RawValue>>, StoreError> {
+    read(store, viewer, response, read_object).await
+}
+
+/// The input items of a response, oldest first; `None` when there is none that the viewer sees.
+///
+/// # Errors
+/// The store's.
+pub async fn input<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    response: Nonce,
+) -> Result<Option<Vec<RawItem>>, StoreError> {
+    read(store, viewer, response, read_input).await
+}
+
+/// Deletes a response; `false` when there is none that the viewer sees.
+///
+/// # Errors
+/// The store's.
+pub async fn delete<S: Store>(store: &S, viewer: &Viewer, response: Nonce) -> Result<bool, StoreError> {
     let key = key::response(response);
-    if store.get(&key).await?.is_none() {
+    let Some(value) = store.get(&key).await? else { return Ok(false) };
+    if !is_seen(&key, &value, viewer)? {
         return Ok(false);
     }
     store.delete_many(vec![key]).await?;

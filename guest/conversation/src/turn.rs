@@ -1,5 +1,6 @@
 //! Keeping a turn: everything it leaves behind goes into one commit.
 
+use crate::history::Continuation;
 use crate::key;
 use crate::record::{Lineage, Origin, write_entry, write_response};
 use crate::store::{Store, StoreError};
@@ -17,12 +18,12 @@ pub struct FinishedTurn<'a> {
     pub output: &'a [RawItem],
     /// An estimate of the tokens of both.
     pub tokens: u64,
-    /// The conversation it belongs to; `None` as well when the turn failed, which leaves a conversation as it was.
-    pub conversation: Option<Nonce>,
+    /// What it continues.
+    pub continuation: &'a Continuation,
+    /// Whether it becomes a part of its conversation, if it is in one; one that failed leaves it as it was.
+    pub joins: bool,
     /// The response object, when it is to be kept.
     pub response: Option<&'a [u8]>,
-    /// What came before the response.
-    pub lineage: Lineage,
 }
 
 impl FinishedTurn<'_> {
@@ -32,9 +33,11 @@ impl FinishedTurn<'_> {
     ///
     /// # Errors
     /// The store's; then nothing of the turn is to be reported complete.
-    pub async fn commit<S: Store>(mut self, store: &S) -> Result<(), StoreError> {
+    pub async fn commit<S: Store>(self, store: &S) -> Result<(), StoreError> {
+        let Continuation { owner, conversation, lineage } = self.continuation;
+        let mut in_conversation = None;
         let mut pairs = Vec::with_capacity(3);
-        if let Some(conversation) = self.conversation
+        if let Some(conversation) = conversation.filter(|_| self.joins)
             && let Some(record) = store.get(&key::conversation(conversation)).await?
         {
             // Written anew as it is, a conversation in use does not reach the end of the store's time to live. By swap,
@@ -43,10 +46,12 @@ impl FinishedTurn<'_> {
             let items = self.input.iter().chain(self.output).map(|item| item.get());
             let value = write_entry(self.nonce, items, self.tokens);
             let sequence = append(store, conversation, self.nonce, value, &mut pairs).await?;
-            self.lineage = Lineage { ancestors: Vec::new(), origin: Some(Origin { conversation, sequence }) };
+            let origin = Some(Origin { conversation, sequence });
+            in_conversation = Some(Lineage { ancestors: Vec::new(), origin });
         }
         if let Some(response) = self.response {
-            let value = write_response(response, self.input, self.tokens, &self.lineage);
+            let lineage = in_conversation.as_ref().unwrap_or(lineage);
+            let value = write_response(response, self.input, self.tokens, lineage, owner);
             pairs.push((key::response(self.nonce), value));
         }
         if pairs.is_empty() { Ok(()) } else { store.set_many(pairs).await }

@@ -3,10 +3,10 @@
 
 use futures::executor::block_on;
 use proptest::prelude::*;
-use waggle_conversation::conversation::{NewItems, add, create, delete, record};
+use waggle_conversation::conversation::{Conversation, NewItems, add, create, delete, open, record};
 use waggle_conversation::memory::MemoryStore;
 use waggle_conversation::window::WindowLimits;
-use waggle_conversation::{history, items};
+use waggle_conversation::{Viewer, history, items};
 use waggle_openai::item::{Item, Part, RawItem, Role, to_raw_items};
 use waggle_openai::list::{Order, PageQuery, id};
 use waggle_openai::metadata::Metadata;
@@ -45,10 +45,20 @@ fn ids(items: &[RawItem]) -> Vec<String> {
     items.iter().map(|item| id(item).unwrap().to_owned()).collect()
 }
 
+fn viewer() -> Viewer {
+    Viewer::from_field(&["ada"]).unwrap()
+}
+
+async fn opened(store: &MemoryStore, conversation: Nonce) -> Conversation {
+    open(store, &viewer(), conversation).await.unwrap().unwrap()
+}
+
 /// Runs the steps against the store and returns the ids that a list would hold, oldest first.
-async fn run(store: &MemoryStore, conversation: Nonce, steps: &[Step]) -> Vec<String> {
+async fn run(store: &MemoryStore, id_nonce: Nonce, steps: &[Step]) -> Vec<String> {
     let record = record(1, &Metadata::default()).unwrap();
-    create(store, conversation, &record, NewItems { nonce: nonce(0), items: &[], tokens: 0 }).await.unwrap();
+    let none = NewItems { nonce: nonce(0), items: &[], tokens: 0 };
+    create(store, &viewer(), id_nonce, &record, none).await.unwrap();
+    let conversation = &opened(store, id_nonce).await;
     let mut expected = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         match step {
@@ -78,7 +88,7 @@ async fn run(store: &MemoryStore, conversation: Nonce, steps: &[Step]) -> Vec<St
     expected
 }
 
-async fn paged(store: &MemoryStore, conversation: Nonce, order: Order, limit: usize) -> Vec<String> {
+async fn paged(store: &MemoryStore, conversation: &Conversation, order: Order, limit: usize) -> Vec<String> {
     let mut query = PageQuery { limit, order, after: None };
     let mut seen = Vec::new();
     loop {
@@ -99,6 +109,7 @@ proptest! {
         let conversation = Nonce::mint(0, 0);
         block_on(async {
             let mut expected = run(&store, conversation, &steps).await;
+            let conversation = &opened(&store, conversation).await;
             let seen = paged(&store, conversation, Order::Ascending, limit).await;
             prop_assert_eq!(&seen, &expected);
             for id in &expected {
@@ -118,7 +129,7 @@ proptest! {
         block_on(async {
             let expected = run(&store, conversation, &steps).await;
             let limits = WindowLimits { items_max, tokens_max: 1_000_000 };
-            let history = history::of_conversation(&store, conversation, limits).await.unwrap().unwrap();
+            let history = history::of_conversation(&store, &viewer(), conversation, limits).await.unwrap().unwrap();
             let seen: Vec<String> = history
                 .window
                 .items()
@@ -143,9 +154,9 @@ proptest! {
         let conversation = Nonce::mint(0, 0);
         block_on(async {
             run(&store, conversation, &steps).await;
-            prop_assert!(delete(&store, conversation).await.unwrap());
+            prop_assert!(delete(&store, &viewer(), conversation).await.unwrap());
             prop_assert_eq!(store.dump().into_keys().collect::<Vec<_>>(), Vec::<String>::new());
-            prop_assert!(!delete(&store, conversation).await.unwrap());
+            prop_assert!(!delete(&store, &viewer(), conversation).await.unwrap());
             Ok(())
         })?;
     }

@@ -5,7 +5,7 @@
 
 use crate::error::ApiError;
 use crate::json::{self, Elements, Fields, Path, Text, Unknown, read_object};
-use serde::de::{IgnoredAny, MapAccess};
+use serde::de::{Error, IgnoredAny, MapAccess};
 use serde::{Deserialize, Deserializer};
 
 /// The most messages of one request.
@@ -16,7 +16,10 @@ const MESSAGES_MAX: usize = 10_000;
 pub struct ChatRequest {
     /// Whether the answer is streamed.
     pub stream: bool,
-    has_model: bool,
+    /// The model, when the request names one.
+    pub model: Option<String>,
+    /// A field besides `model` that some endpoint takes for the name of a model.
+    pub other_models: Option<String>,
     messages: Option<usize>,
     ranges: Vec<(&'static str, f64, f64)>,
 }
@@ -75,8 +78,11 @@ impl<'de> Fields<'de> for ChatRequest {
         };
         match name {
             "model" => {
-                map.next_value::<Text<'de>>()?;
-                self.has_model = true;
+                let Text(model) = map.next_value()?;
+                // Of two, we and the endpoint might each believe another.
+                if self.model.replace(model.into_owned()).is_some() {
+                    return Err(A::Error::custom("it is there twice"));
+                }
             }
             "messages" => {
                 let messages: Vec<Message> = map.next_value_seed(Elements::new(path, MESSAGES_MAX))?;
@@ -88,10 +94,21 @@ impl<'de> Fields<'de> for ChatRequest {
             "max_tokens" | "max_completion_tokens" | "n" => {
                 map.next_value::<Option<std::num::NonZeroU64>>()?;
             }
-            _ => return Ok(false),
+            _ => {
+                if names_models(name) {
+                    self.other_models = Some(name.to_owned());
+                }
+                return Ok(false);
+            }
         }
         Ok(true)
     }
+}
+
+/// Whether an endpoint may find the names of models in the field `name`: `models` is OpenRouter's, `fallbacks` and
+/// `model_list` are LiteLLM's, and servers written in Go take `Model` for `model`.
+fn names_models(name: &str) -> bool {
+    ["model", "models", "fallbacks", "model_list"].iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 impl ChatRequest {
@@ -122,7 +139,7 @@ impl ChatRequest {
     /// The body to pass on: as it came, with `model` put in front when the caller named none.
     pub fn forwarded(&self, body: Vec<u8>, default_model: &str) -> Vec<u8> {
         let brace = body.iter().position(|byte| *byte == b'{');
-        let Some(brace) = brace.filter(|_| !self.has_model) else { return body };
+        let Some(brace) = brace.filter(|_| self.model.is_none()) else { return body };
         let mut out = Vec::with_capacity(body.len() + default_model.len() + 16);
         out.extend_from_slice(b"{\"model\":");
         json::push(&mut out, default_model);
@@ -152,7 +169,24 @@ mod tests {
         check(r#"{"messages":[{"role":"user","content":"x"}],"stream":"yes"}"#, Some("stream"));
         check(r#"{"messages":[{"role":"user","content":"x"}],"temperature":2.5}"#, Some("temperature"));
         check(r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":0}"#, Some("max_tokens"));
+        check(r#"{"messages":[{"role":"user","content":"x"}],"model":null}"#, Some("model"));
+        check(r#"{"model":"a","messages":[{"role":"user","content":"x"}],"m\u006fdel":"b"}"#, Some("model"));
         check("nonsense", None);
+    }
+
+    #[test]
+    fn every_field_that_may_name_a_model_is_seen() {
+        let read = |field: &str| {
+            let body = format!(r#"{{"messages":[{{"role":"user"}}],"{field}":[]}}"#);
+            ChatRequest::read(body.as_bytes()).unwrap().other_models
+        };
+        for field in ["Model", "MODEL", "models", "Models", "fallbacks", "model_list"] {
+            assert_eq!(read(field).as_deref(), Some(field));
+        }
+        assert_eq!(read("\\u006dodels").as_deref(), Some("models"));
+        for field in ["top_k", "modality", "user", "metadata"] {
+            assert_eq!(read(field), None, "{field}");
+        }
     }
 
     #[test]

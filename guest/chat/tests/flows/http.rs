@@ -6,7 +6,8 @@ use waggle_chat::{Answer, Reply, Request};
 use waggle_model::transport::TransportFailure;
 
 fn post(content_type: Option<&str>, content_length: Option<u64>, body: Vec<Piece>) -> Reply {
-    let request = Request { method: "POST", path_with_query: "/v1/responses", content_type, content_length };
+    let request =
+        Request { method: "POST", path_with_query: "/v1/responses", content_type, content_length, user: &[] };
     match futures::executor::block_on(world().answer(request, body)) {
         Answer::Reply(reply) => reply,
         Answer::Stream(_) => panic!("a stream"),

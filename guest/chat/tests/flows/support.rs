@@ -167,6 +167,8 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) model: Model,
     pub(crate) platform: Surroundings,
+    /// What the host says of the caller: the values of its field.
+    pub(crate) user: Vec<Vec<u8>>,
 }
 
 pub(crate) fn world() -> World {
@@ -179,6 +181,11 @@ pub(crate) fn world() -> World {
 impl World {
     pub(crate) fn set(&self, name: &'static str, value: &str) {
         self.platform.variables.borrow_mut().insert(0, (name, value.to_owned()));
+    }
+
+    /// The same world, called by that user, or by a service.
+    pub(crate) fn called_by(&self, user: Option<&str>) -> Self {
+        Self { user: user.iter().map(|user| user.as_bytes().to_vec()).collect(), ..self.clone() }
     }
 
     pub(crate) fn script(&self, script: Script) {
@@ -220,6 +227,7 @@ impl World {
             path_with_query: path,
             content_type: (!body.is_empty()).then_some("application/json"),
             content_length: None,
+            user: &self.user,
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
@@ -249,6 +257,7 @@ impl World {
             path_with_query: path,
             content_type: Some("application/json"),
             content_length: None,
+            user: &self.user,
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
