@@ -43,6 +43,39 @@ impl OutboundPolicy for AllowList {
     }
 }
 
+/// A function's list narrowed by its tenant's: what is called must be on both. Private addresses are the function's
+/// business: the tenant's list only takes away.
+pub(crate) struct NarrowedList {
+    function: AllowList,
+    tenant: OutboundHosts,
+}
+
+impl NarrowedList {
+    pub(crate) fn new(function: AllowList, tenant: OutboundHosts) -> Self {
+        Self { function, tenant }
+    }
+}
+
+impl OutboundPolicy for NarrowedList {
+    fn decide(&self, scheme: &str, host: &str, port: u16) -> OutboundDecision {
+        if self.tenant.allows(scheme, host, Some(port)) {
+            self.function.decide(scheme, host, port)
+        } else {
+            OutboundDecision::Denied
+        }
+    }
+
+    /// Calls between functions never leave the tenant, so its list of what is outside says nothing of them.
+    fn allows_internal(&self, host: &str) -> bool {
+        self.function.allows_internal(host)
+    }
+
+    fn allows_socket(&self, address: SocketAddr) -> bool {
+        self.tenant.allows("tcp", &address.ip().to_string(), Some(address.port()))
+            && self.function.allows_socket(address)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +99,24 @@ mod tests {
         check("https", "api.example.com", 443, OutboundDecision::Public);
         check("http", "api.example.com", 80, OutboundDecision::Denied);
         check("http", "169.254.169.254", 80, OutboundDecision::Denied);
+    }
+
+    #[test]
+    fn a_tenants_list_takes_away_and_never_adds() {
+        let function =
+            list(&["http://127.0.0.1:8089", "https://*.example.com", "http://tools.spin.internal"]);
+        let tenant = ["https://api.example.com", "http://127.0.0.1:*", "https://elsewhere.org"];
+        let entries = tenant.iter().map(|text| OutboundHost::parse(text).unwrap());
+        let narrowed = NarrowedList::new(function, OutboundHosts::new(entries, []));
+        let check = |scheme: &str, host: &str, port: u16, expected: OutboundDecision| {
+            assert_eq!(narrowed.decide(scheme, host, port), expected, "{scheme}://{host}:{port}");
+        };
+        check("https", "api.example.com", 443, OutboundDecision::Public);
+        check("https", "other.example.com", 443, OutboundDecision::Denied);
+        check("https", "elsewhere.org", 443, OutboundDecision::Denied);
+        check("http", "127.0.0.1", 8089, OutboundDecision::Private);
+        check("http", "127.0.0.1", 8090, OutboundDecision::Denied);
+        assert!(narrowed.allows_internal("tools.spin.internal"));
     }
 
     #[test]

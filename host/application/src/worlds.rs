@@ -1,61 +1,156 @@
-//! The world of each function, made per tenant from the plan.
+//! The world of each function, made per tenant from the plan and from what the tenant is at that moment.
 
 use crate::log_sink::{FunctionLogs, Silence};
-use crate::policy::AllowList;
+use crate::policy::{AllowList, NarrowedList};
+use crate::quotas::Quotas;
+use crate::tenant_checks::{overrides, pair};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
-use waggle_egress::Egress;
+use std::time::Duration;
+use waggle_egress::{Credential, Credentials, Egress};
 use waggle_engine::{
-    CallContext, FunctionWorld, InternalCalls, InternalTarget, LogSink, StoreHandle, WasiBody, WorldSource,
+    CallContext, EngineConfig, FunctionWorld, InstanceBounds, InternalCalls, InternalTarget, LogSink,
+    OutboundPolicy, StoreHandle, TenantBounds, TokenSink, WasiBody, WorldSource,
 };
 use waggle_gateway::Gateway;
 use waggle_kv::{Partition, Store};
-use waggle_tenancy::TenantId;
+use waggle_manifest::{Manifest, OutboundHost, OutboundHosts, Variables};
+use waggle_secret::Secret;
+use waggle_telemetry::TenantLogFiles;
+use waggle_tenancy::{Directory, Isolation, Limits, Meter, TenantEntry, TenantId};
 
-/// What one function has, for whichever tenant.
+/// What one function has, whichever the tenant.
 pub(crate) struct FunctionPlan {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) mounts: Vec<(PathBuf, String)>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
-    pub(crate) variables: BTreeMap<String, String>,
-    pub(crate) outbound: Arc<AllowList>,
 }
 
-/// All functions of the application.
+/// All functions of the application, for all tenants.
 pub(crate) struct Worlds {
     pub(crate) functions: BTreeMap<String, FunctionPlan>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) variables: Arc<Variables>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) engine: EngineConfig,
     pub(crate) egress: Arc<Egress>,
     pub(crate) internal: Arc<ToGateway>,
+    pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) quiet: bool,
 }
 
 impl WorldSource for Worlds {
     fn world(&self, tenant: &TenantId, function: &str) -> Option<FunctionWorld> {
-        let plan = self.functions.get(function)?;
-        let mut stores = BTreeMap::new();
-        for (label, store) in &plan.stores {
-            let partition = Partition::new(tenant.as_str(), label).ok()?;
-            stores.insert(label.clone(), StoreHandle { store: Arc::clone(store), partition });
+        let entry = self.directory.entry(tenant)?;
+        let settings = &entry.tenant.settings;
+        if settings.functions.as_ref().is_some_and(|allowed| !allowed.iter().any(|name| name == function)) {
+            return None;
         }
-        let log: Arc<dyn LogSink> = if self.quiet {
-            Arc::new(Silence)
-        } else {
-            Arc::new(FunctionLogs::new(tenant.as_str(), function))
-        };
+        let plan = self.functions.get(function)?;
+        let variables = self.variables_of(&entry)?;
+        let stores = plan.stores.iter().map(|(label, store)| {
+            let partition = Partition::new(tenant.as_str(), label).ok()?;
+            let store = self.quotas.limited(&entry, label, store);
+            Some((label.clone(), StoreHandle { store, partition }))
+        });
         Some(FunctionWorld {
             tenant: tenant.clone(),
             function: function.into(),
             environment: plan.environment.clone(),
             mounts: plan.mounts.clone(),
-            stores,
-            variables: plan.variables.clone(),
-            outbound: Arc::clone(&plan.outbound) as Arc<_>,
+            stores: stores.collect::<Option<_>>()?,
+            variables: variables
+                .component_variables(function)
+                .into_iter()
+                .map(|(name, value)| (name, value.expose().to_owned()))
+                .collect(),
+            outbound: outbound(&entry, variables.outbound_hosts(function)),
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
-            log,
+            log: self.log(&entry, function),
+            credentials: Arc::new(credentials(&entry)),
+            tokens: entry
+                .limits
+                .tokens_per_minute
+                .map(|_limited| Arc::new(Tokens(Arc::clone(&entry.meter))) as _),
+            bounds: bounds(&entry.limits, settings.isolation, &self.engine),
         })
+    }
+}
+
+impl Worlds {
+    /// The application's variables with the tenant's own values. That they fit was checked when the tenant came into
+    /// force.
+    fn variables_of(&self, entry: &TenantEntry) -> Option<Variables> {
+        let own = overrides(&entry.tenant);
+        match self.variables.with_overrides(&self.manifest, own.iter().map(pair)) {
+            Ok(variables) => Some(variables),
+            Err(mistakes) => {
+                tracing::error!(tenant = %entry.tenant.id, %mistakes, "the tenant's variables do not fit");
+                None
+            }
+        }
+    }
+
+    fn log(&self, entry: &TenantEntry, function: &str) -> Arc<dyn LogSink> {
+        let tenant = entry.tenant.id.as_str();
+        let file = entry.tenant.settings.log_file.then(|| self.log_files.open(tenant));
+        if self.quiet && file.is_none() {
+            return Arc::new(Silence);
+        }
+        Arc::new(FunctionLogs::new(tenant, function, file, self.quiet))
+    }
+}
+
+/// The function's list, narrowed by the tenant's where it has one.
+fn outbound(entry: &TenantEntry, function: OutboundHosts) -> Arc<dyn OutboundPolicy> {
+    let list = AllowList::new(function);
+    match &entry.tenant.settings.allowed_outbound_hosts {
+        None => Arc::new(list),
+        Some(hosts) => {
+            let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok());
+            Arc::new(NarrowedList::new(list, OutboundHosts::new(hosts, [])))
+        }
+    }
+}
+
+/// The tenant's own keys at upstreams. What cannot be sent was refused when the tenant came into force.
+fn credentials(entry: &TenantEntry) -> Credentials {
+    let made = entry.upstream_secrets().iter().filter_map(|(place, secret)| {
+        let value = Secret::new(format!("{}{}", place.prefix, secret.expose()));
+        Credential::new(&place.origin, &place.path_prefix, &place.header, &value).ok()
+    });
+    Credentials::new(made.collect())
+}
+
+/// The tenant's limits within the host's.
+fn bounds(limits: &Limits, isolation: Option<Isolation>, engine: &EngineConfig) -> InstanceBounds {
+    let request_cpu_ms =
+        limits.request_cpu_ms_max.map_or(engine.request_cpu_ms_max, |ms| ms.min(engine.request_cpu_ms_max));
+    let memory = limits.instance_memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+    let instances = engine.instances_per_tenant_max;
+    InstanceBounds {
+        memory_bytes_max: memory
+            .map_or(engine.instance_memory_bytes_max, |bytes| bytes.min(engine.instance_memory_bytes_max)),
+        request_cpu: Duration::from_millis(request_cpu_ms),
+        isolate_requests: isolation.unwrap_or(engine.isolation) == Isolation::Request,
+        tenant: TenantBounds {
+            instances_max: Some(limits.instances_max.map_or(instances, |count| count.min(instances))),
+            memory_bytes_max: limits.memory_bytes_max,
+            cpu_ms_per_second: limits.cpu_ms_per_second,
+        },
+    }
+}
+
+/// A tenant's meter, for what models use.
+struct Tokens(Arc<Meter>);
+
+impl TokenSink for Tokens {
+    fn spend(&self, tokens: u64) {
+        self.0.spend_tokens(tokens);
     }
 }
 
@@ -83,5 +178,36 @@ impl InternalCalls for ToGateway {
             Some(gateway) => gateway.call(tenant, target, request, context).await,
             None => waggle_gateway::shutting_down(request.uri().path(), &context.request_id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_can_lower_the_bounds_of_the_host_and_not_raise_them() {
+        let engine = EngineConfig { request_cpu_ms_max: 100, ..EngineConfig::default() };
+        let check = |limit: Option<u64>, expected_ms: u128| {
+            let limits = Limits { request_cpu_ms_max: limit, ..Limits::default() };
+            assert_eq!(bounds(&limits, None, &engine).request_cpu.as_millis(), expected_ms, "{limit:?}");
+        };
+        check(None, 100);
+        check(Some(20), 20);
+        check(Some(500), 100);
+        let small = Limits { instance_memory_bytes_max: Some(1 << 20), ..Limits::default() };
+        assert_eq!(bounds(&small, None, &engine).memory_bytes_max, 1 << 20);
+    }
+
+    #[test]
+    fn isolation_is_the_tenants_word_else_the_hosts() {
+        let check = |host: Isolation, tenant: Option<Isolation>, expected: bool| {
+            let engine = EngineConfig { isolation: host, ..EngineConfig::default() };
+            assert_eq!(bounds(&Limits::default(), tenant, &engine).isolate_requests, expected);
+        };
+        check(Isolation::Tenant, None, false);
+        check(Isolation::Tenant, Some(Isolation::Request), true);
+        check(Isolation::Request, None, true);
+        check(Isolation::Request, Some(Isolation::Tenant), false);
     }
 }

@@ -1,0 +1,31 @@
+//! What each tenant may keep in stores: one quota for all stores and functions of a tenant.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use waggle_kv::{QuotaStore, StorageQuota, Store};
+use waggle_tenancy::{TenantEntry, TenantId};
+
+/// The quotas of all tenants that have one.
+#[derive(Default)]
+pub(crate) struct Quotas(Mutex<HashMap<TenantId, Arc<StorageQuota>>>);
+
+impl Quotas {
+    /// `store`, or a way to it that counts what the tenant writes. A tenant that once had a limit is counted on, so that
+    /// the limit can come back.
+    pub(crate) fn limited(&self, entry: &TenantEntry, store: &Arc<dyn Store>) -> Arc<dyn Store> {
+        let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = &entry.tenant.id;
+        let limit = entry.limits.storage_bytes_max;
+        if limit.is_none() && !quotas.contains_key(id) {
+            return Arc::clone(store);
+        }
+        let quota = quotas.entry(id.clone()).or_insert_with(|| StorageQuota::new(limit));
+        quota.set_limit(limit);
+        QuotaStore::wrap(Arc::clone(store), Arc::clone(quota))
+    }
+
+    /// Forgets what is known of a tenant's use, because it is gone or erased.
+    pub(crate) fn forget(&self, tenant: &TenantId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+}

@@ -1,0 +1,97 @@
+//! Tenants, assembled: the directory with its two sources, and the door.
+
+use crate::error::StartError;
+use crate::jwks::EgressJwks;
+use crate::plan::Plan;
+use crate::tenant_checks::TenantChecks;
+use crate::tenant_store::RecordedTenants;
+use crate::tenants_file::TenantsFile;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use waggle_egress::Egress;
+use waggle_kv::{HostRecords, Store};
+use waggle_tenancy::{Directory, DirectoryConfig, Door, Registry, SealingKey, TokenIssuers};
+
+/// The key that seals tenants' secrets, in the state folder.
+const SEALING_KEY_FILE: &str = "sealing-key";
+/// How often it is looked whether another host has changed a tenant.
+const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The tenants in force and what keeps them so.
+pub(crate) struct Tenancy {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) registry: Arc<Registry>,
+    file: Option<TenantsFile>,
+}
+
+impl Tenancy {
+    /// Puts the tenants of both sources in force.
+    ///
+    /// # Errors
+    /// A file with mistakes, a store that does not answer, a sealing key that is none: a host that started without its
+    /// tenants would be open.
+    pub(crate) async fn open(
+        plan: &Plan,
+        checks: Arc<TenantChecks>,
+        store: &Arc<dyn Store>,
+        egress: Arc<Egress>,
+    ) -> Result<Self, StartError> {
+        let sealing = Arc::new(sealing_key(plan)?);
+        let path = plan.tenants_file();
+        let directory = Directory::new(DirectoryConfig {
+            defaults: plan.tenancy.limits,
+            issuers: TokenIssuers::new(Arc::new(EgressJwks(egress))),
+            sealing: Some(Arc::clone(&sealing)),
+            base_dir: path.as_deref().map(TenantsFile::folder).unwrap_or_default(),
+        });
+        let file = path.map(|path: PathBuf| TenantsFile::new(path, Arc::clone(&checks)));
+        if let Some(file) = &file {
+            file.apply(&directory)?;
+        }
+        let records = HostRecords::new(Arc::clone(store))
+            .map_err(|source| StartError::Store { label: plan.tenancy.store.clone(), source })?;
+        let registry = Registry::open(
+            Arc::new(RecordedTenants(records)),
+            Arc::clone(&directory),
+            sealing,
+            Arc::new(move |tenant| checks.check(tenant)),
+        )
+        .await
+        .map_err(|failure| StartError::Tenants { reason: failure.to_string() })?;
+        let door = Arc::new(Door::new(Arc::clone(&directory)));
+        Ok(Self { directory, door, registry, file })
+    }
+
+    /// Follows both sources from now on. The tasks end with what is returned.
+    pub(crate) fn follow(&mut self) -> Following {
+        let store = tokio::spawn(Arc::clone(&self.registry).watch(STORE_LOOK_EVERY)).abort_handle();
+        let file = self.file.take().map(|file| tokio::spawn(file.watch(Arc::clone(&self.directory))).abort_handle());
+        Following([Some(store), file])
+    }
+}
+
+/// Tasks that end when this is dropped.
+pub(crate) struct Following([Option<AbortHandle>; 2]);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.iter().flatten().for_each(AbortHandle::abort);
+    }
+}
+
+fn sealing_key(plan: &Plan) -> Result<SealingKey, StartError> {
+    let key = match &plan.tenancy.sealing_key_environment {
+        Some(name) => {
+            let text = std::env::var(name).map_err(|_absent| StartError::Option {
+                what: format!("`sealing_key_environment` in [tenancy]: {name}"),
+                reason: "the environment variable is not set".into(),
+            })?;
+            SealingKey::from_text(&text)
+        }
+        None => SealingKey::load_or_create(&plan.state_dir.join(SEALING_KEY_FILE)),
+    };
+    key.map_err(|error| StartError::Tenants { reason: error.to_string() })
+}
