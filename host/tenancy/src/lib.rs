@@ -34,6 +34,10 @@ pub use meter::{
     ADDRESSES_MAX, AddressMeter, Admitted, Exceeded, Meter, RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields,
     RateState, TOKENS_DEBT_MINUTES_MAX, WAIT_MS_MAX_DEFAULT, WAITING_REQUESTS_MAX_DEFAULT, rate_limit_fields,
 };
+pub use registry::{
+    MemoryTenantStore, NewKey, Registry, RegistryError, STORE_WAIT_MS_MAX, StoreFailure, StoredTenant,
+    TenantCheck, TenantStore, TenantView, WriteFailure,
+};
 pub use sealing::{SEALING_KEY_BYTES, SealedText, SealingError, SealingKey};
 pub use secret_source::{SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use tenant::{

@@ -1,11 +1,11 @@
 //! One state of the directory: never changed, only followed by the next.
 
 use super::{Origin, TenantEntry};
+use crate::TenantId;
 use crate::api_key::KeyId;
-use crate::{Issuer, IssuerEntry, SecretSource, TenantId};
+use crate::jwt::IssuerEntry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use waggle_secret::Secret;
 
 /// What was in force at one moment.
 #[derive(Clone, Default)]
@@ -53,24 +53,8 @@ impl Snapshot {
         self.by_id.values().filter(is_gone).map(|entry| entry.tenant.id.clone()).collect()
     }
 
-    /// All issuers, each with its tenant, ready to verify with.
+    /// All issuers, ready to verify with.
     pub(super) fn issuers(&self) -> Vec<IssuerEntry> {
-        let of_entry = |entry: &Arc<TenantEntry>| {
-            let tenant = entry.tenant.id.clone();
-            entry.issuers.clone().into_iter().map(move |issuer| IssuerEntry {
-                tenant: tenant.clone(),
-                secret: shared_key(&issuer),
-                issuer,
-            })
-        };
-        self.by_id.values().flat_map(of_entry).collect()
-    }
-}
-
-/// The key of HS256, which an entry holds by value.
-fn shared_key(issuer: &Issuer) -> Option<Secret> {
-    match &issuer.secret {
-        Some(SecretSource::Value(value)) => Some(Secret::new(value.as_str())),
-        _ => None,
+        self.by_id.values().flat_map(|entry| entry.issuers.iter().cloned()).collect()
     }
 }
