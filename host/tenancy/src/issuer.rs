@@ -133,3 +133,97 @@ fn check_address(url: &str) -> Result<(), String> {
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if encrypted || loopback { Ok(()) } else { problem("is not protected on its way") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Issuer)) -> Result<(), String> {
+        let mut issuer: Issuer = serde_json::from_str(
+            r#"{"issuer": "https://id.example", "audience": "waggle", "jwks_file": "jwks.json"}"#,
+        )
+        .unwrap();
+        change(&mut issuer);
+        issuer.check()
+    }
+
+    #[test]
+    fn an_issuer_says_what_is_wrong_with_it() {
+        fn check(change: impl FnOnce(&mut Issuer), expected: &str) {
+            let problem = with(change).unwrap_err();
+            assert!(problem.contains(expected), "{problem:?} lacks {expected:?}");
+        }
+        assert_eq!(with(|_| {}), Ok(()));
+        check(|issuer| issuer.issuer.clear(), "`issuer` has 0 bytes");
+        check(|issuer| issuer.audience = "a".repeat(1_025), "`audience` has 1025");
+        check(|issuer| issuer.user_claim.clear(), "`user_claim`");
+        check(|issuer| issuer.clock_skew_s = 301, "0 to 300");
+        check(|issuer| issuer.jwks_file = None, "is needed");
+        check(|issuer| issuer.jwks = Some("{}".to_owned()), "only one");
+        let only = |change: fn(&mut Issuer)| {
+            move |issuer: &mut Issuer| {
+                issuer.jwks_file = None;
+                change(issuer);
+            }
+        };
+        check(only(|issuer| issuer.jwks_file = Some(String::new())), "`jwks_file`");
+        check(only(|issuer| issuer.jwks = Some("{}".to_owned())), "no array `keys`");
+        check(
+            only(|issuer| issuer.jwks = Some(r#"{"keys":[{"kty":"oct","k":""}]}"#.to_owned())),
+            "key 1: a shared",
+        );
+        check(only(|issuer| issuer.secret = Some(SecretSource::Value("hunter2".to_owned()))), "has 7 bytes");
+        let problem = with(only(|issuer| issuer.secret = Some(SecretSource::Value("hunter2".to_owned()))));
+        assert!(!problem.unwrap_err().contains("hunter2"));
+        let secret = |issuer: &mut Issuer| issuer.secret = Some(SecretSource::Value("s".repeat(32)));
+        assert_eq!(with(only(secret)), Ok(()));
+    }
+
+    #[test]
+    fn the_address_of_a_key_set_is_protected() {
+        fn check(url: &str, accepted: bool) {
+            let verdict = check_address(url);
+            assert_eq!(verdict.is_ok(), accepted, "{url}: {verdict:?}");
+        }
+        for url in [
+            "https://id.example/jwks",
+            "https://id.example:8443/jwks?x=1",
+            "https://id.example",
+            "https://[2001:db8::1]/jwks",
+            "http://127.0.0.1:9000/jwks",
+            "http://127.9.9.9/jwks",
+            "http://[::1]:9000/jwks",
+            "http://localhost:9000/jwks",
+        ] {
+            check(url, true);
+        }
+        for url in [
+            "",
+            "id.example/jwks",
+            "ftp://id.example/jwks",
+            "file:///etc/passwd",
+            "https://",
+            "https:///jwks",
+            "https://:443/jwks",
+            "https://id.example:0/",
+            "https://id.example:99999/",
+            "https://id.example:/",
+            "https://user:password@id.example/jwks",
+            "https://id.example/jwks#part",
+            "https://id.example/a b",
+            "https://id.example\\@other.example/",
+            "https://bänk.example/",
+            "https://[::1/jwks",
+            "http://id.example/jwks",
+            "http://127.0.0.1.id.example/jwks",
+            "http://localhost.id.example/jwks",
+            "http://127.0.0.1@id.example/jwks",
+            "http://[2001:db8::1]/jwks",
+            "http://10.0.0.1/jwks",
+            "http://0.0.0.0/jwks",
+        ] {
+            check(url, false);
+        }
+        check(&format!("https://id.example/{}", "a".repeat(2_048)), false);
+    }
+}

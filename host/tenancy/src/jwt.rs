@@ -90,7 +90,7 @@ pub struct FetchedJwks {
 /// The way to key sets that are served by others.
 #[async_trait]
 pub trait JwksFetch: Send + Sync {
-    /// Gets the key set at `url`. The caller gives up after 5 seconds and accepts at most 256 KiB.
+    /// Gets the key set at `url`. The caller gives up after 4.9 seconds and accepts at most 256 KiB.
     ///
     /// # Errors
     /// A sentence for the operator's log; it must hold no secret.

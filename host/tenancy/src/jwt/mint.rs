@@ -139,8 +139,12 @@ impl SigningKey {
 
     /// A token with these claims, whatever they are.
     pub(super) fn sign(&self, header: &Value, payload: &Value) -> Result<String, MintError> {
-        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let mut token = format!("{}.{}", encode(header), encode(payload));
+        self.sign_raw(header.to_string().as_bytes(), payload.to_string().as_bytes())
+    }
+
+    /// A token with these parts, whether they are JSON or not.
+    pub(super) fn sign_raw(&self, header: &[u8], payload: &[u8]) -> Result<String, MintError> {
+        let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = self.pair.sign(token.as_bytes()).ok_or(MintError::Key("signing failed"))?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);

@@ -15,8 +15,11 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long a load may take, and how long a request waits for one, milliseconds.
-const LOAD_MS_MAX: u64 = 5_000;
+/// How long a request waits for a load, milliseconds.
+const WAIT_MS_MAX: u64 = 5_000;
+
+/// How long a load may take, milliseconds: less, so that whoever waits learns what went wrong.
+const LOAD_MS_MAX: u64 = 4_900;
 
 /// For how long a fetched set is fresh, seconds: what its server says within these bounds, else the default.
 const FRESH_S_MIN: u64 = 60;
@@ -230,11 +233,11 @@ impl Source {
     }
 }
 
-/// Waits for a load's end, as long as a load may take.
+/// Waits for a load's end, within bounds.
 async fn wait(landing: Option<watch::Receiver<()>>) {
     if let Some(mut landing) = landing {
         // The error it ends with only says that the load is over; after the time-out, what there is must do.
-        let _ = tokio::time::timeout(Duration::from_millis(LOAD_MS_MAX), landing.changed()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(WAIT_MS_MAX), landing.changed()).await;
     }
 }
 
