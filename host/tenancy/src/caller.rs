@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 /// A request's caller. Made by [`crate::Door`] only, so that whoever has one may rely on it.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Caller {
     /// The tenant, as it was when the caller was recognised.
     pub tenant: Arc<TenantEntry>,

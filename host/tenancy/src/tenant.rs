@@ -3,6 +3,17 @@
 //! The same shape is a section `[tenant.ID]` of tenants.toml, a record in the store and, without secrets, an object of
 //! the admin API.
 
+mod check;
+#[cfg(test)]
+mod check_tests;
+
+pub use check::{
+    API_KEYS_MAX, FieldMistake, ISSUERS_MAX, LIST_ENTRIES_MAX, LIST_ENTRY_BYTES_MAX, SCOPE_BYTES_MAX,
+    SCOPES_MAX, SECRETS_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX,
+};
+
+pub(crate) use check::is_header_byte;
+
 use crate::api_key::ApiKey;
 use crate::issuer::Issuer;
 use crate::limits::Limits;

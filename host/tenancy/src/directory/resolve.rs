@@ -1,0 +1,64 @@
+//! Secrets of a tenant, read or opened when the tenant comes into force, so that no request waits for a file.
+
+use super::DirectoryConfig;
+use crate::tenant::is_header_byte;
+use crate::{FieldMistake, Issuer, SecretSource, Tenant, UpstreamSecret};
+use waggle_secret::Secret;
+
+/// The upstream secrets with their values; what cannot be had becomes a mistake.
+pub(super) fn resolve_secrets(
+    tenant: &Tenant,
+    config: &DirectoryConfig,
+    mistakes: &mut Vec<FieldMistake>,
+) -> Vec<(UpstreamSecret, Secret)> {
+    let mut resolved = Vec::with_capacity(tenant.settings.secrets.len());
+    for (name, secret) in &tenant.settings.secrets {
+        let path = ["secrets", name, "secret"];
+        match value(tenant, &secret.secret, config) {
+            Ok(value) if value.expose().bytes().all(is_header_byte) => {
+                resolved.push((secret.clone(), value));
+            }
+            Ok(_) => mistakes.push(FieldMistake::new(
+                &path,
+                "the value holds a character that no header field can, such as a line end inside of it",
+            )),
+            Err(message) => mistakes.push(FieldMistake::new(&path, message)),
+        }
+    }
+    resolved
+}
+
+/// The issuers, their shared keys given by value and their files by whole paths.
+pub(super) fn resolve_issuers(
+    tenant: &Tenant,
+    config: &DirectoryConfig,
+    mistakes: &mut Vec<FieldMistake>,
+) -> Vec<Issuer> {
+    let mut resolved = Vec::with_capacity(tenant.settings.issuers.len());
+    for (index, issuer) in tenant.settings.issuers.iter().enumerate() {
+        let mut issuer = issuer.clone();
+        if let Some(source) = &issuer.secret {
+            match value(tenant, source, config) {
+                Ok(value) => issuer.secret = Some(SecretSource::Value(value.expose().to_owned())),
+                Err(message) => {
+                    let path = ["issuers", &index.to_string(), "secret"];
+                    mistakes.push(FieldMistake::new(&path, message));
+                }
+            }
+        }
+        if let Some(file) = &mut issuer.jwks_file {
+            *file = config.base_dir.join(&*file).to_string_lossy().into_owned();
+        }
+        resolved.push(issuer);
+    }
+    resolved
+}
+
+fn value(tenant: &Tenant, source: &SecretSource, config: &DirectoryConfig) -> Result<Secret, String> {
+    match (source, &config.sealing) {
+        (SecretSource::Sealed(sealed), Some(key)) => {
+            key.open(&tenant.id, sealed).map_err(|error| error.to_string())
+        }
+        _ => source.read(&config.base_dir).map_err(|error| error.to_string()),
+    }
+}

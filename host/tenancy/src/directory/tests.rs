@@ -1,0 +1,1 @@
+//! The directory against a model.
