@@ -166,7 +166,7 @@ pub(crate) fn apply(
 fn apply_issuer(new: shape::Issuer, old: &TenantSettings, place: &str) -> Result<Issuer, Mistake> {
     let mut same =
         old.issuers.iter().filter(|old| old.issuer == new.issuer && old.audience == new.audience);
-    let before = same.next();
+    let (before, unique) = (same.next(), same.next().is_none());
     if new.jwks_file.is_some() && new.jwks_file != before.and_then(|old| old.jwks_file.clone()) {
         return Err(Mistake::at(format!("{place}/jwks_file"), ONLY_THE_FILE));
     }
@@ -194,7 +194,7 @@ fn apply_issuer(new: shape::Issuer, old: &TenantSettings, place: &str) -> Result
     if !keyless {
         return Ok(issuer);
     }
-    let Some(before) = before.filter(|_| same.next().is_none()) else {
+    let Some(before) = before.filter(|_| unique) else {
         let detail = "`secret`, `jwks` or `jwks_url` is missing; they are kept only for an issuer there is";
         return Err(Mistake::at(place, detail));
     };

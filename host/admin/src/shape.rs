@@ -10,10 +10,6 @@ use waggle_tenancy::Limits;
 pub(crate) const PAGE_TENANTS_MAX: usize = 1_000;
 /// The tenants of a page when the request does not say.
 pub(crate) const PAGE_TENANTS: usize = 100;
-/// The longest life that a key can be given, seconds: ten years.
-pub(crate) const KEY_EXPIRES_IN_S_MAX: u64 = 315_360_000;
-/// The longest time that a key can go on after it was rotated, seconds: thirty days.
-pub(crate) const GRACE_S_MAX: u64 = 2_592_000;
 
 /// A tenant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +20,9 @@ pub(crate) struct Tenant {
     pub(crate) source: Source,
     /// Counts the changes; what the `ETag` holds.
     pub(crate) revision: u64,
+    /// Why it is not in force; absent when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
     /// Everything else.
     pub(crate) settings: Settings,
 }
@@ -41,6 +40,9 @@ pub(crate) struct TenantSummary {
     pub(crate) source: Source,
     /// Counts the changes.
     pub(crate) revision: u64,
+    /// Why it is not in force; absent when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
 }
 
 /// A page of tenants, in the order of their ids.
@@ -245,7 +247,7 @@ pub(crate) struct NewKey {
     pub(crate) name: String,
     /// What its holder may do, told to functions.
     pub(crate) scopes: Vec<String>,
-    /// How long it counts, seconds; absent or null: for ever.
+    /// How long it counts, seconds, ten years at most; absent or null: for ever.
     #[schema(minimum = 1, maximum = 315360000)]
     pub(crate) expires_in_s: Option<u64>,
 }
@@ -254,7 +256,7 @@ pub(crate) struct NewKey {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Rotation {
-    /// How long the old key still counts, seconds; 0 when absent: it ends at once.
+    /// How long the old key still counts, seconds, thirty days at most; 0 when absent: it ends at once.
     #[schema(minimum = 0, maximum = 2592000)]
     pub(crate) grace_s: u64,
 }
