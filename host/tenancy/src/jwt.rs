@@ -1,21 +1,42 @@
 //! JSON Web Tokens: who issued one, whether it counts, and what it says.
 
-use crate::{Issuer, SecretSource, TenantId};
+use crate::{Issuer, TenantId};
 use async_trait::async_trait;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use waggle_secret::Secret;
+
+/// An issuer of a tenant's, its secret resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IssuerEntry {
+    /// Whose users it vouches for.
+    pub tenant: TenantId,
+    /// What was configured.
+    pub issuer: Issuer,
+    /// The value of [`Issuer::secret`], where it has one and that could be read.
+    pub secret: Option<Secret>,
+}
+
+/// What came from the address of a key set.
+#[derive(Clone, Debug)]
+pub struct FetchedJwks {
+    /// The key set, JSON text.
+    pub body: Vec<u8>,
+    /// How long it may be kept, seconds.
+    pub max_age_s: Option<u64>,
+}
 
 /// Fetches key sets.
 #[async_trait]
 pub trait JwksFetch: Send + Sync {
     /// The key set at `url`, as text.
-    async fn fetch(&self, url: &str) -> Result<String, String>;
+    async fn fetch(&self, url: &str) -> Result<FetchedJwks, String>;
 }
 
 /// The issuers of all tenants.
 pub struct TokenIssuers {
-    issuers: RwLock<Vec<(TenantId, Issuer)>>,
+    issuers: RwLock<Vec<IssuerEntry>>,
     generation: AtomicU64,
 }
 
@@ -72,7 +93,7 @@ impl TokenIssuers {
     }
 
     /// Takes `issuers` in the place of those before.
-    pub fn replace(&self, issuers: Vec<(TenantId, Issuer)>) {
+    pub fn replace(&self, issuers: Vec<IssuerEntry>) {
         *self.issuers.write().unwrap_or_else(PoisonError::into_inner) = issuers;
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -89,13 +110,13 @@ impl TokenIssuers {
     /// Why it does not count.
     pub async fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
         let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for (tenant, issuer) in issuers {
-            let Some(SecretSource::Value(secret)) = &issuer.secret else { continue };
+        for IssuerEntry { tenant, issuer, secret } in issuers {
+            let Some(secret) = &secret else { continue };
             let mut validation = Validation::new(Algorithm::HS256);
             validation.set_issuer(&[&issuer.issuer]);
             validation.set_audience(&[&issuer.audience]);
             validation.validate_exp = false;
-            let key = DecodingKey::from_secret(secret.as_bytes());
+            let key = DecodingKey::from_secret(secret.expose().as_bytes());
             let Ok(data) = decode::<serde_json::Value>(token, &key, &validation) else { continue };
             let text = |claim: &str| data.claims.get(claim).and_then(|value| value.as_str()).map(Arc::from);
             let expires_at_s =

@@ -21,9 +21,13 @@ pub use directory::{
 };
 pub use door::{CREDENTIAL_BYTES_MAX, Denied, Door, VERIFIED_TOKEN_S_MAX, VERIFIED_TOKENS_MAX};
 pub use issuer::Issuer;
-pub use jwt::{Claims, JwksFetch, TokenError, TokenIssuers};
+pub use jwt::{Claims, FetchedJwks, IssuerEntry, JwksFetch, TokenError, TokenIssuers};
 pub use limits::Limits;
 pub use meter::Meter;
+pub use registry::{
+    MemoryTenantStore, NewKey, Registry, RegistryError, STORE_WAIT_MS_MAX, StoreFailure, StoredTenant,
+    TenantCheck, TenantStore, TenantView, WriteFailure,
+};
 pub use sealing::{SEALING_KEY_BYTES, SealedText, SealingError, SealingKey};
 pub use secret_source::{SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use tenant::{

@@ -3,10 +3,9 @@
 use super::resolve::{resolve_issuers, resolve_secrets};
 use super::{DirectoryConfig, Origin};
 use crate::api_key::{CredentialHash, KeyId};
+use crate::jwt::IssuerEntry;
 use crate::meter::Meter;
-use crate::{
-    ApiKey, FieldMistake, Issuer, Limits, Tenant, TenantId, TenantSettings, TenantState, UpstreamSecret,
-};
+use crate::{ApiKey, FieldMistake, Limits, Tenant, TenantId, TenantSettings, TenantState, UpstreamSecret};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waggle_secret::Secret;
@@ -25,7 +24,7 @@ pub struct TenantEntry {
     /// It counts on this host and from its start.
     pub revision: u64,
     pub(crate) keys: Vec<KeyInForce>,
-    pub(super) issuers: Vec<Issuer>,
+    pub(super) issuers: Vec<IssuerEntry>,
     secrets: Vec<(UpstreamSecret, Secret)>,
 }
 

@@ -16,8 +16,8 @@ pub use entry::TenantEntry;
 
 pub(crate) use snapshot::{KeyPlace, Snapshot};
 
-use crate::jwt::TokenIssuers;
-use crate::{FieldMistake, Issuer, Limits, SealingKey, Tenant, TenantId};
+use crate::jwt::{IssuerEntry, TokenIssuers};
+use crate::{FieldMistake, Limits, SealingKey, Tenant, TenantId};
 use arc_swap::{ArcSwap, Guard};
 use conflict::conflicts;
 use entry::Built;
@@ -207,6 +207,11 @@ impl Directory {
         &self.config.issuers
     }
 
+    /// Whether [`Directory::update`] with these tenants would succeed now.
+    pub(crate) fn would_update(&self, origin: Origin, tenants: &[Arc<Tenant>]) -> Result<(), ChangeRefused> {
+        self.plan(&self.current.load(), origin, tenants, Vec::new()).map(|_| ())
+    }
+
     /// Builds the next snapshot and swaps it in. The caller holds `change`.
     fn make(
         &self,
@@ -215,8 +220,24 @@ impl Directory {
         gone: Vec<TenantId>,
     ) -> Result<Change, ChangeRefused> {
         let current = self.current.load_full();
+        let (change, fresh) = self.plan(&current, origin, tenants, gone)?;
+        let claims = origin == Origin::File || !tenants.is_empty();
+        if !fresh.is_empty() || !change.removed.is_empty() || (claims && !current.claimed) {
+            self.put_in_force(&current, fresh, &change.removed, claims);
+        }
+        Ok(change)
+    }
+
+    /// What a change would do, and the entries it needs.
+    fn plan(
+        &self,
+        current: &Snapshot,
+        origin: Origin,
+        tenants: &[Arc<Tenant>],
+        gone: Vec<TenantId>,
+    ) -> Result<(Change, Vec<Arc<TenantEntry>>), ChangeRefused> {
         let mut refused =
-            ChangeRefused { conflicts: conflicts(&current, origin, tenants, &gone), mistakes: Vec::new() };
+            ChangeRefused { conflicts: conflicts(current, origin, tenants, &gone), mistakes: Vec::new() };
         let mut fresh = Vec::new();
         let mut change = Change { removed: gone, ..Change::default() };
         for tenant in tenants {
@@ -233,14 +254,7 @@ impl Directory {
                 }
             }
         }
-        if refused != ChangeRefused::default() {
-            return Err(refused);
-        }
-        let claims = origin == Origin::File || !tenants.is_empty();
-        if !fresh.is_empty() || !change.removed.is_empty() || (claims && !current.claimed) {
-            self.put_in_force(&current, fresh, &change.removed, claims);
-        }
-        Ok(change)
+        if refused == ChangeRefused::default() { Ok((change, fresh)) } else { Err(refused) }
     }
 
     /// The issuers go first: a token verified by the old ones meanwhile is then remembered for an entry that is not in
@@ -252,7 +266,7 @@ impl Directory {
         removed: &[TenantId],
         claims: bool,
     ) {
-        let issuers_before = |tenant: &TenantId| -> &[Issuer] {
+        let issuers_before = |tenant: &TenantId| -> &[IssuerEntry] {
             current.by_id.get(tenant).map(|entry| entry.issuers.as_slice()).unwrap_or_default()
         };
         let issuers_change = fresh.iter().any(|entry| issuers_before(&entry.tenant.id) != entry.issuers)

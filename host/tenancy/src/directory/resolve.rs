@@ -1,8 +1,9 @@
 //! Secrets of a tenant, read or opened when the tenant comes into force, so that no request waits for a file.
 
 use super::DirectoryConfig;
+use crate::jwt::IssuerEntry;
 use crate::tenant::is_header_byte;
-use crate::{FieldMistake, Issuer, SecretSource, Tenant, UpstreamSecret};
+use crate::{FieldMistake, SecretSource, Tenant, UpstreamSecret};
 use waggle_secret::Secret;
 
 /// The upstream secrets with their values; what cannot be had becomes a mistake.
@@ -28,18 +29,19 @@ pub(super) fn resolve_secrets(
     resolved
 }
 
-/// The issuers, their shared keys given by value and their files by whole paths.
+/// The issuers, their shared keys read and their files given by whole paths.
 pub(super) fn resolve_issuers(
     tenant: &Tenant,
     config: &DirectoryConfig,
     mistakes: &mut Vec<FieldMistake>,
-) -> Vec<Issuer> {
+) -> Vec<IssuerEntry> {
     let mut resolved = Vec::with_capacity(tenant.settings.issuers.len());
     for (index, issuer) in tenant.settings.issuers.iter().enumerate() {
         let mut issuer = issuer.clone();
+        let mut secret = None;
         if let Some(source) = &issuer.secret {
             match value(tenant, source, config) {
-                Ok(value) => issuer.secret = Some(SecretSource::Value(value.expose().to_owned())),
+                Ok(value) => secret = Some(value),
                 Err(message) => {
                     let path = ["issuers", &index.to_string(), "secret"];
                     mistakes.push(FieldMistake::new(&path, message));
@@ -49,7 +51,7 @@ pub(super) fn resolve_issuers(
         if let Some(file) = &mut issuer.jwks_file {
             *file = config.base_dir.join(&*file).to_string_lossy().into_owned();
         }
-        resolved.push(issuer);
+        resolved.push(IssuerEntry { tenant: tenant.id.clone(), issuer, secret });
     }
     resolved
 }

@@ -1,8 +1,9 @@
 //! One state of the directory: never changed, only followed by the next.
 
 use super::{Origin, TenantEntry};
+use crate::TenantId;
 use crate::api_key::KeyId;
-use crate::{Issuer, TenantId};
+use crate::jwt::IssuerEntry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -52,12 +53,8 @@ impl Snapshot {
         self.by_id.values().filter(is_gone).map(|entry| entry.tenant.id.clone()).collect()
     }
 
-    /// All issuers, each with its tenant, ready to verify with.
-    pub(super) fn issuers(&self) -> Vec<(TenantId, Issuer)> {
-        let of_entry = |entry: &Arc<TenantEntry>| {
-            let tenant = entry.tenant.id.clone();
-            entry.issuers.clone().into_iter().map(move |issuer| (tenant.clone(), issuer))
-        };
-        self.by_id.values().flat_map(of_entry).collect()
+    /// All issuers, ready to verify with.
+    pub(super) fn issuers(&self) -> Vec<IssuerEntry> {
+        self.by_id.values().flat_map(|entry| entry.issuers.iter().cloned()).collect()
     }
 }

@@ -1,0 +1,1 @@
+//! The registry over a store in memory.
