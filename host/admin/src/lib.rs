@@ -1,1 +1,35 @@
 //! The admin API: tenants and their keys, on a listener of its own, with a credential of its own.
+//!
+//! [`serve`] answers below `/admin/v1`; [`Host`] is what it asks of the application; `GET /admin/v1/openapi.json` gives the
+//! document. No answer and no line of the log holds a secret's value or a key's hash, but for the one answer that shows a
+//! new key.
+
+mod announcement;
+mod answer;
+mod api;
+mod check;
+#[cfg(feature = "client")]
+mod client;
+mod config;
+mod convert;
+mod door;
+mod host;
+mod key;
+mod openapi;
+mod precondition;
+mod problem;
+mod query;
+mod route;
+mod server;
+mod shape;
+
+pub use announcement::{ANNOUNCEMENT_FILE, Announcement};
+#[cfg(feature = "client")]
+pub use client::{AdminClient, ClientError, Finder};
+pub use config::AdminConfig;
+pub use host::{ErasureReport, Host, StoreErasure, Usage};
+pub use key::{AdminKey, AdminKeyError};
+pub use server::serve;
+
+/// The name of the file in the state folder that holds the admin key.
+pub const KEY_FILE: &str = "admin-key";

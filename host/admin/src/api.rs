@@ -1,0 +1,328 @@
+//! What each route does: reads the call, changes or shows tenants, and writes one line to the log for each change.
+
+use crate::answer::Answer;
+use crate::check::check;
+use crate::convert::{apply, mistakes, show, show_key, show_state};
+use crate::host::{ErasureReport, Host};
+use crate::openapi::schemas;
+use crate::precondition;
+use crate::problem::{Mistake, Problem};
+use crate::query::Query;
+use crate::route::{BASE, Operation, Route};
+use crate::shape;
+use http::header::{self, HeaderValue};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use waggle_tenancy::{
+    ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings,
+    TenantState, TenantView,
+};
+
+/// A request that was let in, read whole.
+pub(crate) struct Call {
+    pub(crate) route: &'static Route,
+    /// What stands for `{id}` and `{key}` in the path, not checked yet.
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) query: String,
+    pub(crate) if_match: Vec<HeaderValue>,
+    pub(crate) body: Value,
+    pub(crate) remote: SocketAddr,
+}
+
+/// The operations.
+pub(crate) struct Api {
+    registry: Arc<Registry>,
+    host: Arc<dyn Host>,
+}
+
+impl Api {
+    pub(crate) fn new(registry: Arc<Registry>, host: Arc<dyn Host>) -> Self {
+        Self { registry, host }
+    }
+
+    pub(crate) async fn carry_out(&self, call: Call) -> Result<Answer, Problem> {
+        match call.route.operation {
+            Operation::ListTenants => self.list_tenants(&call),
+            Operation::CreateTenant => self.create_tenant(&call).await,
+            Operation::ShowTenant => Ok(self.tenant(StatusCode::OK, &self.view(&call)?)),
+            Operation::ReplaceTenant => self.replace_tenant(&call).await,
+            Operation::RemoveTenant => self.remove_tenant(&call).await,
+            Operation::SuspendTenant | Operation::ResumeTenant => self.set_state(&call).await,
+            Operation::ListKeys => self.list_keys(&call),
+            Operation::AddKey => self.add_key(&call).await,
+            Operation::RevokeKey => self.revoke_key(&call).await,
+            Operation::RotateKey => self.rotate_key(&call).await,
+            Operation::ShowUsage => {
+                let usage = self.host.usage(&self.view(&call)?.tenant.id);
+                Ok(Answer::json(StatusCode::OK, &usage))
+            }
+            Operation::Health | Operation::Document => Err(Problem::internal(&"answered before")),
+        }
+    }
+
+    fn list_tenants(&self, call: &Call) -> Result<Answer, Problem> {
+        let query = Query::read(&call.query, call.route.query)?;
+        let limit = query.number("limit", 1, shape::PAGE_TENANTS_MAX)?.unwrap_or(shape::PAGE_TENANTS);
+        let after = match query.text("after") {
+            None => None,
+            Some(text) => Some(TenantId::new(text).map_err(|error| {
+                Problem::query(vec![Mistake::parameter("after", error.to_string())])
+            })?),
+        };
+        // One more than asked for tells whether there is another page.
+        let mut views = self.registry.list(after.as_ref(), limit + 1);
+        let more = views.len() > limit;
+        views.truncate(limit);
+        let next = views.last().filter(|_| more).map(|last| last.tenant.id.to_string());
+        let tenants = views.iter().map(summary).collect();
+        Ok(Answer::json(StatusCode::OK, &shape::TenantPage { tenants, next }))
+    }
+
+    async fn create_tenant(&self, call: &Call) -> Result<Answer, Problem> {
+        let new: shape::NewTenant = read(call)?;
+        let id = TenantId::new(&new.id)
+            .map_err(|error| Problem::invalid(vec![Mistake::at("/id", error.to_string())]))?;
+        let settings =
+            apply(new.settings, &TenantSettings::default(), "/settings").map_err(Problem::invalid)?;
+        let view = self
+            .registry
+            .create(Tenant { id, settings })
+            .await
+            .map_err(|error| refused(error, "/settings"))?;
+        audit(call, "create tenant", &view.tenant.id, None);
+        let location = format!("{BASE}/tenants/{}", view.tenant.id);
+        Ok(self.tenant(StatusCode::CREATED, &view).with(header::LOCATION, &location))
+    }
+
+    async fn replace_tenant(&self, call: &Call) -> Result<Answer, Problem> {
+        let view = self.view(call)?;
+        precondition::check(&call.if_match, view.revision)?;
+        let new: shape::Settings = read(call)?;
+        let settings = apply(new, &view.tenant.settings, "").map_err(Problem::invalid)?;
+        // What was left out stays as it was in this revision, so no other may be replaced, asked for or not.
+        let replaced = self
+            .registry
+            .replace(&view.tenant.id, settings, Some(view.revision))
+            .await
+            .map_err(|error| refused(error, ""))?;
+        audit(call, "replace tenant", &replaced.tenant.id, None);
+        Ok(self.tenant(StatusCode::OK, &replaced))
+    }
+
+    async fn remove_tenant(&self, call: &Call) -> Result<Answer, Problem> {
+        let erase = Query::read(&call.query, call.route.query)?.flag("erase")?;
+        let view = self.view(call)?;
+        precondition::check(&call.if_match, view.revision)?;
+        if view.origin == Origin::File {
+            return Err(refused(RegistryError::FromFile(view.tenant.id.clone()), ""));
+        }
+        let id = &view.tenant.id;
+        let (revision, report) = if erase {
+            let (revision, report) = self.erase(call, id, view.revision).await?;
+            (revision, Some(report))
+        } else {
+            (view.revision, None)
+        };
+        self.registry.remove(id, Some(revision)).await.map_err(|error| refused(error, ""))?;
+        self.host.ended(id).await;
+        audit(call, if erase { "remove and erase tenant" } else { "remove tenant" }, id, None);
+        Ok(match report {
+            Some(erased) => {
+                Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased })
+            }
+            None => Answer::empty(StatusCode::NO_CONTENT),
+        })
+    }
+
+    /// Suspends before it erases, so that nothing new is written meanwhile. If it fails, the tenant is still there and it
+    /// can be tried again.
+    async fn erase(
+        &self,
+        call: &Call,
+        id: &TenantId,
+        revision: u64,
+    ) -> Result<(u64, ErasureReport), Problem> {
+        let suspended = self.suspended(call, id, revision).await?;
+        let failed = |cause: &str| {
+            tracing::error!(target: "admin", tenant = %id, cause, "a tenant's data could not be erased");
+            let detail = "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "erasure_incomplete", detail)
+        };
+        let report = self.host.erase(id).await.map_err(|cause| failed(&cause))?;
+        if report.is_complete() { Ok((suspended, report)) } else { Err(failed("a second look found keys")) }
+    }
+
+    /// Suspends the tenant if it still is at `revision`, and answers the revision after that. A record that cannot be read
+    /// is not in force, so nobody is served by it.
+    async fn suspended(&self, call: &Call, id: &TenantId, revision: u64) -> Result<u64, Problem> {
+        let suspend = |settings: &mut TenantSettings| {
+            settings.state = TenantState::Suspended;
+            Ok(())
+        };
+        match self.registry.edit(id, Some(revision), suspend).await {
+            Ok((view, ())) => {
+                audit(call, "suspend tenant", id, None);
+                Ok(view.revision)
+            }
+            Err(RegistryError::Unreadable(_)) => Ok(revision),
+            Err(error) => Err(refused(error, "")),
+        }
+    }
+
+    async fn set_state(&self, call: &Call) -> Result<Answer, Problem> {
+        let id = self.id(call)?;
+        let suspend = call.route.operation == Operation::SuspendTenant;
+        let changed =
+            if suspend { self.registry.suspend(&id).await } else { self.registry.resume(&id).await };
+        let view = changed.map_err(|error| refused(error, ""))?;
+        audit(call, if suspend { "suspend tenant" } else { "resume tenant" }, &id, None);
+        Ok(self.tenant(StatusCode::OK, &view))
+    }
+
+    fn list_keys(&self, call: &Call) -> Result<Answer, Problem> {
+        let view = self.view(call)?;
+        let last_used = |id: &str| view.entry.as_ref().and_then(|entry| entry.last_used(id));
+        let keys = view.tenant.settings.api_keys.iter();
+        let keys = keys.map(|key| show_key(key, last_used(&key.id))).collect();
+        Ok(Answer::json(StatusCode::OK, &shape::KeyList { keys }))
+    }
+
+    async fn add_key(&self, call: &Call) -> Result<Answer, Problem> {
+        let id = self.id(call)?;
+        let new: shape::NewKey = read(call)?;
+        let expires_at = new.expires_in_s.map(|life| now_s().saturating_add(life));
+        let asked = NewKey { name: new.name, scopes: new.scopes, expires_at };
+        let (key, secret) = self.registry.add_key(&id, asked).await.map_err(key_refused)?;
+        audit(call, "add key", &id, Some(&key.id));
+        Ok(created_key(&key, secret.expose()))
+    }
+
+    async fn revoke_key(&self, call: &Call) -> Result<Answer, Problem> {
+        let id = self.id(call)?;
+        self.registry.revoke_key(&id, &call.key).await.map_err(|error| refused(error, ""))?;
+        audit(call, "revoke key", &id, Some(&call.key));
+        Ok(Answer::empty(StatusCode::NO_CONTENT))
+    }
+
+    async fn rotate_key(&self, call: &Call) -> Result<Answer, Problem> {
+        let id = self.id(call)?;
+        let rotation: shape::Rotation = read(call)?;
+        let (key, secret) = self
+            .registry
+            .rotate_key(&id, &call.key, rotation.grace_s)
+            .await
+            .map_err(|error| refused(error, ""))?;
+        audit(call, "rotate key", &id, Some(&call.key));
+        Ok(created_key(&key, secret.expose()))
+    }
+
+    fn id(&self, call: &Call) -> Result<TenantId, Problem> {
+        TenantId::new(&call.id).map_err(|_no_id| no_tenant())
+    }
+
+    fn view(&self, call: &Call) -> Result<TenantView, Problem> {
+        self.registry.get(&self.id(call)?).map_err(|error| refused(error, ""))
+    }
+
+    fn tenant(&self, status: StatusCode, view: &TenantView) -> Answer {
+        let settings = show(&view.tenant.settings, |name| self.host.is_secret_variable(name));
+        let tenant = shape::Tenant {
+            id: view.tenant.id.to_string(),
+            source: source(view.origin),
+            revision: view.revision,
+            problem: view.problem.as_deref().map(str::to_owned),
+            settings,
+        };
+        Answer::json(status, &tenant).with(header::ETAG, &precondition::etag(view.revision))
+    }
+}
+
+fn summary(view: &TenantView) -> shape::TenantSummary {
+    let Tenant { id, settings } = &*view.tenant;
+    let name = if settings.name.is_empty() { id.as_str() } else { &settings.name };
+    shape::TenantSummary {
+        id: id.to_string(),
+        name: name.to_owned(),
+        state: show_state(settings.state),
+        source: source(view.origin),
+        revision: view.revision,
+        problem: view.problem.as_deref().map(str::to_owned),
+    }
+}
+
+fn source(origin: Origin) -> shape::Source {
+    match origin {
+        Origin::File => shape::Source::File,
+        Origin::Store => shape::Source::Store,
+    }
+}
+
+fn created_key(key: &ApiKey, secret: &str) -> Answer {
+    let created = shape::CreatedKey { secret: secret.to_owned(), key: show_key(key, None) };
+    Answer::json(StatusCode::CREATED, &created)
+}
+
+/// The body as `T`, checked against the schema that the document has for it.
+fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
+    let name = call.route.body.map_or("", |(name, _)| name);
+    let found = check(schemas(), &json!({ "$ref": name }), &call.body);
+    if !found.is_empty() {
+        return Err(Problem::invalid(found));
+    }
+    // The schema is made from the type, so that this should not fail; its message could repeat a value.
+    T::deserialize(&call.body).map_err(|_shape| {
+        Problem::invalid(vec![Mistake::at("", "has not the shape that the document describes")])
+    })
+}
+
+/// The answer to what the registry refuses of a new key: it stands at the end of the tenant's keys, but is the whole body.
+fn key_refused(mut error: RegistryError) -> Problem {
+    if let RegistryError::Invalid(found) = &mut error {
+        for mistake in found.iter_mut().filter(|mistake| mistake.path.first().is_some_and(|at| at == "api_keys")) {
+            mistake.path.drain(..mistake.path.len().min(2));
+        }
+    }
+    refused(error, "")
+}
+
+fn no_tenant() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_tenant", "There is no such tenant.")
+}
+
+/// The answer to what the registry refuses; `base` is where the settings stand in the body.
+fn refused(error: RegistryError, base: &str) -> Problem {
+    let sentence = error.to_string();
+    let conflict = |code| Problem::new(StatusCode::CONFLICT, code, sentence);
+    match error {
+        RegistryError::Exists(_) => conflict("tenant_exists"),
+        RegistryError::FromFile(_) => conflict("tenant_of_file"),
+        RegistryError::Conflict(_) => conflict("conflict"),
+        RegistryError::Contended(_) => conflict("contended"),
+        RegistryError::Unreadable(_) => conflict("unreadable"),
+        RegistryError::NotFound(_) => no_tenant(),
+        RegistryError::KeyNotFound(_) => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_key", "The tenant has no such API key.")
+        }
+        RegistryError::Invalid(found) => Problem::invalid(mistakes(found, base)),
+        RegistryError::RevisionMismatch { .. } => precondition::changed(),
+        RegistryError::Sealing(cause) => Problem::internal(&cause),
+        RegistryError::Store(cause) => {
+            tracing::error!(target: "admin", %cause, "the store does not take a change");
+            Problem::unavailable("store", "The store does not take changes at the moment; the log says why.")
+        }
+    }
+}
+
+/// One line for each change: who did what to which tenant, and never a secret.
+fn audit(call: &Call, action: &str, tenant: &TenantId, key: Option<&str>) {
+    tracing::info!(target: "admin", action, %tenant, key, remote = %call.remote, "changed");
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())
+}

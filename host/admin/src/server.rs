@@ -1,0 +1,239 @@
+//! The listener: connections and their bounds, and the way of a request from its head to its answer, top to bottom.
+
+use crate::answer::Answer;
+use crate::api::{Api, Call};
+use crate::door::Door;
+use crate::host::Host;
+use crate::key::AdminKey;
+use crate::openapi::DOCUMENT;
+use crate::problem::Problem;
+use crate::route::{Found, Operation, Route, find};
+use crate::shape::Health;
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use waggle_tenancy::Registry;
+
+/// Open connections; more wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 256;
+/// Requests under way at once; over it, 503.
+const CONCURRENT_REQUESTS_MAX: usize = 64;
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header fields of a request.
+const HEADERS_MAX: usize = 64;
+/// From a connection's beginning, or the previous answer, to the end of a request's head.
+const HEAD_READ_MAX: Duration = Duration::from_secs(15);
+/// Bytes of a request's body.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long a request's body may take to arrive.
+const BODY_READ_MAX: Duration = Duration::from_secs(15);
+/// How long a request may take, once it has arrived.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// The same for the erasure of a tenant's data.
+const ERASURE_MAX: Duration = Duration::from_secs(600);
+/// How long requests under way may go on after the stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long to wait after `accept` failed, for example for want of file handles.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves the admin API on `listener` until `stop` resolves, then finishes what is under way, at most for ten seconds.
+/// Whoever presents `key` may change everything.
+pub async fn serve(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    host: Arc<dyn Host>,
+    key: AdminKey,
+    stop: impl Future<Output = ()>,
+) {
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    if !loopback {
+        tracing::warn!(target: "admin", "the admin API is reachable from other machines and speaks plain HTTP; \
+            put a TLS proxy before it");
+    }
+    let server = Arc::new(Server {
+        door: Door::new(key, loopback),
+        api: Arc::new(Api::new(registry, host)),
+        requests: Semaphore::new(CONCURRENT_REQUESTS_MAX),
+    });
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = &mut stop => break,
+            next = next => next,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(target: "admin", %error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+        tokio::spawn(async move {
+            connection(stream, remote, server, watcher).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    // Whoever is still connected then is cut off.
+    let _ = tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    server: Arc<Server>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Without this, an answer in two writes waits for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_READ_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let service = service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.answer(request, remote).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection.into_owned()).await {
+        tracing::debug!(target: "admin", %remote, %error, "a connection ended with an error");
+    }
+}
+
+struct Server {
+    door: Door,
+    api: Arc<Api>,
+    requests: Semaphore,
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Full<Bytes>> {
+        self.admitted(request, remote).await.unwrap_or_else(Answer::from).into_response()
+    }
+
+    async fn admitted(&self, request: Request<Incoming>, remote: SocketAddr) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        // A page in a browser must not reach anything, not even what is open to all.
+        self.door.check_host(&head.uri, &head.headers)?;
+        // Before anything is spent.
+        let _permit = self.requests.try_acquire().map_err(|_closed_or_full| {
+            Problem::unavailable("overloaded", "The server has as many requests under way as it takes.")
+        })?;
+        let found = find(&head.method, head.uri.path());
+        // Without the key nobody learns which paths there are, beside the two that are open.
+        if !matches!(&found, Found::Route(route, _) if !route.guarded) {
+            self.door.check_key(&head.headers)?;
+        }
+        let (route, [id, key]) = match found {
+            Found::Route(route, steps) => (route, steps),
+            Found::OtherMethods(allow) => {
+                let detail = format!("This path takes {allow}.");
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                return Err(Problem::new(status, "method_not_allowed", detail).with(header::ALLOW, &allow));
+            }
+            Found::Nothing => {
+                let detail = "There is no such path; GET /admin/v1/openapi.json lists those there are.";
+                return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_path", detail));
+            }
+        };
+        match route.operation {
+            Operation::Health => return Ok(Answer::json(StatusCode::OK, &Health { status: "ok" })),
+            Operation::Document => return Ok(Answer::json(StatusCode::OK, &*DOCUMENT)),
+            _ => {}
+        }
+        let body = read_body(route, &head.headers, body).await?;
+        let call = Call {
+            route,
+            id: id.to_owned(),
+            key: key.to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            if_match: head.headers.get_all(header::IF_MATCH).iter().cloned().collect(),
+            body,
+            remote,
+        };
+        self.carry_out(call).await
+    }
+
+    /// In a task of its own: a client that goes away does not leave a change half done or without its line in the log.
+    async fn carry_out(&self, call: Call) -> Result<Answer, Problem> {
+        let api = Arc::clone(&self.api);
+        let most = if call.route.operation == Operation::RemoveTenant { ERASURE_MAX } else { REQUEST_MAX };
+        let task = tokio::spawn(async move { api.carry_out(call).await });
+        match tokio::time::timeout(most, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(failed)) => Err(Problem::internal(&failed)),
+            Err(_elapsed) => {
+                let detail = "It takes too long and goes on; look later whether it was done.";
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "still_running", detail))
+            }
+        }
+    }
+}
+
+/// The body as JSON; an absent one is an empty object where the route allows that, and ignored where it takes none.
+async fn read_body(
+    route: &Route,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<serde_json::Value, Problem> {
+    let Some((_, required)) = route.body else { return Ok(serde_json::Value::Null) };
+    let bytes = match tokio::time::timeout(BODY_READ_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!("The body is larger than the {BODY_BYTES_MAX} bytes allowed.");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+        }
+        Ok(Err(_)) => {
+            let detail = "The body did not arrive whole.";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "incomplete_body", detail));
+        }
+        Err(_elapsed) => {
+            let detail = "The body took too long to arrive.";
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", detail)
+                .with(header::CONNECTION, "close"));
+        }
+    };
+    if bytes.is_empty() && !required {
+        return Ok(serde_json::json!({}));
+    }
+    if !is_json(headers) {
+        let detail = "The body must be `application/json`, and the `Content-Type` field must say so.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+    }
+    // The parser's message tells line and column and repeats nothing of the text.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is no JSON: {error}."))
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
+    let (field, second) = (fields.next(), fields.next());
+    let essence = field.and_then(|field| field.to_str().ok()).and_then(|text| text.split(';').next());
+    second.is_none()
+        && essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
