@@ -58,6 +58,26 @@ pub enum Error {
     #[error("cannot use {}: {source}", path.display())]
     Io { path: PathBuf, source: Arc<io::Error> },
 
+    /// A write would take the tenant over what it may store.
+    #[error(
+        "the write does not fit: {used} of {allowed} bytes of this tenant's storage are used; delete what is no longer needed, or have the limit raised"
+    )]
+    QuotaExceeded { used: u64, allowed: u64 },
+    /// How much the tenant stores was not known in time, so whether the write fits is not known either.
+    #[error(
+        "the write was not made: measuring how much of {allowed} bytes of storage this tenant uses took longer than {waited_ms} ms; try again"
+    )]
+    QuotaUnknown { allowed: u64, waited_ms: u64 },
+    /// A record of the host does not hold what it should.
+    #[error("the host's record under {key:?} cannot be read: {reason}")]
+    Record { key: String, reason: &'static str },
+    /// Others changed the host's records again and again while this change or reading was tried.
+    #[error("the host's records were changed by others {attempts} times in a row meanwhile; try again")]
+    Contended { attempts: usize },
+    /// Keys were erased, but the store's files still hold what they were.
+    #[error("the keys are deleted, but the files of the store {} still hold them: {reason}; erase again", path.display())]
+    NotPurged { path: PathBuf, reason: &'static str },
+
     /// An earlier write could not be made durable. What is in memory may be lost, so the store takes no more writes.
     #[error(
         "the store takes no more writes because an earlier one could not be made durable: {reason}; check the disk, then restart"

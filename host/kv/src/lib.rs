@@ -4,9 +4,11 @@
 //! power cut. Whoever lets something leave the machine because of that write (a response, a call) waits for the
 //! commit first; nobody else does. Concurrent commits share one flush of the device.
 //!
-//! Every operation names a [`Partition`]: one tenant's part of one named store. There is no operation that reaches
-//! across partitions, and this crate knows nothing of who the tenants are.
+//! Every operation of a guest names a [`Partition`]: one tenant's part of one named store. What the host does with all
+//! that a tenant has, counting and erasing, names a [`TenantPart`]. There is no operation that reaches across tenants,
+//! and this crate knows nothing of who they are.
 
+mod checked;
 mod clock;
 mod commit;
 mod config;
@@ -28,7 +30,7 @@ pub use limits::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, KEY_BYTES_MAX, KEYS_PAGE_MAX, LABEL_BYTES_MAX, TENANT_BYTES_MAX,
     TIME_TO_LIVE_DAYS_MAX, VALUE_BYTES_MAX,
 };
-pub use partition::Partition;
+pub use partition::{Partition, TenantPart};
 pub use redis_store::RedisStore;
 pub use redis_url::RedisUrl;
-pub use store::{KeyPage, Store, StoreOptions, Swap};
+pub use store::{Erased, KeyPage, Place, Store, StoreOptions, Swap, Usage};

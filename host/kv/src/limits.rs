@@ -35,12 +35,23 @@ pub(crate) fn check_keys(keys: &[String]) -> Result<(), Error> {
 
 /// Checks a batch of writes and returns how many bytes its keys and values have together.
 pub(crate) fn check_entries(entries: &[(String, Bytes)]) -> Result<usize, Error> {
+    check_batch(entries.iter().map(|(key, value)| (key, Some(value))))
+}
+
+/// The same for a batch in which a key can be without a value.
+pub(crate) fn check_changes(changes: &[(String, Option<Bytes>)]) -> Result<usize, Error> {
+    check_batch(changes.iter().map(|(key, value)| (key, value.as_ref())))
+}
+
+fn check_batch<'a>(
+    entries: impl ExactSizeIterator<Item = (&'a String, Option<&'a Bytes>)>,
+) -> Result<usize, Error> {
     check(entries.len(), BATCH_ENTRIES_MAX, |entries, max| Error::BatchTooLong { entries, max })?;
     let mut total = 0_usize;
     for (key, value) in entries {
         check_key(key)?;
-        check_value(value)?;
-        total = total.saturating_add(key.len() + value.len());
+        value.map_or(Ok(()), check_value)?;
+        total = total.saturating_add(key.len() + value.map_or(0, Bytes::len));
     }
     check(total, BATCH_BYTES_MAX, |bytes, max| Error::BatchTooLarge { bytes, max })?;
     Ok(total)

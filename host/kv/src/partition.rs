@@ -1,4 +1,8 @@
 //! Where one tenant's part of one store begins and ends in the space of keys.
+//!
+//! Every key inside an engine begins with a tenant id and a store label, each after its length in bytes (two bytes,
+//! big-endian). Because the lengths come first, no prefix is the beginning of another one. The length 0 is the
+//! host's own: no tenant id is empty.
 
 use crate::{
     Error,
@@ -8,9 +12,8 @@ use std::sync::Arc;
 
 /// One tenant's part of one named store: a prefix of every key inside the engine.
 ///
-/// The prefix is the tenant id and the store label, each after its length in bytes (two bytes, big-endian). Because
-/// the lengths come first, no prefix is the beginning of another one, so no key, whatever its bytes, reaches from
-/// one partition into another. Cloning is cheap.
+/// No prefix is the beginning of another one, so no key, whatever its bytes, reaches from one partition into
+/// another. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Partition(Arc<[u8]>);
 
@@ -23,6 +26,17 @@ impl Partition {
     pub fn new(tenant: &str, store: &str) -> Result<Self, Error> {
         let mut prefix = Vec::with_capacity(4 + tenant.len() + store.len());
         push("tenant id", tenant, TENANT_BYTES_MAX, &mut prefix)?;
+        push("store label", store, LABEL_BYTES_MAX, &mut prefix)?;
+        Ok(Self(prefix.into()))
+    }
+
+    /// Names a part of a store that belongs to the host itself and that no tenant id leads to: where a tenant's has
+    /// the length of an id, this one has 0.
+    ///
+    /// # Errors
+    /// [`Error::PartitionName`] when the label is empty or too long.
+    pub fn host(store: &str) -> Result<Self, Error> {
+        let mut prefix = HOST_PREFIX.to_vec();
         push("store label", store, LABEL_BYTES_MAX, &mut prefix)?;
         Ok(Self(prefix.into()))
     }
@@ -41,6 +55,50 @@ impl Partition {
     }
 }
 
+/// The length of an id that no tenant has.
+const HOST_PREFIX: [u8; 2] = [0, 0];
+
+/// All that one tenant has in a store, whatever the label. Cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantPart(Arc<[u8]>);
+
+impl TenantPart {
+    /// Names a tenant's part.
+    ///
+    /// # Errors
+    /// [`Error::PartitionName`] when the tenant id is empty or longer than
+    /// [`TENANT_BYTES_MAX`](crate::TENANT_BYTES_MAX).
+    pub fn new(tenant: &str) -> Result<Self, Error> {
+        let mut prefix = Vec::with_capacity(2 + tenant.len());
+        push("tenant id", tenant, TENANT_BYTES_MAX, &mut prefix)?;
+        Ok(Self(prefix.into()))
+    }
+
+    /// The bytes that stand before every key of this tenant and of no other.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes a guest counts in a key of this tenant: those after the label.
+    pub(crate) fn guest_key_bytes(&self, full: &[u8]) -> u64 {
+        let rest = full.get(self.0.len()..).unwrap_or_default();
+        let label_bytes =
+            rest.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
+        rest.len().saturating_sub(2 + label_bytes) as u64
+    }
+}
+
+/// The smallest key after all that begin with this prefix; `None` if there is none.
+pub(crate) fn end_of_prefix(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
+    while let Some(last) = prefix.pop() {
+        if let Some(next) = last.checked_add(1) {
+            prefix.push(next);
+            return Some(prefix);
+        }
+    }
+    None
+}
+
 fn push(what: &'static str, name: &str, max: usize, prefix: &mut Vec<u8>) -> Result<(), Error> {
     let bytes = name.len();
     let error = || Error::PartitionName { what, bytes, max };
@@ -51,4 +109,44 @@ fn push(what: &'static str, name: &str, max: usize, prefix: &mut Vec<u8>) -> Res
     prefix.extend_from_slice(&length.to_be_bytes());
     prefix.extend_from_slice(name.as_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_follows_all_its_keys() {
+        let check = |prefix: &[u8], expected: Option<&[u8]>| {
+            assert_eq!(end_of_prefix(prefix.to_vec()).as_deref(), expected, "{prefix:?}");
+        };
+        check(b"ab", Some(b"ac"));
+        check(b"a\xff\xff", Some(b"b"));
+        check(b"\xff", None);
+        check(b"", None);
+    }
+
+    #[test]
+    fn a_tenants_part_holds_its_partitions_and_nothing_else() {
+        let check = |tenant: &str, other: Partition, expected: bool| {
+            let part = TenantPart::new(tenant).unwrap();
+            assert_eq!(other.prefix().starts_with(part.prefix()), expected, "{tenant:?} {other:?}");
+        };
+        let of = |tenant: &str, label: &str| Partition::new(tenant, label).unwrap();
+        check("a", of("a", "x"), true);
+        check("a", of("a", "y"), true);
+        check("a", of("ab", "x"), false);
+        check("ab", of("a", "bx"), false);
+        for tenant in ["a", "\0", "\0\0", "\0\u{1}a", "@host"] {
+            check(tenant, Partition::host("a").unwrap(), false);
+        }
+        assert!(TenantPart::new("").is_err() && Partition::new("", "a").is_err());
+    }
+
+    #[test]
+    fn a_guest_counts_its_key_without_what_the_host_puts_before_it() {
+        let part = TenantPart::new("acme").unwrap();
+        let full = Partition::new("acme", "default").unwrap().full_key("12345");
+        assert_eq!(part.guest_key_bytes(&full), 5);
+    }
 }

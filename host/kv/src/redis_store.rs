@@ -4,11 +4,9 @@
 //! Redis is set there (`appendfsync`).
 
 use crate::{
-    Commit, Error, KeyPage, Partition, Store, StoreOptions, Swap,
-    limits::{check_entries, check_key, check_keys, check_page, check_value},
+    Commit, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
     redis_url::RedisUrl,
 };
-use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind,
@@ -16,12 +14,11 @@ use redis::{
 };
 use std::{
     collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+
+mod tenant;
 
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
 const RESPONSE_TIMEOUT_MS: u64 = 5_000;
@@ -48,6 +45,24 @@ local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return tostring(redis.call('GET', KEYS[1]))";
 
+/// `KEYS`: those that are compared, then those that are changed; `ARGV`: how many are compared, time to live in ms or
+/// "0", then for each key "1" and a value, or "0" and nothing.
+const SWAP_MANY: &str = r"
+local compared, arg = tonumber(ARGV[1]), 3
+for i = 1, compared do
+  local current = redis.call('GET', KEYS[i])
+  local matches = (ARGV[arg] == '1' and current == ARGV[arg + 1]) or (ARGV[arg] == '0' and not current)
+  if not matches then return 0 end
+  arg = arg + 2
+end
+for i = compared + 1, #KEYS do
+  if ARGV[arg] == '0' then redis.call('UNLINK', KEYS[i])
+  elseif ARGV[2] == '0' then redis.call('SET', KEYS[i], ARGV[arg + 1])
+  else redis.call('SET', KEYS[i], ARGV[arg + 1], 'PX', ARGV[2]) end
+  arg = arg + 2
+end
+return 1";
+
 /// A store on Redis or Valkey.
 pub struct RedisStore {
     connection: ConnectionManager,
@@ -55,6 +70,8 @@ pub struct RedisStore {
     time_to_live_ms: Option<u64>,
     compare_and_swap: Script,
     increment_and_expire: Script,
+    swap_many: Script,
+    sizes: Script,
     is_closed: AtomicBool,
 }
 
@@ -85,6 +102,8 @@ impl RedisStore {
             time_to_live_ms,
             compare_and_swap: Script::new(COMPARE_AND_SWAP),
             increment_and_expire: Script::new(INCREMENT_AND_EXPIRE),
+            swap_many: Script::new(SWAP_MANY),
+            sizes: Script::new(tenant::SIZES),
             is_closed: AtomicBool::new(false),
         })
     }
@@ -111,10 +130,6 @@ impl RedisStore {
             command.arg("PX").arg(ms);
         }
         command
-    }
-
-    fn check_open(&self) -> Result<(), Error> {
-        if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn error(&self, error: &RedisError) -> Error {
@@ -145,24 +160,21 @@ fn describe(url: &Arc<str>, error: &RedisError) -> Error {
     }
 }
 
-#[async_trait]
-impl Store for RedisStore {
+impl Medium for RedisStore {
+    fn closed(&self) -> &AtomicBool {
+        &self.is_closed
+    }
+
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {
-        check_key(key)?;
         let value: Option<Vec<u8>> = self.read(redis::cmd("GET").arg(partition.full_key(key))).await?;
         Ok(value.map(Bytes::from))
     }
 
     async fn exists(&self, partition: &Partition, key: &str) -> Result<bool, Error> {
-        check_key(key)?;
         self.read(redis::cmd("EXISTS").arg(partition.full_key(key))).await
     }
 
     async fn get_many(&self, partition: &Partition, keys: &[String]) -> Result<Vec<Option<Bytes>>, Error> {
-        check_keys(keys)?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut command = redis::cmd("MGET");
         for key in keys {
             command.arg(partition.full_key(key));
@@ -178,7 +190,6 @@ impl Store for RedisStore {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<KeyPage, Error> {
-        check_page(prefix, limit)?;
         let mut position: u64 = cursor.map_or(Ok(0), str::parse).map_err(|_| Error::InvalidCursor)?;
         let pattern = pattern_of_prefix(&partition.full_key(prefix));
         let (mut keys, mut seen) = (Vec::new(), HashSet::new());
@@ -204,26 +215,21 @@ impl Store for RedisStore {
     }
 
     async fn set(&self, partition: &Partition, key: &str, value: Bytes) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_key(key)?;
-        check_value(&value)?;
         let () = self.write(&self.set_command(partition, key, &value)).await?;
         Ok(Commit::already_durable())
     }
 
     async fn delete(&self, partition: &Partition, key: &str) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_key(key)?;
         let () = self.write(redis::cmd("UNLINK").arg(partition.full_key(key))).await?;
         Ok(Commit::already_durable())
     }
 
-    async fn set_many(&self, partition: &Partition, entries: Vec<(String, Bytes)>) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_entries(&entries)?;
-        if entries.is_empty() {
-            return Ok(Commit::already_durable());
-        }
+    async fn set_many(
+        &self,
+        partition: &Partition,
+        entries: Vec<(String, Bytes)>,
+        _bytes: usize,
+    ) -> Result<Commit, Error> {
         // MULTI and EXEC in one go, so that nobody sees a part of it.
         let mut transaction = redis::pipe();
         transaction.atomic();
@@ -236,11 +242,6 @@ impl Store for RedisStore {
     }
 
     async fn delete_many(&self, partition: &Partition, keys: Vec<String>) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_keys(&keys)?;
-        if keys.is_empty() {
-            return Ok(Commit::already_durable());
-        }
         let mut command = redis::cmd("UNLINK");
         for key in &keys {
             command.arg(partition.full_key(key));
@@ -250,8 +251,6 @@ impl Store for RedisStore {
     }
 
     async fn increment(&self, partition: &Partition, key: &str, delta: i64) -> Result<(i64, Commit), Error> {
-        self.check_open()?;
-        check_key(key)?;
         let (full, mut connection) = (partition.full_key(key), self.connection.clone());
         let sum = match self.time_to_live_ms {
             None => redis::cmd("INCRBY").arg(full).arg(delta).query_async(&mut connection).await,
@@ -270,9 +269,6 @@ impl Store for RedisStore {
         expected: Option<&Bytes>,
         value: Bytes,
     ) -> Result<Swap, Error> {
-        self.check_open()?;
-        check_key(key)?;
-        check_value(&value)?;
         let mut call = self.compare_and_swap.prepare_invoke();
         call.key(partition.full_key(key));
         call.arg(u8::from(expected.is_some())).arg(expected.map_or(&[][..], |bytes| bytes)).arg(&value[..]);
@@ -285,12 +281,44 @@ impl Store for RedisStore {
         Ok(Swap::Changed(current.map(Bytes::from)))
     }
 
+    async fn swap_many(
+        &self,
+        partition: &Partition,
+        expected: Vec<(String, Option<Bytes>)>,
+        changes: Vec<(String, Option<Bytes>)>,
+    ) -> Result<Option<Commit>, Error> {
+        let mut call = self.swap_many.prepare_invoke();
+        call.arg(expected.len()).arg(self.time_to_live_ms.unwrap_or(0));
+        for (key, value) in expected.iter().chain(&changes) {
+            call.key(partition.full_key(key));
+            call.arg(u8::from(value.is_some())).arg(value.as_deref().unwrap_or_default());
+        }
+        let answer = call.invoke_async(&mut self.connection.clone()).await;
+        let is_done: bool = answer.map_err(|error| self.error(&error))?;
+        Ok(is_done.then(Commit::already_durable))
+    }
+
+    async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {
+        self.count(tenant).await
+    }
+
+    async fn erase(&self, tenant: &TenantPart) -> Result<Erased, Error> {
+        self.delete_all(tenant).await
+    }
+
+    fn place(&self) -> Place {
+        Place::Server(self.url.clone())
+    }
+
+    fn options(&self) -> StoreOptions {
+        StoreOptions { time_to_live: self.time_to_live_ms.map(Duration::from_millis) }
+    }
+
     fn applied(&self) -> Commit {
         Commit::already_durable()
     }
 
     async fn close(&self) -> Result<(), Error> {
-        self.is_closed.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! The trait that every store satisfies.
 
-use crate::{Commit, Error, Partition};
+use crate::{Commit, Error, Partition, TenantPart};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// What a store label is opened with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,35 @@ pub enum Swap {
     Done(Commit),
     /// The value was this one, and still is.
     Changed(Option<Bytes>),
+}
+
+/// What a tenant has in a store, in all labels together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Keys that have a value now.
+    pub keys: u64,
+    /// Bytes of these keys and their values, as a guest sees them: without what the store itself adds.
+    pub bytes: u64,
+}
+
+/// What erasing a tenant has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Keys that had a value and were deleted.
+    pub keys: u64,
+    /// Bytes of these keys and values, counted as in [`Usage`].
+    pub bytes: u64,
+    /// Keys found when counting again afterwards: 0, unless the tenant was still writing.
+    pub remaining: u64,
+}
+
+/// Where a store's data is. Two stores at one place hold the same keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// The address of a server, without its password.
+    Server(Arc<str>),
 }
 
 /// A key-value store.
@@ -89,6 +118,39 @@ pub trait Store: Send + Sync + 'static {
         expected: Option<&Bytes>,
         value: Bytes,
     ) -> Result<Swap, Error>;
+
+    /// Makes the changes (`None`: the key is deleted) in one atomic commit if every key of `expected` has that value
+    /// (`None`: no value). Returns `None`, and changes nothing, if one has not. Of a key that is changed twice the
+    /// last value counts.
+    async fn swap_many(
+        &self,
+        partition: &Partition,
+        expected: Vec<(String, Option<Bytes>)>,
+        changes: Vec<(String, Option<Bytes>)>,
+    ) -> Result<Option<Commit>, Error>;
+
+    /// What the tenant has at this store's place, in all labels. Embedded: reads the tenant's part from its beginning
+    /// to its end. Redis: looks at every key of the database (`SCAN`), which takes seconds where there are millions.
+    async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error>;
+
+    /// Deletes all that the tenant has at this store's place, in all labels, a bounded number of keys at a time, and
+    /// counts again. Other tenants read and write on meanwhile. The tenant should be quiet: what it writes during the
+    /// call is either deleted or counted as remaining. An erasure that was cut short is completed by another call.
+    ///
+    /// Durable when it returns. Embedded, what was erased has left the files as well by then: the journal was begun
+    /// anew and every table rewritten without it, which costs about 64 MiB of writing and one pass over the whole
+    /// store; erasures at the same time share that. What the file system does with the blocks it got back is its own.
+    /// Redis keeps deleted values in an append-only file until that is rewritten, and in snapshots made before.
+    ///
+    /// # Errors
+    /// [`Error::NotPurged`] when all keys are deleted but the files still hold something; call again.
+    async fn erase(&self, tenant: &TenantPart) -> Result<Erased, Error>;
+
+    /// Where the data is.
+    fn place(&self) -> Place;
+
+    /// What the store was opened with.
+    fn options(&self) -> StoreOptions;
 
     /// A commit that covers every write that a read returned from this store may have seen. Whoever lets something
     /// leave the machine that depends on what was *read* waits for it, as for the commit of a write.

@@ -9,8 +9,16 @@ mod redis_outages;
 #[path = "support/redis.rs"]
 mod redis_server;
 
+#[path = "tenants/erasing.rs"]
+mod erasing;
+
 use bytes::Bytes;
 use clock::ManualClock;
+use erasing::{
+    a_closed_store_erases_nothing, an_expired_key_counts_no_more,
+    erasing_leaves_nothing_of_one_tenant_and_all_of_the_others, other_tenants_write_on_while_one_is_erased,
+    several_keys_are_swapped_together_or_not_at_all, usage_counts_live_keys_of_all_labels_of_one_tenant,
+};
 use proptest::{
     collection::vec,
     prelude::{Strategy, any, prop_oneof},
@@ -109,6 +117,12 @@ contract! {
     a_closed_store_refuses_writes(None);
     an_expired_key_is_gone_for_every_read(Some(TIME_TO_LIVE));
     every_kind_of_write_starts_the_time_anew(Some(TIME_TO_LIVE));
+    several_keys_are_swapped_together_or_not_at_all(None);
+    usage_counts_live_keys_of_all_labels_of_one_tenant(None);
+    an_expired_key_counts_no_more(Some(TIME_TO_LIVE));
+    erasing_leaves_nothing_of_one_tenant_and_all_of_the_others(None);
+    other_tenants_write_on_while_one_is_erased(None);
+    a_closed_store_erases_nothing(None);
 }
 
 fn home() -> Partition {

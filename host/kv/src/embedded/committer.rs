@@ -113,11 +113,7 @@ struct Journal {
 
 impl Journal {
     fn newest(directory: &Path) -> io::Result<Self> {
-        let mut newest = None;
-        for entry in std::fs::read_dir(directory)? {
-            newest = newest.max(journal_number(&entry?.path()));
-        }
-        let number = newest.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
+        let number = newest_journal(directory)?;
         let file = open_journal(&journal_path(directory, number))?;
         Ok(Self { directory: directory.to_path_buf(), number, file })
     }
@@ -151,7 +147,16 @@ fn journal_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number}.{JOURNAL_EXTENSION}"))
 }
 
-fn journal_number(path: &Path) -> Option<u64> {
+/// The number of the journal that is written to.
+pub(super) fn newest_journal(directory: &Path) -> io::Result<u64> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(directory)? {
+        newest = newest.max(journal_number(&entry?.path()));
+    }
+    newest.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))
+}
+
+pub(super) fn journal_number(path: &Path) -> Option<u64> {
     let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL_EXTENSION);
     path.file_stem().filter(|_| is_journal)?.to_str()?.parse().ok()
 }

@@ -1,7 +1,8 @@
 //! The engine itself: fjall, with expiry, locks per key and flushing in the background.
 //!
 //! Two keyspaces share one journal, so one batch changes both atomically: `data` has the records, `expiry` has one
-//! empty entry per written key that expires, sorted by when.
+//! empty entry per written key that expires, sorted by when. A third one, `filler`, holds nothing that counts (see
+//! `purge`).
 
 use super::{
     EmbeddedOptions,
@@ -19,8 +20,8 @@ use fjall::{
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -36,9 +37,15 @@ const SEALED_JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 pub(super) struct Engine {
     _committer: Committer,
     progress: Arc<Progress>,
-    data: Keyspace,
-    expiry: Keyspace,
-    database: Database,
+    pub(super) data: Keyspace,
+    pub(super) expiry: Keyspace,
+    /// What a purge fills the journal through.
+    pub(super) filler: Keyspace,
+    pub(super) database: Database,
+    /// Held by the one purge that is under way.
+    pub(super) purging: Mutex<()>,
+    /// What was deleted up to this sequence number has left the files.
+    pub(super) purged: AtomicU64,
     stripes: Stripes,
     clock: Arc<dyn Clock>,
     is_closed: AtomicBool,
@@ -50,7 +57,7 @@ impl Engine {
     pub(super) fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, Error> {
         let directory = Directory::open(path)?;
         let files = directory.engine_files();
-        let (database, [data, expiry]) = without_panic(&files, || open_database(&files, &options))?;
+        let (database, [data, expiry, filler]) = without_panic(&files, || open_database(&files, &options))?;
         directory.mark_ready()?;
         // What the engine has found in its journal is durable: it flushes the journal when it opens.
         let progress = Arc::new(Progress::new(database.visible_seqno()));
@@ -60,7 +67,10 @@ impl Engine {
             progress,
             data,
             expiry,
+            filler,
             database,
+            purging: Mutex::default(),
+            purged: AtomicU64::new(0),
             stripes: Stripes::new(),
             clock: options.clock,
             is_closed: AtomicBool::new(false),
@@ -154,6 +164,43 @@ impl Engine {
         Ok((result, commit))
     }
 
+    /// Applies the changes in one batch if each key of `expected` has that value now, with no other write of any of
+    /// these keys in between.
+    pub(super) fn swap_all(
+        &self,
+        expected: Vec<(Bytes, Option<Bytes>)>,
+        changes: Vec<Change>,
+    ) -> Result<Option<Commit>, Error> {
+        let keys = expected.iter().map(|(key, _)| key).chain(changes.iter().map(|change| &change.key));
+        let _guards = self.stripes.lock_all(keys.map(AsRef::as_ref));
+        self.check_open()?;
+        let (snapshot, now_ms) = (self.database.snapshot(), self.now_ms());
+        for (key, value) in &expected {
+            if self.get_in(&snapshot, key, now_ms)? != *value {
+                return Ok(None);
+            }
+        }
+        if changes.is_empty() {
+            return Ok(Some(self.applied()));
+        }
+        self.apply(last_of_each_key(changes).into_iter()).map(Some)
+    }
+
+    /// Removes entries of the expiry index, whatever they stand for.
+    pub(super) fn remove_expiry_entries(&self, entries: &[Bytes]) -> Result<(), Error> {
+        self.check_open()?;
+        let mut batch = self.batch();
+        entries.iter().for_each(|entry| batch.remove(&self.expiry, entry.clone()));
+        // Whoever erases waits for all of it at the end.
+        let _ = self.commit(batch)?;
+        Ok(())
+    }
+
+    /// Where the engine's files are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Deletes up to `entries_max` keys whose entry in the expiry index is due, from bucket `from_ms` on. Returns how
     /// many entries were due, how many keys were deleted, and the bucket of the last.
     pub(super) fn delete_expired(&self, from_ms: u64, entries_max: usize) -> Result<Expired, Error> {
@@ -234,18 +281,18 @@ impl Engine {
     }
 
     /// A batch that reaches the operating system when it is committed, and so survives the end of the process.
-    fn batch(&self) -> OwnedWriteBatch {
+    pub(super) fn batch(&self) -> OwnedWriteBatch {
         self.database.batch().durability(Some(PersistMode::Buffer))
     }
 
-    fn commit(&self, batch: OwnedWriteBatch) -> Result<Commit, Error> {
+    pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<Commit, Error> {
         batch.commit().map_err(|error| self.error(error))?;
         let commit = self.applied();
         self.progress.wake_committer();
         Ok(commit)
     }
 
-    fn expires_ms(&self, record: &[u8]) -> Result<u64, Error> {
+    pub(super) fn expires_ms(&self, record: &[u8]) -> Result<u64, Error> {
         record::expires_ms(record).ok_or_else(|| self.damaged("a value is shorter than its header"))
     }
 
@@ -253,7 +300,7 @@ impl Engine {
         Error::Damaged { path: self.path.clone(), reason: reason.to_owned() }
     }
 
-    fn error(&self, error: fjall::Error) -> Error {
+    pub(super) fn error(&self, error: fjall::Error) -> Error {
         engine_error(&self.path, error)
     }
 }
@@ -272,7 +319,7 @@ fn expiry_entry(expires_ms: u64, key: &[u8]) -> Bytes {
     record::encode(bucket_ms, key)
 }
 
-fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [Keyspace; 2]), Error> {
+fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [Keyspace; 3]), Error> {
     let error = |error| engine_error(files, error);
     let builder = Database::builder(files)
         .cache_size(options.cache_bytes)
@@ -281,7 +328,8 @@ fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [
     let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
     let data = database.keyspace("data", settings).map_err(error)?;
     let expiry = database.keyspace("expiry", settings).map_err(error)?;
-    Ok((database, [data, expiry]))
+    let filler = database.keyspace("filler", settings).map_err(error)?;
+    Ok((database, [data, expiry, filler]))
 }
 
 /// The engine panics over some files that do not hold what they should; for the host that is an error like others.

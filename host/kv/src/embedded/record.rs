@@ -3,7 +3,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-const HEADER_BYTES: usize = 8;
+/// Bytes that stand before a value.
+pub(super) const HEADER_BYTES: usize = 8;
 /// Stands for "never" in the header.
 pub(super) const NEVER: u64 = 0;
 

@@ -1,18 +1,14 @@
-//! One store label's view of an engine: the trait, the bounds and the time to live.
+//! One store label's view of an engine: keys of partitions as keys of the engine, and the time to live.
 
 use super::{Embedded, batch::Change, engine::Engine, record};
 use crate::{
-    Commit, Error, KeyPage, Partition, Store, StoreOptions, Swap,
-    limits::{check_entries, check_key, check_keys, check_page, check_value},
+    Commit, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
+    limits::check_key, partition::end_of_prefix,
 };
-use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     cell::RefCell,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// Writes larger than this go to a thread where blocking is fine: copying them to the operating system takes longer
@@ -52,10 +48,6 @@ impl View {
         self.embedded.engine()
     }
 
-    fn check_open(&self) -> Result<(), Error> {
-        if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
-    }
-
     /// When something written now expires.
     fn expires_ms(&self) -> u64 {
         let Some(time_to_live) = self.options.time_to_live else { return record::NEVER };
@@ -72,30 +64,37 @@ impl View {
         if bytes <= INLINE_WRITE_BYTES_MAX && changes.len() <= INLINE_WRITE_ENTRIES_MAX {
             return self.engine().write_all(changes);
         }
+        self.aside(move |engine| engine.write_all(changes)).await
+    }
+
+    /// Does something long where blocking is fine.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let engine = self.engine().clone();
-        let written = tokio::task::spawn_blocking(move || engine.write_all(changes)).await;
-        written.unwrap_or_else(|failure| {
+        tokio::task::spawn_blocking(move || work(&engine)).await.unwrap_or_else(|failure| {
             // Nobody cancels the task, so what is not a panic is the end of the runtime.
-            let reason = || "a write ended in a panic".to_owned();
+            let reason = || "work on the store ended in a panic".to_owned();
             Err(if failure.is_panic() { Error::Poisoned { reason: reason() } } else { Error::Closed })
         })
     }
 }
 
-#[async_trait]
-impl Store for View {
+impl Medium for View {
+    fn closed(&self) -> &AtomicBool {
+        &self.is_closed
+    }
+
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {
-        check_key(key)?;
         with_full_key(partition, key, |full| self.engine().get(full))
     }
 
     async fn exists(&self, partition: &Partition, key: &str) -> Result<bool, Error> {
-        check_key(key)?;
         with_full_key(partition, key, |full| Ok(self.engine().get(full)?.is_some()))
     }
 
     async fn get_many(&self, partition: &Partition, keys: &[String]) -> Result<Vec<Option<Bytes>>, Error> {
-        check_keys(keys)?;
         self.engine().get_many(partition, keys)
     }
 
@@ -106,7 +105,6 @@ impl Store for View {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<KeyPage, Error> {
-        check_page(prefix, limit)?;
         let start = match cursor {
             None => partition.full_key(prefix),
             Some(last) if last.starts_with(prefix) && check_key(last).is_ok() => just_behind(partition, last),
@@ -135,9 +133,6 @@ impl Store for View {
     }
 
     async fn set(&self, partition: &Partition, key: &str, value: Bytes) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_key(key)?;
-        check_value(&value)?;
         let change = self.put(partition, key, &value);
         if value.len() > INLINE_WRITE_BYTES_MAX {
             return self.write(vec![change], value.len()).await;
@@ -146,29 +141,26 @@ impl Store for View {
     }
 
     async fn delete(&self, partition: &Partition, key: &str) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_key(key)?;
         self.engine().write_one(Change::delete(partition.full_key(key)))
     }
 
-    async fn set_many(&self, partition: &Partition, entries: Vec<(String, Bytes)>) -> Result<Commit, Error> {
-        self.check_open()?;
-        let bytes = check_entries(&entries)?;
+    async fn set_many(
+        &self,
+        partition: &Partition,
+        entries: Vec<(String, Bytes)>,
+        bytes: usize,
+    ) -> Result<Commit, Error> {
         let expires_ms = self.expires_ms();
         let put = |(key, value): &(String, Bytes)| Change::put(partition.full_key(key), value, expires_ms);
         self.write(entries.iter().map(put).collect(), bytes).await
     }
 
     async fn delete_many(&self, partition: &Partition, keys: Vec<String>) -> Result<Commit, Error> {
-        self.check_open()?;
-        check_keys(&keys)?;
         let changes = keys.iter().map(|key| Change::delete(partition.full_key(key))).collect();
         self.write(changes, 0).await
     }
 
     async fn increment(&self, partition: &Partition, key: &str, delta: i64) -> Result<(i64, Commit), Error> {
-        self.check_open()?;
-        check_key(key)?;
         let full = partition.full_key(key);
         let (sum, commit) = self.engine().update(&full, |current| {
             let number = match &current {
@@ -189,9 +181,6 @@ impl Store for View {
         expected: Option<&Bytes>,
         value: Bytes,
     ) -> Result<Swap, Error> {
-        self.check_open()?;
-        check_key(key)?;
-        check_value(&value)?;
         let (current, commit) = self.engine().update(&partition.full_key(key), |current| {
             let change = (current.as_ref() == expected).then(|| self.put(partition, key, &value));
             Ok((current, change))
@@ -199,14 +188,49 @@ impl Store for View {
         Ok(commit.map_or(Swap::Changed(current), Swap::Done))
     }
 
+    async fn swap_many(
+        &self,
+        partition: &Partition,
+        expected: Vec<(String, Option<Bytes>)>,
+        changes: Vec<(String, Option<Bytes>)>,
+    ) -> Result<Option<Commit>, Error> {
+        let full = |key: &String| Bytes::from(partition.full_key(key));
+        let expected = expected.iter().map(|(key, value)| (full(key), value.clone())).collect();
+        let change = |(key, value): &(String, Option<Bytes>)| match value {
+            Some(value) => self.put(partition, key, value),
+            None => Change::delete(full(key)),
+        };
+        let changes = changes.iter().map(change).collect();
+        self.aside(move |engine| engine.swap_all(expected, changes)).await
+    }
+
+    async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {
+        let tenant = tenant.clone();
+        self.aside(move |engine| engine.usage(&tenant)).await
+    }
+
+    async fn erase(&self, tenant: &TenantPart) -> Result<Erased, Error> {
+        let tenant = tenant.clone();
+        let erased = self.aside(move |engine| engine.erase(&tenant)).await?;
+        self.engine().applied().durable().await?;
+        Ok(erased)
+    }
+
+    fn place(&self) -> Place {
+        Place::Directory(self.engine().path().to_path_buf())
+    }
+
+    fn options(&self) -> StoreOptions {
+        self.options
+    }
+
     fn applied(&self) -> Commit {
         self.engine().applied()
     }
 
     async fn close(&self) -> Result<(), Error> {
-        self.is_closed.store(true, Ordering::Release);
         self.engine().wait_for_writers();
-        self.applied().durable().await
+        self.engine().applied().durable().await
     }
 }
 
@@ -215,17 +239,6 @@ fn just_behind(partition: &Partition, key: &str) -> Vec<u8> {
     let mut full = partition.full_key(key);
     full.push(0);
     full
-}
-
-/// The smallest key after all that begin with this prefix; `None` if there is none.
-fn end_of_prefix(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
-    while let Some(last) = prefix.pop() {
-        if let Some(next) = last.checked_add(1) {
-            prefix.push(next);
-            return Some(prefix);
-        }
-    }
-    None
 }
 
 /// A whole number exactly as `i64` prints it: no sign but a minus, no leading zeros, no spaces, as Redis has it.
@@ -251,16 +264,5 @@ mod tests {
         for wrong in ["", "+1", "01", "-0", " 1", "1 ", "1.0", "9223372036854775808", "0x1", "١"] {
             check(wrong, None);
         }
-    }
-
-    #[test]
-    fn the_end_of_a_prefix_follows_all_its_keys() {
-        let check = |prefix: &[u8], expected: Option<&[u8]>| {
-            assert_eq!(end_of_prefix(prefix.to_vec()).as_deref(), expected, "{prefix:?}");
-        };
-        check(b"ab", Some(b"ac"));
-        check(b"a\xff\xff", Some(b"b"));
-        check(b"\xff", None);
-        check(b"", None);
     }
 }
