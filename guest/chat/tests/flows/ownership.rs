@@ -230,7 +230,7 @@ fn what_a_service_adds_belongs_to_whose_it_continues() {
         let streamed = json!({"input": "4", "previous_response_id": id(&third), "stream": true});
         service.stream("/v1/responses", &streamed, &Client { leaves_after: Some(2), ..Client::default() });
         let owner_text = owner.map(str::to_owned);
-        assert_eq!(owners(&world, "conversation/"), [owner_text.clone()]);
+        assert_eq!(owners(&world, "conversation/"), vec![owner_text.clone(); 1]);
         assert_eq!(owners(&world, "response/"), vec![owner_text; 5]);
         let continued = world.called_by(owner);
         continued.turn(&json!({"input": "5", "previous_response_id": id(&third)}), "five");
