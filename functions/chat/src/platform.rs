@@ -18,8 +18,12 @@ impl Platform for WasiPlatform {
         u128::from(get_random_u64()) << 64 | u128::from(get_random_u64())
     }
 
-    async fn variable(&self, name: &str) -> Option<String> {
-        variables::get(name).await.ok()
+    async fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        match variables::get(name).await {
+            Ok(value) => Ok(Some(value)),
+            Err(variables::Error::Undefined(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn log(&self, line: &str) {

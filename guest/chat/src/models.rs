@@ -1,14 +1,17 @@
 //! The variable `models`: which models a request may name.
 
 use crate::platform::Platform;
+use crate::problem::Problem;
+use crate::settings::variable;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
 use waggle_openai::error::echo;
 use waggle_openai::json::{self, Text};
 
-/// The variable, and what stands for any model, or any rest of a name.
+/// The variable.
 const VARIABLE: &str = "models";
+/// What stands for any model, or any rest of a name.
 const ANY: &str = "*";
 
 /// Names separated by commas; a `*` at the end of one stands for any rest. Nothing else is special, and capitals count.
@@ -41,8 +44,8 @@ impl Models {
 
     /// Where the variable is not defined, every model may be named. One that is defined and empty allows none: a
     /// restriction must not turn into its opposite.
-    pub(crate) async fn read<P: Platform>(platform: &P) -> Self {
-        Self(platform.variable(VARIABLE).await.unwrap_or_else(|| ANY.to_owned()))
+    pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
+        Ok(Self(variable(platform, VARIABLE).await?.unwrap_or_else(|| ANY.to_owned())))
     }
 
     fn patterns(&self) -> impl Iterator<Item = &str> {

@@ -11,7 +11,10 @@ pub trait Platform: 'static {
     fn random(&self) -> u128;
 
     /// The component variable `name`; `None` when it is not defined.
-    fn variable(&self, name: &str) -> impl Future<Output = Option<String>>;
+    ///
+    /// # Errors
+    /// Why it cannot be read, for the operator. It must not be taken for one that is not defined: variables restrict.
+    fn variable(&self, name: &str) -> impl Future<Output = Result<Option<String>, String>>;
 
     /// Writes one line for the operator.
     fn log(&self, line: &str);

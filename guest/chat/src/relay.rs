@@ -102,7 +102,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     }
 
     pub(crate) async fn list_models(&self) -> Result<Reply, Problem> {
-        let models = Models::read(&self.platform).await;
+        let models = Models::read(&self.platform).await?;
         let reply = self.pass_on("/models").await?;
         if models.is_any() {
             return Ok(reply);
@@ -115,7 +115,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
 
     /// `name` is as it was written in the path.
     pub(crate) async fn get_model(&self, name: &str) -> Result<Reply, Problem> {
-        Models::read(&self.platform).await.check(&decoded(name))?;
+        Models::read(&self.platform).await?.check(&decoded(name))?;
         self.pass_on(&format!("/models/{name}")).await
     }
 

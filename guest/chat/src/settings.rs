@@ -38,11 +38,15 @@ pub struct Settings {
     pub window: WindowLimits,
 }
 
-async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> String {
-    match platform.variable(name).await {
-        Some(value) if !value.is_empty() => value,
-        _ => default.to_owned(),
-    }
+/// The variable `name`; `None` when it is not defined.
+pub(crate) async fn variable<P: Platform>(platform: &P, name: &str) -> Result<Option<String>, Problem> {
+    let unreadable = |reason| internal(format!("the variable '{name}' cannot be read: {reason}"));
+    platform.variable(name).await.map_err(unreadable)
+}
+
+async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> Result<String, Problem> {
+    let value = variable(platform, name).await?.filter(|value| !value.is_empty());
+    Ok(value.unwrap_or_else(|| default.to_owned()))
 }
 
 async fn number<P: Platform, N: std::str::FromStr>(
@@ -50,7 +54,7 @@ async fn number<P: Platform, N: std::str::FromStr>(
     name: &str,
     default: N,
 ) -> Result<N, Problem> {
-    let value = text(platform, name, "").await;
+    let value = text(platform, name, "").await?;
     if value.is_empty() {
         return Ok(default);
     }
@@ -60,19 +64,19 @@ async fn number<P: Platform, N: std::str::FromStr>(
 
 impl Endpoint {
     pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
-        let origin = text(platform, "model_origin", "").await;
+        let origin = text(platform, "model_origin", "").await?;
         if origin.is_empty() {
             return Err(internal(
                 "the variable 'model_origin' is not set: give the model's origin, as in 'http://127.0.0.1:11434'"
                     .to_owned(),
             ));
         }
-        let path = text(platform, "model_path", MODEL_PATH_DEFAULT).await;
+        let path = text(platform, "model_path", MODEL_PATH_DEFAULT).await?;
         let path = path.trim_matches('/');
         let slash = if path.is_empty() { "" } else { "/" };
         Ok(Self {
             base: format!("{}{slash}{path}", origin.trim_end_matches('/')),
-            api_key: text(platform, "model_api_key", "").await,
+            api_key: text(platform, "model_api_key", "").await?,
             timeout_ms: number(platform, "model_timeout_ms", MODEL_TIMEOUT_MS_DEFAULT).await?,
         })
     }
@@ -106,9 +110,9 @@ impl Settings {
     pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
         Ok(Self {
             endpoint: Endpoint::read(platform).await?,
-            model: text(platform, "model", "").await,
-            models: Models::read(platform).await,
-            instructions: text(platform, "instructions", "").await,
+            model: text(platform, "model", "").await?,
+            models: Models::read(platform).await?,
+            instructions: text(platform, "instructions", "").await?,
             window: WindowLimits {
                 items_max: number(platform, "window_items_max", WINDOW_ITEMS_MAX_DEFAULT).await?,
                 tokens_max: number(platform, "window_tokens_max", WINDOW_TOKENS_MAX_DEFAULT).await?,

@@ -1,7 +1,7 @@
 //! Who asks, whose a record is, and the one rule between the two.
 //!
 //! A [`Viewer`] is made of nothing but the header field in which the host names the caller's user. What is read from
-//! the store is [`Owned`]: its content comes out for a viewer who sees it, and in no other way, so no reader can forget
+//! the store is `Owned`: its content comes out for a viewer who sees it, and in no other way, so no reader can forget
 //! to ask.
 
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,8 @@
 
 mod conversations;
 mod http;
+mod models;
+mod ownership;
 mod schemas;
 mod streams;
 mod support;

@@ -41,9 +41,16 @@ fn families() -> Vec<Family> {
         .collect()
 }
 
-/// Everything the function can write.
+/// Everything the function can write, for a service and for a user.
 fn busy_world() -> World {
     let world = world();
+    for user in [None, Some("!\"\\~")] {
+        be_busy(&world.called_by(user));
+    }
+    world
+}
+
+fn be_busy(world: &World) {
     let body = json!({"metadata": {"k": "v"}, "items": [{"role": "developer", "content": "rules"}]});
     let conversation = world.json("POST", "/v1/conversations", &body, 200);
     let conversation = id(&conversation);
@@ -73,13 +80,15 @@ fn busy_world() -> World {
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
-    world
+    let metadata = json!({"metadata": {}});
+    world.json("POST", &format!("/v1/conversations/{conversation}"), &metadata, 200);
 }
 
 #[test]
 fn every_key_and_value_is_of_one_described_family() {
     let families = families();
     let mut seen: BTreeMap<&str, usize> = families.iter().map(|family| (family.name.as_str(), 0)).collect();
+    let mut owned = 0;
     for (key, value) in busy_world().store.dump() {
         let matching: Vec<&Family> =
             families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
@@ -91,10 +100,12 @@ fn every_key_and_value_is_of_one_described_family() {
             panic!("{key}: {error} at {}: {value:#}", error.instance_path());
         }
         *seen.entry(&family.name).or_default() += 1;
+        owned += usize::from(value["user"] == "!\"\\~");
     }
     assert_eq!(seen.len(), 5);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
-    assert!(seen["response"] >= 9, "{seen:?}");
+    assert!(seen["response"] >= 18, "{seen:?}");
+    assert_eq!(owned, (seen["conversation"] + seen["response"]) / 2, "{seen:?}");
 }
 
 #[test]
@@ -106,6 +117,9 @@ fn the_schemas_refuse_what_the_function_does_not_write() {
     };
     refuses("conversation", json!({"created_at": 1}));
     refuses("conversation", json!({"created_at": 1, "metadata": {"k": 1}}));
+    for user in [json!(""), json!("a b"), json!("é"), json!("u".repeat(257)), json!(1), Value::Null] {
+        refuses("conversation", json!({"user": user, "created_at": 1, "metadata": {}}));
+    }
     refuses("conversation/entry", json!({"nonce": "x", "tokens": 1, "items": []}));
     refuses(
         "conversation/entry",

@@ -107,6 +107,8 @@ impl Upstream for Model {
 #[derive(Clone, Default)]
 pub(crate) struct Surroundings {
     pub(crate) variables: Rc<RefCell<Vec<(&'static str, String)>>>,
+    /// A variable that cannot be read.
+    pub(crate) unreadable: Rc<Cell<Option<&'static str>>>,
     pub(crate) lines: Rc<RefCell<Vec<String>>>,
     random: Rc<Cell<u128>>,
 }
@@ -121,8 +123,12 @@ impl Platform for Surroundings {
         self.random.get()
     }
 
-    async fn variable(&self, name: &str) -> Option<String> {
-        self.variables.borrow().iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    async fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        if self.unreadable.get() == Some(name) {
+            return Err("secret detail of the provider".to_owned());
+        }
+        let variables = self.variables.borrow();
+        Ok(variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
     }
 
     fn log(&self, line: &str) {
