@@ -44,8 +44,8 @@ pub(crate) fn build_event(event: &BuildEvent<'_>) {
 
 /// What is running, and what to do next.
 pub(crate) fn summary(summary: &Summary) {
-    let Summary { application, url, routes, model, default_model, stores, loaded: (functions, cached), took } =
-        summary;
+    let Summary { application, url, routes, model, default_model, stores, loaded, took, .. } = summary;
+    let (functions, cached) = loaded;
     println!(
         "\n{application}: {functions} functions ready in {} ms ({cached} compiled before)\n",
         took.as_millis()
@@ -65,13 +65,33 @@ pub(crate) fn summary(summary: &Summary) {
     for (label, place) in stores {
         println!("  {label:<12} {place}");
     }
+    println!("Tenants\n  {}", describe_tenants(summary));
+    println!("Admin API\n  {}/admin/v1", summary.admin_url);
     println!("\nServing {url}");
-    if !matches!(model, ModelChoice::None) {
-        println!(
+    match (model, summary.tenants) {
+        (ModelChoice::None, _) => {}
+        (_, None) => println!(
             "Next: curl {url}/v1/responses -H 'content-type: application/json' -d '{{\"input\":\"My name is Ada.\"}}'"
-        );
+        ),
+        (_, Some(0)) => println!("Next: waggle tenant add ID"),
+        (_, Some(_)) => println!(
+            "Next: curl {url}/v1/responses -H \"authorization: Bearer $API_KEY\" \
+             -H 'content-type: application/json' -d '{{\"input\":\"My name is Ada.\"}}'"
+        ),
     }
     let _ = std::io::stdout().flush();
+}
+
+fn describe_tenants(summary: &Summary) -> String {
+    match (summary.tenants, summary.is_public) {
+        (None, false) => {
+            "none: everybody on this machine is the tenant `default`, without a credential, until there is one".into()
+        }
+        (None, true) => "NONE: other machines are refused until there is one; `waggle tenant add ID` makes one, on \
+                         this machine"
+            .into(),
+        (Some(count), _) => format!("{count}, each with credentials of its own"),
+    }
 }
 
 fn describe_model(model: &ModelChoice) -> String {

@@ -33,6 +33,12 @@ pub(crate) struct Up {
     /// Where stores and compiled components are kept [default: .waggle beside the manifest]
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+    /// Tenants, read again whenever the file changes
+    #[arg(long, env = "WAGGLE_TENANTS", value_name = "FILE")]
+    tenants: Option<PathBuf>,
+    /// IP address and port of the admin API [default: a free port of 127.0.0.1, written to admin.json in the state folder]
+    #[arg(long, env = "WAGGLE_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
     /// An environment variable for all components; may be repeated
     #[arg(short = 'e', long = "env", value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
@@ -123,6 +129,8 @@ impl Up {
                 idle_instance_timeout_ms: self.idle_instance_timeout,
                 request_timeout_ms: self.request_timeout,
             },
+            tenants: self.tenants,
+            admin_listen: self.admin_listen,
         }
     }
 }

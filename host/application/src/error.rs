@@ -61,6 +61,21 @@ pub enum StartError {
     /// Egress cannot be set up.
     #[error("{0}")]
     Egress(#[from] waggle_egress::ConfigError),
+    /// The tenants cannot be read.
+    #[error("tenants: {reason}")]
+    Tenants {
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The admin API cannot be offered.
+    #[error("the admin API: {reason}")]
+    Admin {
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The gateway's configuration cannot be used.
+    #[error("[gateway]: {0}")]
+    TrustedProxies(#[from] waggle_tenancy::TrustedProxyError),
     /// A build command failed.
     #[error("component `{component}`: `{command}` {outcome}")]
     Build {

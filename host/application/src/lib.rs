@@ -4,14 +4,22 @@
 //! functions and listens; [`build`] runs the components' build commands. This is the only crate that knows all the
 //! others; it holds no policy of its own.
 
+mod admin;
 mod build;
 mod error;
+mod jwks;
 mod log_sink;
 mod model;
 mod mounts;
 mod plan;
 mod policy;
+mod quotas;
 mod running;
+mod tenancy;
+mod tenant_checks;
+mod tenant_host;
+mod tenant_store;
+mod tenants_file;
 mod worlds;
 
 pub use build::{BuildEvent, build};

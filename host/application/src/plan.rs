@@ -6,6 +6,7 @@ use crate::model::{self, ModelChoice, ModelOptions};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use waggle_admin::AdminConfig;
 use waggle_egress::EgressConfig;
 use waggle_engine::EngineConfig;
 use waggle_gateway::GatewayConfig;
@@ -13,11 +14,14 @@ use waggle_kv::StoreConfig;
 use waggle_manifest::{
     Component, Diagnostic, Diagnostics, LoadOptions, Manifest, RuntimeConfig, Variables, environment_name,
 };
+use waggle_tenancy::TenancyConfig;
 
 /// The store that needs no configuration.
 const DEFAULT_STORE: &str = "default";
 /// Where state is kept, beside spin.toml, unless the command line says otherwise.
 const STATE_FOLDER: &str = ".waggle";
+/// Where log files of tenants are, in the state folder.
+const LOG_FOLDER: &str = "logs";
 
 /// What `waggle up` was told.
 #[derive(Clone, Debug)]
@@ -44,6 +48,10 @@ pub struct Options {
     pub model: ModelOptions,
     /// Flags that go before the runtime configuration.
     pub engine: EngineOverrides,
+    /// tenants.toml; goes before `file` in `[tenancy]`.
+    pub tenants: Option<PathBuf>,
+    /// Where the admin API listens; goes before `listen` in `[admin]`.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// Flags of the command line that go before `[engine]` of the runtime configuration.
@@ -69,6 +77,10 @@ pub struct Plan {
     pub(crate) gateway: GatewayConfig,
     pub(crate) egress: EgressConfig,
     pub(crate) stores: BTreeMap<String, StoreConfig>,
+    pub(crate) tenancy: TenancyConfig,
+    pub(crate) admin: AdminConfig,
+    /// The folder that relative paths of the runtime configuration are relative to.
+    pub(crate) configuration_dir: PathBuf,
     pub(crate) model: ModelChoice,
     pub(crate) warnings: Diagnostics,
 }
@@ -82,7 +94,7 @@ impl Plan {
         let load = LoadOptions { profile: options.profile.clone() };
         let manifest = Manifest::load(&options.manifest, &load)?;
         let mut found = Diagnostics::new();
-        let (engine, gateway, egress, stores) = configuration(&options, &manifest, &mut found)?;
+        let configuration = configuration(&options, &manifest, &mut found)?;
         let overridden = options.variables.iter().any(|(name, _)| name == model::ORIGIN_VARIABLE)
             || std::env::var_os(environment_name(model::ORIGIN_VARIABLE)).is_some();
         let model = ModelChoice::make(&manifest, &options.model, overridden)?;
@@ -98,7 +110,34 @@ impl Plan {
         };
         let ((), warnings) = found.into_result(())?;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
-        Ok(Self { options, manifest, variables, state_dir, engine, gateway, egress, stores, model, warnings })
+        let Configuration { engine, gateway, egress, stores, tenancy, admin, dir } = configuration;
+        Ok(Self {
+            options,
+            manifest,
+            variables,
+            state_dir,
+            engine,
+            gateway,
+            egress,
+            stores,
+            tenancy,
+            admin,
+            configuration_dir: dir,
+            model,
+            warnings,
+        })
+    }
+
+    /// tenants.toml, by flag or configuration.
+    pub(crate) fn tenants_file(&self) -> Option<PathBuf> {
+        let configured = || self.tenancy.file.as_ref().map(|file| self.configuration_dir.join(file));
+        self.options.tenants.clone().or_else(configured)
+    }
+
+    /// Where log files of tenants are.
+    pub(crate) fn log_folder(&self) -> PathBuf {
+        let configured = self.tenancy.log_folder.as_ref().map(|folder| self.configuration_dir.join(folder));
+        configured.unwrap_or_else(|| self.state_dir.join(LOG_FOLDER))
     }
 
     /// What is suspicious, but no error.
@@ -127,7 +166,16 @@ fn model_variables(manifest: &Manifest, model: &ModelChoice, demo_origin: &str) 
         .collect()
 }
 
-type Configuration = (EngineConfig, GatewayConfig, EgressConfig, BTreeMap<String, StoreConfig>);
+/// The runtime configuration, understood.
+struct Configuration {
+    engine: EngineConfig,
+    gateway: GatewayConfig,
+    egress: EgressConfig,
+    stores: BTreeMap<String, StoreConfig>,
+    tenancy: TenancyConfig,
+    admin: AdminConfig,
+    dir: PathBuf,
+}
 
 /// Each crate parses its own section.
 fn configuration(
@@ -143,6 +191,8 @@ fn configuration(
     let gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
     let mut egress: EgressConfig = file.section("egress", found).unwrap_or_default();
     let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", found);
+    let tenancy: TenancyConfig = file.section("tenancy", found).unwrap_or_default();
+    let mut admin: AdminConfig = file.section("admin", found).unwrap_or_default();
     file.finish(found);
     if let Err(mistake) = engine.validate() {
         found.push(file.mistake(&["engine"], mistake));
@@ -150,8 +200,22 @@ fn configuration(
     if let Err(mistake) = gateway.validate() {
         found.push(file.mistake(&["gateway"], mistake));
     }
+    if let Err(mistake) = tenancy.limits.validate() {
+        found.push(file.mistake(&["tenancy", "limits"], mistake));
+    }
+    if let Err(mistake) = admin.validate() {
+        found.push(file.mistake(&["admin"], mistake));
+    }
+    admin.listen = options.admin_listen.unwrap_or(admin.listen);
     egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
     let stores = stores(manifest, &file, named, found);
+    if !stores.contains_key(&tenancy.store) {
+        let message = format!(
+            "the store `{0}` is not configured; add `[key_value_store.{0}]` with a `type`",
+            tenancy.store
+        );
+        found.push(file.mistake(&["tenancy", "store"], message));
+    }
     let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
     if let Err(reason) = engine.validate()
@@ -159,7 +223,8 @@ fn configuration(
     {
         return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
     }
-    Ok((engine, gateway, egress, stores))
+    let dir = file.dir().to_path_buf();
+    Ok(Configuration { engine, gateway, egress, stores, tenancy, admin, dir })
 }
 
 fn override_engine(engine: &mut EngineConfig, flags: EngineOverrides) {

@@ -1,10 +1,14 @@
 //! A plan carried out: stores open, functions loaded, the listener bound; and the way back down.
 
+use crate::admin::Admin;
 use crate::error::StartError;
 use crate::model::ModelChoice;
 use crate::mounts::mounts;
 use crate::plan::Plan;
-use crate::policy::AllowList;
+use crate::quotas::Quotas;
+use crate::tenancy::Tenancy;
+use crate::tenant_checks::TenantChecks;
+use crate::tenant_host::RunningHost;
 use crate::worlds::{FunctionPlan, ToGateway, Worlds};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +21,7 @@ use waggle_engine::Engine;
 use waggle_gateway::{Drained, Gateway};
 use waggle_kv::{Opener, Store};
 use waggle_manifest::Route;
+use waggle_telemetry::TenantLogFiles;
 
 /// The embedded store's place in the state folder.
 const STORE_FOLDER: &str = "store";
@@ -27,6 +32,8 @@ pub struct Running {
     tls: Option<waggle_gateway::TlsAcceptor>,
     gateway: Arc<Gateway>,
     stores: BTreeMap<String, Arc<dyn Store>>,
+    admin: Admin,
+    tenancy: Tenancy,
     summary: Summary,
 }
 
@@ -37,6 +44,12 @@ pub struct Summary {
     pub application: String,
     /// `http://127.0.0.1:3000`
     pub url: String,
+    /// Where the admin API is.
+    pub admin_url: String,
+    /// How many tenants are in force; none when callers need no credential, because there never were any.
+    pub tenants: Option<usize>,
+    /// Whether other machines can reach the listener.
+    pub is_public: bool,
     /// (route as written, function); private functions have no route.
     pub routes: Vec<(Option<String>, String)>,
     /// The model in use.
@@ -79,14 +92,40 @@ impl Running {
         let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
         let cached = load_functions(plan, &engine).await?;
         let internal = Arc::new(ToGateway::default());
+        let egress = Arc::new(egress(plan)?);
+        let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
+        let checks =
+            Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
+        let records = stores.get(&plan.tenancy.store).ok_or_else(|| StartError::Tenants {
+            reason: format!("the store `{}` is not open", plan.tenancy.store),
+        })?;
+        let mut tenancy = Tenancy::open(plan, checks, records, Arc::clone(&egress)).await?;
+        let log_files = TenantLogFiles::new(plan.log_folder());
+        let quotas = Arc::new(Quotas::default());
         let worlds = Arc::new(Worlds {
             functions: function_plans(plan, &stores)?,
-            egress: Arc::new(egress(plan)?),
+            manifest: Arc::clone(&manifest),
+            variables,
+            directory: Arc::clone(&tenancy.directory),
+            quotas: Arc::clone(&quotas),
+            engine: plan.engine.clone(),
+            egress,
             internal: Arc::clone(&internal),
+            log_files: Arc::clone(&log_files),
             quiet: plan.options.quiet,
         });
-        let routes = plan.manifest.route_table();
-        let gateway = Arc::new(Gateway::new(engine, worlds, routes, plan.gateway.clone(), &plan.engine));
+        let retiring = engine.clone();
+        tenancy.directory.on_change(Box::new(move |tenants| {
+            tenants.iter().for_each(|tenant| retiring.retire(tenant));
+        }));
+        let gateway = Arc::new(Gateway::new(
+            engine.clone(),
+            worlds,
+            plan.manifest.route_table(),
+            Arc::clone(&tenancy.door),
+            plan.gateway.clone(),
+            &plan.engine,
+        )?);
         internal.connect(&gateway);
         let tls = plan
             .options
@@ -94,9 +133,19 @@ impl Running {
             .as_ref()
             .map(|(certificate, key)| waggle_gateway::acceptor(certificate, key))
             .transpose()?;
-        let listener = listen(plan.options.listen).await?;
-        let summary = summary(plan, &listener, cached, began);
-        Ok(Self { listener, tls, gateway, stores, summary })
+        let listener = listen(plan.options.listen, "--listen").await?;
+        let host = RunningHost {
+            engine,
+            directory: Arc::clone(&tenancy.directory),
+            stores: stores.clone(),
+            quotas,
+            log_files,
+            manifest,
+        };
+        let admin = Admin::bind(plan, host).await?;
+        tenancy.follow();
+        let summary = summary(plan, &listener, &admin, &tenancy, cached, began);
+        Ok(Self { listener, tls, gateway, stores, admin, tenancy, summary })
     }
 
     /// What was started.
@@ -108,7 +157,10 @@ impl Running {
     /// Serves until `stop` resolves, finishes what is under way within the drain's bound, and makes every store
     /// durable.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Drained {
+        let admin = self.admin.start(Arc::clone(&self.tenancy.registry));
         let drained = waggle_gateway::serve(self.listener, self.tls, self.gateway, stop).await;
+        admin.stop().await;
+        drop(self.tenancy);
         close(&self.stores).await;
         drained
     }
@@ -136,7 +188,7 @@ async fn open_stores(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn Store>>, St
     let mut opener = Opener::new(plan.state_dir.join(STORE_FOLDER));
     let mut stores = BTreeMap::new();
     let used = |label: &str| {
-        plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
+        label == plan.tenancy.store || plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
     };
     for (label, config) in plan.stores.iter().filter(|(label, _config)| used(label)) {
         match opener.open(config).await {
@@ -187,7 +239,6 @@ fn function_plans(
         let name = &component.id.value;
         let mut environment: BTreeMap<String, String> = component.environment.clone();
         environment.extend(plan.options.environment.iter().cloned());
-        let variables = plan.variables.component_variables(name);
         functions.insert(
             name.clone(),
             FunctionPlan {
@@ -198,11 +249,6 @@ fn function_plans(
                     .iter()
                     .filter_map(|label| Some((label.value.clone(), Arc::clone(stores.get(&label.value)?))))
                     .collect(),
-                variables: variables
-                    .into_iter()
-                    .map(|(name, value)| (name, value.expose().to_owned()))
-                    .collect(),
-                outbound: Arc::new(AllowList::new(plan.variables.outbound_hosts(name))),
             },
         );
     }
@@ -217,14 +263,15 @@ fn egress(plan: &Plan) -> Result<Egress, StartError> {
     Ok(Egress::new(config)?)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+/// Binds `address`, which `flag` can change.
+pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| {
         let reason = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                "the port is in use by another process; end it or choose another with --listen".to_owned()
+                format!("the port is in use by another process; end it or choose another with {flag}")
             }
             std::io::ErrorKind::PermissionDenied => {
-                "this user may not use that port; choose one of 1024 or more with --listen".to_owned()
+                format!("this user may not use that port; choose one of 1024 or more with {flag}")
             }
             std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
             _ => error.to_string(),
@@ -233,7 +280,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     })
 }
 
-fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: Instant) -> Summary {
+fn summary(
+    plan: &Plan,
+    listener: &TcpListener,
+    admin: &Admin,
+    tenancy: &Tenancy,
+    loaded: (usize, usize),
+    began: Instant,
+) -> Summary {
     let scheme = if plan.options.tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr().unwrap_or(plan.options.listen);
     let routes = plan.manifest.triggers.iter().map(|trigger| {
@@ -260,6 +314,9 @@ fn summary(plan: &Plan, listener: &TcpListener, loaded: (usize, usize), began: I
     Summary {
         application: plan.manifest.application.name.clone(),
         url: format!("{scheme}://{address}"),
+        admin_url: admin.url().to_owned(),
+        tenants: (!tenancy.directory.is_open()).then(|| tenancy.directory.count()),
+        is_public: !address.ip().is_loopback(),
         routes: routes.collect(),
         model: plan.model.clone(),
         default_model: plan.variables.get("model").map(|value| value.expose().to_owned()),

@@ -25,6 +25,7 @@ pub(crate) struct Tenancy {
     pub(crate) door: Arc<Door>,
     pub(crate) registry: Arc<Registry>,
     file: Option<TenantsFile>,
+    following: Vec<AbortHandle>,
 }
 
 impl Tenancy {
@@ -62,23 +63,23 @@ impl Tenancy {
         .await
         .map_err(|failure| StartError::Tenants { reason: failure.to_string() })?;
         let door = Arc::new(Door::new(Arc::clone(&directory)));
-        Ok(Self { directory, door, registry, file })
+        Ok(Self { directory, door, registry, file, following: Vec::new() })
     }
 
-    /// Follows both sources from now on. The tasks end with what is returned.
-    pub(crate) fn follow(&mut self) -> Following {
-        let store = tokio::spawn(Arc::clone(&self.registry).watch(STORE_LOOK_EVERY)).abort_handle();
-        let file = self.file.take().map(|file| tokio::spawn(file.watch(Arc::clone(&self.directory))).abort_handle());
-        Following([Some(store), file])
+    /// Follows both sources from now on, until this is dropped.
+    pub(crate) fn follow(&mut self) {
+        let registry = Arc::clone(&self.registry);
+        self.following.push(tokio::spawn(registry.watch(STORE_LOOK_EVERY)).abort_handle());
+        if let Some(file) = self.file.take() {
+            let directory = Arc::clone(&self.directory);
+            self.following.push(tokio::spawn(file.watch(directory)).abort_handle());
+        }
     }
 }
 
-/// Tasks that end when this is dropped.
-pub(crate) struct Following([Option<AbortHandle>; 2]);
-
-impl Drop for Following {
+impl Drop for Tenancy {
     fn drop(&mut self) {
-        self.0.iter().flatten().for_each(AbortHandle::abort);
+        self.following.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -75,6 +75,11 @@ impl TenantAccount {
         self.memory_bytes.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
+    /// Memory taken.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
+    }
+
     pub(crate) fn give_memory_back(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Relaxed);
     }

@@ -243,6 +243,12 @@ impl Engine {
         self.pools.instances(tenant)
     }
 
+    /// Linear memory of all instances of `tenant`, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self, tenant: &TenantId) -> u64 {
+        self.pools.memory_bytes(tenant)
+    }
+
     /// Tells idle instances to end, at most `count`; when the host is short of memory.
     pub fn give_up_idle(&self, count: usize) {
         for _ in 0..count {

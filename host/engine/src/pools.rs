@@ -77,6 +77,11 @@ impl Pools {
         self.read().get(tenant).map_or(0, |pools| pools.account.instances())
     }
 
+    /// Linear memory of all instances of `tenant`, bytes.
+    pub(crate) fn memory_bytes(&self, tenant: &TenantId) -> u64 {
+        self.read().get(tenant).map_or(0, |pools| pools.account.memory_bytes())
+    }
+
     /// Ends instances that have been idle for `timeout`, and forgets pools and tenants that have none.
     pub(crate) fn reap(&self, timeout: Duration) {
         let all: Vec<Arc<Pool>> =
