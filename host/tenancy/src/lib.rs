@@ -2,6 +2,7 @@
 
 mod api_key;
 mod caller;
+mod client_address;
 mod directory;
 mod door;
 mod issuer;
@@ -14,6 +15,9 @@ mod tenant;
 mod tenant_id;
 
 pub use api_key::ApiKey;
+pub use client_address::{
+    FORWARDED_HOPS_MAX, TRUSTED_PROXIES_MAX, TrustedProxies, TrustedProxyError, client_address,
+};
 pub use issuer::Issuer;
 pub use limits::Limits;
 pub use meter::{
