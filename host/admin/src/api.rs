@@ -10,16 +10,16 @@ use crate::problem::{Mistake, Problem};
 use crate::query::Query;
 use crate::route::{BASE, Operation, Route};
 use crate::shape;
-use http::header::{self, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use waggle_tenancy::{
-    ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings,
-    TenantState, TenantView,
+    ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings, TenantState,
+    TenantView,
 };
 
 /// A request that was let in, read whole.
@@ -70,9 +70,10 @@ impl Api {
         let limit = query.number("limit", 1, shape::PAGE_TENANTS_MAX)?.unwrap_or(shape::PAGE_TENANTS);
         let after = match query.text("after") {
             None => None,
-            Some(text) => Some(TenantId::new(text).map_err(|error| {
-                Problem::query(vec![Mistake::parameter("after", error.to_string())])
-            })?),
+            Some(text) => Some(
+                TenantId::new(text)
+                    .map_err(|error| Problem::query(vec![Mistake::parameter("after", error.to_string())]))?,
+            ),
         };
         // One more than asked for tells whether there is another page.
         let mut views = self.registry.list(after.as_ref(), limit + 1);
@@ -132,9 +133,7 @@ impl Api {
         self.host.ended(id).await;
         audit(call, if erase { "remove and erase tenant" } else { "remove tenant" }, id, None);
         Ok(match report {
-            Some(erased) => {
-                Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased })
-            }
+            Some(erased) => Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased }),
             None => Answer::empty(StatusCode::NO_CONTENT),
         })
     }
@@ -150,7 +149,8 @@ impl Api {
         let suspended = self.suspended(call, id, revision).await?;
         let failed = |cause: &str| {
             tracing::error!(target: "admin", tenant = %id, cause, "a tenant's data could not be erased");
-            let detail = "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
+            let detail =
+                "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "erasure_incomplete", detail)
         };
         let report = self.host.erase(id).await.map_err(|cause| failed(&cause))?;
@@ -283,7 +283,9 @@ fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
 /// The answer to what the registry refuses of a new key: it stands at the end of the tenant's keys, but is the whole body.
 fn key_refused(mut error: RegistryError) -> Problem {
     if let RegistryError::Invalid(found) = &mut error {
-        for mistake in found.iter_mut().filter(|mistake| mistake.path.first().is_some_and(|at| at == "api_keys")) {
+        for mistake in
+            found.iter_mut().filter(|mistake| mistake.path.first().is_some_and(|at| at == "api_keys"))
+        {
             mistake.path.drain(..mistake.path.len().min(2));
         }
     }

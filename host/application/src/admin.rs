@@ -38,8 +38,7 @@ impl Admin {
         let listener = listen(plan.admin.listen, "--admin-listen").await?;
         let address = listener.local_addr().map_err(|error| admin(&error))?;
         let url = format!("http://{address}");
-        let announcement =
-            Announcement::write(&plan.state_dir, &url).map_err(|error| admin(&error))?;
+        let announcement = Announcement::write(&plan.state_dir, &url).map_err(|error| admin(&error))?;
         Ok(Self { listener, host: Arc::new(host), key, url, announcement })
     }
 

@@ -188,7 +188,12 @@ async fn open_stores(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn Store>>, St
     let mut opener = Opener::new(plan.state_dir.join(STORE_FOLDER));
     let mut stores = BTreeMap::new();
     let used = |label: &str| {
-        label == plan.tenancy.store || plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
+        label == plan.tenancy.store
+            || plan
+                .manifest
+                .components
+                .iter()
+                .any(|one| one.key_value_stores.iter().any(|used| used.value == label))
     };
     for (label, config) in plan.stores.iter().filter(|(label, _config)| used(label)) {
         match opener.open(config).await {

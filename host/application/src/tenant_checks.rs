@@ -42,10 +42,8 @@ impl TenantChecks {
         for (index, function) in tenant.settings.functions.iter().flatten().enumerate() {
             if !known.contains(&function.as_str()) {
                 let path = ["functions", &index.to_string()];
-                let message = format!(
-                    "the application has no function `{function}`; it has {}",
-                    known.join(", ")
-                );
+                let message =
+                    format!("the application has no function `{function}`; it has {}", known.join(", "));
                 found.push(FieldMistake::new(&path, message));
             }
         }
@@ -54,8 +52,7 @@ impl TenantChecks {
     fn check_variables(&self, tenant: &Tenant, found: &mut Vec<FieldMistake>) {
         let known: Vec<&str> = self.manifest.variables.iter().map(|one| one.name.value.as_str()).collect();
         for name in tenant.settings.variables.keys().filter(|name| !known.contains(&name.as_str())) {
-            let message =
-                format!("the application has no variable `{name}`; it has {}", known.join(", "));
+            let message = format!("the application has no variable `{name}`; it has {}", known.join(", "));
             found.push(FieldMistake::new(&["variables", name], message));
         }
         if tenant.settings.models.is_some() && !known.contains(&MODELS_VARIABLE) {
@@ -65,7 +62,8 @@ impl TenantChecks {
             found.push(FieldMistake::new(&["models"], message));
         }
         if found.is_empty()
-            && let Err(mistakes) = self.variables.with_overrides(&self.manifest, overrides(tenant).iter().map(pair))
+            && let Err(mistakes) =
+                self.variables.with_overrides(&self.manifest, overrides(tenant).iter().map(pair))
         {
             for mistake in mistakes.iter() {
                 found.push(FieldMistake::new(&["variables"], mistake.message().to_owned()));

@@ -51,8 +51,7 @@ impl Host for RunningHost {
         let part = TenantPart::new(tenant.as_str()).map_err(|error| error.to_string())?;
         let mut report = ErasureReport::default();
         for (label, store) in &self.stores {
-            let erased =
-                store.erase(&part).await.map_err(|error| format!("store `{label}`: {error}"))?;
+            let erased = store.erase(&part).await.map_err(|error| format!("store `{label}`: {error}"))?;
             report.stores.push(StoreErasure {
                 store: label.clone(),
                 keys: erased.keys,

@@ -21,7 +21,7 @@ pub(crate) struct AdmissionControl {
     host: Arc<Semaphore>,
     memory: Arc<MemoryPressure>,
     trusted: TrustedProxies,
-    addresses: Option<AddressMeter>,
+    addresses: AddressMeter,
     door: Arc<Door>,
 }
 
@@ -39,7 +39,7 @@ impl AdmissionControl {
             host: Arc::new(Semaphore::new(config.concurrent_requests_max)),
             memory: MemoryPressure::watch(config.memory_bytes_max, engine),
             trusted: TrustedProxies::parse(&config.trusted_proxies)?,
-            addresses: config.client_requests_per_minute.map(AddressMeter::new),
+            addresses: AddressMeter::new(config.client_requests_per_minute, None),
             door,
         })
     }
@@ -56,9 +56,7 @@ impl AdmissionControl {
     pub(crate) fn address(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<IpAddr, Refusal> {
         let lines = |name: HeaderName| headers.get_all(name).into_iter().map(|value| value.as_bytes());
         let address = client_address(peer, lines(FORWARDED), lines(X_FORWARDED_FOR), &self.trusted);
-        if let Some(addresses) = &self.addresses {
-            addresses.admit(address, Instant::now()).map_err(|exceeded| Refusal::over_limit(&exceeded))?;
-        }
+        self.addresses.admit(address, Instant::now()).map_err(|exceeded| Refusal::over_limit(&exceeded))?;
         Ok(address)
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::budget::{Admission, LineBudget};
 use crate::line::{Line, LineBuffer};
+use crate::tenant_files::{Content, TenantLogFile};
 
 /// The target of all lines that functions write, to filter by: `WAGGLE_LOG=info,function=off`.
 pub const FUNCTION_LOG_TARGET: &str = "function";
@@ -19,7 +20,7 @@ pub enum LogStream {
 }
 
 impl LogStream {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
@@ -39,8 +40,9 @@ pub struct LogSource {
 /// A sink for one stream of one instance. Cheap to clone; the clones share what has come of a line.
 ///
 /// Each line becomes one event with the target [`FUNCTION_LOG_TARGET`], level INFO and the fields `tenant`, `function`,
-/// `instance`, `request` (where known), `stream`, and last `line`: what stands after `line=` is the function's, all before
-/// it is the host's. Lines longer than [`crate::LINE_BYTES_MAX`] are cut, lines over the [`LineBudget`] are dropped and
+/// `instance`, `request` (where known), `stream`, and last `line`: the quoted text after `line=` is the function's, all
+/// before it is the host's. With a [`TenantLogFile`], each line goes there as well, whatever the filter of the log. Lines
+/// longer than [`crate::LINE_BYTES_MAX`] are cut, lines over the [`LineBudget`] are dropped and
 /// their number is logged, empty ones are left out. Writing never waits and never fails.
 #[derive(Clone)]
 pub struct FunctionLog(Arc<Inner>);
@@ -49,6 +51,7 @@ struct Inner {
     source: LogSource,
     stream: LogStream,
     budget: Arc<LineBudget>,
+    file: Option<Arc<TenantLogFile>>,
     state: Mutex<State>,
 }
 
@@ -62,7 +65,18 @@ impl FunctionLog {
     /// A sink for what `source` writes to `stream`. All instances of a function within a tenant share `budget`.
     #[must_use]
     pub fn new(source: LogSource, stream: LogStream, budget: Arc<LineBudget>) -> Self {
-        Self(Arc::new(Inner { source, stream, budget, state: Mutex::default() }))
+        Self::with_file(source, stream, budget, None)
+    }
+
+    /// The same, which also writes to the file of the tenant.
+    #[must_use]
+    pub fn with_file(
+        source: LogSource,
+        stream: LogStream,
+        budget: Arc<LineBudget>,
+        file: Option<Arc<TenantLogFile>>,
+    ) -> Self {
+        Self(Arc::new(Inner { source, stream, budget, file, state: Mutex::default() }))
     }
 
     /// Says which request the instance works for from now on; `None` when for none or for several at a time.
@@ -74,7 +88,7 @@ impl FunctionLog {
     pub fn write(&self, bytes: &[u8]) {
         let mut state = self.0.lock();
         let State { buffer, request } = &mut *state;
-        buffer.push(bytes, |line| self.0.log(line, request.as_deref()));
+        buffer.push(bytes, |line| self.0.log(line, request.as_ref()));
     }
 
     /// Logs what has come of a line without an end, and how many lines were dropped last. For the end of an instance;
@@ -93,40 +107,49 @@ impl Inner {
     fn flush_partial(&self) {
         let mut state = self.lock();
         let State { buffer, request } = &mut *state;
-        buffer.flush(|line| self.log(line, request.as_deref()));
+        buffer.flush(|line| self.log(line, request.as_ref()));
         self.tell_dropped(self.budget.take_dropped());
     }
 
-    fn log(&self, line: Line<'_>, request: Option<&str>) {
-        if !tracing::enabled!(target: FUNCTION_LOG_TARGET, tracing::Level::INFO) {
+    fn log(&self, line: Line<'_>, request: Option<&Arc<str>>) {
+        let is_logged = tracing::enabled!(target: FUNCTION_LOG_TARGET, tracing::Level::INFO);
+        if !is_logged && self.file.is_none() {
             return;
         }
-        match self.budget.admit(Instant::now()) {
-            Admission::Drop => {}
-            Admission::Pass { dropped } => {
-                self.tell_dropped(dropped);
-                tracing::info!(
-                    target: FUNCTION_LOG_TARGET,
-                    tenant = &*self.source.tenant,
-                    function = &*self.source.function,
-                    instance = self.source.instance,
-                    request,
-                    stream = self.stream.name(),
-                    line = %line.printable(),
-                );
-            }
+        let Admission::Pass { dropped } = self.budget.admit(Instant::now()) else { return };
+        self.tell_dropped(dropped);
+        let text = line.printable();
+        if is_logged {
+            tracing::info!(
+                target: FUNCTION_LOG_TARGET,
+                tenant = &*self.source.tenant,
+                function = &*self.source.function,
+                instance = self.source.instance,
+                request = request.map(|request| &**request),
+                stream = self.stream.name(),
+                // A text, not a `Display`: the readable log quotes and escapes it, so that a line which looks like
+                // fields is seen to be none.
+                line = text.as_str(),
+            );
+        }
+        if let Some(file) = &self.file {
+            file.log(&self.source, self.stream, request.cloned(), Content::Line(text));
         }
     }
 
     fn tell_dropped(&self, dropped: u64) {
-        if dropped > 0 {
-            tracing::warn!(
-                target: FUNCTION_LOG_TARGET,
-                tenant = &*self.source.tenant,
-                function = &*self.source.function,
-                dropped,
-                "the function writes more lines than its budget allows; some were dropped",
-            );
+        if dropped == 0 {
+            return;
+        }
+        tracing::warn!(
+            target: FUNCTION_LOG_TARGET,
+            tenant = &*self.source.tenant,
+            function = &*self.source.function,
+            dropped,
+            "the function writes more lines than its budget allows; some were dropped",
+        );
+        if let Some(file) = &self.file {
+            file.log(&self.source, self.stream, None, Content::OverBudget(dropped));
         }
     }
 }
@@ -244,21 +267,40 @@ mod tests {
         assert!(lines <= 10, "{lines}");
     }
 
+    /// What stands after `line=` in a line of the readable log: one quoted text and nothing else.
+    fn written_by_function(line: &str) -> &str {
+        let (host, function) = line.split_once("line=").unwrap();
+        assert!(host.contains("tenant=\"bank\"") && !host.contains("victim"), "{line}");
+        let text = function.strip_prefix('"').and_then(|text| text.strip_suffix('"')).expect(line);
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            assert_ne!(character, '"', "a quote without a backslash ends the text early: {line}");
+            if character == '\\' {
+                characters.next().expect(line);
+            }
+        }
+        text
+    }
+
     #[test]
     fn a_function_cannot_forge_a_line_or_a_field() {
-        let captured = Captured::default();
-        with_default(readable(EnvFilter::new("info"), false, captured.clone()), || {
-            let log = function_log(10);
-            log.write(b"a\r2026-01-01 ERROR tenant=victim\x1b[2K\n");
-            log.write("b\u{2028}tenant=victim\n".as_bytes());
-        });
-        let text = captured.text();
-        assert_eq!(text.lines().count(), 2, "{text}");
-        for line in text.lines() {
-            let (host, function) = line.split_once("line=").unwrap();
-            assert!(host.contains("tenant=\"bank\"") && !host.contains("victim"), "{line}");
-            assert!(function.contains("victim") && !line.contains(['\r', '\u{1b}', '\u{2028}']), "{line}");
-        }
+        let check = |written: &str, expected: &str| {
+            let captured = Captured::default();
+            with_default(readable(EnvFilter::new("info"), false, captured.clone()), || {
+                function_log(10).write(written.as_bytes());
+            });
+            let text = captured.text();
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(!text.contains(['\r', '\u{1b}', '\u{2028}']), "{text}");
+            assert_eq!(written_by_function(text.trim_end()), expected);
+        };
+        check("hello\n", "hello");
+        check("tenant=victim stream=stdout\n", "tenant=victim stream=stdout");
+        check("x\" tenant=\"victim\"\n", r#"x\" tenant=\"victim\""#);
+        check("x\\\" tenant=\"victim\n", r#"x\\\" tenant=\"victim"#);
+        check("x line=\"y\" tenant=victim\\\n", r#"x line=\"y\" tenant=victim\\"#);
+        check("a\r2026-01-01 ERROR tenant=victim\x1b[2K\n", r"a\\r2026-01-01 ERROR tenant=victim\\u{1b}[2K");
+        check("b\u{2028}tenant=victim\n", r"b\\u{2028}tenant=victim");
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Logs: what the operator reads. [`init`] starts the log of the process; [`FunctionLog`] brings into it what a function
-//! writes to its standard output and error, bounded, so that no function can flood it or forge its lines.
+//! writes to its standard output and error, bounded, so that no function can flood it or forge its lines. A tenant can
+//! have that in a file of its own as well: [`TenantLogFiles`].
 
 mod budget;
 mod function_log;
 mod line;
 mod log;
+mod tenant_files;
 #[cfg(test)]
 mod testing;
+mod timestamp;
 
 pub use budget::{LINES_PER_SECOND_DEFAULT, LineBudget};
 pub use function_log::{FUNCTION_LOG_TARGET, FunctionLog, LogSource, LogStream};
 pub use line::LINE_BYTES_MAX;
 pub use log::{FILTER_VARIABLE, LogError, LogFormat, LogOptions, init};
+pub use tenant_files::{LogFileError, LogFileSizes, TenantLogFile, TenantLogFiles};
 pub use tracing::Level;

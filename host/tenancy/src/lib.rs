@@ -2,6 +2,7 @@
 
 mod api_key;
 mod caller;
+mod client_address;
 mod config;
 mod directory;
 mod door;
@@ -17,6 +18,9 @@ mod tenant_id;
 
 pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
 pub use caller::Caller;
+pub use client_address::{
+    FORWARDED_HOPS_MAX, TRUSTED_PROXIES_MAX, TrustedProxies, TrustedProxyError, client_address,
+};
 pub use config::TenancyConfig;
 pub use directory::{
     Change, ChangeRefused, Conflict, ConflictOn, Directory, DirectoryConfig, Origin, TenantEntry,
