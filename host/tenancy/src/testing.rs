@@ -39,8 +39,16 @@ pub(crate) fn directory() -> Arc<Directory> {
 }
 
 pub(crate) fn directory_with(defaults: Limits, base_dir: PathBuf) -> Arc<Directory> {
+    Directory::new(config(defaults, base_dir, 1))
+}
+
+pub(crate) fn directory_sealed_by(byte: u8) -> Arc<Directory> {
+    Directory::new(config(Limits::default(), PathBuf::new(), byte))
+}
+
+fn config(defaults: Limits, base_dir: PathBuf, byte: u8) -> DirectoryConfig {
     let issuers = TokenIssuers::new(Arc::new(NoFetch));
-    Directory::new(DirectoryConfig { defaults, issuers, sealing: Some(sealing_key(1)), base_dir })
+    DirectoryConfig { defaults, issuers, sealing: Some(sealing_key(byte)), base_dir }
 }
 
 pub(crate) fn tenant(name: &str) -> Tenant {
