@@ -5,6 +5,9 @@
 //! them not count: the tenant's entry, the issuers, or the time.
 
 use crate::Caller;
+#[cfg(test)]
+mod tests;
+
 use crate::api_key::{API_KEY_PREFIX, CredentialHash, KeyId};
 use crate::directory::{Directory, KeyPlace, Snapshot, TenantEntry};
 use crate::jwt::{Claims, TokenError};
