@@ -35,7 +35,7 @@ impl JwksFetch for NoFetch {
 async fn main() -> Result<(), Failure> {
     let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     println!("{:<8} {:>6} {:>12} {:>20}", "", "bytes", "verify, ns", "with key, ns");
-    for (name, key, secret) in keys()? {
+    for Measured { name, key, secret } in keys()? {
         let token = mint(&request()?, &key)?;
         let issuers = TokenIssuers::new(Arc::new(NoFetch));
         let jwks = key.jwks();
@@ -79,17 +79,24 @@ fn median(mut runs: Vec<u128>) -> u128 {
     runs.get(runs.len() / 2).copied().unwrap_or_default()
 }
 
-fn keys() -> Result<[(&'static str, SigningKey, Option<Secret>); 4], Failure> {
+struct Measured {
+    name: &'static str,
+    key: SigningKey,
+    secret: Option<Secret>,
+}
+
+fn keys() -> Result<[Measured; 4], Failure> {
     let secret = Secret::new("a secret of at least thirty-two bytes");
-    let pem = |file: &str| -> Result<SigningKey, Failure> {
+    let pem = |name, file: &str| -> Result<Measured, Failure> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file);
-        Ok(SigningKey::from_pem(&Secret::new(std::fs::read_to_string(path)?))?)
+        let key = SigningKey::from_pem(&Secret::new(std::fs::read_to_string(path)?))?;
+        Ok(Measured { name, key, secret: None })
     };
     Ok([
-        ("HS256", SigningKey::from_secret(&secret)?, Some(secret)),
-        ("RS256", pem("rsa-2048.pem")?, None),
-        ("ES256", pem("p-256.pem")?, None),
-        ("EdDSA", pem("ed25519.pem")?, None),
+        Measured { name: "HS256", key: SigningKey::from_secret(&secret)?, secret: Some(secret) },
+        pem("RS256", "rsa-2048.pem")?,
+        pem("ES256", "p-256.pem")?,
+        pem("EdDSA", "ed25519.pem")?,
     ])
 }
 

@@ -130,7 +130,8 @@ impl TokenIssuers {
     }
 
     /// Changes whenever a token's verdict may have changed for another reason than time: issuers were replaced, or a
-    /// key set that is a file or is fetched turned out to be another one. For caches of verdicts.
+    /// key set that is a file or is fetched turned out to be another one. For caches of verdicts: read it before
+    /// [`TokenIssuers::verify`], and take a verdict from the cache only while it is the same.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

@@ -1,6 +1,8 @@
 //! The JSON Web Signature vectors of Project Wycheproof (tests/data/README.md), at the level of signatures: what a
 //! payload says is not their subject.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -7,6 +7,7 @@ use super::freshness::{self, Decision, History, Need, Rules};
 use super::key_set::{JWKS_BYTES_MAX, KeySet};
 use super::{JwksFetch, TokenError};
 use arc_swap::ArcSwap;
+use ring::digest::{self, SHA256_OUTPUT_LEN};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,16 +109,49 @@ struct State {
 }
 
 /// What tells one content of a place from another, so that equal ones are not taken for a change.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
-    File { modified: Option<SystemTime>, bytes: u64 },
-    Body(Arc<[u8]>),
+    File {
+        modified: Option<SystemTime>,
+        bytes: u64,
+    },
+    /// SHA-256 of what was fetched.
+    Body([u8; SHA256_OUTPUT_LEN]),
 }
 
 /// What a load found.
 enum Loaded {
     Unchanged { fresh_ms: u64 },
     Changed { keys: KeySet, version: Version, fresh_ms: u64 },
+}
+
+impl State {
+    /// What it becomes by a load at `now`.
+    fn after(&self, loaded: Loaded, now: u64) -> Self {
+        let history = |fresh_ms| History {
+            loaded_at: Some(now),
+            fresh_ms,
+            failed_at: None,
+            kid_refetch_at: self.history.kid_refetch_at,
+        };
+        match loaded {
+            Loaded::Unchanged { fresh_ms } => {
+                Self { history: history(fresh_ms), problem: None, ..self.clone() }
+            }
+            Loaded::Changed { keys, version, fresh_ms } => Self {
+                keys: Some(Arc::new(keys)),
+                history: history(fresh_ms),
+                version: Some(version),
+                problem: None,
+            },
+        }
+    }
+
+    /// What it becomes by a failure at `now`.
+    fn after_failure(&self, problem: String, now: u64) -> Self {
+        let history = History { failed_at: Some(now), ..self.history };
+        Self { history, problem: Some(Arc::from(problem)), ..self.clone() }
+    }
 }
 
 impl Source {
@@ -181,51 +215,44 @@ impl Source {
         let before = self.state.load_full();
         let outcome = tokio::time::timeout(Duration::from_millis(LOAD_MS_MAX), async {
             match &self.place {
-                Place::File(path) => load_file(path, before.version.as_ref()).await,
-                Place::Url(url) => self.load_url(url, before.version.as_ref()).await,
+                Place::File(path) => load_file(path, before.version).await,
+                Place::Url(url) => self.load_url(url, before.version).await,
             }
         })
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {LOAD_MS_MAX} ms")));
-        let mut state = State::clone(&before);
-        let now = self.now();
-        match outcome {
+        let state = match outcome {
+            Ok(loaded) => before.after(loaded, self.now()),
             Err(problem) => {
                 let place = self.place.shown();
                 tracing::warn!(
                     place,
                     problem,
-                    in_use = state.keys.is_some(),
+                    in_use = before.keys.is_some(),
                     "a key set could not be loaded"
                 );
-                state.problem = Some(Arc::from(format!("{place}: {problem}")));
-                state.history.failed_at = Some(now);
+                before.after_failure(format!("{place}: {problem}"), self.now())
             }
-            Ok(loaded) => {
-                let fresh_ms = match loaded {
-                    Loaded::Unchanged { fresh_ms } => fresh_ms,
-                    Loaded::Changed { keys, version, fresh_ms } => {
-                        state.keys = Some(Arc::new(keys));
-                        state.version = Some(version);
-                        self.generation.fetch_add(1, Ordering::Release);
-                        fresh_ms
-                    }
-                };
-                state.problem = None;
-                state.history = History { loaded_at: Some(now), fresh_ms, failed_at: None, ..state.history };
-            }
-        }
+        };
+        let changed = state.version != before.version;
         self.state.store(Arc::new(state));
+        // Not before the new keys are what everybody gets: a verdict by the old ones must not pass for a new one.
+        if changed {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
-    async fn load_url(&self, url: &str, known: Option<&Version>) -> Result<Loaded, String> {
+    async fn load_url(&self, url: &str, known: Option<Version>) -> Result<Loaded, String> {
         let fetched = self.fetch.fetch(url).await?;
         let fresh_ms = fetched.max_age_s.unwrap_or(FRESH_S_DEFAULT).clamp(FRESH_S_MIN, FRESH_S_MAX) * 1_000;
-        if matches!(known, Some(Version::Body(body)) if **body == *fetched.body) {
+        let mut digest = [0; SHA256_OUTPUT_LEN];
+        digest.copy_from_slice(digest::digest(&digest::SHA256, &fetched.body).as_ref());
+        let version = Version::Body(digest);
+        if known == Some(version) {
             return Ok(Loaded::Unchanged { fresh_ms });
         }
         let keys = parse(&fetched.body)?;
-        Ok(Loaded::Changed { keys, version: Version::Body(Arc::from(fetched.body)), fresh_ms })
+        Ok(Loaded::Changed { keys, version, fresh_ms })
     }
 
     fn now(&self) -> u64 {
@@ -241,14 +268,18 @@ async fn wait(landing: Option<watch::Receiver<()>>) {
     }
 }
 
-async fn load_file(path: &str, known: Option<&Version>) -> Result<Loaded, String> {
+async fn load_file(path: &str, known: Option<Version>) -> Result<Loaded, String> {
     let problem = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = tokio::fs::File::open(path).await.map_err(problem)?;
-    let metadata = file.metadata().await.map_err(problem)?;
+    // Before it is read: should it change in between, the next look finds another version.
+    let metadata = tokio::fs::metadata(path).await.map_err(problem)?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
     let version = Version::File { modified: metadata.modified().ok(), bytes: metadata.len() };
-    if known == Some(&version) {
+    if known == Some(version) {
         return Ok(Loaded::Unchanged { fresh_ms: FILE_FRESH_MS });
     }
+    let file = tokio::fs::File::open(path).await.map_err(problem)?;
     let mut body = Vec::new();
     file.take(JWKS_BYTES_MAX as u64 + 1).read_to_end(&mut body).await.map_err(problem)?;
     Ok(Loaded::Changed { keys: parse(&body)?, version, fresh_ms: FILE_FRESH_MS })

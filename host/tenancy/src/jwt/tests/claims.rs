@@ -1,6 +1,7 @@
 //! Each claim at its bounds.
 
 use super::*;
+use proptest::prelude::*;
 
 /// Checks the verdict on a token that `change` was made to; `Ok` compares nothing but that it counts.
 fn check(what: &str, change: impl FnOnce(&mut Value), expected: Result<(), TokenError>) {
@@ -199,4 +200,53 @@ fn a_payload_that_two_readers_could_read_differently_is_malformed() {
     check(b"\"text\"", true);
     check(&[good.as_bytes(), &[0xff]].concat(), true);
     check(good.replace("user-7", "user-\u{0}7").as_bytes(), true);
+}
+
+proptest! {
+    /// Whole seconds around now, against the rule in one line each.
+    #[test]
+    fn dates_are_judged_by_the_rule(
+        exp in NOW - 700..NOW + 700,
+        nbf in proptest::option::of(NOW - 700..NOW + 700),
+        iat in proptest::option::of(NOW - 700..NOW + 700),
+        skew in 0..=300_u64,
+    ) {
+        let mut bank = with_secret("bank");
+        bank.issuer.clock_skew_s = skew;
+        let issuers = issuers(vec![bank]);
+        let token = token(&secret_key("bank"), "bank", |payload| {
+            let claims = payload.as_object_mut().unwrap();
+            claims.insert("exp".to_owned(), json!(exp));
+            claims.retain(|name, _| name != "nbf" && name != "iat");
+            claims.extend(nbf.map(|nbf| ("nbf".to_owned(), json!(nbf))));
+            claims.extend(iat.map(|iat| ("iat".to_owned(), json!(iat))));
+        });
+        let early = |from: Option<u64>| from.is_some_and(|from| from > NOW + skew);
+        let expected = if NOW >= exp + skew {
+            Err(TokenError::Expired)
+        } else if early(nbf) || early(iat) {
+            Err(TokenError::NotYetValid)
+        } else {
+            Ok(exp + skew)
+        };
+        prop_assert_eq!(verify(&issuers, &token).map(|claims| claims.expires_at_s), expected);
+    }
+
+    /// Any text at all in any claim that becomes a header is either told as it is, or refused.
+    #[test]
+    fn no_text_reaches_a_header_that_could_break_it(text in "(?s).{0,300}", name in "sub|sid|scope") {
+        let issuers = issuers(vec![with_secret("bank")]);
+        let token = token(&secret_key("bank"), "bank", |payload| payload[&name] = json!(text));
+        match verify(&issuers, &token) {
+            Ok(claims) => {
+                let session = claims.session.as_deref().unwrap();
+                for told in [&*claims.user, session, &*claims.scopes] {
+                    prop_assert!(told.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{told:?}");
+                    prop_assert_eq!(told.trim(), told);
+                }
+                prop_assert!([&*claims.user, session].contains(&&*text) || name == "scope");
+            }
+            Err(error) => prop_assert!(matches!(error, TokenError::Claim(claim) if claim == name)),
+        }
+    }
 }
