@@ -10,16 +10,16 @@ use crate::problem::{Mistake, Problem};
 use crate::query::Query;
 use crate::route::{BASE, Operation, Route};
 use crate::shape;
-use http::header::{self, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use waggle_tenancy::{
-    ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings,
-    TenantState, TenantView,
+    ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings, TenantState,
+    TenantView,
 };
 
 /// A request that was let in, read whole.
@@ -70,9 +70,10 @@ impl Api {
         let limit = query.number("limit", 1, shape::PAGE_TENANTS_MAX)?.unwrap_or(shape::PAGE_TENANTS);
         let after = match query.text("after") {
             None => None,
-            Some(text) => Some(TenantId::new(text).map_err(|error| {
-                Problem::query(vec![Mistake::parameter("after", error.to_string())])
-            })?),
+            Some(text) => Some(
+                TenantId::new(text)
+                    .map_err(|error| Problem::query(vec![Mistake::parameter("after", error.to_string())]))?,
+            ),
         };
         // One more than asked for tells whether there is another page.
         let mut views = self.registry.list(after.as_ref(), limit + 1);
@@ -117,11 +118,11 @@ impl Api {
     async fn remove_tenant(&self, call: &Call) -> Result<Answer, Problem> {
         let erase = Query::read(&call.query, call.route.query)?.flag("erase")?;
         let view = self.view(call)?;
-        precondition::check(&call.if_match, view.revision)?;
-        if view.origin == Origin::File {
-            return Err(refused(RegistryError::FromFile(view.tenant.id.clone()), ""));
-        }
         let id = &view.tenant.id;
+        if view.origin == Origin::File {
+            return self.remove_shadowed(call, id, erase).await;
+        }
+        precondition::check(&call.if_match, view.revision)?;
         let (revision, report) = if erase {
             let (revision, report) = self.erase(call, id, view.revision).await?;
             (revision, Some(report))
@@ -132,11 +133,20 @@ impl Api {
         self.host.ended(id).await;
         audit(call, if erase { "remove and erase tenant" } else { "remove tenant" }, id, None);
         Ok(match report {
-            Some(erased) => {
-                Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased })
-            }
+            Some(erased) => Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased }),
             None => Answer::empty(StatusCode::NO_CONTENT),
         })
+    }
+
+    /// A tenant that is in force by tenants.toml may be in the store as well; then it can be removed from there. The data
+    /// belongs to the one in force.
+    async fn remove_shadowed(&self, call: &Call, id: &TenantId, erase: bool) -> Result<Answer, Problem> {
+        if erase {
+            return Err(refused(RegistryError::FromFile(id.clone()), ""));
+        }
+        self.registry.remove(id, None).await.map_err(|error| refused(error, ""))?;
+        audit(call, "remove shadowed tenant", id, None);
+        Ok(Answer::empty(StatusCode::NO_CONTENT))
     }
 
     /// Suspends before it erases, so that nothing new is written meanwhile. If it fails, the tenant is still there and it
@@ -150,7 +160,8 @@ impl Api {
         let suspended = self.suspended(call, id, revision).await?;
         let failed = |cause: &str| {
             tracing::error!(target: "admin", tenant = %id, cause, "a tenant's data could not be erased");
-            let detail = "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
+            let detail =
+                "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "erasure_incomplete", detail)
         };
         let report = self.host.erase(id).await.map_err(|cause| failed(&cause))?;
@@ -217,7 +228,7 @@ impl Api {
             .rotate_key(&id, &call.key, rotation.grace_s)
             .await
             .map_err(|error| refused(error, ""))?;
-        audit(call, "rotate key", &id, Some(&call.key));
+        audit(call, "rotate key", &id, Some(&format!("{} to {}", call.key, key.id)));
         Ok(created_key(&key, secret.expose()))
     }
 
@@ -283,7 +294,9 @@ fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
 /// The answer to what the registry refuses of a new key: it stands at the end of the tenant's keys, but is the whole body.
 fn key_refused(mut error: RegistryError) -> Problem {
     if let RegistryError::Invalid(found) = &mut error {
-        for mistake in found.iter_mut().filter(|mistake| mistake.path.first().is_some_and(|at| at == "api_keys")) {
+        for mistake in
+            found.iter_mut().filter(|mistake| mistake.path.first().is_some_and(|at| at == "api_keys"))
+        {
             mistake.path.drain(..mistake.path.len().min(2));
         }
     }

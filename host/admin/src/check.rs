@@ -106,7 +106,8 @@ impl Checker<'_> {
         let count = object.len() as u64;
         if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
             let names: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
-            let fields = if names.is_empty() { "fields".to_owned() } else { format!("of {}", names.join(", ")) };
+            let fields =
+                if names.is_empty() { "fields".to_owned() } else { format!("of {}", names.join(", ")) };
             self.mistake(pointer, format!("has {count} {fields}; expected {}", range(least, most)));
         }
     }

@@ -48,9 +48,13 @@ pub enum ClientError {
     NotRunning { state_dir: PathBuf },
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
-    #[error("there is no admin key; give it with WAGGLE_ADMIN_KEY, or name the server's state folder with --state-dir")]
+    #[error(
+        "there is no admin key; give it with WAGGLE_ADMIN_KEY, or name the server's state folder with --state-dir"
+    )]
     NoKey,
-    #[error("`{url}` is no admin URL; expected http://HOST:PORT (put a TLS tunnel before one that is far away)")]
+    #[error(
+        "`{url}` is no admin URL; expected http://HOST:PORT (put a TLS tunnel before one that is far away)"
+    )]
     Url { url: String },
     #[error("the admin key has characters that no header field can hold")]
     KeyShape,
@@ -185,7 +189,8 @@ impl AdminClient {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
-        let unreachable = |reason: String| ClientError::Unreachable { authority: self.authority.clone(), reason };
+        let unreachable =
+            |reason: String| ClientError::Unreachable { authority: self.authority.clone(), reason };
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = match tokio::time::timeout(CONNECT_MAX, connecting).await {
             Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
@@ -219,13 +224,19 @@ mod tests {
     fn a_url_is_a_plain_origin() {
         let check = |url: &str, expected: Option<(&str, u16)>| {
             let client = AdminClient::new(url, &Secret::new(KEY));
-            assert_eq!(client.ok().map(|one| (one.host, one.port)), expected.map(|(h, p)| (h.into(), p)), "{url}");
+            assert_eq!(
+                client.ok().map(|one| (one.host, one.port)),
+                expected.map(|(h, p)| (h.into(), p)),
+                "{url}"
+            );
         };
         check("http://127.0.0.1:4000", Some(("127.0.0.1", 4000)));
         check("http://127.0.0.1:4000/", Some(("127.0.0.1", 4000)));
         check("http://[::1]:4000", Some(("::1", 4000)));
         check("http://admin.internal", Some(("admin.internal", 80)));
-        for url in ["https://a.test", "a.test:80", "http://a.test/admin", "http://u:p@a.test", "http://a.test?x", ""] {
+        for url in
+            ["https://a.test", "a.test:80", "http://a.test/admin", "http://u:p@a.test", "http://a.test?x", ""]
+        {
             check(url, None);
         }
     }

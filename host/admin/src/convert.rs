@@ -164,8 +164,7 @@ pub(crate) fn apply(
 }
 
 fn apply_issuer(new: shape::Issuer, old: &TenantSettings, place: &str) -> Result<Issuer, Mistake> {
-    let mut same =
-        old.issuers.iter().filter(|old| old.issuer == new.issuer && old.audience == new.audience);
+    let mut same = old.issuers.iter().filter(|old| old.issuer == new.issuer && old.audience == new.audience);
     let (before, unique) = (same.next(), same.next().is_none());
     if new.jwks_file.is_some() && new.jwks_file != before.and_then(|old| old.jwks_file.clone()) {
         return Err(Mistake::at(format!("{place}/jwks_file"), ONLY_THE_FILE));
@@ -221,7 +220,8 @@ fn apply_secret(
             old.secret.clone()
         }
         (None, Some(_)) => {
-            let detail = "is missing; the value is kept only where it is sent to the same place in the same way";
+            let detail =
+                "is missing; the value is kept only where it is sent to the same place in the same way";
             return Err(Mistake::at(place, detail));
         }
         (None, None) => return Err(Mistake::at(place, "is missing; a new secret needs its value")),
@@ -260,8 +260,7 @@ fn apply_source(
 
 /// The mistakes that the records' own check found, as pointers that begin with `base`.
 pub(crate) fn mistakes(found: Vec<FieldMistake>, base: &str) -> Vec<Mistake> {
-    let pointer =
-        |path: &[String]| path.iter().fold(base.to_owned(), |pointer, name| pointer + &step(name));
+    let pointer = |path: &[String]| path.iter().fold(base.to_owned(), |pointer, name| pointer + &step(name));
     found.into_iter().map(|mistake| Mistake::at(pointer(&mistake.path), mistake.message)).collect()
 }
 
@@ -300,7 +299,8 @@ mod tests {
     fn applied(change: impl FnOnce(&mut Value)) -> Result<TenantSettings, Vec<(String, String)>> {
         let mut value = shown();
         change(&mut value);
-        let mistakes = |list: Vec<Mistake>| list.into_iter().map(|m| (m.pointer.unwrap(), m.detail)).collect();
+        let mistakes =
+            |list: Vec<Mistake>| list.into_iter().map(|m| (m.pointer.unwrap(), m.detail)).collect();
         apply(serde_json::from_value(value).unwrap(), &old(), "").map_err(mistakes)
     }
 
@@ -329,7 +329,12 @@ mod tests {
         check("/secrets/up/origin", json!("https://evil.test"), "/secrets/up/secret", elsewhere);
         check("/secrets/up/header", json!("x-echo"), "/secrets/up/secret", elsewhere);
         check("/secrets/up/path_prefix", json!("/echo"), "/secrets/up/secret", elsewhere);
-        check("/secrets", json!({ "new": { "origin": "https://a.test" } }), "/secrets/new/secret", "new secret");
+        check(
+            "/secrets",
+            json!({ "new": { "origin": "https://a.test" } }),
+            "/secrets/new/secret",
+            "new secret",
+        );
         check("/issuers/0/issuer", json!("z"), "/issuers/0", "missing");
         check("/issuers/0/audience", json!("z"), "/issuers/0", "missing");
         check("/variables", json!({ "x/y": null }), "/variables/x~1y", "there is none");

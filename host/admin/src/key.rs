@@ -35,9 +35,13 @@ impl std::fmt::Debug for AdminKey {
 /// Why there is no admin key.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminKeyError {
-    #[error("the environment variable {variable} holds no admin key; set it, or leave `admin.key_environment` out")]
+    #[error(
+        "the environment variable {variable} holds no admin key; set it, or leave `admin.key_environment` out"
+    )]
     Environment { variable: String },
-    #[error("an admin key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes of visible ASCII; make one with `openssl rand -hex 32`")]
+    #[error(
+        "an admin key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes of visible ASCII; make one with `openssl rand -hex 32`"
+    )]
     Shape,
     #[error("{} holds no admin key ({KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes of visible ASCII); remove the file and a new key is made", path.display())]
     FileShape { path: PathBuf },
@@ -173,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_key_that_could_be_guessed_or_seen_is_refused() {
-        let check = |text: &str| assert!(matches!(AdminKey::new(&Secret::new(text)), Err(AdminKeyError::Shape)));
+        let check =
+            |text: &str| assert!(matches!(AdminKey::new(&Secret::new(text)), Err(AdminKeyError::Shape)));
         check("");
         check("admin");
         check(&"a b".repeat(20));

@@ -1,8 +1,8 @@
 //! Refusals: RFC 9457 problem details, with every mistake of a body in its place. What the log holds is another message.
 
 use crate::answer::Answer;
-use http::header::{self, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -58,9 +58,7 @@ impl<'q> Query<'q> {
         match self.text(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => {
-                Err(Problem::query(vec![Mistake::parameter(name, "expected `true` or `false`")]))
-            }
+            Some(_) => Err(Problem::query(vec![Mistake::parameter(name, "expected `true` or `false`")])),
         }
     }
 }
@@ -79,7 +77,17 @@ mod tests {
         check("", Some((None, false)));
         check("limit=10&erase=true", Some((Some(10), true)));
         check("&limit=1&", Some((Some(1), false)));
-        for wrong in ["limit=0", "limit=11", "limit=+1", "limit=", "limit", "limit=1&limit=1", "x=1", "erase=1", "erase"] {
+        for wrong in [
+            "limit=0",
+            "limit=11",
+            "limit=+1",
+            "limit=",
+            "limit",
+            "limit=1&limit=1",
+            "x=1",
+            "erase=1",
+            "erase",
+        ] {
             check(wrong, None);
         }
     }

@@ -277,18 +277,16 @@ mod tests {
         #[track_caller]
         fn check(method: Method, path: &str, expected: Option<(Operation, [&str; 2])>) {
             match (find(&method, path), expected) {
-                (Found::Route(route, steps), Some(expected)) => assert_eq!((route.operation, steps), expected),
+                (Found::Route(route, steps), Some(expected)) => {
+                    assert_eq!((route.operation, steps), expected)
+                }
                 (Found::Nothing, None) => {}
                 _ => panic!("{method} {path}"),
             }
         }
         check(Method::GET, "/admin/v1/tenants", Some((Operation::ListTenants, ["", ""])));
         check(Method::HEAD, "/admin/v1/tenants/a", Some((Operation::ShowTenant, ["a", ""])));
-        check(
-            Method::POST,
-            "/admin/v1/tenants/a/keys/b/rotate",
-            Some((Operation::RotateKey, ["a", "b"])),
-        );
+        check(Method::POST, "/admin/v1/tenants/a/keys/b/rotate", Some((Operation::RotateKey, ["a", "b"])));
         check(Method::GET, "/admin/v1/health", Some((Operation::Health, ["", ""])));
         for path in [
             "/",

@@ -195,13 +195,10 @@ impl Server {
 }
 
 /// The body as JSON; an absent one is an empty object where the route allows that, and ignored where it takes none.
-async fn read_body(
-    route: &Route,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Result<serde_json::Value, Problem> {
+async fn read_body(route: &Route, headers: &HeaderMap, body: Incoming) -> Result<serde_json::Value, Problem> {
     let Some((_, required)) = route.body else { return Ok(serde_json::Value::Null) };
-    let bytes = match tokio::time::timeout(BODY_READ_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    let bytes = match tokio::time::timeout(BODY_READ_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await
+    {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let detail = format!("The body is larger than the {BODY_BYTES_MAX} bytes allowed.");
@@ -234,6 +231,5 @@ fn is_json(headers: &HeaderMap) -> bool {
     let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
     let (field, second) = (fields.next(), fields.next());
     let essence = field.and_then(|field| field.to_str().ok()).and_then(|text| text.split(';').next());
-    second.is_none()
-        && essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    second.is_none() && essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
