@@ -118,11 +118,11 @@ impl Api {
     async fn remove_tenant(&self, call: &Call) -> Result<Answer, Problem> {
         let erase = Query::read(&call.query, call.route.query)?.flag("erase")?;
         let view = self.view(call)?;
-        precondition::check(&call.if_match, view.revision)?;
-        if view.origin == Origin::File {
-            return Err(refused(RegistryError::FromFile(view.tenant.id.clone()), ""));
-        }
         let id = &view.tenant.id;
+        if view.origin == Origin::File {
+            return self.remove_shadowed(call, id, erase).await;
+        }
+        precondition::check(&call.if_match, view.revision)?;
         let (revision, report) = if erase {
             let (revision, report) = self.erase(call, id, view.revision).await?;
             (revision, Some(report))
@@ -136,6 +136,17 @@ impl Api {
             Some(erased) => Answer::json(StatusCode::OK, &shape::Erasure { tenant: id.to_string(), erased }),
             None => Answer::empty(StatusCode::NO_CONTENT),
         })
+    }
+
+    /// A tenant that is in force by tenants.toml may be in the store as well; then it can be removed from there. The data
+    /// belongs to the one in force.
+    async fn remove_shadowed(&self, call: &Call, id: &TenantId, erase: bool) -> Result<Answer, Problem> {
+        if erase {
+            return Err(refused(RegistryError::FromFile(id.clone()), ""));
+        }
+        self.registry.remove(id, None).await.map_err(|error| refused(error, ""))?;
+        audit(call, "remove shadowed tenant", id, None);
+        Ok(Answer::empty(StatusCode::NO_CONTENT))
     }
 
     /// Suspends before it erases, so that nothing new is written meanwhile. If it fails, the tenant is still there and it
@@ -217,7 +228,7 @@ impl Api {
             .rotate_key(&id, &call.key, rotation.grace_s)
             .await
             .map_err(|error| refused(error, ""))?;
-        audit(call, "rotate key", &id, Some(&call.key));
+        audit(call, "rotate key", &id, Some(&format!("{} to {}", call.key, key.id)));
         Ok(created_key(&key, secret.expose()))
     }
 

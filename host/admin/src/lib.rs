@@ -22,6 +22,8 @@ mod query;
 mod route;
 mod server;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use announcement::{ANNOUNCEMENT_FILE, Announcement};
 #[cfg(feature = "client")]

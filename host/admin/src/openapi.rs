@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_keyword_of_a_body_is_one_that_is_checked() {
+    fn every_keyword_of_a_shape_is_one_that_is_checked() {
         fn look(schema: &Value, seen: &mut Vec<String>) {
             for (keyword, value) in schema.as_object().unwrap() {
                 // Every name of a JSON object is a string anyway.
@@ -271,9 +271,7 @@ mod tests {
             }
         }
         let mut seen = Vec::new();
-        for (shape, _) in ROUTES.iter().filter_map(|route| route.body) {
-            look(&schemas()[shape], &mut seen);
-        }
+        schemas().as_object().unwrap().values().for_each(|schema| look(schema, &mut seen));
         assert!(seen.iter().any(|name| name == "SecretSource"), "{seen:?}");
     }
 

@@ -184,7 +184,7 @@ pub(crate) struct UpstreamSecret {
 #[schema(min_properties = 1, max_properties = 1)]
 pub(crate) struct SecretSource {
     /// The value itself.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "never_shown")]
     #[schema(write_only, nullable = false)]
     pub(crate) value: Option<String>,
     /// The name of the environment variable that holds it.
@@ -275,6 +275,11 @@ pub(crate) struct Erasure {
 pub(crate) struct Health {
     /// `ok`
     pub(crate) status: &'static str,
+}
+
+/// Skips a field whatever it holds; `skip_serializing` would take it out of the document as well.
+fn never_shown(_value: &Option<String>) -> bool {
+    true
 }
 
 fn clock_skew() -> u64 {

@@ -1,0 +1,163 @@
+//! What an administrator does with tenants and keys.
+
+use super::*;
+
+#[tokio::test]
+async fn a_tenant_is_created_shown_changed_and_removed() {
+    let served = served().await;
+    let created = served.post("/tenants", json!({ "id": "acme", "settings": { "name": "Acme" } })).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    assert_eq!(created.header(header::LOCATION), "/admin/v1/tenants/acme");
+    let shown = served.get("/tenants/acme").await;
+    assert_eq!(shown.header(header::ETAG), created.header(header::ETAG));
+    assert_eq!(
+        (&shown.json["source"], &shown.json["settings"]["state"]),
+        (&json!("store"), &json!("active"))
+    );
+    let mut settings = shown.json["settings"].clone();
+    settings["limits"]["requests_per_second"] = json!(7);
+    let changed = served.ask(Method::PUT, "/tenants/acme", Some(settings)).await;
+    assert_eq!(changed.json["settings"]["limits"]["requests_per_second"], 7);
+    assert_ne!(changed.header(header::ETAG), created.header(header::ETAG));
+    let id = TenantId::new("acme").unwrap();
+    assert_eq!(served.directory.entry(&id).unwrap().limits.requests_per_second, Some(7), "it is in force");
+    assert_eq!(served.ask(Method::DELETE, "/tenants/acme", None).await.status, 204);
+    assert_eq!(served.calls(), ["ended acme"]);
+    assert_eq!(served.get("/tenants/acme").await.status, 404);
+}
+
+#[tokio::test]
+async fn suspending_and_resuming_are_in_force_at_once() {
+    let served = served().await;
+    served.post("/tenants", json!({ "id": "acme" })).await;
+    let id = TenantId::new("acme").unwrap();
+    for (path, state, active) in
+        [("suspend", "suspended", false), ("suspend", "suspended", false), ("resume", "active", true)]
+    {
+        let answered = served.ask(Method::POST, &format!("/tenants/acme/{path}"), None).await;
+        assert_eq!((answered.status, &answered.json["settings"]["state"]), (200, &json!(state)));
+        assert_eq!(served.directory.entry(&id).unwrap().is_active(), active);
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let served = served().await;
+    for id in ["d", "b", "a", "e", "c"] {
+        served.post("/tenants", json!({ "id": id })).await;
+    }
+    let mut ids = Vec::new();
+    let mut path = "/tenants?limit=2".to_owned();
+    loop {
+        let page = served.get(&path).await;
+        let tenants = page.json["tenants"].as_array().unwrap();
+        assert!(tenants.len() <= 2);
+        ids.extend(tenants.iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page.json["next"].as_str() else { break };
+        path = format!("/tenants?limit=2&after={next}");
+    }
+    assert_eq!(ids, ["a", "b", "c", "d", "e"]);
+    assert_eq!(served.get("/tenants").await.json["tenants"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_rotated_and_revoked() {
+    let served = served().await;
+    served.post("/tenants", json!({ "id": "acme" })).await;
+    let made = served
+        .post("/tenants/acme/keys", json!({ "name": "ci", "scopes": ["chat"], "expires_in_s": 60 }))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let secret = made.json["secret"].as_str().unwrap().to_owned();
+    let id = made.json["key"]["id"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with(&format!("wk_{id}_")), "{secret}");
+    let (created, expires) = (&made.json["key"]["created_at"], &made.json["key"]["expires_at"]);
+    assert_eq!(expires.as_u64().unwrap() - created.as_u64().unwrap(), 60);
+
+    let rotated = served.post(&format!("/tenants/acme/keys/{id}/rotate"), json!({ "grace_s": 5 })).await;
+    assert_eq!((rotated.status, &rotated.json["key"]["name"]), (201, &json!("ci")));
+    let list = served.get("/tenants/acme/keys").await;
+    assert_eq!(list.json["keys"].as_array().unwrap().len(), 2);
+    assert!(!list.text.contains("hash") && !list.text.contains(&secret[16..]));
+
+    let path = format!("/tenants/acme/keys/{id}");
+    assert_eq!(served.ask(Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(served.ask(Method::DELETE, &path, None).await.json["code"], "unknown_key");
+    // Without a body, the key has no name and no end.
+    let plain = served.ask(Method::POST, "/tenants/acme/keys", None).await;
+    assert_eq!((plain.status, &plain.json["key"]["expires_at"]), (201, &Value::Null));
+}
+
+#[tokio::test]
+async fn an_erasure_is_proven_and_one_that_is_not_leaves_the_tenant_suspended() {
+    let served = served().await;
+    served.post("/tenants", json!({ "id": "acme" })).await;
+    let left = StoreErasure { store: "default".into(), keys: 1, bytes: 1, remaining: 1 };
+    *served.application.fails.lock().unwrap() = Some(ErasureReport { stores: vec![left], log_files: 0 });
+    let failed = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
+    assert_eq!((failed.status, &failed.json["code"]), (500, &json!("erasure_incomplete")));
+    assert_eq!(served.get("/tenants/acme").await.json["settings"]["state"], "suspended");
+    let erased = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
+    assert_eq!(erased.json["erased"]["stores"][0]["remaining"], 0);
+    assert_eq!(served.calls(), ["erase acme", "erase acme", "ended acme"]);
+    assert_eq!(served.get("/tenants/acme").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_change_is_made_on_what_was_seen_or_not_at_all() {
+    let served = served().await;
+    let seen = served.post("/tenants", json!({ "id": "acme" })).await;
+    let tag = seen.header(header::ETAG).to_owned();
+    served.post("/tenants/acme/suspend", json!({})).await;
+    let with_tag = |method: Method, tag: &str, body: &'static str| {
+        let request = served.request(method, "/tenants/acme").header(header::IF_MATCH, tag);
+        request.header(header::CONTENT_TYPE, "application/json").body(Full::from(body)).unwrap()
+    };
+    assert_eq!(served.send(with_tag(Method::PUT, &tag, "{}")).await.status, 412);
+    assert_eq!(served.send(with_tag(Method::DELETE, &tag, "")).await.status, 412);
+    let now = served.get("/tenants/acme").await.header(header::ETAG).to_owned();
+    assert_eq!(served.send(with_tag(Method::PUT, &now, "{}")).await.status, 200);
+    assert_eq!(served.send(with_tag(Method::DELETE, "*", "")).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_tenant_of_the_file_is_shown_but_not_changed() {
+    let served = served().await;
+    served.configure_by_file("filed", json!({ "name": "Filed" }));
+    assert_eq!(served.get("/tenants/filed").await.json["source"], "file");
+    assert_eq!(served.get("/tenants/filed/usage").await.json["instances"], 2);
+    for (method, path, body) in [
+        (Method::PUT, "/tenants/filed", Some(json!({}))),
+        (Method::DELETE, "/tenants/filed", None),
+        (Method::DELETE, "/tenants/filed?erase=true", None),
+        (Method::POST, "/tenants/filed/suspend", None),
+        (Method::POST, "/tenants/filed/keys", None),
+        (Method::POST, "/tenants", Some(json!({ "id": "filed" }))),
+    ] {
+        let answered = served.ask(method, path, body).await;
+        assert_eq!((answered.status, &answered.json["code"]), (409, &json!("tenant_of_file")), "{path}");
+        assert!(answered.json["detail"].as_str().unwrap().contains("tenants.toml"));
+    }
+    assert_eq!(served.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_client_of_the_command_line_speaks_to_it() {
+    let served = served().await;
+    let url = format!("http://{}", served.address);
+    let client = crate::AdminClient::new(&url, &Secret::new(KEY)).unwrap();
+    let body = json!({ "id": "acme" });
+    assert_eq!(client.ask(Method::POST, "/tenants", Some(&body)).await.unwrap()["id"], "acme");
+    let again = client.ask(Method::POST, "/tenants", Some(&body)).await.unwrap_err();
+    assert_eq!(again.code(), Some("tenant_exists"));
+    assert_eq!(client.ask(Method::DELETE, "/tenants/acme", None).await.unwrap(), Value::Null);
+}
+
+#[tokio::test]
+async fn after_the_stop_nobody_is_let_in() {
+    let mut served = served().await;
+    assert_eq!(served.get("/health").await.status, 200);
+    served.stop().await;
+    assert!(TcpStream::connect(served.address).await.is_err());
+}
