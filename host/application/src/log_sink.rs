@@ -2,21 +2,31 @@
 
 use std::sync::Arc;
 use waggle_engine::{LogSink, LogStream, LogWriter};
-use waggle_telemetry::{FunctionLog, LINES_PER_SECOND_DEFAULT, LineBudget, LogSource};
+use waggle_telemetry::{FunctionLog, LINES_PER_SECOND_DEFAULT, LineBudget, LogSource, TenantLogFile};
 
 /// The log of one (tenant, function); its instances share one budget of lines.
 pub(crate) struct FunctionLogs {
     tenant: Arc<str>,
     function: Arc<str>,
     budget: Arc<LineBudget>,
+    file: Option<Arc<TenantLogFile>>,
+    is_quiet: bool,
 }
 
 impl FunctionLogs {
-    pub(crate) fn new(tenant: &str, function: &str) -> Self {
+    /// `is_quiet`: what the function prints goes to `file` only.
+    pub(crate) fn new(
+        tenant: &str,
+        function: &str,
+        file: Option<Arc<TenantLogFile>>,
+        is_quiet: bool,
+    ) -> Self {
         Self {
             tenant: tenant.into(),
             function: function.into(),
             budget: Arc::new(LineBudget::new(LINES_PER_SECOND_DEFAULT)),
+            file,
+            is_quiet,
         }
     }
 }
@@ -29,7 +39,16 @@ impl LogSink for FunctionLogs {
             LogStream::Out => waggle_telemetry::LogStream::Stdout,
             LogStream::Error => waggle_telemetry::LogStream::Stderr,
         };
-        Box::new(InstanceLog(FunctionLog::new(source, stream, Arc::clone(&self.budget))))
+        let budget = Arc::clone(&self.budget);
+        match (&self.file, self.is_quiet) {
+            (None, true) => Box::new(Silence),
+            (Some(file), true) => {
+                Box::new(InstanceLog(FunctionLog::to_file(source, stream, budget, Arc::clone(file))))
+            }
+            (file, false) => {
+                Box::new(InstanceLog(FunctionLog::with_file(source, stream, budget, file.clone())))
+            }
+        }
     }
 }
 
@@ -44,13 +63,7 @@ impl LogWriter for InstanceLog {
 }
 
 /// Drops what functions print: `--quiet`.
-pub(crate) struct Silence;
-
-impl LogSink for Silence {
-    fn open(&self, _instance: u64, _stream: LogStream) -> Box<dyn LogWriter> {
-        Box::new(Self)
-    }
-}
+struct Silence;
 
 impl LogWriter for Silence {
     fn write(&self, _request: Option<&str>, _bytes: &[u8]) {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use waggle_kv::{QuotaStore, StorageQuota, Store};
+use waggle_kv::{QuotaStore, StorageQuota, Store, TenantPart};
 use waggle_tenancy::{TenantEntry, TenantId};
 
 /// The quotas of all tenants that have one.
@@ -19,9 +19,10 @@ impl Quotas {
         if limit.is_none() && !quotas.contains_key(id) {
             return Arc::clone(store);
         }
-        let quota = quotas.entry(id.clone()).or_insert_with(|| StorageQuota::new(limit));
+        let Ok(part) = TenantPart::new(id.as_str()) else { return Arc::clone(store) };
+        let quota = quotas.entry(id.clone()).or_insert_with(|| StorageQuota::new(part, limit));
         quota.set_limit(limit);
-        QuotaStore::wrap(Arc::clone(store), Arc::clone(quota))
+        QuotaStore::new(Arc::clone(store), Arc::clone(quota))
     }
 
     /// Forgets what is known of a tenant's use, because it is gone or erased.

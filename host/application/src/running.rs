@@ -100,7 +100,8 @@ impl Running {
             reason: format!("the store `{}` is not open", plan.tenancy.store),
         })?;
         let mut tenancy = Tenancy::open(plan, checks, records, Arc::clone(&egress)).await?;
-        let log_files = TenantLogFiles::new(plan.log_folder());
+        let log_files = TenantLogFiles::new(plan.log_folder())
+            .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
         let quotas = Arc::new(Quotas::default());
         let worlds = Arc::new(Worlds {
             functions: function_plans(plan, &stores)?,

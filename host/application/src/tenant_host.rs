@@ -59,7 +59,10 @@ impl Host for RunningHost {
                 remaining: erased.remaining,
             });
         }
-        report.log_files = self.log_files.remove(tenant.as_str());
+        let (log_files, id) = (Arc::clone(&self.log_files), tenant.clone());
+        let removed = tokio::task::spawn_blocking(move || log_files.remove(id.as_str())).await;
+        let removed = removed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        report.log_files = u32::try_from(removed).unwrap_or(u32::MAX);
         self.quotas.forget(tenant);
         Ok(report)
     }

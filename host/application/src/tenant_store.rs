@@ -39,7 +39,7 @@ impl TenantStore for RecordedTenants {
     }
 
     async fn remove(&self, id: &TenantId, expected: u64) -> Result<(), WriteFailure> {
-        match self.0.remove(id.as_str(), Some(expected)).await.map_err(failure)? {
+        match self.0.remove(id.as_str(), expected).await.map_err(failure)? {
             Put::Done { .. } => Ok(()),
             Put::Changed { .. } => Err(WriteFailure::Conflict),
         }

@@ -1,6 +1,6 @@
 //! The world of each function, made per tenant from the plan and from what the tenant is at that moment.
 
-use crate::log_sink::{FunctionLogs, Silence};
+use crate::log_sink::FunctionLogs;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{overrides, pair};
@@ -53,7 +53,7 @@ impl WorldSource for Worlds {
         let variables = self.variables_of(&entry)?;
         let stores = plan.stores.iter().map(|(label, store)| {
             let partition = Partition::new(tenant.as_str(), label).ok()?;
-            let store = self.quotas.limited(&entry, label, store);
+            let store = self.quotas.limited(&entry, store);
             Some((label.clone(), StoreHandle { store, partition }))
         });
         Some(FunctionWorld {
@@ -97,10 +97,11 @@ impl Worlds {
 
     fn log(&self, entry: &TenantEntry, function: &str) -> Arc<dyn LogSink> {
         let tenant = entry.tenant.id.as_str();
-        let file = entry.tenant.settings.log_file.then(|| self.log_files.open(tenant));
-        if self.quiet && file.is_none() {
-            return Arc::new(Silence);
-        }
+        let file = entry.tenant.settings.log_file.then(|| self.log_files.file(tenant)).transpose();
+        let file = file.unwrap_or_else(|error| {
+            tracing::error!(tenant, %error, "the tenant's log has no file");
+            None
+        });
         Arc::new(FunctionLogs::new(tenant, function, file, self.quiet))
     }
 }

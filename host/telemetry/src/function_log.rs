@@ -52,6 +52,8 @@ struct Inner {
     stream: LogStream,
     budget: Arc<LineBudget>,
     file: Option<Arc<TenantLogFile>>,
+    /// Keeps out of the log of the process.
+    is_quiet: bool,
     state: Mutex<State>,
 }
 
@@ -76,7 +78,19 @@ impl FunctionLog {
         budget: Arc<LineBudget>,
         file: Option<Arc<TenantLogFile>>,
     ) -> Self {
-        Self(Arc::new(Inner { source, stream, budget, file, state: Mutex::default() }))
+        Self(Arc::new(Inner { source, stream, budget, file, is_quiet: false, state: Mutex::default() }))
+    }
+
+    /// A sink that writes to the file of the tenant only.
+    #[must_use]
+    pub fn to_file(
+        source: LogSource,
+        stream: LogStream,
+        budget: Arc<LineBudget>,
+        file: Arc<TenantLogFile>,
+    ) -> Self {
+        let file = Some(file);
+        Self(Arc::new(Inner { source, stream, budget, file, is_quiet: true, state: Mutex::default() }))
     }
 
     /// Says which request the instance works for from now on; `None` when for none or for several at a time.
@@ -112,7 +126,8 @@ impl Inner {
     }
 
     fn log(&self, line: Line<'_>, request: Option<&Arc<str>>) {
-        let is_logged = tracing::enabled!(target: FUNCTION_LOG_TARGET, tracing::Level::INFO);
+        let is_logged =
+            !self.is_quiet && tracing::enabled!(target: FUNCTION_LOG_TARGET, tracing::Level::INFO);
         if !is_logged && self.file.is_none() {
             return;
         }
