@@ -65,9 +65,9 @@ pub enum Error {
     QuotaExceeded { used: u64, allowed: u64 },
     /// How much the tenant stores was not known in time, so whether the write fits is not known either.
     #[error(
-        "the write was not made: measuring how much of {allowed} bytes of storage this tenant uses took longer than {waited_ms} ms; try again"
+        "how much this tenant stores could not be measured within {waited_ms} ms; nothing was written; try again"
     )]
-    QuotaUnknown { allowed: u64, waited_ms: u64 },
+    QuotaUnknown { waited_ms: u64 },
     /// A record of the host does not hold what it should.
     #[error("the host's record under {key:?} cannot be read: {reason}")]
     Record { key: String, reason: &'static str },

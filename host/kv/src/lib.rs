@@ -15,8 +15,11 @@ mod config;
 mod duration;
 mod embedded;
 mod error;
+mod host_records;
 mod limits;
 mod partition;
+mod quota;
+mod quota_store;
 mod redis_store;
 mod redis_url;
 mod store;
@@ -26,11 +29,14 @@ pub use commit::Commit;
 pub use config::{Backend, Opener, StoreConfig, StoreSettings, open};
 pub use embedded::{Embedded, EmbeddedOptions, FlushHook};
 pub use error::Error;
+pub use host_records::{HostRecords, Put, RECORD_ID_BYTES_MAX, Record};
 pub use limits::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, KEY_BYTES_MAX, KEYS_PAGE_MAX, LABEL_BYTES_MAX, TENANT_BYTES_MAX,
     TIME_TO_LIVE_DAYS_MAX, VALUE_BYTES_MAX,
 };
 pub use partition::{Partition, TenantPart};
+pub use quota::StorageQuota;
+pub use quota_store::QuotaStore;
 pub use redis_store::RedisStore;
 pub use redis_url::RedisUrl;
 pub use store::{Erased, KeyPage, Place, Store, StoreOptions, Swap, Usage};

@@ -11,6 +11,10 @@ mod redis_server;
 
 #[path = "tenants/erasing.rs"]
 mod erasing;
+#[path = "tenants/host_records.rs"]
+mod host_records;
+#[path = "tenants/quota.rs"]
+mod quota;
 
 use bytes::Bytes;
 use clock::ManualClock;
@@ -19,11 +23,20 @@ use erasing::{
     erasing_leaves_nothing_of_one_tenant_and_all_of_the_others, other_tenants_write_on_while_one_is_erased,
     several_keys_are_swapped_together_or_not_at_all, usage_counts_live_keys_of_all_labels_of_one_tenant,
 };
+use host_records::{
+    host_records_must_not_expire, records_are_written_by_revision_and_loaded_at_a_version,
+    two_hosts_lose_no_change_of_each_other,
+};
 use proptest::{
     collection::vec,
     prelude::{Strategy, any, prop_oneof},
     sample::select,
     test_runner::{Config, TestRunner},
+};
+use quota::{
+    a_limit_changes_in_place, a_write_beyond_the_quota_is_refused_and_deleting_makes_room,
+    all_kinds_of_writes_count, concurrent_writers_exceed_the_quota_by_a_batch_each_at_most,
+    overwriting_within_the_quota_is_never_refused, what_was_stored_before_the_start_counts,
 };
 use redis_server::RedisServer;
 use std::{
@@ -44,6 +57,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A store under test and what has to live as long as it.
 struct Fixture {
     store: Arc<dyn Store>,
+    /// The same data as another host (or another label) has it.
+    second: Arc<dyn Store>,
     is_embedded: bool,
     clock: Arc<ManualClock>,
     _redis: Option<RedisServer>,
@@ -57,14 +72,19 @@ impl Fixture {
         let options = EmbeddedOptions { clock: clock.clone(), ..EmbeddedOptions::default() };
         let engine = Embedded::open_with(directory.path(), options).unwrap();
         let store = engine.store(StoreOptions { time_to_live });
-        Self { store, is_embedded: true, clock, _redis: None, _directory: Some(directory) }
+        let second = engine.store(StoreOptions { time_to_live });
+        Self { store, second, is_embedded: true, clock, _redis: None, _directory: Some(directory) }
     }
 
     async fn redis(time_to_live: Option<Duration>) -> Self {
         let server = RedisServer::start();
-        let store = RedisStore::connect(&server.url(), StoreOptions { time_to_live }).await.unwrap();
+        let connect = async || {
+            let store = RedisStore::connect(&server.url(), StoreOptions { time_to_live }).await.unwrap();
+            Arc::new(store) as Arc<dyn Store>
+        };
+        let (store, second) = (connect().await, connect().await);
         let clock = ManualClock::new();
-        Self { store: Arc::new(store), is_embedded: false, clock, _redis: Some(server), _directory: None }
+        Self { store, second, is_embedded: false, clock, _redis: Some(server), _directory: None }
     }
 
     /// Lets this span of the store's time pass: by hand where the clock is ours, by waiting where it is Redis'.
@@ -123,6 +143,15 @@ contract! {
     erasing_leaves_nothing_of_one_tenant_and_all_of_the_others(None);
     other_tenants_write_on_while_one_is_erased(None);
     a_closed_store_erases_nothing(None);
+    a_write_beyond_the_quota_is_refused_and_deleting_makes_room(None);
+    overwriting_within_the_quota_is_never_refused(None);
+    what_was_stored_before_the_start_counts(None);
+    a_limit_changes_in_place(None);
+    all_kinds_of_writes_count(None);
+    concurrent_writers_exceed_the_quota_by_a_batch_each_at_most(None);
+    records_are_written_by_revision_and_loaded_at_a_version(None);
+    two_hosts_lose_no_change_of_each_other(None);
+    host_records_must_not_expire(Some(TIME_TO_LIVE));
 }
 
 fn home() -> Partition {
