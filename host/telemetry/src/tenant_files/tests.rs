@@ -218,7 +218,18 @@ fn removing_a_tenant_deletes_its_files_and_no_others() {
     log.write(b"hello\n");
     assert!(files.flush());
     log.write(b"still on its way\n");
+    let file = files.file("bank").unwrap();
     assert_eq!(files.remove("bank").unwrap(), 3);
+    // One that was made before the removal and comes into the queue after it.
+    assert!(files.queue.push(Record {
+        file,
+        time: SystemTime::now(),
+        function: "chat".into(),
+        instance: 7,
+        request: None,
+        stream: LogStream::Stdout,
+        content: Content::Line("overtaken".to_owned()),
+    }));
     // An instance that outlives its tenant.
     log.write(b"too late\n");
     drop(log);

@@ -177,16 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_never_reset_a_count() {
-        let rate = Rate::of_single_units(60, MINUTE_NS, 5);
-        let mut set = Set::default();
-        let mut own = 0;
-        // The attacker's address by turns with a flood of fresh ones, all in one set.
-        for fresh in 1_u64..10_000 {
-            own += u64::from(admit_in(&mut set, 0, rate, 0) == Verdict::Admitted);
-            let _ = admit_in(&mut set, fresh, rate, 0);
+    fn a_sender_with_many_addresses_never_resets_a_count() {
+        fn check(order: impl Iterator<Item = u64>) {
+            let rate = Rate::of_single_units(60, MINUTE_NS, 5);
+            let (mut set, mut admitted) = (Set::default(), HashMap::<u64, u64>::new());
+            for prefix in order {
+                let verdict = admit_in(&mut set, prefix, rate, 0);
+                *admitted.entry(prefix).or_default() += u64::from(verdict == Verdict::Admitted);
+            }
+            assert!(admitted.values().all(|count| *count <= 5), "{admitted:?}");
+            assert!(admitted.values().sum::<u64>() <= 5 * PLACES_PER_SET as u64);
         }
-        assert!(own <= 5, "{own}");
+        // Its own by turns with a flood of fresh ones; more than there are places, round and round; each a few times.
+        check((1..10_000).flat_map(|fresh| [0, fresh]));
+        check((0..10_000).map(|step| step % 40));
+        check((0..10_000).map(|step| step / 3 % 40));
     }
 
     proptest! {
