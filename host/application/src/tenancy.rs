@@ -16,6 +16,8 @@ use waggle_tenancy::{Directory, DirectoryConfig, Door, Registry, SealingKey, Tok
 
 /// The key that seals tenants' secrets, in the state folder.
 const SEALING_KEY_FILE: &str = "sealing-key";
+/// The family of the host's records that tenants are (kv-schemas/host-tenant.json).
+const RECORD_FAMILY: &str = "tenant";
 /// How often it is looked whether another host has changed a tenant.
 const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -52,7 +54,7 @@ impl Tenancy {
         if let Some(file) = &file {
             file.apply(&directory)?;
         }
-        let records = HostRecords::new(Arc::clone(store))
+        let records = HostRecords::new(Arc::clone(store), RECORD_FAMILY)
             .map_err(|source| StartError::Store { label: plan.tenancy.store.clone(), source })?;
         let registry = Registry::open(
             Arc::new(RecordedTenants(records)),

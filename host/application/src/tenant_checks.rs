@@ -66,7 +66,7 @@ impl TenantChecks {
                 self.variables.with_overrides(&self.manifest, overrides(tenant).iter().map(pair))
         {
             for mistake in mistakes.iter() {
-                found.push(FieldMistake::new(&["variables"], mistake.message().to_owned()));
+                found.push(FieldMistake::new(&["variables"], mistake.message.clone()));
             }
         }
     }

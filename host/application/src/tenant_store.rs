@@ -16,12 +16,12 @@ impl TenantStore for RecordedTenants {
 
     async fn load(&self) -> Result<(u64, Vec<StoredTenant>), StoreFailure> {
         let (version, records) = self.0.load().await.map_err(failure)?;
-        let tenants = records.into_iter().filter_map(|record| {
-            let Ok(id) = TenantId::new(&record.id) else {
-                tracing::error!(record = record.id, "a record of a tenant whose id is none; it is left out");
+        let tenants = records.into_iter().filter_map(|(id, revision, settings)| {
+            let Ok(id) = TenantId::new(&id) else {
+                tracing::error!(record = id, "a record of a tenant whose id is none; it is left out");
                 return None;
             };
-            Some(StoredTenant { id, revision: record.revision, settings: record.value.to_vec() })
+            Some(StoredTenant { id, revision, settings: settings.to_vec() })
         });
         Ok((version, tenants.collect()))
     }

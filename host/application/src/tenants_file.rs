@@ -44,7 +44,7 @@ impl TenantsFile {
             found.push(file.mistake(&path, mistake.message.clone()));
         }
         for conflict in &refused.conflicts {
-            found.push(file.mistake(&[SECTION, conflict.tenant.as_str()], conflict.to_string()));
+            found.push(file.mistake(&[SECTION, conflict.second.1.as_str()], conflict.to_string()));
         }
         Err(found)
     }
