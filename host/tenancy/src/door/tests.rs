@@ -224,6 +224,16 @@ async fn another_key_of_the_issuer_counts_with_the_next_request() {
 }
 
 #[tokio::test]
+async fn keys_that_changed_without_their_tenant_count_with_the_next_request() {
+    let (directory, door) = door_of(vec![with_issuer("bank", 1)]);
+    let token = token("bank", 1, NOW_S + 99);
+    knock(&door, &token).await.unwrap();
+    // As when a key set that is a file was read again.
+    directory.issuers().replace(Vec::new());
+    assert_eq!(denied(knock(&door, &token).await), Denied::Token(TokenError::UnknownIssuer));
+}
+
+#[tokio::test]
 async fn another_tenants_change_forgets_nobodys_token() {
     let (directory, door) = door_of(vec![with_issuer("bank", 1), tenant("shop")]);
     let token = token("bank", 1, NOW_S + 99);
@@ -253,4 +263,44 @@ fn no_message_holds_a_credential() {
     let header = b"Bearer secret secret";
     let text = format!("{0} {0:?}", bearer(header).unwrap_err());
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn no_token_of_a_replaced_issuer_slips_in_while_others_knock() {
+    const ROUNDS: u8 = 100;
+    let (directory, door) = door_of(vec![with_issuer("bank", 0)]);
+    let block_on = |credential: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(knock(&door, credential))
+    };
+    let tokens: Vec<String> = (0..=ROUNDS).map(|round| token("bank", round, NOW_S + 99)).collect();
+    let current = AtomicU64::new(0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let round = usize::try_from(current.load(Ordering::Relaxed)).unwrap();
+                    let _ = block_on(&tokens[round]);
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            block_on(&tokens[usize::from(round) - 1]).unwrap();
+            directory.replace(Origin::File, [with_issuer("bank", round)]).unwrap();
+            for _ in 0..3 {
+                let late = denied(block_on(&tokens[usize::from(round) - 1]));
+                assert!(matches!(late, Denied::Token(_)), "{late}");
+            }
+            current.store(u64::from(round), Ordering::Relaxed);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn why_keys_cannot_be_had_is_not_told_to_the_caller() {
+    let denied = Denied::from(TokenError::KeysUnavailable("/etc/waggle/jwks.json: no such file".to_owned()));
+    assert!(denied.is_temporary() && !Denied::UnknownKey.is_temporary());
+    assert_eq!(denied.to_string(), "the token's issuer cannot be asked at the moment");
 }

@@ -110,6 +110,9 @@ fn a_secret_that_could_not_be_sent_is_refused() {
     check("secrets.openai.secret", "65536", |s| {
         secret(s).secret = SecretSource::Value("x".repeat(SECRET_BYTES_MAX + 3));
     });
+    check("secrets.openai.secret", "NUL", |s| {
+        secret(s).secret = SecretSource::Environment("A=B".to_owned());
+    });
     check("secrets.other", "only one can be sent", |s| {
         let same = UpstreamSecret { header: "Authorization".to_owned(), ..secret(s).clone() };
         s.secrets.insert("other".to_owned(), same);
@@ -163,4 +166,17 @@ fn all_mistakes_are_found_at_once_and_none_repeats_a_secret() {
     let expected = ["name", "secrets.openai.origin", "secrets.openai.secret", "limits.wait_ms_max"];
     assert_eq!(paths, expected);
     assert!(!format!("{found:?}").contains("sk-secret"));
+}
+
+#[test]
+fn the_longest_secret_is_not_too_long_when_it_is_sealed() {
+    let mut tenant = full();
+    let longest = "x".repeat(SECRET_BYTES_MAX);
+    let sealed = crate::testing::sealing_key(1).seal(&tenant.id, &longest).unwrap();
+    secret(&mut tenant.settings).secret = SecretSource::Sealed(sealed);
+    assert_eq!(tenant.check(), []);
+    check("secrets.openai.secret", "longer than a sealed", |s| {
+        let text = serde_json::to_string(&longest.repeat(2)).unwrap();
+        secret(s).secret = SecretSource::Sealed(serde_json::from_str(&text).unwrap());
+    });
 }
