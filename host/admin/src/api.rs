@@ -102,8 +102,9 @@ impl Api {
 
     async fn replace_tenant(&self, call: &Call) -> Result<Answer, Problem> {
         let view = self.view(call)?;
-        precondition::check(&call.if_match, view.revision)?;
         let new: shape::Settings = read(call)?;
+        // After the body: a condition is looked at last (RFC 9110, section 13.2.1).
+        precondition::check(&call.if_match, view.revision)?;
         let settings = apply(new, &view.tenant.settings, "").map_err(Problem::invalid)?;
         // What was left out stays as it was in this revision, so no other may be replaced, asked for or not.
         let replaced = self

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document: paths out of [`ROUTES`], shapes out of the types in [`crate::shape`].
 
 use crate::host::{ErasureReport, StoreErasure, Usage};
-use crate::problem::{self, Mistake, Problem};
+use crate::problem::{self, Details, Mistake};
 use crate::route::{BASE, ROUTES, Route};
 use crate::shape;
 use serde_json::{Map, Value, json};
@@ -72,7 +72,7 @@ pub(crate) fn limits() -> RefOr<Schema> {
     ErasureReport,
     StoreErasure,
     Usage,
-    Problem,
+    Details,
     Mistake,
 )))]
 struct Shapes;
