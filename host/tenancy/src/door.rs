@@ -5,6 +5,9 @@
 //! them not count: the tenant's entry, the issuers, or the time.
 
 use crate::Caller;
+#[cfg(test)]
+mod tests;
+
 use crate::api_key::{API_KEY_PREFIX, CredentialHash, KeyId};
 use crate::directory::{Directory, KeyPlace, Snapshot, TenantEntry};
 use crate::jwt::{Claims, TokenError};
@@ -44,8 +47,8 @@ pub enum Denied {
     /// The key has expired.
     #[error("the API key has expired")]
     KeyExpired,
-    /// The token does not count.
-    #[error(transparent)]
+    /// The token does not count. Why its issuer's keys cannot be had is for the log only: it may name files and hosts.
+    #[error("{}", public_message(.0))]
     Token(#[from] TokenError),
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
@@ -53,6 +56,21 @@ pub enum Denied {
     /// No tenants are configured, and the caller is on another machine.
     #[error("without tenants, this host serves its own machine only; configure a tenant")]
     OpenOnlyOnLoopback,
+}
+
+impl Denied {
+    /// Whether it is no fault of the caller's, who may come again with the same credential: 503 rather than 401.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Token(TokenError::KeysUnavailable(_)))
+    }
+}
+
+fn public_message(error: &TokenError) -> String {
+    match error {
+        TokenError::KeysUnavailable(_) => "the token's issuer cannot be asked at the moment".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Recognises callers.
@@ -197,7 +215,7 @@ fn bearer(authorization: &[u8]) -> Result<&str, Denied> {
         return Err(Denied::Scheme);
     }
     let credential = credential.trim_matches(' ');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    let plain = |byte: u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
     if credential.is_empty() || credential.len() > CREDENTIAL_BYTES_MAX || !credential.bytes().all(plain) {
         return Err(Denied::Malformed);
     }

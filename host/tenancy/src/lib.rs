@@ -13,11 +13,13 @@ mod sealing;
 mod secret_source;
 mod tenant;
 mod tenant_id;
+#[cfg(test)]
+mod testing;
 
 pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
 pub use caller::Caller;
 pub use directory::{
-    Change, ChangeRefused, Conflict, ConflictOn, Directory, DirectoryConfig, Origin, TenantEntry,
+    Change, ChangeRefused, Conflict, ConflictOn, Directory, DirectoryConfig, OnChange, Origin, TenantEntry,
 };
 pub use door::{CREDENTIAL_BYTES_MAX, Denied, Door, VERIFIED_TOKEN_S_MAX, VERIFIED_TOKENS_MAX};
 pub use issuer::Issuer;

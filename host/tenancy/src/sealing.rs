@@ -32,6 +32,13 @@ const KEY_FILE_BYTES_MAX: usize = 256;
 #[serde(transparent)]
 pub struct SealedText(String);
 
+impl SealedText {
+    /// Bytes of the text.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// The host's key for secrets at rest: 256 random bits. Hosts that share a store share it.
 pub struct SealingKey {
     key: LessSafeKey,

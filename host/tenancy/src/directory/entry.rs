@@ -91,7 +91,7 @@ impl TenantEntry {
         revision: u64,
         config: &DirectoryConfig,
     ) -> Result<Built, Vec<FieldMistake>> {
-        let same = before.filter(|entry| entry.tenant == *tenant);
+        let same = before.filter(|entry| Arc::ptr_eq(&entry.tenant, tenant) || entry.tenant == *tenant);
         let mut mistakes = if same.is_some() { Vec::new() } else { tenant.check() };
         let secrets = resolve_secrets(tenant, config, &mut mistakes);
         let issuers = resolve_issuers(tenant, config, &mut mistakes);

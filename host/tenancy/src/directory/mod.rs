@@ -74,7 +74,8 @@ impl ChangeRefused {
     }
 }
 
-type OnChange = Box<dyn Fn(&[TenantId]) + Send + Sync>;
+/// Told which tenants are new, changed or gone.
+pub type OnChange = Box<dyn Fn(&[TenantId]) + Send + Sync>;
 
 /// All tenants in force.
 pub struct Directory {
@@ -148,7 +149,7 @@ impl Directory {
 
     /// Has `listener` told, after each change, which tenants are new, changed or gone. It is called by whoever made the
     /// change, so it should be quick.
-    pub fn on_change(&self, listener: Box<dyn Fn(&[TenantId]) + Send + Sync>) {
+    pub fn on_change(&self, listener: OnChange) {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 

@@ -6,6 +6,9 @@ use crate::tenant::is_header_byte;
 use crate::{FieldMistake, SecretSource, Tenant, UpstreamSecret};
 use waggle_secret::Secret;
 
+/// The fewest bytes of a key of HS256 (RFC 7518, section 3.2).
+const HS256_BYTES_MIN: usize = 32;
+
 /// The upstream secrets with their values; what cannot be had becomes a mistake.
 pub(super) fn resolve_secrets(
     tenant: &Tenant,
@@ -41,7 +44,14 @@ pub(super) fn resolve_issuers(
         let mut secret = None;
         if let Some(source) = &issuer.secret {
             match value(tenant, source, config) {
-                Ok(value) => secret = Some(value),
+                Ok(value) if value.expose().len() >= HS256_BYTES_MIN => secret = Some(value),
+                Ok(value) => {
+                    let length = value.expose().len();
+                    let path = ["issuers", &index.to_string(), "secret"];
+                    let message =
+                        format!("the value has {length} bytes; HS256 needs {HS256_BYTES_MIN} at least");
+                    mistakes.push(FieldMistake::new(&path, message));
+                }
                 Err(message) => {
                     let path = ["issuers", &index.to_string(), "secret"];
                     mistakes.push(FieldMistake::new(&path, message));

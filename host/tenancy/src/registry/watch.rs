@@ -27,7 +27,7 @@ impl Registry {
     }
 
     /// Takes over what has changed, if something has.
-    async fn follow(&self) -> Result<(), StoreFailure> {
+    pub(super) async fn follow(&self) -> Result<(), StoreFailure> {
         let mut known = self.turn.lock().await;
         let version = timely(self.store.version()).await?;
         if known.version != Some(version) {

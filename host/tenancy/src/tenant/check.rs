@@ -31,6 +31,9 @@ const PATH_BYTES_MAX: usize = 1_024;
 /// The most bytes of an upstream secret's header name, and of what stands before its value.
 const HEADER_BYTES_MAX: usize = 64;
 
+/// The most bytes of a sealed secret: base64 of the longest one, and what goes with it.
+const SEALED_BYTES_MAX: usize = SECRET_BYTES_MAX / 3 * 4 + 256;
+
 /// Header fields whose meaning belongs to the connection or the message, not to a credential (RFC 9110, section 7.6.1).
 const HEADERS_NEVER: [&str; 10] = [
     "connection",
@@ -247,7 +250,12 @@ fn check_source(found: &mut Mistakes, path: &[&str], source: &SecretSource) {
         SecretSource::Value(value) => ("the value", value),
         SecretSource::Environment(name) => ("the name of the environment variable", name),
         SecretSource::File(file) => ("the file's name", file),
-        SecretSource::Sealed(_) => return,
+        SecretSource::Sealed(sealed) => {
+            if sealed.len() > SEALED_BYTES_MAX {
+                found.add(path, "it is longer than a sealed secret can be");
+            }
+            return;
+        }
     };
     if text.is_empty() {
         found.add(path, format!("{what} is empty"));
@@ -256,7 +264,7 @@ fn check_source(found: &mut Mistakes, path: &[&str], source: &SecretSource) {
     if text.len() > SECRET_BYTES_MAX + 2 {
         found.add(path, format!("{what} has more than {SECRET_BYTES_MAX} bytes"));
     }
-    if !matches!(source, SecretSource::Value(_)) && text.contains(['\0', '=']) && what.contains("variable") {
+    if matches!(source, SecretSource::Environment(_)) && text.contains(['\0', '=']) {
         found.add(path, "no environment variable has NUL or `=` in its name");
     }
 }
