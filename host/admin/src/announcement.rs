@@ -17,20 +17,26 @@ pub struct Announcement {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Content {
-    url: String,
+pub(crate) struct Content {
+    /// Of the admin API.
+    pub(crate) url: String,
+    /// Of the application, for those who want to try a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) application_url: Option<String>,
 }
 
 impl Announcement {
-    /// Writes `url`, such as `http://127.0.0.1:4000`, into the folder `state_dir`.
+    /// Writes the URLs of the admin API and of the application, such as `http://127.0.0.1:4000`, into the folder
+    /// `state_dir`.
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn write(state_dir: &Path, url: &str) -> io::Result<Self> {
+    pub fn write(state_dir: &Path, url: &str, application_url: &str) -> io::Result<Self> {
         fs::create_dir_all(state_dir)?;
         let path = state_dir.join(ANNOUNCEMENT_FILE);
         let unfinished = state_dir.join(format!("{ANNOUNCEMENT_FILE}.new"));
-        let content = serde_json::to_string(&Content { url: url.to_owned() })?;
+        let content = Content { url: url.to_owned(), application_url: Some(application_url.to_owned()) };
+        let content = serde_json::to_string(&content)?;
         fs::write(&unfinished, content + "\n")?;
         fs::rename(&unfinished, &path)?;
         Ok(Self { path })
@@ -46,7 +52,7 @@ impl Drop for Announcement {
 
 /// What the file in `state_dir` says; none when no server runs with that folder.
 #[cfg(feature = "client")]
-pub(crate) fn read(state_dir: &Path) -> io::Result<Option<String>> {
+pub(crate) fn read(state_dir: &Path) -> io::Result<Option<Content>> {
     let path = state_dir.join(ANNOUNCEMENT_FILE);
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -54,8 +60,7 @@ pub(crate) fn read(state_dir: &Path) -> io::Result<Option<String>> {
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(io::ErrorKind::InvalidData.into()),
         Ok(_) => {}
     }
-    let content: Content = serde_json::from_str(&fs::read_to_string(&path)?)?;
-    Ok(Some(content.url))
+    Ok(Some(serde_json::from_str(&fs::read_to_string(&path)?)?))
 }
 
 #[cfg(all(test, feature = "client"))]
@@ -66,9 +71,13 @@ mod tests {
     fn it_is_found_while_it_stands() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        assert_eq!(read(&state).unwrap(), None);
-        let announcement = Announcement::write(&state, "http://127.0.0.1:1").unwrap();
-        assert_eq!(read(&state).unwrap().as_deref(), Some("http://127.0.0.1:1"));
+        assert!(read(&state).unwrap().is_none());
+        let announcement = Announcement::write(&state, "http://127.0.0.1:1", "http://127.0.0.1:2").unwrap();
+        let content = read(&state).unwrap().unwrap();
+        assert_eq!(
+            (content.url.as_str(), content.application_url.as_deref()),
+            ("http://127.0.0.1:1", Some("http://127.0.0.1:2"))
+        );
         drop(announcement);
         assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
     }

@@ -86,10 +86,16 @@ impl Api {
 
     async fn create_tenant(&self, call: &Call) -> Result<Answer, Problem> {
         let new: shape::NewTenant = read(call)?;
-        let id = TenantId::new(&new.id)
-            .map_err(|error| Problem::invalid(vec![Mistake::at("/id", error.to_string())]))?;
-        let settings =
-            apply(new.settings, &TenantSettings::default(), "/settings").map_err(Problem::invalid)?;
+        let id = TenantId::new(&new.id).map_err(|error| Mistake::at("/id", error.to_string()));
+        let settings = apply(new.settings, &TenantSettings::default(), "/settings");
+        let (id, settings) = match (id, settings) {
+            (Ok(id), Ok(settings)) => (id, settings),
+            (id, settings) => {
+                let mut mistakes = settings.err().unwrap_or_default();
+                mistakes.extend(id.err());
+                return Err(Problem::invalid(mistakes));
+            }
+        };
         let view = self
             .registry
             .create(Tenant { id, settings })
@@ -102,8 +108,9 @@ impl Api {
 
     async fn replace_tenant(&self, call: &Call) -> Result<Answer, Problem> {
         let view = self.view(call)?;
-        precondition::check(&call.if_match, view.revision)?;
         let new: shape::Settings = read(call)?;
+        // After the body: a condition is looked at last (RFC 9110, section 13.2.1).
+        precondition::check(&call.if_match, view.revision)?;
         let settings = apply(new, &view.tenant.settings, "").map_err(Problem::invalid)?;
         // What was left out stays as it was in this revision, so no other may be replaced, asked for or not.
         let replaced = self

@@ -71,25 +71,23 @@ impl Door {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let (field, second) = (fields.next(), fields.next());
         let Some(field) = field.filter(|_| second.is_none()) else {
-            return Err(self.refused("Present the admin key: `Authorization: Bearer KEY`.", CHALLENGE));
+            // Nothing was tried, so nothing is counted.
+            return Err(unauthorized("Present the admin key: `Authorization: Bearer KEY`.", CHALLENGE));
         };
         match bearer(field.as_bytes()) {
             Some(key) if self.key.matches(key) => Ok(()),
-            _ => {
-                let challenge = format!("{CHALLENGE}, error=\"invalid_token\"");
-                Err(self.refused("This is not the admin key.", &challenge))
-            }
+            _ => Err(self.wrong_key()),
         }
     }
 
-    fn refused(&self, detail: &str, challenge: &str) -> Problem {
-        if !self.may_fail_again() {
-            let detail = "Too many requests without the admin key; try again shortly.";
-            return Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail)
-                .with(header::RETRY_AFTER, "1");
+    fn wrong_key(&self) -> Problem {
+        if self.may_fail_again() {
+            let challenge = format!("{CHALLENGE}, error=\"invalid_token\"");
+            return unauthorized("This is not the admin key.", &challenge);
         }
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-            .with(header::WWW_AUTHENTICATE, challenge)
+        let detail = "Too many wrong admin keys; try again shortly.";
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail)
+            .with(header::RETRY_AFTER, "1")
     }
 
     fn may_fail_again(&self) -> bool {
@@ -104,6 +102,10 @@ impl Door {
         failures.count += 1.0;
         true
     }
+}
+
+fn unauthorized(detail: &str, challenge: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// What stands after `Bearer` (RFC 6750, section 2.1); the scheme's case does not count (RFC 9110, section 11.1).

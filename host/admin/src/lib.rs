@@ -27,7 +27,7 @@ mod tests;
 
 pub use announcement::{ANNOUNCEMENT_FILE, Announcement};
 #[cfg(feature = "client")]
-pub use client::{AdminClient, ClientError, Finder};
+pub use client::{AdminClient, ClientError, Finder, SettingsFileError, read_settings};
 pub use config::AdminConfig;
 pub use host::{ErasureReport, Host, StoreErasure, Usage};
 pub use key::{AdminKey, AdminKeyError};

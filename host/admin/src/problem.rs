@@ -11,9 +11,14 @@ pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The most mistakes told at once.
 pub(crate) const MISTAKES_MAX: usize = 100;
 
+/// A refusal. Boxed, since every step on a request's way may return one.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Details>);
+
 /// Why a request was refused (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Problem {
+#[schema(as = Problem)]
+pub(crate) struct Details {
     /// `about:blank`: the status says what kind it is, `code` says which one.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -64,7 +69,7 @@ pub(crate) fn step(name: &str) -> String {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -72,7 +77,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// A body that was read but cannot be taken, with all that is wrong with it.
@@ -83,12 +88,15 @@ impl Problem {
             1 => "The body has a mistake; nothing was changed.".to_owned(),
             _ => format!("The body has {count} mistakes; nothing was changed."),
         };
-        Self { errors: mistakes, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail) }
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail);
+        problem.0.errors = mistakes;
+        problem
     }
 
     pub(crate) fn query(mistakes: Vec<Mistake>) -> Self {
-        let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_query", "The query has mistakes.");
-        Self { errors: mistakes, ..problem }
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid_query", "The query has mistakes.");
+        problem.0.errors = mistakes;
+        problem
     }
 
     /// For what cannot be told to a client: `cause` goes to the log.
@@ -109,17 +117,17 @@ impl Problem {
     pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
         // Values are ours; one that is no field value would be a mistake here, and is left out rather than panicked on.
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+            self.0.headers.push((name, value));
         }
         self
     }
 }
 
 impl From<Problem> for Answer {
-    fn from(mut problem: Problem) -> Self {
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = std::mem::take(&mut problem.headers);
-        let mut answer = Answer::json(status, &problem);
+    fn from(Problem(mut details): Problem) -> Self {
+        let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = std::mem::take(&mut details.headers);
+        let mut answer = Answer::json(status, &details);
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         answer.headers_mut().extend(headers);
         answer
@@ -138,7 +146,7 @@ mod tests {
     #[test]
     fn mistakes_are_counted_even_when_not_all_are_told() {
         let problem = Problem::invalid(vec![Mistake::at("/a", "b"); MISTAKES_MAX + 1]);
-        assert_eq!(problem.errors.len(), MISTAKES_MAX);
-        assert!(problem.detail.contains("101"), "{}", problem.detail);
+        assert_eq!(problem.0.errors.len(), MISTAKES_MAX);
+        assert!(problem.0.detail.contains("101"), "{}", problem.0.detail);
     }
 }

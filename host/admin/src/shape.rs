@@ -70,7 +70,7 @@ pub(crate) enum Source {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
     /// 1 to 64 of `a-z 0-9 - _`. It is part of every key in the stores and can never be changed.
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = "^[a-z0-9_-]{1,64}$")]
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) settings: Settings,

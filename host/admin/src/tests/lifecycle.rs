@@ -148,10 +148,10 @@ async fn the_client_of_the_command_line_speaks_to_it() {
     let url = format!("http://{}", served.address);
     let client = crate::AdminClient::new(&url, &Secret::new(KEY)).unwrap();
     let body = json!({ "id": "acme" });
-    assert_eq!(client.ask(Method::POST, "/tenants", Some(&body)).await.unwrap()["id"], "acme");
-    let again = client.ask(Method::POST, "/tenants", Some(&body)).await.unwrap_err();
+    assert_eq!(client.post("/tenants", &body).await.unwrap()["id"], "acme");
+    let again = client.post("/tenants", &body).await.unwrap_err();
     assert_eq!(again.code(), Some("tenant_exists"));
-    assert_eq!(client.ask(Method::DELETE, "/tenants/acme", None).await.unwrap(), Value::Null);
+    assert_eq!(client.delete("/tenants/acme").await.unwrap(), Value::Null);
 }
 
 #[tokio::test]

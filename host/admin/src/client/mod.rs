@@ -1,5 +1,9 @@
 //! A client of the admin API, for the command line: one request a connection, nothing kept.
 
+mod settings_file;
+
+pub use settings_file::{SettingsFileError, read_settings};
+
 use crate::{KEY_FILE, announcement, key};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -23,6 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Where the API is and what opens it.
 #[derive(Debug)]
 pub struct AdminClient {
+    application_url: Option<String>,
     authority: String,
     host: String,
     port: u16,
@@ -97,25 +102,26 @@ impl Finder {
     /// When nothing is given and no server runs, or there is no key; says what to do.
     pub fn find(self) -> Result<AdminClient, ClientError> {
         let Self { url, key, state_dir } = self;
-        let url = match url {
-            Some(url) => url,
+        let (url, application_url) = match url {
+            Some(url) => (url, None),
             None => found_url(&state_dir)?,
         };
         let key = match key {
             Some(key) => key,
             None => found_key(&state_dir)?,
         };
-        AdminClient::new(&url, &key)
+        Ok(AdminClient { application_url, ..AdminClient::new(&url, &key)? })
     }
 }
 
-fn found_url(state_dir: &Path) -> Result<String, ClientError> {
-    announcement::read(state_dir)
+fn found_url(state_dir: &Path) -> Result<(String, Option<String>), ClientError> {
+    let found = announcement::read(state_dir)
         .map_err(|error| ClientError::File {
             path: state_dir.join(announcement::ANNOUNCEMENT_FILE),
             reason: error.to_string(),
         })?
-        .ok_or_else(|| ClientError::NotRunning { state_dir: state_dir.to_owned() })
+        .ok_or_else(|| ClientError::NotRunning { state_dir: state_dir.to_owned() })?;
+    Ok((found.url, found.application_url))
 }
 
 fn found_key(state_dir: &Path) -> Result<Secret, ClientError> {
@@ -144,6 +150,7 @@ impl AdminClient {
             .map_err(|_invalid| ClientError::KeyShape)?;
         authorization.set_sensitive(true);
         Ok(Self {
+            application_url: None,
             authority: authority.to_string(),
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(80),
@@ -151,11 +158,45 @@ impl AdminClient {
         })
     }
 
-    /// Asks for `path`, which begins with `/`, below `/admin/v1`, and gives the answer; null when it has no body.
+    /// Where the application is served, when the server has written it down.
+    #[must_use]
+    pub fn application_url(&self) -> Option<&str> {
+        self.application_url.as_deref()
+    }
+
+    /// Shows what is at `path`, which begins with `/` and stands below `/admin/v1`.
     ///
     /// # Errors
     /// When the server cannot be reached, refuses, or does not answer in its own shapes.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Posts `body` to `path`, as [`AdminClient::get`].
+    ///
+    /// # Errors
+    /// As [`AdminClient::get`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// Puts `body` in the place of what is at `path`.
+    ///
+    /// # Errors
+    /// As [`AdminClient::get`].
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.ask(Method::PUT, path, Some(body)).await
+    }
+
+    /// Removes what is at `path`; null when there is nothing to tell.
+    ///
+    /// # Errors
+    /// As [`AdminClient::get`].
+    pub async fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.ask(Method::DELETE, path, None).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let request = self.request(method, path, body)?;
         let (status, bytes) = match tokio::time::timeout(ANSWER_MAX, self.send(request)).await {
             Ok(answer) => answer?,
@@ -255,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_gone_is_told_as_such() {
         let client = AdminClient::new("http://127.0.0.1:1", &Secret::new(KEY)).unwrap();
-        let error = client.ask(Method::GET, "/tenants", None).await.unwrap_err().to_string();
+        let error = client.get("/tenants").await.unwrap_err().to_string();
         assert!(error.contains("nobody answers at http://127.0.0.1:1"), "{error}");
         assert!(!format!("{client:?}{error}").contains("wadm_"));
     }
