@@ -4,12 +4,13 @@ use crate::signals::Signals;
 use crate::{build, screen};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use rustix::process::{Resource, Rlimit};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use waggle_application::{EngineOverrides, ModelOptions, Options, Plan, Running};
-use waggle_egress::Secret;
+use waggle_secret::Secret;
 use waggle_gateway::Drained;
 use waggle_telemetry::{Level, LogFormat, LogOptions};
 
@@ -79,6 +80,10 @@ impl Up {
         waggle_telemetry::init(LogOptions { format: self.log_format, level: Level::INFO })?;
         if self.build {
             build::components(&self.from, self.profile.clone(), &[])?;
+        }
+        // What is in memory must not be found on the disk after a crash.
+        if let Err(error) = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+            tracing::warn!(%error, "core dumps stay on");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -74,11 +74,14 @@ impl Running {
         private_folder(&plan.state_dir)?;
         private_folder(&plan.state_dir.join(STORE_FOLDER))?;
         plan.manifest.check_sources()?;
-        let stores = open_stores(&plan).await?;
-        match Self::with_stores(&plan, stores.clone(), began).await {
+        let Stores { by_label, records } = open_stores(&plan).await?;
+        match Self::with_stores(&plan, by_label.clone(), &records, began).await {
             Ok(running) => Ok(running),
             Err(error) => {
-                close(&stores).await;
+                close(&by_label).await;
+                if let Err(error) = records.close().await {
+                    tracing::error!(%error, "the store of tenants could not be closed cleanly");
+                }
                 Err(error)
             }
         }
@@ -87,6 +90,7 @@ impl Running {
     async fn with_stores(
         plan: &Plan,
         stores: BTreeMap<String, Arc<dyn Store>>,
+        records: &Arc<dyn Store>,
         began: Instant,
     ) -> Result<Self, StartError> {
         let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
@@ -96,9 +100,6 @@ impl Running {
         let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
         let checks =
             Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
-        let records = stores.get(&plan.tenancy.store).ok_or_else(|| StartError::Tenants {
-            reason: format!("the store `{}` is not open", plan.tenancy.store),
-        })?;
         let mut tenancy = Tenancy::open(plan, checks, records, Arc::clone(&egress)).await?;
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
@@ -185,29 +186,40 @@ fn private_folder(folder: &Path) -> Result<(), StartError> {
         .map_err(|source| StartError::StateFolder { path: folder.into(), source })
 }
 
-async fn open_stores(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn Store>>, StartError> {
+/// What is open.
+struct Stores {
+    by_label: BTreeMap<String, Arc<dyn Store>>,
+    /// Where the host's own records are; they never expire, whatever the label says of its keys.
+    records: Arc<dyn Store>,
+}
+
+async fn open_stores(plan: &Plan) -> Result<Stores, StartError> {
     let mut opener = Opener::new(plan.state_dir.join(STORE_FOLDER));
-    let mut stores = BTreeMap::new();
+    let mut by_label = BTreeMap::new();
+    let failed = |label: &str, source| StartError::Store { label: label.to_owned(), source };
     let used = |label: &str| {
-        label == plan.tenancy.store
-            || plan
-                .manifest
-                .components
-                .iter()
-                .any(|one| one.key_value_stores.iter().any(|used| used.value == label))
+        plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
     };
     for (label, config) in plan.stores.iter().filter(|(label, _config)| used(label)) {
         match opener.open(config).await {
             Ok(store) => {
-                stores.insert(label.clone(), store);
+                by_label.insert(label.clone(), store);
             }
             Err(source) => {
-                close(&stores).await;
-                return Err(StartError::Store { label: label.clone(), source });
+                close(&by_label).await;
+                return Err(failed(label, source));
             }
         }
     }
-    Ok(stores)
+    let label = &plan.tenancy.store;
+    let config = plan.stores.get(label).cloned().unwrap_or_default();
+    match opener.open(&config.lasting()).await {
+        Ok(records) => Ok(Stores { by_label, records }),
+        Err(source) => {
+            close(&by_label).await;
+            Err(failed(label, source))
+        }
+    }
 }
 
 /// Loads all functions side by side; returns how many there are and how many came from the cache.

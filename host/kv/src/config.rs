@@ -81,6 +81,15 @@ pub enum Backend {
 }
 
 impl StoreConfig {
+    /// The same place, where keys live until they are deleted.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        match self {
+            Self::Embedded { path, .. } => Self::Embedded { path: path.clone(), time_to_live: None },
+            Self::Redis { url, .. } => Self::Redis { url: url.clone(), time_to_live: None },
+        }
+    }
+
     /// Checks every field without opening anything.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ pub use spin_sdk::wasip3::exports::http::handler::Guest;
 pub use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 
 use spin_sdk::wasip3::http::client;
-use spin_sdk::wasip3::http::types::{Fields, Method, Scheme, Trailers};
+use spin_sdk::wasip3::http::types::{Fields, Method, RequestOptions, Scheme, Trailers};
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 
@@ -62,6 +62,12 @@ pub fn is_asked_to_hurt(request: &Request) -> bool {
 pub fn path(request: &Request) -> String {
     let target = request.get_path_with_query().unwrap_or_default();
     target.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// The last segment of the path: which of its tricks a guest that knows several shall try.
+pub fn trick(request: &Request) -> String {
+    let path = path(request);
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// The query as it is written.
@@ -158,7 +164,12 @@ pub struct Fetched {
 
 /// Calls `url` with GET and the given fields; a URL without a host is relative.
 pub async fn fetch(url: &str, fields: &[(&str, &str)]) -> Result<Fetched, ErrorCode> {
-    let response = client::send(get(url, fields)?).await?;
+    receive(get(url, fields)?).await
+}
+
+/// Sends a request and reads the response to its end.
+pub async fn receive(request: Request) -> Result<Fetched, ErrorCode> {
+    let response = client::send(request).await?;
     let status = response.get_status_code();
     let (received, received_reader) = wit_future::new(|| Ok(()));
     let (stream, trailers) = Response::consume_body(response, received_reader);
@@ -168,13 +179,22 @@ pub async fn fetch(url: &str, fields: &[(&str, &str)]) -> Result<Fetched, ErrorC
 
 /// A GET request to `url`.
 pub fn get(url: &str, fields: &[(&str, &str)]) -> Result<Request, ErrorCode> {
+    get_with(url, fields, None)
+}
+
+/// As [`get`], with time-outs.
+pub fn get_with(
+    url: &str,
+    fields: &[(&str, &str)],
+    options: Option<RequestOptions>,
+) -> Result<Request, ErrorCode> {
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
     let fields: Vec<_> =
         fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let fields = Fields::from_list(&fields).map_err(|_refused| ErrorCode::HttpProtocolError)?;
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     drop(trailers);
-    let (request, _transmission) = Request::new(fields, None, trailers_reader, None);
+    let (request, _transmission) = Request::new(fields, None, trailers_reader, options);
     request.set_method(&Method::Get).map_err(invalid)?;
     let Some((scheme, rest)) = url.split_once("://") else {
         request.set_path_with_query(Some(url)).map_err(invalid)?;
