@@ -1,8 +1,11 @@
 //! The `waggle` program: parse the command line, run one subcommand.
 
+mod admin_client;
 mod build;
 mod screen;
 mod signals;
+mod tenant;
+mod token;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +23,10 @@ struct Cli {
 enum Command {
     /// Start the application of a spin.toml and serve it
     Up(Box<up::Up>),
+    /// Tenants of a running server: add, list, suspend, remove, and their keys
+    Tenant(tenant::Tenant),
+    /// Make a token for one user of a tenant, for development
+    Token(token::Token),
     /// Run the build commands of the components in a spin.toml
     Build(build::Build),
 }
@@ -27,6 +34,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Up(up) => up.run(),
+        Command::Tenant(tenant) => tenant.run(),
+        Command::Token(token) => token.run(),
         Command::Build(build) => build.run(),
     };
     match result {

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use waggle_application::{EngineOverrides, ModelOptions, Options, Plan, Running};
-use waggle_secret::Secret;
 use waggle_gateway::Drained;
+use waggle_secret::Secret;
 use waggle_telemetry::{Level, LogFormat, LogOptions};
 
 #[derive(Args)]
@@ -82,7 +82,9 @@ impl Up {
             build::components(&self.from, self.profile.clone(), &[])?;
         }
         // What is in memory must not be found on the disk after a crash.
-        if let Err(error) = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        if let Err(error) =
+            rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        {
             tracing::warn!(%error, "core dumps stay on");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()

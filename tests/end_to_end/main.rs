@@ -6,6 +6,8 @@ mod bad_input;
 mod chat;
 mod crash;
 mod hostile;
+mod hostile_calls;
+mod neighbours;
 mod portability;
 mod spin;
 mod start;

@@ -32,13 +32,18 @@ impl Admin {
     ///
     /// # Errors
     /// When the address, the key or the state folder cannot be used.
-    pub(crate) async fn bind(plan: &Plan, host: RunningHost) -> Result<Self, StartError> {
+    pub(crate) async fn bind(
+        plan: &Plan,
+        host: RunningHost,
+        application_url: &str,
+    ) -> Result<Self, StartError> {
         let admin = |error: &dyn std::fmt::Display| StartError::Admin { reason: error.to_string() };
         let key = plan.admin.key(&plan.configuration_dir, &plan.state_dir).map_err(|error| admin(&error))?;
         let listener = listen(plan.admin.listen, "--admin-listen").await?;
         let address = listener.local_addr().map_err(|error| admin(&error))?;
         let url = format!("http://{address}");
-        let announcement = Announcement::write(&plan.state_dir, &url).map_err(|error| admin(&error))?;
+        let announcement =
+            Announcement::write(&plan.state_dir, &url, application_url).map_err(|error| admin(&error))?;
         Ok(Self { listener, host: Arc::new(host), key, url, announcement })
     }
 

@@ -144,9 +144,10 @@ impl Running {
             log_files,
             manifest,
         };
-        let admin = Admin::bind(plan, host).await?;
+        let url = url(plan, &listener);
+        let admin = Admin::bind(plan, host, &url).await?;
         tenancy.follow();
-        let summary = summary(plan, &listener, &admin, &tenancy, cached, began);
+        let summary = summary(plan, url, &admin, &tenancy, cached, began);
         Ok(Self { listener, tls, gateway, stores, admin, tenancy, summary })
     }
 
@@ -298,16 +299,21 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
     })
 }
 
+/// Where the application is, as a client on this machine writes it.
+fn url(plan: &Plan, listener: &TcpListener) -> String {
+    let scheme = if plan.options.tls.is_some() { "https" } else { "http" };
+    let address = listener.local_addr().unwrap_or(plan.options.listen);
+    format!("{scheme}://{address}")
+}
+
 fn summary(
     plan: &Plan,
-    listener: &TcpListener,
+    url: String,
     admin: &Admin,
     tenancy: &Tenancy,
     loaded: (usize, usize),
     began: Instant,
 ) -> Summary {
-    let scheme = if plan.options.tls.is_some() { "https" } else { "http" };
-    let address = listener.local_addr().unwrap_or(plan.options.listen);
     let routes = plan.manifest.triggers.iter().map(|trigger| {
         let route = match &trigger.route.value {
             Route::Public(pattern) => Some(pattern.raw().to_owned()),
@@ -331,10 +337,10 @@ fn summary(
     });
     Summary {
         application: plan.manifest.application.name.clone(),
-        url: format!("{scheme}://{address}"),
+        url,
         admin_url: admin.url().to_owned(),
         tenants: (!tenancy.directory.is_open()).then(|| tenancy.directory.count()),
-        is_public: !address.ip().is_loopback(),
+        is_public: !plan.options.listen.ip().is_loopback(),
         routes: routes.collect(),
         model: plan.model.clone(),
         default_model: plan.variables.get("model").map(|value| value.expose().to_owned()),

@@ -9,7 +9,7 @@ use std::fmt;
 /// The most API keys of a tenant.
 pub const API_KEYS_MAX: usize = 100;
 /// The most issuers of a tenant.
-pub const ISSUERS_MAX: usize = 20;
+pub const ISSUERS_MAX: usize = crate::ISSUERS_PER_TENANT_MAX;
 /// The most variables of a tenant.
 pub const VARIABLES_MAX: usize = 100;
 /// The most bytes of a variable's value.
