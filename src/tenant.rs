@@ -165,7 +165,8 @@ impl Command {
         if let (Some(name), Some(settings)) = (add.name, settings.as_object_mut()) {
             settings.insert("name".to_owned(), json!(name));
         }
-        let tenant = self.client.post("/tenants", &json!({ "id": id.as_str(), "settings": settings })).await?;
+        let tenant =
+            self.client.post("/tenants", &json!({ "id": id.as_str(), "settings": settings })).await?;
         if add.no_key {
             return self.tell(&tenant, || {
                 println!("The tenant `{id}` is there; `waggle tenant add-key {id}` makes an API key.");
@@ -278,7 +279,8 @@ impl Command {
         let path = format!("/tenants/{id}/keys/{old}/rotate");
         let key = self.client.post(&path, &json!({ "grace_s": grace })).await?;
         self.tell(&key, || {
-            let end = if grace == 0 { "no longer counts".into() } else { format!("counts for {grace} s more") };
+            let end =
+                if grace == 0 { "no longer counts".into() } else { format!("counts for {grace} s more") };
             println!("The key wk_{old} {end}.\n");
             self.new_key(&key);
         })
@@ -294,7 +296,8 @@ impl Command {
             [key] => Ok(text(&key["id"]).to_owned()),
             [] => bail!("`{id}` has no API key that counts; `waggle tenant add-key {id}` makes one"),
             several => {
-                let keys: Vec<String> = several.iter().map(|key| format!("  {}", describe_key(key))).collect();
+                let keys: Vec<String> =
+                    several.iter().map(|key| format!("  {}", describe_key(key))).collect();
                 bail!("`{id}` has several API keys; say which one:\n{}", keys.join("\n"))
             }
         }
@@ -336,7 +339,8 @@ fn confirm(id: &TenantId, erase: bool) -> Result<()> {
 
 fn describe_key(key: &Value) -> String {
     let scopes: Vec<&str> = key["scopes"].as_array().into_iter().flatten().map(text).collect();
-    let time = |name: &str| key[name].as_u64().map_or_else(|| "never".into(), |seconds| format!("{seconds} (Unix)"));
+    let time =
+        |name: &str| key[name].as_u64().map_or_else(|| "never".into(), |seconds| format!("{seconds} (Unix)"));
     format!(
         "wk_{} {:?} scopes [{}], made {}, expires {}, last used {}",
         text(&key["id"]),
