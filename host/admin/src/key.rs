@@ -47,8 +47,8 @@ pub enum AdminKeyError {
     FileShape { path: PathBuf },
     #[error("{} can be read by others; run `chmod 600` on it, and make a new key if others may have seen it", path.display())]
     Permissions { path: PathBuf },
-    #[error("the admin key cannot be read from or written to {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error("the admin key cannot be read from or written to {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
     #[error("the system gives no random numbers")]
     Random,
 }
@@ -93,7 +93,7 @@ impl AdminKey {
 /// # Errors
 /// When the file cannot be read, or can be read by others.
 pub(crate) fn read(path: &Path) -> Result<Option<Secret>, AdminKeyError> {
-    let failed = |source| AdminKeyError::File { path: path.to_owned(), source };
+    let failed = |error| AdminKeyError::File { path: path.to_owned(), error };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -117,7 +117,7 @@ fn create(path: &Path) -> Result<Secret, AdminKeyError> {
         // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
-    write_private(path, &text).map_err(|source| AdminKeyError::File { path: path.to_owned(), source })?;
+    write_private(path, &text).map_err(|error| AdminKeyError::File { path: path.to_owned(), error })?;
     Ok(Secret::new(text))
 }
 

@@ -16,8 +16,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Why a file gives no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsFileError {
-    #[error("{} cannot be read: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("{} cannot be read: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
     #[error("{} is neither TOML nor JSON by its name; call it FILE.toml or FILE.json", path.display())]
     Name { path: PathBuf },
     #[error("{}: {reason}", path.display())]
@@ -32,7 +32,7 @@ pub enum SettingsFileError {
 /// # Errors
 /// When the file, or one that it names, cannot be read, or is no TOML or JSON.
 pub fn read_settings(path: &Path, id: &str) -> Result<Value, SettingsFileError> {
-    let text = text_of(path).map_err(|source| SettingsFileError::Read { path: path.to_owned(), source })?;
+    let text = text_of(path).map_err(|error| SettingsFileError::Read { path: path.to_owned(), error })?;
     let syntax = |reason: String| SettingsFileError::Syntax { path: path.to_owned(), reason };
     let mut settings: Value = match path.extension().and_then(|extension| extension.to_str()) {
         // Only the place and what was expected: the text around it may hold a secret.
