@@ -61,7 +61,20 @@ fn send(server: &Server, path: &str, lines: impl AsRef<[u8]>) -> Answer {
     let text = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { dechunked(body) } else { body.to_owned() };
+    Answer { status, head: head.to_owned(), body }
+}
+
+/// A body without the lengths of its chunks (RFC 9112, section 7.1).
+fn dechunked(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, begins)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.push_str(&begins[..length]);
+        rest = begins[length..].trim_start_matches("\r\n");
+    }
+    body
 }
 
 fn bearer(tenant: &str) -> String {

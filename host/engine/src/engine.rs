@@ -4,6 +4,7 @@ use crate::account::TenantAccount;
 use crate::config::EngineConfig;
 use crate::cpu::Verdict;
 use crate::error::{HandleError, LoadError};
+use crate::failures::reason;
 use crate::fairness;
 use crate::lanes::Lanes;
 use crate::linker::linker;
@@ -154,17 +155,18 @@ impl Engine {
             if let Some(seat) = guard.scope.seat() {
                 seat.condemn();
             }
-            return Err(self.deadline_passed(&pool.world, &guard));
+            return Err(self.deadline_passed(&pool, &guard));
         };
-        self.finish(&pool.world, guard, answer).await
+        self.finish(&pool, guard, answer).await
     }
 
     async fn finish(
         &self,
-        world: &FunctionWorld,
+        pool: &Pool,
         guard: RequestGuard,
         answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
     ) -> Result<http::Response<WasiBody>, HandleError> {
+        let world = &*pool.world;
         let function = &*world.function;
         let Some(seat) = guard.scope.seat() else {
             return Err(HandleError::NoResponse {
@@ -175,22 +177,27 @@ impl Engine {
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is::<wasmtime_wasi_http::handler::ExpirationError>() => {
-                return Err(self.deadline_passed(world, &guard));
+                return Err(self.deadline_passed(pool, &guard));
             }
             Ok(Err(error)) if error.is::<CpuTimeUsedUp>() => {
                 return Err(Self::ended(world, &Ending::CpuTime));
             }
             Ok(Err(error)) if error.is::<wasmtime::Trap>() => {
-                return Err(Self::ended(world, &Ending::Trapped(format!("{error:?}").into())));
+                return Err(Self::ended(world, &Ending::Trapped(reason(format_args!("{error:?}")).into())));
             }
             Ok(Err(error)) => {
-                let reason = format!("{error:#}");
+                let reason = reason(format_args!("{error:#}"));
                 let request = Arc::clone(&guard.scope.context.request_id);
                 drop(guard);
                 if let Some(ending) = failure(&seat).await {
                     return Err(Self::ended(world, &ending));
                 }
-                tracing::error!(tenant = %world.tenant, function, %request, reason, "function returned no response");
+                if let Some(not_told) = pool.failures().admit() {
+                    tracing::error!(
+                        tenant = %world.tenant, function, %request, reason, not_told,
+                        "function returned no response"
+                    );
+                }
                 return Err(HandleError::NoResponse { function: function.into(), reason });
             }
             Err(oneshot::Canceled) => return Err(Self::ended(world, seat.ending.wait().await)),
@@ -205,15 +212,19 @@ impl Engine {
         Ok(response.map(|body| GatedBody::wrap(body, ledger, guard)))
     }
 
-    fn deadline_passed(&self, world: &FunctionWorld, guard: &RequestGuard) -> HandleError {
+    fn deadline_passed(&self, pool: &Pool, guard: &RequestGuard) -> HandleError {
         let allowed_ms = self.shared.config.request_timeout_ms;
-        tracing::error!(
-            tenant = %world.tenant,
-            function = &*world.function,
-            request = &*guard.scope.context.request_id,
-            allowed_ms,
-            "no response within the request's time"
-        );
+        let world = &*pool.world;
+        if let Some(not_told) = pool.failures().admit() {
+            tracing::error!(
+                tenant = %world.tenant,
+                function = &*world.function,
+                request = &*guard.scope.context.request_id,
+                allowed_ms,
+                not_told,
+                "no response within the request's time"
+            );
+        }
         HandleError::Deadline { function: world.function.to_string(), allowed_ms }
     }
 
@@ -317,7 +328,7 @@ impl EngineShared {
         account: &Arc<TenantAccount>,
         seat: &Arc<Seat>,
     ) -> Result<Instance, InstanceError> {
-        let failed = |error: wasmtime::Error| InstanceError::Failed(format!("{error:#}"));
+        let failed = |error: wasmtime::Error| InstanceError::Failed(reason(format_args!("{error:#}")));
         let state = InstanceState::new(
             Arc::clone(world),
             &self.config,

@@ -11,6 +11,7 @@ mod config;
 mod cpu;
 mod engine;
 mod error;
+mod failures;
 mod fairness;
 mod internal;
 mod key_value;

@@ -115,8 +115,9 @@ async fn read_body(stream: &mut BufReader<tokio::net::TcpStream>, seen: &Seen) -
             }
         }
     }
-    let bytes = seen.lengths.first().and_then(|length| length.parse().ok()).unwrap_or(0);
-    stream.read_exact(&mut vec![0; bytes]).await.ok().map(drop)
+    let bytes: u64 = seen.lengths.first().and_then(|length| length.parse().ok()).unwrap_or(0);
+    let read = tokio::io::copy(&mut stream.take(bytes), &mut tokio::io::sink()).await.ok()?;
+    (read == bytes).then_some(())
 }
 
 fn start(functions: Vec<Function>, tenants: &[(&str, &str)]) -> Server {
