@@ -281,7 +281,11 @@ async fn a_call_that_lies_about_its_length_spoils_nobodys_connection() {
     let upstream = Upstream::start().await;
     let list = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{}\"]", upstream.port);
     let server = start(
-        vec![Function::guest("contradictory-lengths").with(&list), Function::guest("outbound").with(&list)],
+        vec![
+            Function::guest("contradictory-lengths").with(&list),
+            Function::guest("outbound").with(&list),
+            Function::guest("odd-numbers").with(&list),
+        ],
         BOTH,
     );
     let (good, hostile) = (Caller::new(&server, GOOD), Caller::new(&server, HOSTILE));
@@ -319,6 +323,10 @@ async fn a_call_that_lies_about_its_length_spoils_nobodys_connection() {
             }
         }
     }
+    // Time-outs of no time and of centuries are times like any other.
+    let url = format!("http://{authority}/good-timeouts");
+    let outcome = hostile.outcome("/odd-numbers/timeouts?now", &[("x-url", &url)]).await;
+    assert_eq!(outcome, "200 status 200");
     for Seen { target, lengths, chunked } in upstream.seen() {
         let case = format!("{target} {lengths:?} {chunked}");
         assert!(target == "/hostile" || target.starts_with("/good-"), "smuggled: {case}");

@@ -70,11 +70,33 @@ fn keys(victim: &str) -> String {
 
 fn labels(victim: &str) -> String {
     let labels = [
-        "", "*", "Default", "DEFAULT", " default", "default ", "default\u{0}", "default/", "./default", "../default",
-        "{}", "{}/default", "default/{}", "{}:default", "\u{0}\u{0}", "tenants", "host", "admin", "waggle", "kv",
-        "ｄefault", "_", "default2", "other",
+        "",
+        "*",
+        "Default",
+        "DEFAULT",
+        " default",
+        "default ",
+        "default\u{0}",
+        "default/",
+        "./default",
+        "../default",
+        "{}",
+        "{}/default",
+        "default/{}",
+        "{}:default",
+        "\u{0}\u{0}",
+        "tenants",
+        "host",
+        "admin",
+        "waggle",
+        "kv",
+        "ｄefault",
+        "_",
+        "default2",
+        "other",
     ];
-    let opened = labels.iter().map(|label| label.replace("{}", victim)).filter(|label| store::open(label).is_ok());
+    let opened =
+        labels.iter().map(|label| label.replace("{}", victim)).filter(|label| store::open(label).is_ok());
     let opened: Vec<String> = opened.collect();
     let long = store::open(&"x".repeat(10 << 20)).is_ok();
     format!("opened {opened:?}, long {long}")
@@ -83,7 +105,17 @@ fn labels(victim: &str) -> String {
 /// Keys that look the same and are not.
 fn twins() -> String {
     let bucket = opened();
-    let twins = ["caf\u{e9}", "cafe\u{301}", "CAF\u{c9}", "\u{212b}", "\u{c5}", "A\u{30a}", "a\u{200b}", "a", "\u{430}"];
+    let twins = [
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "CAF\u{c9}",
+        "\u{212b}",
+        "\u{c5}",
+        "A\u{30a}",
+        "a\u{200b}",
+        "a",
+        "\u{430}",
+    ];
     for (number, key) in twins.iter().enumerate() {
         bucket.set(key, number.to_string().as_bytes()).expect("the key is taken");
     }
