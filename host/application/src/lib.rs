@@ -9,6 +9,7 @@ mod build;
 mod error;
 mod jwks;
 mod log_sink;
+mod machine;
 mod model;
 mod mounts;
 mod plan;

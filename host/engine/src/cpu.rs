@@ -1,10 +1,11 @@
 //! CPU time of one instance: what its requests may use, what it has used, and the decision to stop it.
 //!
 //! Time is taken where the instance is polled, so waiting costs nothing; the epoch callback adds what a guest that
-//! does not return has used so far. All times are nanoseconds since the process's first look at the clock.
+//! does not return has used so far. In the lane of low priority (see [`crate::lanes`]) that is the CPU time of the thread,
+//! which often waits there; in front it is the time of the clock, which is cheaper to read and nearly the same.
 
 use crate::account::TenantAccount;
-use crate::clock::now_ns;
+use crate::clock::{now_ns, running_ns, thread_cpu_ns};
 use crate::lanes::Lane;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -19,6 +20,8 @@ pub(crate) struct CpuAccount {
     /// What may still be used.
     remaining_ns: AtomicI64,
     allowance_ns: i64,
+    /// The thread's CPU time when a stretch was first found to be long; 0 before that.
+    suspected_ns: AtomicU64,
     /// Until when it counts as one that computes for long.
     long_until_ns: AtomicU64,
     tenant: Arc<TenantAccount>,
@@ -33,6 +36,7 @@ impl CpuAccount {
             charged_ns: AtomicU64::new(0),
             remaining_ns: AtomicI64::new(allowance_ns),
             allowance_ns,
+            suspected_ns: AtomicU64::new(0),
             long_until_ns: AtomicU64::new(0),
             tenant,
         }
@@ -62,8 +66,9 @@ impl CpuAccount {
 
     /// The instance starts to run on this thread.
     pub(crate) fn enter(&self) {
-        let now = now_ns();
+        let now = running_ns();
         self.charged_ns.store(now, Relaxed);
+        self.suspected_ns.store(0, Relaxed);
         self.entered_ns.store(now, Relaxed);
     }
 
@@ -79,7 +84,7 @@ impl CpuAccount {
         if entered == 0 {
             return Verdict::GoOn;
         }
-        let now = now_ns();
+        let now = running_ns();
         let used = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
         self.tenant.charge(used);
         let used = i64::try_from(used).unwrap_or(i64::MAX);
@@ -87,11 +92,24 @@ impl CpuAccount {
         self.remaining_ns.store(remaining, Relaxed);
         if remaining <= 0 {
             Verdict::UsedUp
-        } else if now - entered > STRETCH_NS {
-            self.long_until_ns.store(now + LONG_NS, Relaxed);
+        } else if now.saturating_sub(entered) > STRETCH_NS && self.is_long() {
+            self.long_until_ns.store(now_ns() + LONG_NS, Relaxed);
             Verdict::MakeWay
         } else {
             Verdict::GoOn
+        }
+    }
+
+    /// Whether a stretch that seems long is: the thread may have waited for a core meanwhile. The first look notes the
+    /// thread's CPU time, a later one compares.
+    fn is_long(&self) -> bool {
+        let now = thread_cpu_ns();
+        match self.suspected_ns.load(Relaxed) {
+            0 => {
+                self.suspected_ns.store(now, Relaxed);
+                false
+            }
+            suspected => now.saturating_sub(suspected) > STRETCH_NS / 2,
         }
     }
 

@@ -5,6 +5,7 @@
 //! processor and delays nobody in front. An instance changes lanes between two polls; only its polls do: whatever it
 //! starts (connections, timers, tasks) belongs to the front in either.
 
+use crate::clock::this_thread_waits_for_cores;
 use crate::worker::Seat;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Lanes {
             .max_blocking_threads(1)
             .thread_name("back-lane")
             .on_thread_start(|| {
+                this_thread_waits_for_cores();
                 if let Err(error) = rustix::process::nice(BACK_NICE) {
                     tracing::warn!(%error, "instances that compute for long run at normal priority");
                 }
