@@ -13,3 +13,5 @@ mod spin;
 mod start;
 mod streaming;
 mod support;
+mod tenants_admin;
+mod tenants_support;
