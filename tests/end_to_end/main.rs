@@ -14,4 +14,7 @@ mod start;
 mod streaming;
 mod support;
 mod tenants_admin;
+mod tenants_file;
+mod tenants_matrix;
 mod tenants_support;
+mod tenants_tokens;
