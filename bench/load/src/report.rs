@@ -53,7 +53,7 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
-fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
+pub(crate) fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
     let mut row = vec![name.to_owned()];
     let values = [latency.mean_us, latency.p50_us, latency.p90_us, latency.p99_us, latency.max_us];
     row.extend(values.map(microseconds));

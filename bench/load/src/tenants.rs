@@ -3,8 +3,11 @@
 
 mod api_key;
 pub(crate) mod arguments;
+mod canary;
+mod density;
 mod files;
 mod hostile;
+mod identity;
 mod kind;
 mod neighbours;
 mod stage;

@@ -6,11 +6,14 @@ use clap::{Args, Subcommand};
 
 use crate::compare::interrupted;
 use crate::scenario::Scenario;
+use crate::tenants::canary::{CanaryConfig, Isolation, canary, checked};
+use crate::tenants::density::{DensityConfig, Request, density};
 use crate::tenants::hostile::{HostileArguments, attack, lower_priority};
+use crate::tenants::identity::{IdentityConfig, identity};
 use crate::tenants::kind::Kind;
 use crate::tenants::neighbours::{NeighboursConfig, Pass, neighbours};
 use crate::tenants::stage::{Stage, StageConfig, checked_file};
-use crate::tenants::tables::neighbours_table;
+use crate::tenants::tables::{canary_table, density_table, identity_table, neighbours_table};
 use crate::tenants::template::{MODEL, Template, WAGGLE};
 
 /// Measurements of tenants; each starts the program itself
@@ -24,6 +27,12 @@ pub(crate) struct TenantsArguments {
 pub(crate) enum TenantsSubject {
     /// A well-behaved tenant alone and beside each kind of hostile one
     Neighbours(NeighboursArguments),
+    /// Thousands of warm tenants: memory, a tenant's first request, changes of tenants.toml
+    Density(DensityArguments),
+    /// Whether a tenant ever finds what another one left in memory or in its store
+    Canary(CanaryArguments),
+    /// What recognising a caller costs, by kind of credential
+    Identity(IdentityArguments),
     /// The hostile clients, started by `neighbours` as a process of its own
     #[command(hide = true)]
     Hostile(HostileArguments),
@@ -126,6 +135,64 @@ impl NeighboursArguments {
     }
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DensityArguments {
+    #[command(flatten)]
+    start: StartArguments,
+    /// Tenants, each with an API key
+    #[arg(long, default_value_t = 10_000)]
+    tenants: u32,
+    /// What they ask for
+    #[arg(long, value_enum, default_value_t = Request::Models)]
+    request: Request,
+    /// Requests at once
+    #[arg(long, default_value_t = 1)]
+    clients: u32,
+    /// Idle time-out of the phase in which memory is given back, at least (more if warming up takes longer); 0 leaves
+    /// the phase out
+    #[arg(long, default_value_t = 5)]
+    idle_seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CanaryArguments {
+    #[command(flatten)]
+    start: StartArguments,
+    /// Requests of all tenants together
+    #[arg(long, default_value_t = 100_000)]
+    requests: u64,
+    /// Tenants at once
+    #[arg(long, default_value_t = 50)]
+    tenants: u32,
+    /// Closed-loop clients of each
+    #[arg(long, default_value_t = 2)]
+    clients_per_tenant: u32,
+    /// With `request`, memory must be empty each time
+    #[arg(long, value_enum, default_value_t = Isolation::Tenant)]
+    isolation: Isolation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdentityArguments {
+    #[command(flatten)]
+    start: StartArguments,
+    /// How often each kind has its turn
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Requests of a round with the same credential each time
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+    /// Requests of a round with a token that was never sent before
+    #[arg(long, default_value_t = 5_000)]
+    uncached_requests: usize,
+    /// Closed-loop clients
+    #[arg(long, default_value_t = 32)]
+    clients: u32,
+    /// Other tenants in the file
+    #[arg(long, default_value_t = 1_000)]
+    other_tenants: u32,
+}
+
 /// What was measured, for people and as JSON.
 pub(crate) struct Told {
     pub(crate) text: String,
@@ -162,6 +229,32 @@ pub(crate) async fn execute(arguments: TenantsArguments) -> anyhow::Result<Told>
             let outcome = until_interrupted(neighbours(&mut stage, &config)).await;
             let report = stage.close(outcome).await?;
             Told::new(&arguments.start, neighbours_table(&report), &report)
+        }
+        TenantsSubject::Density(arguments) => {
+            let DensityArguments { start, tenants, request, clients, idle_seconds } = arguments;
+            let mut stage = start.stage()?;
+            let config = DensityConfig { tenants, request, clients, idle_seconds };
+            let outcome = until_interrupted(density(&mut stage, &config)).await;
+            let report = stage.close(outcome).await?;
+            Told::new(&start, density_table(&report), &report)
+        }
+        TenantsSubject::Canary(arguments) => {
+            let CanaryArguments { start, requests, tenants, clients_per_tenant, isolation } = arguments;
+            let config = CanaryConfig { requests, tenants, clients_per_tenant, isolation };
+            checked(&config)?;
+            let mut stage = start.stage()?;
+            let outcome = until_interrupted(canary(&mut stage, &config)).await;
+            let report = stage.close(outcome).await?;
+            Told::new(&start, canary_table(&report), &report)
+        }
+        TenantsSubject::Identity(arguments) => {
+            let IdentityArguments { start, rounds, requests, uncached_requests, clients, other_tenants } =
+                arguments;
+            let mut stage = start.stage()?;
+            let config = IdentityConfig { rounds, requests, uncached_requests, clients, other_tenants };
+            let outcome = until_interrupted(identity(&mut stage, &config)).await;
+            let report = stage.close(outcome).await?;
+            Told::new(&start, identity_table(&report), &report)
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::report::{Table, microseconds, optional};
+use crate::measurement::Latency;
+use crate::process::Memory;
+use crate::report::{Table, latency_row, mebibytes, microseconds, optional};
+use crate::tenants::canary::CanaryReport;
+use crate::tenants::density::DensityReport;
+use crate::tenants::identity::IdentityReport;
 use crate::tenants::neighbours::{LoopStops, NeighbourReport, NeighboursReport};
 use crate::tenants::verdict::{lines, median};
 
@@ -70,7 +75,7 @@ fn neighbour_row(neighbour: &NeighbourReport) -> Vec<String> {
 
 fn stops_line(stops: &LoopStops) -> String {
     let most = stops.late_ms.iter().copied().reduce(f64::max);
-    let milliseconds = |value| optional(value, |ms: f64| format!("{ms:.1} ms"));
+    let shown = |value| optional(value, |ms: f64| format!("{ms:.1} ms"));
     let unexpected = if stops.unexpected.is_empty() {
         String::new()
     } else {
@@ -81,9 +86,123 @@ fn stops_line(stops: &LoopStops) -> String {
         stops.host,
         stops.late_ms.len(),
         stops.request_cpu_ms_max,
-        milliseconds(median(&stops.late_ms)),
-        milliseconds(most),
+        shown(median(&stops.late_ms)),
+        shown(most),
     )
+}
+
+/// The table of `tenants density`.
+pub(crate) fn density_table(report: &DensityReport) -> String {
+    let mut text = format!(
+        "{} tenants, {} at once; started in {:.0} ms with one tenant, {:.0} ms with all (a file of {})\n\n",
+        report.tenants,
+        report.clients,
+        report.start_ms_with_one,
+        report.start_ms_with_all,
+        mebibytes(report.tenants_file_bytes as u64),
+    );
+    let times: [(&str, &Latency); 3] = [
+        ("first of a tenant", &report.first),
+        ("second, right after", &report.second),
+        ("one more, when all are warm", &report.warm),
+    ];
+    let mut latencies = Table::new(&["request", "mean", "p50", "p90", "p99", "max"]);
+    latencies.rows.extend(times.map(|(name, latency)| latency_row(name, latency)));
+    text.push_str(&latencies.render());
+    let mut memories = Table::new(&["memory", "resident", "proportional", "lazily freed", "mappings"]);
+    memories.rows.push(memory_row("before the first request", &report.memory_before));
+    memories.rows.push(memory_row("all tenants warm", &report.memory_warm));
+    if let Some(idle) = &report.idle {
+        memories.rows.push(memory_row("second server, before", &idle.memory_before));
+        memories.rows.push(memory_row("second server, all warm", &idle.memory_warm));
+        memories.rows.push(memory_row("second server, idle again", &idle.memory_after));
+    }
+    let _ = writeln!(text, "\n{}", memories.render().trim_end());
+    let _ = writeln!(
+        text,
+        "the kernel allows {} mappings",
+        report.mappings_max.map_or_else(|| "an unknown number of".to_owned(), |most| most.to_string())
+    );
+    if let Some(idle) = &report.idle {
+        let _ = writeln!(
+            text,
+            "idle time-out {} ms; memory fell until {:.0} ms after the last request",
+            idle.idle_instance_timeout_ms, idle.given_back_after_ms
+        );
+    }
+    let _ = writeln!(
+        text,
+        "a change of tenants.toml: added {}, suspended {}",
+        milliseconds(&report.added_after_ms),
+        milliseconds(&report.suspended_after_ms)
+    );
+    if !report.failures.is_empty() {
+        let _ = writeln!(text, "failed: {}", listed(&report.failures));
+    }
+    text.push('\n');
+    text + &lines(&report.verdicts)
+}
+
+fn memory_row(name: &str, memory: &Memory) -> Vec<String> {
+    let mut row = vec![name.to_owned()];
+    row.extend([memory.rss_bytes, memory.pss_bytes, memory.lazy_free_bytes].map(mebibytes));
+    row.push(memory.mappings.to_string());
+    row
+}
+
+fn milliseconds(values: &[f64]) -> String {
+    let all: Vec<String> = values.iter().map(|value| format!("{value:.0}")).collect();
+    format!("{} ms", all.join(", "))
+}
+
+/// The table of `tenants canary`.
+pub(crate) fn canary_table(report: &CanaryReport) -> String {
+    let isolation = format!("{:?}", report.isolation).to_lowercase();
+    let mut text = format!(
+        "{} tenants, {} clients, isolation by {isolation}, {:.1} s: {}\n",
+        report.tenants,
+        report.clients,
+        report.seconds,
+        listed(&report.outcomes),
+    );
+    let _ = writeln!(
+        text,
+        "answered by instances that had answered before: {}, by fresh ones: {}",
+        report.by_reused_instances, report.by_fresh_instances
+    );
+    let marks: Vec<String> =
+        report.own_marks.iter().map(|(place, count)| format!("{count} in {place}")).collect();
+    let _ = writeln!(text, "marks found: {}; of other tenants: {}\n", marks.join(", "), report.violations);
+    let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "max"]);
+    latencies.rows.push(latency_row("whole answer", &report.latency));
+    text.push_str(&latencies.render());
+    text.push('\n');
+    for example in &report.examples {
+        let _ = writeln!(text, "VIOLATION: {example}");
+    }
+    text + &lines(&report.verdicts)
+}
+
+/// The table of `tenants identity`.
+pub(crate) fn identity_table(report: &IdentityReport) -> String {
+    let mut text = format!(
+        "hello, {} rounds, {} clients, {} other tenants\n\n",
+        report.rounds, report.clients, report.other_tenants
+    );
+    let mut table = Table::new(&["credential", "answers", "failed", "CPU/req", "more", "p50", "p99"]);
+    table.rows.extend(report.results.iter().map(|result| {
+        vec![
+            result.credential.clone(),
+            result.requests.to_string(),
+            result.failed.to_string(),
+            format!("{:.1} µs", result.cpu_us_per_request),
+            format!("{:+.1} µs", result.extra_cpu_us),
+            microseconds(result.latency.p50_us),
+            microseconds(result.latency.p99_us),
+        ]
+    }));
+    text.push_str(&table.render());
+    text
 }
 
 /// `12 x status 500, 3 x timeout`
