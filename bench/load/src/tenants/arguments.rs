@@ -75,7 +75,7 @@ impl StartArguments {
 pub(crate) struct NeighboursArguments {
     #[command(flatten)]
     pub(crate) start: StartArguments,
-    /// Kinds of neighbours; any other name is that of a guest. Default: all kinds of the README
+    /// Kinds of neighbours; any other name is that of a guest, NAME/TRICK if it has several. Default: those of the README
     #[arg(long = "kind", value_delimiter = ',')]
     kinds: Vec<Kind>,
     /// What the well-behaved tenant does
@@ -97,7 +97,7 @@ pub(crate) struct NeighboursArguments {
     #[arg(long = "hostile-limit", value_name = "TOML")]
     hostile_limits: Vec<String>,
     /// How often it is measured alone and beside
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Length of one window
     #[arg(long, default_value_t = 5.0)]
@@ -164,9 +164,12 @@ pub(crate) struct CanaryArguments {
     /// Tenants at once
     #[arg(long, default_value_t = 50)]
     tenants: u32,
-    /// Closed-loop clients of each
-    #[arg(long, default_value_t = 2)]
-    clients_per_tenant: u32,
+    /// Closed-loop clients that go from tenant to tenant
+    #[arg(long, default_value_t = 64)]
+    clients: u32,
+    /// Instances alive at once; fewer than tenants make instances end all the time
+    #[arg(long)]
+    instances_max: Option<u32>,
     /// With `request`, memory must be empty each time
     #[arg(long, value_enum, default_value_t = Isolation::Tenant)]
     isolation: Isolation,
@@ -239,8 +242,8 @@ pub(crate) async fn execute(arguments: TenantsArguments) -> anyhow::Result<Told>
             Told::new(&start, density_table(&report), &report)
         }
         TenantsSubject::Canary(arguments) => {
-            let CanaryArguments { start, requests, tenants, clients_per_tenant, isolation } = arguments;
-            let config = CanaryConfig { requests, tenants, clients_per_tenant, isolation };
+            let CanaryArguments { start, requests, tenants, clients, instances_max, isolation } = arguments;
+            let config = CanaryConfig { requests, tenants, clients, instances_max, isolation };
             checked(&config)?;
             let mut stage = start.stage()?;
             let outcome = until_interrupted(canary(&mut stage, &config)).await;

@@ -2,15 +2,14 @@
 //! found. A mark of another tenant is a violation.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::Failure;
@@ -24,11 +23,13 @@ use crate::tenants::traffic::{Drive, Source, outcomes};
 use crate::tenants::verdict::Verdict;
 
 const GUEST: &str = "canary";
-const HEADER: HeaderName = HeaderName::from_static("x-canary");
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where the guest keeps what it is sent: the first three are memory of the instance, the last is its tenant's store.
-const PLACES: [&str; 4] = ["static", "thread_local", "buffer", "kv"];
-const MEMORY_PLACES: usize = 3;
+/// What every mark begins with; the guest looks for it in its memory and shows 24 bytes from there.
+const SONG: &str = "canary-";
+/// Digits of the tenant in a mark, before a hyphen and those of the request.
+const TENANT_DIGITS: usize = 5;
+/// What fits into these digits.
+const TENANTS_MAX: u32 = 100_000;
 /// How many violations are shown.
 const EXAMPLES_MAX: usize = 10;
 
@@ -46,7 +47,10 @@ pub(crate) enum Isolation {
 pub(crate) struct CanaryConfig {
     pub(crate) requests: u64,
     pub(crate) tenants: u32,
-    pub(crate) clients_per_tenant: u32,
+    /// Each goes from tenant to tenant, so that neighbours in time are different tenants.
+    pub(crate) clients: u32,
+    /// Fewer than tenants make instances end all the time, and others get their memory.
+    pub(crate) instances_max: Option<u32>,
     pub(crate) isolation: Isolation,
 }
 
@@ -54,228 +58,265 @@ pub(crate) struct CanaryConfig {
 pub(crate) struct CanaryReport {
     pub(crate) tenants: u32,
     pub(crate) clients: u32,
+    pub(crate) instances_max: Option<u32>,
     pub(crate) isolation: Isolation,
     pub(crate) seconds: f64,
     pub(crate) outcomes: BTreeMap<String, u64>,
     pub(crate) latency: Latency,
     /// Answers by an instance that had answered before.
     pub(crate) by_reused_instances: u64,
-    /// Answers by an instance that had not.
+    /// Answers by an instance that had not: so many instances there were.
     pub(crate) by_fresh_instances: u64,
-    /// By place: how often it held a mark of the same tenant.
-    pub(crate) own_marks: BTreeMap<String, u64>,
-    /// Marks that must not have been there.
+    /// Marks of the same tenant that were found.
+    pub(crate) own_marks: u64,
+    /// Marks of which the beginning is no longer readable, as the memory was used meanwhile.
+    pub(crate) unreadable_marks: u64,
+    /// Marks of other tenants, and by request also any in memory.
     pub(crate) violations: u64,
     pub(crate) examples: Vec<String>,
     pub(crate) verdicts: Vec<Verdict>,
 }
 
-/// What one answer says.
-#[derive(Debug, PartialEq, Eq)]
+/// What one answer says: how many requests the instance has served, then the marks it found.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
-    /// Whether each place held a mark, in the order of [`PLACES`].
-    marked: [bool; PLACES.len()],
-    /// The places with a mark that must not be there.
-    violations: Vec<(&'static str, String)>,
+    served: u64,
+    own: u64,
+    unreadable: u64,
+    /// What must not be there.
+    violations: Vec<String>,
+}
+
+/// 24 bytes, as the guest takes them.
+fn mark(tenant: u32, number: u64) -> String {
+    format!("{SONG}{tenant:05}-{number:011}")
 }
 
 /// Judges an answer to that tenant; `None` if it is none.
-fn judge(tenant: &str, isolation: Isolation, body: &[u8]) -> Option<Found> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let mut found = Found { marked: [false; PLACES.len()], violations: Vec::new() };
-    for (at, place) in PLACES.into_iter().enumerate() {
-        let mark = match answer.get(place)? {
-            Value::Null => continue,
-            Value::String(mark) => mark,
-            _ => return None,
-        };
-        found.marked[at] = true;
-        let is_own = mark.strip_prefix(tenant).is_some_and(|rest| rest.starts_with('.'));
-        let may_be = isolation == Isolation::Tenant || at >= MEMORY_PLACES;
-        if !is_own || !may_be {
-            found.violations.push((place, mark.clone()));
+fn judge(tenant: u32, isolation: Isolation, body: &str) -> Option<Found> {
+    let (served, rest) = body.split_once(' ').unwrap_or((body, ""));
+    let mut found = Found { served: served.trim().parse().ok()?, ..Found::default() };
+    for (at, _) in rest.match_indices(SONG) {
+        let bytes = rest.as_bytes().get(at + SONG.len()..).unwrap_or_default();
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(TENANT_DIGITS + 12)]).into_owned();
+        match bytes.get(..=TENANT_DIGITS).and_then(tenant_in) {
+            Some(owner) if owner == tenant => found.own += 1,
+            Some(_) => found.violations.push(format!("found {SONG}{shown}")),
+            None => found.unreadable += 1,
+        }
+    }
+    if isolation == Isolation::Request {
+        // The store outlives the instance, so that one mark may be there.
+        if found.served != 1 {
+            found.violations.push(format!("got an instance that had served {} before", found.served - 1));
+        }
+        if found.own + found.unreadable > 1 {
+            found.violations.push(format!("found {} marks", found.own + found.unreadable));
         }
     }
     Some(found)
 }
 
+/// The tenant in `00012-`.
+fn tenant_in(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.strip_suffix(b"-")?;
+    digits.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
+}
+
 struct Canaries {
-    tenants: Vec<(String, HeaderValue)>,
+    authorizations: Vec<HeaderValue>,
     isolation: Isolation,
-    clients_per_tenant: u32,
-    sent: AtomicU64,
     requests: u64,
-    marks: [AtomicU64; PLACES.len()],
-    fresh: AtomicU64,
-    reused: AtomicU64,
-    violations: AtomicU64,
-    examples: std::sync::Mutex<Vec<String>>,
+    sent: AtomicU64,
+    /// The tenant for which each client is asking.
+    asking: Vec<AtomicU32>,
+    found: Mutex<Sum>,
+}
+
+/// Over all answers.
+#[derive(Debug, Default, Clone)]
+struct Sum {
+    fresh: u64,
+    reused: u64,
+    own: u64,
+    unreadable: u64,
+    violations: u64,
+    examples: Vec<String>,
 }
 
 impl Canaries {
     fn new(config: &CanaryConfig, tenants: &[Tenant]) -> anyhow::Result<Self> {
-        let known = tenants.iter().map(|tenant| anyhow::Ok((tenant.id.clone(), bearer(&tenant.key.text)?)));
+        let authorizations =
+            tenants.iter().map(|tenant| bearer(&tenant.key.text)).collect::<Result<_, _>>()?;
         Ok(Self {
-            tenants: known.collect::<Result<_, _>>()?,
+            authorizations,
             isolation: config.isolation,
-            clients_per_tenant: config.clients_per_tenant.max(1),
-            sent: AtomicU64::new(0),
             requests: config.requests,
-            marks: Default::default(),
-            fresh: AtomicU64::new(0),
-            reused: AtomicU64::new(0),
-            violations: AtomicU64::new(0),
-            examples: std::sync::Mutex::default(),
+            sent: AtomicU64::new(0),
+            asking: (0..config.clients).map(|_| AtomicU32::new(0)).collect(),
+            found: Mutex::default(),
         })
     }
 
-    fn tenant(&self, client: u32) -> Option<&(String, HeaderValue)> {
-        self.tenants.get((client / self.clients_per_tenant) as usize)
-    }
-
-    fn violation(&self, tenant: &str, place: &str, mark: &str) {
-        self.violations.fetch_add(1, Relaxed);
-        let Ok(mut examples) = self.examples.lock() else { return };
-        if examples.len() < EXAMPLES_MAX {
-            examples.push(format!("{tenant} found {mark} in {place}"));
-        }
+    fn sum(&self) -> Sum {
+        self.found.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |sum| sum.clone())
     }
 }
 
 impl Source for Canaries {
     fn next(&self, client: u32) -> Option<Call> {
         let number = self.sent.fetch_add(1, Relaxed);
-        let (tenant, authorization) = self.tenant(client).filter(|_| number < self.requests)?;
-        let mut call = Call::get(format!("/{GUEST}/"));
-        call.headers.insert(AUTHORIZATION, authorization.clone());
-        call.headers.insert(HEADER, HeaderValue::from_str(&format!("{tenant}.{number}")).ok()?);
+        if number >= self.requests {
+            return None;
+        }
+        let tenant = u32::try_from(number % self.authorizations.len() as u64).ok()?;
+        self.asking.get(client as usize)?.store(tenant, Relaxed);
+        let mut call = Call::get(format!("/{GUEST}/?canary={}", mark(tenant, number)));
+        call.headers.insert(AUTHORIZATION, self.authorizations.get(tenant as usize)?.clone());
         Some(call)
     }
 
     fn check(&self, client: u32, body: &Bytes) -> Result<(), Failure> {
-        let (tenant, _) = self.tenant(client).ok_or(Failure::Build)?;
-        let found = judge(tenant, self.isolation, body).ok_or(Failure::Shape)?;
-        for (place, mark) in &found.violations {
-            self.violation(tenant, place, mark);
-        }
-        for (count, marked) in self.marks.iter().zip(found.marked) {
-            count.fetch_add(u64::from(marked), Relaxed);
-        }
-        let in_memory = found.marked[..MEMORY_PLACES].contains(&true);
-        if in_memory { &self.reused } else { &self.fresh }.fetch_add(1, Relaxed);
+        let tenant = self.asking.get(client as usize).ok_or(Failure::Build)?.load(Relaxed);
+        let text = String::from_utf8_lossy(body);
+        let found = judge(tenant, self.isolation, &text).ok_or(Failure::Shape)?;
+        let Ok(mut sum) = self.found.lock() else { return Err(Failure::Build) };
+        *if found.served > 1 { &mut sum.reused } else { &mut sum.fresh } += 1;
+        sum.own += found.own;
+        sum.unreadable += found.unreadable;
+        sum.violations += found.violations.len() as u64;
+        let room = EXAMPLES_MAX - sum.examples.len();
+        sum.examples.extend(
+            found.violations.iter().take(room).map(|violation| format!("tenant {tenant:05} {violation}")),
+        );
         Ok(())
     }
 }
 
 pub(crate) async fn canary(stage: &mut Stage, config: &CanaryConfig) -> anyhow::Result<CanaryReport> {
     let tenants = numbered_tenants("t", config.tenants)?;
-    let isolation = match config.isolation {
-        Isolation::Tenant => "isolation = \"tenant\"",
-        Isolation::Request => "isolation = \"request\"",
+    let mut engine = match config.isolation {
+        Isolation::Tenant => "isolation = \"tenant\"\n".to_owned(),
+        Isolation::Request => "isolation = \"request\"\n".to_owned(),
     };
-    let setup = Setup {
-        name: GUEST,
-        tenants: Some(&tenants),
-        guests: &[Guest::new(GUEST).with_stores()],
-        engine: isolation,
-        prints: false,
-    };
+    if let Some(instances) = config.instances_max {
+        engine.push_str(&format!("instances_max = {instances}\n"));
+    }
+    let guests = [Guest::new(GUEST)];
+    let setup =
+        Setup { name: GUEST, tenants: Some(&tenants), guests: &guests, engine: &engine, prints: false };
     let server = stage.start(setup).await?;
-    let clients = config.tenants * config.clients_per_tenant.max(1);
     progress(&format!("{} requests of {} tenants", config.requests, config.tenants));
     let canaries = Arc::new(Canaries::new(config, &tenants)?);
-    let drive = Drive { endpoint: server.endpoint.clone(), clients, until: None, patience: PATIENCE };
+    let drive =
+        Drive { endpoint: server.endpoint.clone(), clients: config.clients, until: None, patience: PATIENCE };
     let began = Instant::now();
     let tally = drive.run(Arc::clone(&canaries) as Arc<dyn Source>).await?;
     let seconds = began.elapsed().as_secs_f64();
     server.stop().await;
-    let marks = PLACES.iter().zip(&canaries.marks);
-    let examples = canaries.examples.lock().map(|examples| examples.clone()).unwrap_or_default();
+    let sum = canaries.sum();
     let mut report = CanaryReport {
         tenants: config.tenants,
-        clients,
+        clients: config.clients,
+        instances_max: config.instances_max,
         isolation: config.isolation,
         seconds,
         outcomes: outcomes(&tally),
         latency: tally.answer_times(),
-        by_reused_instances: canaries.reused.load(Relaxed),
-        by_fresh_instances: canaries.fresh.load(Relaxed),
-        own_marks: marks.map(|(place, count)| ((*place).to_owned(), count.load(Relaxed))).collect(),
-        violations: canaries.violations.load(Relaxed),
-        examples,
+        by_reused_instances: sum.reused,
+        by_fresh_instances: sum.fresh,
+        own_marks: sum.own,
+        unreadable_marks: sum.unreadable,
+        violations: sum.violations,
+        examples: sum.examples,
         verdicts: Vec::new(),
     };
     report.verdicts = verdicts(&report, config.requests);
     Ok(report)
 }
 
-/// A measurement that saw no reuse, or no answers, has shown nothing.
+/// A measurement that saw no reuse, no marks or no answers has shown nothing.
 fn verdicts(report: &CanaryReport, requests: u64) -> Vec<Verdict> {
     let answered = report.by_fresh_instances + report.by_reused_instances;
+    let unanswered = requests.saturating_sub(answered);
     let mut verdicts = vec![
-        Verdict::at_most("marks that must not have been found", Some(report.violations as f64), 0.0),
-        Verdict::at_most(
-            "requests without a good answer",
-            Some((requests - answered.min(requests)) as f64),
-            0.0,
-        ),
+        Verdict::at_most("marks where none may be", Some(report.violations as f64), 0.0),
+        Verdict::at_most("requests without a good answer", Some(unanswered as f64), 0.0),
     ];
     if report.isolation == Isolation::Tenant {
-        let share = report.by_fresh_instances as f64 / answered.max(1) as f64;
-        verdicts.push(Verdict::at_most("share of answers by fresh instances", Some(share), 0.5));
+        let share = (answered > 0).then(|| report.by_fresh_instances as f64 / answered as f64);
+        verdicts.push(Verdict::at_most("answers by fresh instances, as a share", share, 0.9));
+        let unmarked = (answered > 0).then(|| 1.0 - report.own_marks as f64 / answered as f64);
+        verdicts.push(Verdict::at_most("answers less own marks, as a share", unmarked, 0.1));
     }
     verdicts
 }
 
-/// For the message when the guest is missing.
+/// Before anything is started.
 pub(crate) fn checked(config: &CanaryConfig) -> anyhow::Result<()> {
-    let clients = config.tenants.checked_mul(config.clients_per_tenant.max(1));
-    clients
-        .filter(|clients| (1..=crate::run::CLIENTS_MAX).contains(clients))
-        .map(drop)
-        .with_context(|| format!("there can be 1 to {} clients", crate::run::CLIENTS_MAX))
+    if !(1..=crate::run::CLIENTS_MAX).contains(&config.clients) {
+        bail!("there can be 1 to {} clients", crate::run::CLIENTS_MAX);
+    }
+    if !(1..TENANTS_MAX).contains(&config.tenants) {
+        bail!("there can be 1 to {TENANTS_MAX} tenants");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(value: &str) -> String {
-        format!(r#"{{"static":{value},"thread_local":null,"buffer":null,"kv":"t-1.4"}}"#)
+    #[test]
+    fn a_mark_has_the_length_that_the_guest_shows() {
+        assert_eq!(mark(12, 345), "canary-00012-00000000345");
+        assert_eq!(mark(12, 345).len(), 24);
     }
 
     #[test]
     fn a_mark_of_another_tenant_is_a_violation() {
-        fn check(isolation: Isolation, body: &str, expected: Option<&[&str]>) {
-            let found = judge("t-1", isolation, body.as_bytes());
-            let places =
-                found.map(|found| found.violations.iter().map(|(place, _)| *place).collect::<Vec<_>>());
-            assert_eq!(places.as_deref(), expected, "{body}");
+        fn check(isolation: Isolation, body: &str, expected: Option<(u64, u64, u64, &[&str])>) {
+            let found = judge(1, isolation, body);
+            let found = found.as_ref().map(|found| {
+                let violations: Vec<_> = found.violations.iter().map(String::as_str).collect();
+                (found.served, found.own, found.unreadable, violations)
+            });
+            let expected =
+                expected.map(|(served, own, unreadable, all)| (served, own, unreadable, all.to_vec()));
+            assert_eq!(found, expected, "{body}");
         }
-        check(Isolation::Tenant, &answer("null"), Some(&[]));
-        check(Isolation::Tenant, &answer("\"t-1.7\""), Some(&[]));
-        check(Isolation::Tenant, &answer("\"t-2.7\""), Some(&["static"]));
-        check(Isolation::Tenant, &answer("\"t-10.7\""), Some(&["static"]));
-        check(Isolation::Request, &answer("\"t-1.7\""), Some(&["static"]));
-        check(Isolation::Request, &answer("null"), Some(&[]));
-        check(Isolation::Tenant, &answer("7"), None);
-        check(Isolation::Tenant, "{}", None);
+        let (own, other) = (mark(1, 7), mark(11, 8));
+        let foreign = format!("found {other}");
+        check(Isolation::Tenant, "1 ", Some((1, 0, 0, &[])));
+        check(Isolation::Tenant, &format!("2 {own} {own}"), Some((2, 2, 0, &[])));
+        check(Isolation::Tenant, &format!("2 {own} {other}"), Some((2, 1, 0, &[&foreign])));
+        check(Isolation::Tenant, "2 canary-000\u{fffd}\u{fffd} canary-", Some((2, 0, 2, &[])));
+        check(Isolation::Request, "1 ", Some((1, 0, 0, &[])));
+        check(Isolation::Request, &format!("1 {own}"), Some((1, 1, 0, &[])));
+        check(Isolation::Request, &format!("1 {own} {own}"), Some((1, 2, 0, &["found 2 marks"])));
+        check(Isolation::Request, "2 ", Some((2, 0, 0, &["got an instance that had served 1 before"])));
         check(Isolation::Tenant, "fine", None);
+        check(Isolation::Tenant, "", None);
     }
 
     #[test]
-    fn marks_are_counted_and_the_requests_end() {
-        let config =
-            CanaryConfig { requests: 2, tenants: 2, clients_per_tenant: 2, isolation: Isolation::Tenant };
+    fn tenants_take_turns_and_what_they_find_is_counted() {
+        let config = CanaryConfig {
+            requests: 3,
+            tenants: 2,
+            clients: 2,
+            instances_max: None,
+            isolation: Isolation::Tenant,
+        };
         let canaries = Canaries::new(&config, &numbered_tenants("t", 2).unwrap()).unwrap();
-        let call = canaries.next(3).unwrap();
-        assert_eq!(call.headers[HEADER], "t-00001.0");
-        assert!(canaries.next(0).is_some() && canaries.next(0).is_none());
-        canaries.check(0, &Bytes::from(answer("null").replace("t-1", "t-00000"))).unwrap();
-        canaries.check(0, &Bytes::from(answer("\"t-00001.3\""))).unwrap();
-        assert_eq!((canaries.fresh.load(Relaxed), canaries.reused.load(Relaxed)), (1, 1));
-        assert_eq!(canaries.violations.load(Relaxed), 2);
-        assert_eq!(canaries.examples.lock().unwrap()[0], "t-00000 found t-00001.3 in static");
+        assert!(canaries.next(0).unwrap().path.ends_with("=canary-00000-00000000000"));
+        assert!(canaries.next(1).unwrap().path.ends_with("=canary-00001-00000000001"));
+        canaries.check(0, &Bytes::from(format!("1 {}", mark(1, 1)))).unwrap();
+        canaries.check(1, &Bytes::from(format!("9 {}", mark(1, 1)))).unwrap();
+        let sum = canaries.sum();
+        assert_eq!((sum.fresh, sum.reused, sum.own, sum.violations), (1, 1, 1, 1));
+        assert_eq!(sum.examples, ["tenant 00000 found canary-00001-00000000001"]);
         assert_eq!(canaries.check(0, &Bytes::from_static(b"fine")), Err(Failure::Shape));
+        assert!(canaries.next(0).is_some() && canaries.next(0).is_none());
     }
 }

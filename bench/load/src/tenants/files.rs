@@ -91,21 +91,19 @@ impl IssuerKeys {
     }
 }
 
+/// What every guest may use: a store, and calls to the application itself.
+const GUESTS_MAY: &str = "key_value_stores = [\"default\"]\nallowed_outbound_hosts = [\"http://self\"]\n";
+
 /// A component that is served beside the application's own: `/NAME/...`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guest {
     /// With hyphens, as in spin.toml.
     pub(crate) name: String,
-    pub(crate) stores: bool,
 }
 
 impl Guest {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), stores: false }
-    }
-
-    pub(crate) fn with_stores(self) -> Self {
-        Self { stores: true, ..self }
+        Self { name: name.to_owned() }
     }
 
     /// Cargo names the files of examples with underscores.
@@ -140,11 +138,10 @@ pub(crate) fn manifest(application: &Path, guests_folder: &Path, guests: &[Guest
         let help = "`cargo build --examples` in tests/guests makes it";
         let source = built(&guests_folder.join(guest.file()), &guest.name, help)?;
         let name = &guest.name;
-        let stores = if guest.stores { "key_value_stores = [\"default\"]\n" } else { "" };
         let _ = write!(
             text,
             "\n[[trigger.http]]\nroute = \"/{name}/...\"\ncomponent = \"{name}\"\n\
-             [component.{name}]\nsource = '{source}'\n{stores}"
+             [component.{name}]\nsource = '{source}'\n{GUESTS_MAY}"
         );
     }
     Ok(text)
@@ -212,7 +209,7 @@ mod tests {
              component = \"own\"\n[component.own]\nsource = \"own.wasm\"\n[component.own.build]\ncommand = \"x\"\n",
         )
         .unwrap();
-        let guests = [Guest::new("endless-loop").with_stores()];
+        let guests = [Guest::new("endless-loop")];
         let parsed: Table = manifest(&application, folder.path(), &guests).unwrap().parse().unwrap();
         let own = &parsed["component"]["own"];
         assert!(Path::new(own["source"].as_str().unwrap()).is_absolute() && own.get("build").is_none());

@@ -119,8 +119,7 @@ pub(crate) async fn attack(arguments: &HostileArguments) -> anyhow::Result<Hosti
         }
         Kind::FloodTurns => turns(arguments).await?,
         kind => {
-            let hangs = matches!(kind, Kind::Guest(name) if name.starts_with("never-"));
-            let patience = if hangs { HANGING_PATIENCE } else { PATIENCE };
+            let patience = if kind.hangs() { HANGING_PATIENCE } else { PATIENCE };
             let drive = Drive { endpoint, clients: arguments.clients, until: Some(until), patience };
             outcomes(&drive.run(Arc::new(Repeated::new(kind, &arguments.key)?)).await?)
         }
@@ -160,10 +159,7 @@ enum Credential {
 
 impl Repeated {
     fn new(kind: &Kind, key: &str) -> anyhow::Result<Self> {
-        let path = match kind {
-            Kind::Guest(name) => format!("/{name}/?now"),
-            _ => "/hello".to_owned(),
-        };
+        let path = kind.path();
         let credential = match kind {
             Kind::BadTokens => Credential::BadTokens {
                 count: AtomicU64::new(0),
@@ -288,11 +284,5 @@ mod tests {
         assert_eq!(serde_json::from_slice::<serde_json::Value>(head).unwrap()["alg"], "ES256");
         assert_eq!(serde_json::from_slice::<serde_json::Value>(claims).unwrap()["iss"], HOSTILE_ISSUER);
         assert_eq!(signature.len(), 64);
-    }
-
-    #[test]
-    fn a_guest_is_asked_to_hurt() {
-        let call = Repeated::new(&Kind::Guest("trap".to_owned()), "wk_a_b").unwrap().next(0).unwrap();
-        assert_eq!(call.path, "/trap/?now");
     }
 }

@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     Nobody,
     /// Nothing to the server: a process of low priority keeps all cores busy, as the hostile client's own work would.
     BusyMachine,
-    /// Asks a hostile guest to do its worst.
+    /// Asks a hostile guest to do its worst: `NAME`, or `NAME/TRICK` where it has several tricks.
     Guest(String),
     /// `GET /hello` without a pause.
     FloodHello,
@@ -36,15 +36,20 @@ pub(crate) const HOSTILE_ISSUER: &str = "https://hostile.example";
 /// The audience of all tokens.
 pub(crate) const AUDIENCE: &str = "waggle-bench";
 
-/// The guests of the issue, besides the floods.
-const GUESTS: [&str; 8] = [
+/// The guests that are measured unless others are asked for.
+const GUESTS: [&str; 13] = [
     "endless-loop",
     "loop-at-start",
+    "loop-in-bulk-memory/copy",
+    "loop-in-host-calls/store",
     "grow-memory",
     "recurse",
     "panic",
     "trap",
     "log-flood",
+    "handles-without-end/fields",
+    "task-after-response/spin",
+    "writes-nothing",
     "never-answers",
 ];
 
@@ -71,7 +76,7 @@ impl Kind {
     /// The guest it needs.
     pub(crate) fn guest(&self) -> Option<Guest> {
         match self {
-            Self::Guest(name) => Some(Guest::new(name)),
+            Self::Guest(name) => Some(Guest::new(name.split('/').next().unwrap_or(name))),
             _ => None,
         }
     }
@@ -82,6 +87,20 @@ impl Kind {
             Self::FloodRefused => format!("requests_per_second = {REFUSED_RATE}\nwaiting_requests_max = 0\n"),
             _ => String::new(),
         }
+    }
+
+    /// The path that makes a guest hurt.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Guest(name) if name.contains('/') => format!("/{name}?now"),
+            Self::Guest(name) => format!("/{name}/?now"),
+            _ => "/hello".to_owned(),
+        }
+    }
+
+    /// Whether the answer may never end, so that clients give up on it soon.
+    pub(crate) fn hangs(&self) -> bool {
+        matches!(self, Self::Guest(name) if name.starts_with("never-") || name.starts_with("writes-"))
     }
 
     /// What is printed matters to this kind.
@@ -116,7 +135,7 @@ impl FromStr for Kind {
             return Ok(kind);
         }
         let is_name = text.starts_with(|first: char| first.is_ascii_lowercase())
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'/'));
         if is_name { Ok(Self::Guest(text.to_owned())) } else { Err(format!("`{text}` is no kind")) }
     }
 }
@@ -124,6 +143,16 @@ impl FromStr for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_with_tricks_is_asked_for_one() {
+        fn check(kind: &str, guest: &str, path: &str) {
+            let kind: Kind = kind.parse().unwrap();
+            assert_eq!((kind.guest(), kind.path().as_str()), (Some(Guest::new(guest)), path));
+        }
+        check("trap", "trap", "/trap/?now");
+        check("loop-in-host-calls/store", "loop-in-host-calls", "/loop-in-host-calls/store?now");
+    }
 
     #[test]
     fn every_kind_is_read_back_from_its_name() {

@@ -106,6 +106,11 @@ pub(crate) async fn neighbours(
     stage: &mut Stage,
     config: &NeighboursConfig,
 ) -> anyhow::Result<NeighboursReport> {
+    let mut guests: Vec<Guest> = config.kinds.iter().filter_map(Kind::guest).collect();
+    if config.loop_stops > 0 {
+        guests.push(Guest::new(LOOP));
+    }
+    stage.check(&guests)?;
     let mut report = NeighboursReport {
         rounds: config.rounds,
         seconds_per_round: config.seconds,

@@ -77,6 +77,11 @@ impl Stage {
         Ok(Self { config, folder, model: None, servers: 0 })
     }
 
+    /// Whether the application and these guests have been built: better known now than in half an hour.
+    pub(crate) fn check(&self, guests: &[Guest]) -> anyhow::Result<()> {
+        manifest(&self.config.application, &self.config.guests, guests).map(drop)
+    }
+
     /// Starts a server; the simulated model before it, unless that runs.
     pub(crate) async fn start(&mut self, setup: Setup<'_>) -> anyhow::Result<Server> {
         let model_url = self.model_url().await?;

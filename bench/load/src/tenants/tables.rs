@@ -170,9 +170,11 @@ pub(crate) fn canary_table(report: &CanaryReport) -> String {
         "answered by instances that had answered before: {}, by fresh ones: {}",
         report.by_reused_instances, report.by_fresh_instances
     );
-    let marks: Vec<String> =
-        report.own_marks.iter().map(|(place, count)| format!("{count} in {place}")).collect();
-    let _ = writeln!(text, "marks found: {}; of other tenants: {}\n", marks.join(", "), report.violations);
+    let _ = writeln!(
+        text,
+        "marks found: {} own, {} unreadable; {} where none may be\n",
+        report.own_marks, report.unreadable_marks, report.violations
+    );
     let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "max"]);
     latencies.rows.push(latency_row("whole answer", &report.latency));
     text.push_str(&latencies.render());
