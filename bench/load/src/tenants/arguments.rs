@@ -12,7 +12,7 @@ use crate::tenants::hostile::{HostileArguments, attack, lower_priority};
 use crate::tenants::identity::{IdentityConfig, identity};
 use crate::tenants::kind::Kind;
 use crate::tenants::neighbours::{NeighboursConfig, Pass, neighbours};
-use crate::tenants::stage::{Stage, StageConfig, checked_file};
+use crate::tenants::stage::{Interrupted, Stage, StageConfig, checked_file};
 use crate::tenants::tables::{canary_table, density_table, identity_table, neighbours_table};
 use crate::tenants::template::{MODEL, Template, WAGGLE};
 
@@ -265,6 +265,6 @@ pub(crate) async fn execute(arguments: TenantsArguments) -> anyhow::Result<Told>
 async fn until_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         outcome = work => outcome,
-        () = interrupted() => Err(anyhow::anyhow!("interrupted")),
+        () = interrupted() => Err(Interrupted.into()),
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::client::Failure;
+use crate::compare::divided;
 use crate::measurement::Latency;
 use crate::scenario::Call;
 use crate::tenants::files::{Guest, Tenant, numbered_tenants};
@@ -244,10 +245,10 @@ fn verdicts(report: &CanaryReport, requests: u64) -> Vec<Verdict> {
         Verdict::at_most("requests without a good answer", Some(unanswered as f64), 0.0),
     ];
     if report.isolation == Isolation::Tenant {
-        let share = (answered > 0).then(|| report.by_fresh_instances as f64 / answered as f64);
+        let share = divided(Some(report.by_fresh_instances as f64), Some(answered as f64));
         verdicts.push(Verdict::at_most("answers by fresh instances, as a share", share, 0.9));
-        let unmarked = (answered > 0).then(|| 1.0 - report.own_marks as f64 / answered as f64);
-        verdicts.push(Verdict::at_most("answers less own marks, as a share", unmarked, 0.1));
+        let per_mark = divided(Some(answered as f64), Some(report.own_marks as f64));
+        verdicts.push(Verdict::at_most("answers per own mark that was found", per_mark, 1.1));
     }
     verdicts
 }

@@ -56,6 +56,11 @@ pub(crate) struct Stage {
     servers: u32,
 }
 
+/// A signal ended the measurement.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
+
 /// A running server.
 pub(crate) struct Server {
     process: Process,
@@ -148,6 +153,9 @@ impl Stage {
             process.stop().await;
         }
         outcome.map_err(|error| {
+            if error.is::<Interrupted>() {
+                return error;
+            }
             let kept = self.folder.keep();
             error.context(format!("the logs are kept in {}", kept.display()))
         })

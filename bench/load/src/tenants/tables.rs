@@ -31,7 +31,7 @@ pub(crate) fn neighbours_table(report: &NeighboursReport) -> String {
         "max",
         "x p50",
         "x p99",
-        "rounds",
+        "median of rounds",
         "failed",
         "calm after",
     ]);
@@ -66,7 +66,10 @@ fn neighbour_row(neighbour: &NeighbourReport) -> Vec<String> {
     let of_rounds = &neighbour.ratio_p99_of_rounds;
     let least = of_rounds.iter().copied().reduce(f64::min);
     let most = of_rounds.iter().copied().reduce(f64::max);
-    let spread = least.zip(most).map(|(least, most)| format!("{least:.2}-{most:.2}"));
+    let spread = neighbour
+        .ratio_p99_median
+        .zip(least.zip(most))
+        .map(|(middle, (least, most))| format!("{middle:.2} ({least:.2}-{most:.2})"));
     row.push(spread.unwrap_or_else(|| "-".to_owned()));
     row.push((neighbour.alone.error_count() + neighbour.beside.error_count()).to_string());
     row.push(format!("{:.0} ms", neighbour.calm_after_ms_max));
@@ -118,6 +121,9 @@ pub(crate) fn density_table(report: &DensityReport) -> String {
         memories.rows.push(memory_row("second server, idle again", &idle.memory_after));
     }
     let _ = writeln!(text, "\n{}", memories.render().trim_end());
+    let grown = report.memory_warm.rss_bytes.saturating_sub(report.memory_before.rss_bytes);
+    let per_tenant = grown / u64::from(report.tenants.max(1)) / 1_024;
+    let _ = writeln!(text, "{per_tenant} KiB resident per warm tenant");
     let _ = writeln!(
         text,
         "the kernel allows {} mappings",

@@ -174,7 +174,10 @@ fn rsa_key() -> anyhow::Result<RsaKeyPair> {
     if !output.status.success() {
         bail!("`openssl genpkey` ended with {}", output.status);
     }
-    RsaKeyPair::from_pkcs8(&output.stdout).map_err(|error| anyhow!("openssl's RSA key is refused: {error}"))
+    // Some versions write PKCS #8, some the older PKCS #1.
+    RsaKeyPair::from_pkcs8(&output.stdout)
+        .or_else(|_| RsaKeyPair::from_der(&output.stdout))
+        .map_err(|error| anyhow!("openssl's RSA key is refused: {error}"))
 }
 
 #[cfg(test)]
