@@ -120,9 +120,9 @@ pub(crate) async fn density(stage: &mut Stage, config: &DensityConfig) -> anyhow
         bail!("there can be 1 to {} tenants", INSTANCES_MAX - INSTANCES_SPARE);
     }
     let tenants = numbered_tenants("t", config.tenants)?;
-    let start_ms_with_one = time_start(stage, &tenants[..1]).await?;
+    let start_ms_with_one = time_start(stage, config, &tenants[..1]).await?;
     progress(&format!("starting with {} tenants", config.tenants));
-    let server = start(stage, &tenants, NEVER_IDLE_MS).await?;
+    let server = start(stage, config, &tenants, NEVER_IDLE_MS).await?;
     let memory_before = memory_of(&server)?;
     progress("first requests");
     let warming = Instant::now();
@@ -164,16 +164,21 @@ pub(crate) async fn density(stage: &mut Stage, config: &DensityConfig) -> anyhow
 }
 
 /// The first start compiles, so the second one is timed.
-async fn time_start(stage: &mut Stage, tenants: &[Tenant]) -> anyhow::Result<f64> {
-    start(stage, tenants, NEVER_IDLE_MS).await?.stop().await;
-    let server = start(stage, tenants, NEVER_IDLE_MS).await?;
+async fn time_start(stage: &mut Stage, config: &DensityConfig, tenants: &[Tenant]) -> anyhow::Result<f64> {
+    start(stage, config, tenants, NEVER_IDLE_MS).await?.stop().await;
+    let server = start(stage, config, tenants, NEVER_IDLE_MS).await?;
     let taken = server.started_in.as_secs_f64() * 1e3;
     server.stop().await;
     Ok(taken)
 }
 
-async fn start(stage: &mut Stage, tenants: &[Tenant], idle_ms: u64) -> anyhow::Result<Server> {
-    let instances = u32::try_from(tenants.len()).unwrap_or(INSTANCES_MAX) + INSTANCES_SPARE;
+async fn start(
+    stage: &mut Stage,
+    config: &DensityConfig,
+    tenants: &[Tenant],
+    idle_ms: u64,
+) -> anyhow::Result<Server> {
+    let instances = config.tenants + INSTANCES_SPARE;
     let engine = format!("instances_max = {instances}\nidle_instance_timeout_ms = {idle_ms}");
     let setup = Setup { name: "density", tenants: Some(tenants), engine: &engine, ..Setup::default() };
     stage.start(setup).await
@@ -319,7 +324,7 @@ async fn become_idle(
     // The first instance must still be there when the last one comes.
     let idle_ms = (seconds * 1_000).max(u64::try_from(warmed_in.as_millis())? * 2);
     progress(&format!("warming again, with an idle time-out of {idle_ms} ms"));
-    let server = start(stage, tenants, idle_ms).await?;
+    let server = start(stage, config, tenants, idle_ms).await?;
     let memory_before = memory_of(&server)?;
     visit(&server, config, tenants, true).await?;
     let memory_warm = memory_of(&server)?;
