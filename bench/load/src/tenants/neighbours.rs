@@ -187,7 +187,7 @@ async fn beside(
         for (outcome, count) in process.finish().await?.outcomes {
             *hostile.entry(outcome).or_insert(0) += count;
         }
-        calm_after = calm_after.max(server.calm().await?);
+        calm_after = calm_after.max(server.calm().await);
         rounds.push((alone, beside));
     }
     server.stop().await;
