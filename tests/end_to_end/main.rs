@@ -15,6 +15,7 @@ mod streaming;
 mod support;
 mod tenants_admin;
 mod tenants_file;
+mod tenants_limits;
 mod tenants_matrix;
 mod tenants_support;
 mod tenants_tokens;

@@ -240,7 +240,7 @@ async fn responses_that_are_none_end_as_documented() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_length_that_is_not_kept_deceives_nobody() {
-    let server = beside_good(&["contradictory-lengths"], CONFIG, SHORT).start();
+    let server = beside_good(&["contradictory-lengths", "contradictory-lengths-p2"], CONFIG, SHORT).start();
     let hostile = Caller::new(&server, HOSTILE);
     let good = Good::watch(&server).await;
     // What the client reads is never more than was declared, and never less without an error.
@@ -269,6 +269,18 @@ async fn a_content_length_that_is_not_kept_deceives_nobody() {
             assert!(as_documented, "{lengths:?}: {outcome:?}, not {expected:?}\n{}", tail(&server));
         }
     }
+    for (length, expected) in [
+        ("10", &["200 0123456789"][..]),
+        ("5", &["200 01234", "200 cut", "connection closed"]),
+        ("0", &["200 ", "connection closed"]),
+        ("11", &["200 cut", "connection closed"]),
+        ("10,5", refused),
+        ("-1", refused),
+    ] {
+        let outcome = hostile.outcome(&format!("/contradictory-lengths-p2/?{length}"), &[]).await;
+        let as_documented = expected.iter().any(|expected| outcome.starts_with(expected));
+        assert!(as_documented, "WASI 0.2, {length:?}: {outcome:?}, not {expected:?}\n{}", tail(&server));
+    }
     good.check_unharmed("contradictory lengths").await;
     check_sound(&server, "contradictory lengths").await;
 }
@@ -279,12 +291,7 @@ const LOG_LINES_MAX: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_neither_flooded_nor_forged() {
-    let server = beside_good(
-        &["log-flood", "long-error", "refused-calls", "panic"],
-        CONFIG,
-        "",
-    )
-    .start();
+    let server = beside_good(&["log-flood", "long-error", "refused-calls", "panic"], CONFIG, "").start();
     let mut wrong = Vec::new();
     for case in [
         case("/log-flood/?now", &["200 fine"], 2),

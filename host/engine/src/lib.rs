@@ -14,6 +14,7 @@ mod error;
 mod failures;
 mod fairness;
 mod internal;
+mod key_stream;
 mod key_value;
 mod lanes;
 mod limits;

@@ -107,7 +107,8 @@ impl Seat {
     /// A request's place is free again.
     pub(crate) fn vacate(&self) {
         self.idle_since_ms.store(now_ms(), Relaxed);
-        self.in_flight.fetch_sub(1, SeqCst);
+        let others = self.in_flight.fetch_sub(1, SeqCst).saturating_sub(1);
+        self.cpu.request_ends(u64::from(others));
         if self.is_retiring() {
             self.waker.wake();
         }
