@@ -144,7 +144,7 @@ async fn memory_handles_and_stacks_have_an_end() {
         "odd-numbers",
     ];
     let config = "[engine]\ninstance_memory_bytes_max = 67108864\nrequest_cpu_ms_max = 5000\n\
-                  request_timeout_ms = 4000\nresponse_timeout_ms = 5000\n";
+                  request_timeout_ms = 2500\nresponse_timeout_ms = 3000\n";
     let server = beside_good(&guests, config, "").start();
     let handles: &[&str] = &["500 function_failed", "200 got"];
     let cases = [
