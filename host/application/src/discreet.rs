@@ -93,7 +93,7 @@ mod tests {
         check("prefix = 1\nsecret = { value = \"hunter2\" }", "3:", "wrong type");
         check("header = \"hunter2\"\nheader = \"hunter3\"", "4:", "twice");
         check("seecret = { value = \"hunter2\" }", "3:", "seecret");
-        check("secret = { value = \"\"\"\nhunter2", "3:", "");
+        check("secret = { value = \"\"\"\nhunter2", "5:", "TOML");
     }
 
     #[test]

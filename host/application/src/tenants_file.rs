@@ -39,7 +39,8 @@ impl TenantsFile {
         let (file, tenants) = self.read()?;
         let Err(refused) = directory.replace(Origin::File, tenants) else { return Ok(()) };
         let mut found = Diagnostics::new();
-        let mut tell = |path: &[&str], message: String| found.push(without_lines(&file.mistake(path, message)));
+        let mut tell =
+            |path: &[&str], message: String| found.push(without_lines(&file.mistake(path, message)));
         for (tenant, mistake) in &refused.mistakes {
             let mut path = vec![SECTION, tenant.as_str()];
             path.extend(mistake.path.iter().map(String::as_str));
