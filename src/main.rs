@@ -11,6 +11,10 @@ mod up;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// Gives the memory of ended instances back, and costs a turn less than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A multi-tenant backend for AI customer service and agents that runs at the edge.
 #[derive(Parser)]
 #[command(name = "waggle", version, max_term_width = 100)]

@@ -11,6 +11,7 @@ use crate::compare::{CompareConfig, TargetConfig, compare};
 use crate::report::{comparison_table, run_table};
 use crate::run::{RunConfig, run};
 use crate::scenario::Scenario;
+use crate::tenants::arguments::{TenantsArguments, execute as execute_tenants, prepare};
 
 /// Drives clients against a server and reports throughput, latency, errors, CPU and memory.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ enum Subject {
     Run(RunArguments),
     /// Several servers in turns, with ratios to a baseline
     Compare(CompareArguments),
+    /// Tenants: what they notice of each other, how many fit, what recognising them costs
+    Tenants(TenantsArguments),
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +154,14 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<String> {
     match arguments.command {
         Subject::Run(arguments) => execute_run(arguments),
         Subject::Compare(arguments) => execute_compare(arguments),
+        Subject::Tenants(arguments) => {
+            prepare(&arguments);
+            let told = runtime(1)?.block_on(execute_tenants(arguments))?;
+            if let Some((path, report)) = &told.json {
+                write_json(Some(path), report)?;
+            }
+            Ok(told.text)
+        }
     }
 }
 
@@ -263,7 +274,7 @@ mod tests {
     fn compare_arguments(words: &[&str]) -> CompareArguments {
         match Arguments::parse_from(["waggle-bench", "compare"].iter().chain(words)).command {
             Subject::Compare(arguments) => arguments,
-            Subject::Run(_) => panic!("not a comparison"),
+            _ => panic!("not a comparison"),
         }
     }
 

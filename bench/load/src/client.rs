@@ -118,6 +118,9 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
+        for (name, value) in &call.headers {
+            headers.insert(name, value.clone());
+        }
         Ok(request)
     }
 }

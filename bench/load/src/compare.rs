@@ -239,7 +239,8 @@ pub async fn compare(config: &CompareConfig) -> anyhow::Result<Comparison> {
     outcome
 }
 
-async fn interrupted() {
+/// Waits for SIGINT or SIGTERM.
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
@@ -363,7 +364,8 @@ impl Cost {
     }
 }
 
-fn divided(upper: Option<f64>, lower: Option<f64>) -> Option<f64> {
+/// A ratio, where there is one.
+pub(crate) fn divided(upper: Option<f64>, lower: Option<f64>) -> Option<f64> {
     match (upper, lower) {
         (Some(upper), Some(lower)) if lower > 0.0 => Some(upper / lower),
         _ => None,

@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod scenario;
 mod spawn;
+mod tenants;
 mod worker;
 
 pub use compare::{CompareConfig, compare};

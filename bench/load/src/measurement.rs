@@ -51,6 +51,21 @@ impl Tally {
         *self.failures.entry(failure.to_string()).or_insert(0) += 1;
     }
 
+    /// Good answers.
+    pub(crate) fn good(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// Failed requests by kind.
+    pub(crate) fn failures(&self) -> &BTreeMap<String, u64> {
+        &self.failures
+    }
+
+    /// How long the good answers took.
+    pub(crate) fn answer_times(&self) -> Latency {
+        Latency::of(&self.latencies)
+    }
+
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latencies.add(&other.latencies)?;
         self.first_deltas.add(&other.first_deltas)?;

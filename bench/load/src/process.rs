@@ -49,6 +49,46 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         .is_ok_and(|line| line.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
 }
 
+/// The memory of one process, in detail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Memory {
+    /// Resident: `VmRSS`.
+    pub(crate) rss_bytes: u64,
+    /// Resident, where pages shared with other processes count in part.
+    pub(crate) pss_bytes: u64,
+    /// Of the resident, what the kernel may take back when it likes (`MADV_FREE`).
+    pub(crate) lazy_free_bytes: u64,
+    /// Entries of `/proc/PID/maps`.
+    pub(crate) mappings: u64,
+}
+
+/// The memory of the process now; `None` when it is gone.
+pub(crate) fn memory(pid: u32) -> Option<Memory> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let mappings = maps.iter().filter(|byte| **byte == b'\n').count() as u64;
+    Some(Memory { mappings, ..parse_rollup(&rollup)? })
+}
+
+/// The most mappings that the kernel lets a process have.
+pub(crate) fn mappings_max() -> Option<u64> {
+    fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
+}
+
+fn parse_rollup(text: &str) -> Option<Memory> {
+    const KIBI: u64 = 1_024;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * KIBI)
+    };
+    Some(Memory {
+        rss_bytes: field("Rss")?,
+        pss_bytes: field("Pss")?,
+        lazy_free_bytes: field("LazyFree").unwrap_or(0),
+        mappings: 0,
+    })
+}
+
 fn all_stats() -> HashMap<u32, Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
     entries
@@ -96,6 +136,16 @@ mod tests {
             "12 (a ) b) S 7 1 1 0 -1 4194304 100 0 0 0 10 20 3 4 20 0 1 0 100 1000 55 18446744073709551615";
         assert_eq!(parse(line), Some(Stat { parent: 7, ticks: 30, child_ticks: 7, rss_pages: 55 }));
         assert_eq!(parse("garbage"), None);
+    }
+
+    #[test]
+    fn memory_is_read_from_the_rollup() {
+        let text = "5500-7fff [rollup]\nRss:  8 kB\nPss:   4 kB\nPss_Dirty:   1 kB\nLazyFree:    2 kB\n";
+        let expected = Memory { rss_bytes: 8_192, pss_bytes: 4_096, lazy_free_bytes: 2_048, mappings: 0 };
+        assert_eq!(parse_rollup(text), Some(expected));
+        assert_eq!(parse_rollup("garbage"), None);
+        let own = memory(std::process::id()).unwrap();
+        assert!(own.mappings > 5 && own.rss_bytes > 100_000, "{own:?}");
     }
 
     #[test]

@@ -6,16 +6,16 @@ use crate::compare::{Compared, Comparison};
 use crate::measurement::{Latency, RunReport};
 
 /// A table of cells; the first column stands left, the others right.
-struct Table {
-    rows: Vec<Vec<String>>,
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         const GAP: &str = "  ";
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
@@ -41,7 +41,7 @@ impl Table {
     }
 }
 
-fn microseconds(value: f64) -> String {
+pub(crate) fn microseconds(value: f64) -> String {
     match value {
         v if v < 1_000.0 => format!("{v:.0} µs"),
         v if v < 1_000_000.0 => format!("{:.2} ms", v / 1e3),
@@ -49,11 +49,11 @@ fn microseconds(value: f64) -> String {
     }
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
-fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
+pub(crate) fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
     let mut row = vec![name.to_owned()];
     let values = [latency.mean_us, latency.p50_us, latency.p90_us, latency.p99_us, latency.max_us];
     row.extend(values.map(microseconds));
@@ -172,7 +172,7 @@ fn scenario_table(block: &[Compared]) -> String {
     text
 }
 
-fn optional(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+pub(crate) fn optional(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 

@@ -1,7 +1,7 @@
 //! The scenarios: what one measured request is, and what has to be there before it.
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -46,18 +46,30 @@ impl Scenario {
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// Added to those of the client; a field given here goes before the client's own.
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    pub(crate) fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, path: path.into(), headers: HeaderMap::new(), body: body.into() }
+    }
 }
 
 /// Items are added at most this many at a time, as the Conversations API bounds it.
 const ITEMS_PER_CALL_MAX: u32 = 20;
 
 pub(crate) fn hello() -> Call {
-    Call { method: Method::GET, path: "/hello".to_owned(), body: Bytes::new() }
+    Call::get("/hello")
 }
 
 pub(crate) fn create_conversation() -> Call {
-    Call { method: Method::POST, path: "/v1/conversations".to_owned(), body: Bytes::from_static(b"{}") }
+    Call::post("/v1/conversations", Bytes::from_static(b"{}"))
 }
 
 /// The calls that put `turns` past turns into a conversation.
@@ -65,10 +77,11 @@ pub(crate) fn fill_conversation(conversation: &str, turns: u32) -> Vec<Call> {
     let items: Vec<String> = (0..turns * 2).map(item).collect();
     items
         .chunks(ITEMS_PER_CALL_MAX as usize)
-        .map(|batch| Call {
-            method: Method::POST,
-            path: format!("/v1/conversations/{conversation}/items"),
-            body: format!(r#"{{"items":[{}]}}"#, batch.join(",")).into(),
+        .map(|batch| {
+            Call::post(
+                format!("/v1/conversations/{conversation}/items"),
+                format!(r#"{{"items":[{}]}}"#, batch.join(",")),
+            )
         })
         .collect()
 }
@@ -93,13 +106,13 @@ pub(crate) fn input(client: u32, turn: u64) -> String {
 
 pub(crate) fn chat(model: &str, input: &str) -> Call {
     let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{input}"}}]}}"#);
-    Call { method: Method::POST, path: "/v1/chat/completions".to_owned(), body: body.into() }
+    Call::post("/v1/chat/completions", body)
 }
 
 pub(crate) fn turn(model: &str, conversation: &str, input: &str, stream: bool) -> Call {
     let stream = if stream { r#","stream":true"# } else { "" };
     let body = format!(r#"{{"model":"{model}","input":"{input}","conversation":"{conversation}"{stream}}}"#);
-    Call { method: Method::POST, path: "/v1/responses".to_owned(), body: body.into() }
+    Call::post("/v1/responses", body)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 const READY_MS_MAX: u64 = 60_000;
 /// How long a process may take to end after SIGTERM, before SIGKILL.
 const STOP_MS_MAX: u64 = 10_000;
-const POLL_MS: u64 = 20;
+const POLL_MS: u64 = 5;
 
 /// What to start.
 #[derive(Debug, Clone, Copy)]

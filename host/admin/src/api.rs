@@ -156,33 +156,33 @@ impl Api {
         Ok(Answer::empty(StatusCode::NO_CONTENT))
     }
 
-    /// Suspends before it erases, so that nothing new is written meanwhile. If it fails, the tenant is still there and it
-    /// can be tried again.
+    /// Suspends before it erases, so that nothing new is written meanwhile, and forgets the settings first, so that they
+    /// leave the store's files with the data. If it fails, the tenant is still there and it can be tried again.
     async fn erase(
         &self,
         call: &Call,
         id: &TenantId,
         revision: u64,
     ) -> Result<(u64, ErasureReport), Problem> {
-        let suspended = self.suspended(call, id, revision).await?;
+        let emptied = self.emptied(call, id, revision).await?;
         let failed = |cause: &str| {
             tracing::error!(target: "admin", tenant = %id, cause, "a tenant's data could not be erased");
-            let detail =
-                "Not all data could be erased; the tenant stays, suspended. Try again; the log says why.";
+            let detail = "Not all data could be erased; the tenant stays, suspended and without settings. Try again; the log \
+                 says why.";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "erasure_incomplete", detail)
         };
         let report = self.host.erase(id).await.map_err(|cause| failed(&cause))?;
-        if report.is_complete() { Ok((suspended, report)) } else { Err(failed("a second look found keys")) }
+        if report.is_complete() { Ok((emptied, report)) } else { Err(failed("a second look found keys")) }
     }
 
-    /// Suspends the tenant if it still is at `revision`, and answers the revision after that. A record that cannot be read
-    /// is not in force, so nobody is served by it.
-    async fn suspended(&self, call: &Call, id: &TenantId, revision: u64) -> Result<u64, Problem> {
-        let suspend = |settings: &mut TenantSettings| {
-            settings.state = TenantState::Suspended;
+    /// Suspends the tenant and takes its settings and keys, if it still is at `revision`, and answers the revision after
+    /// that. A record that cannot be read is not in force, so nobody is served by it.
+    async fn emptied(&self, call: &Call, id: &TenantId, revision: u64) -> Result<u64, Problem> {
+        let empty = |settings: &mut TenantSettings| {
+            *settings = TenantSettings { state: TenantState::Suspended, ..TenantSettings::default() };
             Ok(())
         };
-        match self.registry.edit(id, Some(revision), suspend).await {
+        match self.registry.edit(id, Some(revision), empty).await {
             Ok((view, ())) => {
                 audit(call, "suspend tenant", id, None);
                 Ok(view.revision)

@@ -143,7 +143,7 @@ pub(crate) static ROUTES: [Route; 14] = [
         name: "removeTenant",
         summary: "Remove a tenant",
         description: "With `erase=true` all its data is erased first, and the answer proves it. A tenant whose data \
-                      could not be erased stays, suspended, so that it can be tried again.",
+                      could not be erased stays, suspended and without settings, so that it can be tried again.",
         query: &["erase"],
         answers: &[(200, Some("Erasure")), (204, None)],
         refusals: &[400, 404, 409, 412],

@@ -2,6 +2,7 @@
 //! values of variables and the command line. All mistakes are reported together.
 
 use crate::error::StartError;
+use crate::machine;
 use crate::model::{self, ModelChoice, ModelOptions};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,10 @@ use waggle_tenancy::TenancyConfig;
 const DEFAULT_STORE: &str = "default";
 /// Where state is kept, beside spin.toml, unless the command line says otherwise.
 const STATE_FOLDER: &str = ".waggle";
+/// The part of the machine's memory over which the host refuses requests.
+const HOST_MEMORY_PERCENT: u64 = 85;
+/// The part of the machine's memory that the instances of one tenant may have.
+const TENANT_MEMORY_PERCENT: u64 = 25;
 /// Where log files of tenants are, in the state folder.
 const LOG_FOLDER: &str = "logs";
 
@@ -188,10 +193,10 @@ fn configuration(
         None => RuntimeConfig::empty(),
     };
     let mut engine: EngineConfig = file.section("engine", found).unwrap_or_default();
-    let gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
+    let mut gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
     let mut egress: EgressConfig = file.section("egress", found).unwrap_or_default();
     let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", found);
-    let tenancy: TenancyConfig = file.section("tenancy", found).unwrap_or_default();
+    let mut tenancy: TenancyConfig = file.section("tenancy", found).unwrap_or_default();
     let mut admin: AdminConfig = file.section("admin", found).unwrap_or_default();
     file.finish(found);
     if let Err(mistake) = engine.validate() {
@@ -208,6 +213,7 @@ fn configuration(
     }
     admin.listen = options.admin_listen.unwrap_or(admin.listen);
     egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
+    share_the_machine(&mut gateway, &mut tenancy);
     let stores = stores(manifest, &file, named, found);
     if !stores.contains_key(&tenancy.store) {
         let message = format!(
@@ -225,6 +231,17 @@ fn configuration(
     }
     let dir = file.dir().to_path_buf();
     Ok(Configuration { engine, gateway, egress, stores, tenancy, admin, dir })
+}
+
+/// What is not configured depends on the machine: no tenant gets so much of it that nothing is left for the others.
+fn share_the_machine(gateway: &mut GatewayConfig, tenancy: &mut TenancyConfig) {
+    let memory = machine::memory_bytes();
+    let percent = |percent: u64| memory.map(|bytes| bytes / 100 * percent);
+    gateway.memory_bytes_max = gateway.memory_bytes_max.or_else(|| percent(HOST_MEMORY_PERCENT));
+    let limits = &mut tenancy.limits;
+    limits.memory_bytes_max = limits.memory_bytes_max.or_else(|| percent(TENANT_MEMORY_PERCENT));
+    let half = u32::try_from(gateway.concurrent_requests_max / 2).unwrap_or(u32::MAX).max(1);
+    limits.concurrent_requests_max = limits.concurrent_requests_max.or(Some(half));
 }
 
 fn override_engine(engine: &mut EngineConfig, flags: EngineOverrides) {

@@ -6,6 +6,8 @@ use crate::model::ModelChoice;
 use crate::mounts::mounts;
 use crate::plan::Plan;
 use crate::quotas::Quotas;
+use crate::stores::{STORE_FOLDER, Stores, close, open_stores};
+use crate::summary::{Summary, summary, url};
 use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
 use crate::tenant_host::RunningHost;
@@ -14,17 +16,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpListener;
 use waggle_egress::Egress;
 use waggle_engine::Engine;
 use waggle_gateway::{Drained, Gateway};
-use waggle_kv::{Opener, Store};
-use waggle_manifest::Route;
+use waggle_kv::Store;
 use waggle_telemetry::TenantLogFiles;
-
-/// The embedded store's place in the state folder.
-const STORE_FOLDER: &str = "store";
 
 /// A host that listens but does not serve yet.
 pub struct Running {
@@ -35,33 +33,6 @@ pub struct Running {
     admin: Admin,
     tenancy: Tenancy,
     summary: Summary,
-}
-
-/// What the start-up screen shows.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// The application's name.
-    pub application: String,
-    /// `http://127.0.0.1:3000`
-    pub url: String,
-    /// Where the admin API is.
-    pub admin_url: String,
-    /// How many tenants are in force; none when callers need no credential, because there never were any.
-    pub tenants: Option<usize>,
-    /// Whether other machines can reach the listener.
-    pub is_public: bool,
-    /// (route as written, function); private functions have no route.
-    pub routes: Vec<(Option<String>, String)>,
-    /// The model in use.
-    pub model: ModelChoice,
-    /// The model asked for when a request names none, where the application says so.
-    pub default_model: Option<String>,
-    /// (label, where it is).
-    pub stores: Vec<(String, String)>,
-    /// Functions loaded, and how many of them from the cache.
-    pub loaded: (usize, usize),
-    /// From the beginning of the start to listening.
-    pub took: Duration,
 }
 
 impl Running {
@@ -169,14 +140,6 @@ impl Running {
     }
 }
 
-async fn close(stores: &BTreeMap<String, Arc<dyn Store>>) {
-    for (label, store) in stores {
-        if let Err(error) = store.close().await {
-            tracing::error!(label, %error, "the store could not be closed cleanly");
-        }
-    }
-}
-
 /// Only this user may write there: compiled code is loaded from it unchecked.
 fn private_folder(folder: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -185,42 +148,6 @@ fn private_folder(folder: &Path) -> Result<(), StartError> {
         .mode(0o700)
         .create(folder)
         .map_err(|source| StartError::StateFolder { path: folder.into(), source })
-}
-
-/// What is open.
-struct Stores {
-    by_label: BTreeMap<String, Arc<dyn Store>>,
-    /// Where the host's own records are; they never expire, whatever the label says of its keys.
-    records: Arc<dyn Store>,
-}
-
-async fn open_stores(plan: &Plan) -> Result<Stores, StartError> {
-    let mut opener = Opener::new(plan.state_dir.join(STORE_FOLDER));
-    let mut by_label = BTreeMap::new();
-    let failed = |label: &str, source| StartError::Store { label: label.to_owned(), source };
-    let used = |label: &str| {
-        plan.manifest.components.iter().any(|one| one.key_value_stores.iter().any(|used| used.value == label))
-    };
-    for (label, config) in plan.stores.iter().filter(|(label, _config)| used(label)) {
-        match opener.open(config).await {
-            Ok(store) => {
-                by_label.insert(label.clone(), store);
-            }
-            Err(source) => {
-                close(&by_label).await;
-                return Err(failed(label, source));
-            }
-        }
-    }
-    let label = &plan.tenancy.store;
-    let config = plan.stores.get(label).cloned().unwrap_or_default();
-    match opener.open(&config.lasting()).await {
-        Ok(records) => Ok(Stores { by_label, records }),
-        Err(source) => {
-            close(&by_label).await;
-            Err(failed(label, source))
-        }
-    }
 }
 
 /// Loads all functions side by side; returns how many there are and how many came from the cache.
@@ -297,55 +224,4 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
         };
         StartError::Listen { address, reason }
     })
-}
-
-/// Where the application is, as a client on this machine writes it.
-fn url(plan: &Plan, listener: &TcpListener) -> String {
-    let scheme = if plan.options.tls.is_some() { "https" } else { "http" };
-    let address = listener.local_addr().unwrap_or(plan.options.listen);
-    format!("{scheme}://{address}")
-}
-
-fn summary(
-    plan: &Plan,
-    url: String,
-    admin: &Admin,
-    tenancy: &Tenancy,
-    loaded: (usize, usize),
-    began: Instant,
-) -> Summary {
-    let routes = plan.manifest.triggers.iter().map(|trigger| {
-        let route = match &trigger.route.value {
-            Route::Public(pattern) => Some(pattern.raw().to_owned()),
-            Route::Private => None,
-        };
-        (route, trigger.component.value.clone())
-    });
-    let stores = plan.stores.iter().map(|(label, config)| {
-        let place = match config {
-            waggle_kv::StoreConfig::Embedded { path, .. } => {
-                let path = path.clone().unwrap_or_else(|| plan.state_dir.join(STORE_FOLDER));
-                format!("embedded, {}", path.display())
-            }
-            redis @ waggle_kv::StoreConfig::Redis { .. } => match redis.settings().map(|found| found.backend)
-            {
-                Ok(waggle_kv::Backend::Redis(url)) => url.to_string(),
-                _ => "Redis".to_owned(),
-            },
-        };
-        (label.clone(), place)
-    });
-    Summary {
-        application: plan.manifest.application.name.clone(),
-        url,
-        admin_url: admin.url().to_owned(),
-        tenants: (!tenancy.directory.is_open()).then(|| tenancy.directory.count()),
-        is_public: !plan.options.listen.ip().is_loopback(),
-        routes: routes.collect(),
-        model: plan.model.clone(),
-        default_model: plan.variables.get("model").map(|value| value.expose().to_owned()),
-        stores: stores.collect(),
-        loaded,
-        took: began.elapsed(),
-    }
 }

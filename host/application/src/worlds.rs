@@ -76,7 +76,7 @@ impl WorldSource for Worlds {
                 .limits
                 .tokens_per_minute
                 .map(|_limited| Arc::new(Tokens(Arc::clone(&entry.meter))) as _),
-            bounds: bounds(&entry.limits, settings.isolation, &self.engine),
+            bounds: bounds(&entry.limits, settings.isolation, &self.engine, self.directory.is_open()),
         })
     }
 }
@@ -127,19 +127,29 @@ fn credentials(entry: &TenantEntry) -> Credentials {
     Credentials::new(made.collect())
 }
 
+/// The part of the host's instances that one tenant gets where nothing else is said: one in so many.
+const INSTANCES_SHARE: u32 = 4;
+
 /// The tenant's limits within the host's.
-fn bounds(limits: &Limits, isolation: Option<Isolation>, engine: &EngineConfig) -> InstanceBounds {
+fn bounds(
+    limits: &Limits,
+    isolation: Option<Isolation>,
+    engine: &EngineConfig,
+    is_alone: bool,
+) -> InstanceBounds {
     let request_cpu_ms =
         limits.request_cpu_ms_max.map_or(engine.request_cpu_ms_max, |ms| ms.min(engine.request_cpu_ms_max));
     let memory = limits.instance_memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
-    let instances = engine.instances_per_tenant_max;
+    // A tenant that was given no number of its own leaves room for others, if there can be others.
+    let share = if is_alone { engine.instances_max } else { (engine.instances_max / INSTANCES_SHARE).max(1) };
+    let instances = limits.instances_max.unwrap_or(share).min(engine.instances_per_tenant_max);
     InstanceBounds {
         memory_bytes_max: memory
             .map_or(engine.instance_memory_bytes_max, |bytes| bytes.min(engine.instance_memory_bytes_max)),
         request_cpu: Duration::from_millis(request_cpu_ms),
         isolate_requests: isolation.unwrap_or(engine.isolation) == Isolation::Request,
         tenant: TenantBounds {
-            instances_max: Some(limits.instances_max.map_or(instances, |count| count.min(instances))),
+            instances_max: Some(instances),
             memory_bytes_max: limits.memory_bytes_max,
             cpu_ms_per_second: limits.cpu_ms_per_second,
         },
@@ -191,20 +201,39 @@ mod tests {
         let engine = EngineConfig { request_cpu_ms_max: 100, ..EngineConfig::default() };
         let check = |limit: Option<u64>, expected_ms: u128| {
             let limits = Limits { request_cpu_ms_max: limit, ..Limits::default() };
-            assert_eq!(bounds(&limits, None, &engine).request_cpu.as_millis(), expected_ms, "{limit:?}");
+            assert_eq!(
+                bounds(&limits, None, &engine, false).request_cpu.as_millis(),
+                expected_ms,
+                "{limit:?}"
+            );
         };
         check(None, 100);
         check(Some(20), 20);
         check(Some(500), 100);
         let small = Limits { instance_memory_bytes_max: Some(1 << 20), ..Limits::default() };
-        assert_eq!(bounds(&small, None, &engine).memory_bytes_max, 1 << 20);
+        assert_eq!(bounds(&small, None, &engine, false).memory_bytes_max, 1 << 20);
+    }
+
+    #[test]
+    fn a_tenant_without_a_number_of_instances_leaves_some_to_others() {
+        let engine =
+            EngineConfig { instances_max: 40, instances_per_tenant_max: 30, ..EngineConfig::default() };
+        let check = |own: Option<u32>, is_alone: bool, expected: u32| {
+            let limits = Limits { instances_max: own, ..Limits::default() };
+            let bounds = bounds(&limits, None, &engine, is_alone);
+            assert_eq!(bounds.tenant.instances_max, Some(expected), "{own:?} {is_alone}");
+        };
+        check(None, false, 10);
+        check(None, true, 30);
+        check(Some(20), false, 20);
+        check(Some(50), false, 30);
     }
 
     #[test]
     fn isolation_is_the_tenants_word_else_the_hosts() {
         let check = |host: Isolation, tenant: Option<Isolation>, expected: bool| {
             let engine = EngineConfig { isolation: host, ..EngineConfig::default() };
-            assert_eq!(bounds(&Limits::default(), tenant, &engine).isolate_requests, expected);
+            assert_eq!(bounds(&Limits::default(), tenant, &engine, false).isolate_requests, expected);
         };
         check(Isolation::Tenant, None, false);
         check(Isolation::Tenant, Some(Isolation::Request), true);

@@ -2,6 +2,7 @@
 //! all its functions.
 
 use crate::clock::now_ns;
+use crate::failures::FailureBudget;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct TenantAccount {
     /// Whether it used more than its share while others wanted theirs.
     pub(crate) over_share: AtomicBool,
     budget: CpuBudget,
+    /// Lines of the log about its failures.
+    pub(crate) failures: FailureBudget,
     active: Weak<Active>,
 }
 
@@ -44,6 +47,7 @@ impl TenantAccount {
             listed: AtomicBool::new(false),
             over_share: AtomicBool::new(false),
             budget: CpuBudget::default(),
+            failures: FailureBudget::default(),
             active: Arc::downgrade(active),
         })
     }

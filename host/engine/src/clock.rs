@@ -1,5 +1,7 @@
-//! The process's own clock, in numbers that fit an atomic.
+//! The clocks of the process, in numbers that fit an atomic.
 
+use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -13,4 +15,46 @@ pub(crate) fn now_ns() -> u64 {
 /// Milliseconds since the first call.
 pub(crate) fn now_ms() -> u64 {
     now_ns() / 1_000_000
+}
+
+thread_local! {
+    static WAITS_FOR_CORES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on [`waits_for_cores`] holds for this thread.
+pub(crate) fn this_thread_waits_for_cores() {
+    WAITS_FOR_CORES.set(true);
+}
+
+/// Whether this thread has a low priority, so that the clock goes on much faster than its CPU time.
+pub(crate) fn waits_for_cores() -> bool {
+    WAITS_FOR_CORES.get()
+}
+
+/// Nanoseconds this thread has had a core, never 0.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    (seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)).max(1)
+}
+
+/// How old a thread's reading of its CPU time may be, nanoseconds.
+const READING_AGE_MAX_NS: u64 = 1_000_000;
+
+thread_local! {
+    /// When this thread last read its CPU time, and what it was.
+    static READING: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Reads the thread's CPU time if that was not done lately. `now` is [`now_ns`].
+pub(crate) fn refresh_cpu_reading(now: u64) {
+    if now.saturating_sub(READING.get().0) > READING_AGE_MAX_NS {
+        READING.set((now, thread_cpu_ns()));
+    }
+}
+
+/// CPU time the thread has had since the last reading, which is replaced.
+pub(crate) fn cpu_since_reading(now: u64) -> u64 {
+    let cpu = thread_cpu_ns();
+    cpu.saturating_sub(READING.replace((now, cpu)).1)
 }

@@ -53,7 +53,7 @@ impl Default for EngineConfig {
             instances_per_tenant_max: 256,
             instance_memory_bytes_max: 128 << 20,
             instance_table_elements_max: 100_000,
-            instance_handles_max: 10_000,
+            instance_handles_max: 1_000,
             host_call_bytes_max: 128 << 20,
             instance_reuse_count_max: 100_000,
             instance_concurrent_requests_max: 16,

@@ -1,10 +1,11 @@
 //! CPU time of one instance: what its requests may use, what it has used, and the decision to stop it.
 //!
 //! Time is taken where the instance is polled, so waiting costs nothing; the epoch callback adds what a guest that
-//! does not return has used so far. All times are nanoseconds since the process's first look at the clock.
+//! does not return has used so far. It is the time of the clock, which is cheap to read, unless that is so much that the
+//! thread may have waited for a core: then its CPU time counts.
 
 use crate::account::TenantAccount;
-use crate::clock::now_ns;
+use crate::clock::{cpu_since_reading, now_ns, refresh_cpu_reading, waits_for_cores};
 use crate::lanes::Lane;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,8 @@ pub(crate) struct CpuAccount {
     entered_ns: AtomicU64,
     /// When it was last charged.
     charged_ns: AtomicU64,
+    /// What the running stretch has been charged.
+    stretch_ns: AtomicU64,
     /// What may still be used.
     remaining_ns: AtomicI64,
     allowance_ns: i64,
@@ -31,6 +34,7 @@ impl CpuAccount {
         Self {
             entered_ns: AtomicU64::new(0),
             charged_ns: AtomicU64::new(0),
+            stretch_ns: AtomicU64::new(0),
             remaining_ns: AtomicI64::new(allowance_ns),
             allowance_ns,
             long_until_ns: AtomicU64::new(0),
@@ -60,10 +64,19 @@ impl CpuAccount {
         self.remaining_ns.store(kept.saturating_add(self.allowance_ns), Relaxed);
     }
 
+    /// A request has ended, and `others` are under way: its allowance goes with it. What an instance does when it has no
+    /// requests has the allowance of one.
+    pub(crate) fn request_ends(&self, others: u64) {
+        let others = i64::try_from(others.max(1)).unwrap_or(i64::MAX);
+        self.remaining_ns.fetch_min(self.allowance_ns.saturating_mul(others), Relaxed);
+    }
+
     /// The instance starts to run on this thread.
     pub(crate) fn enter(&self) {
         let now = now_ns();
+        refresh_cpu_reading(now);
         self.charged_ns.store(now, Relaxed);
+        self.stretch_ns.store(0, Relaxed);
         self.entered_ns.store(now, Relaxed);
     }
 
@@ -75,19 +88,22 @@ impl CpuAccount {
 
     /// Charges what has passed since the last charge, and says what follows from it.
     pub(crate) fn charge(&self) -> Verdict {
-        let entered = self.entered_ns.load(Relaxed);
-        if entered == 0 {
+        if !self.is_running() {
             return Verdict::GoOn;
         }
         let now = now_ns();
-        let used = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
+        let passed = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
+        let mut used = if passed > CREDIBLE_NS { cpu_since_reading(now).min(passed) } else { passed };
+        if waits_for_cores() {
+            used = used.max(passed / STARVED_FACTOR);
+        }
+        let stretch = self.stretch_ns.fetch_add(used, Relaxed) + used;
         self.tenant.charge(used);
         let used = i64::try_from(used).unwrap_or(i64::MAX);
-        let remaining = self.remaining_ns.load(Relaxed).saturating_sub(used);
-        self.remaining_ns.store(remaining, Relaxed);
+        let remaining = self.remaining_ns.fetch_sub(used, Relaxed).saturating_sub(used);
         if remaining <= 0 {
             Verdict::UsedUp
-        } else if now - entered > STRETCH_NS {
+        } else if stretch > STRETCH_NS {
             self.long_until_ns.store(now + LONG_NS, Relaxed);
             Verdict::MakeWay
         } else {
@@ -100,6 +116,14 @@ impl CpuAccount {
         self.entered_ns.load(Relaxed) != 0
     }
 }
+
+/// A running instance is charged at every tick of the epoch. When more than two ticks have passed, nanoseconds, it was in
+/// a long host call, or the thread was kept off its core: then the thread's CPU time is asked.
+const CREDIBLE_NS: u64 = 4_000_000;
+
+/// An instance that wants to run and gets no core is charged this part of the time, so that an endless loop ends on a busy
+/// host, too: at the latest after so many times its allowance.
+const STARVED_FACTOR: u64 = 4;
 
 /// How long an instance may run before it lets other tasks of the thread have a turn, nanoseconds.
 const STRETCH_NS: u64 = 2_000_000;
@@ -146,6 +170,17 @@ mod tests {
         account.request_starts(1);
         account.request_starts(2);
         assert_eq!(remaining(&account), 15_000_000);
+    }
+
+    #[test]
+    fn an_allowance_ends_with_its_request() {
+        let account = account(Duration::from_millis(5));
+        (0..4).for_each(|others| account.request_starts(others));
+        assert_eq!(remaining(&account), 20_000_000);
+        account.request_ends(2);
+        assert_eq!(remaining(&account), 10_000_000);
+        account.request_ends(0);
+        assert_eq!(remaining(&account), 5_000_000);
     }
 
     #[test]

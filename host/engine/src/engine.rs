@@ -4,6 +4,7 @@ use crate::account::TenantAccount;
 use crate::config::EngineConfig;
 use crate::cpu::Verdict;
 use crate::error::{HandleError, LoadError};
+use crate::failures::reason;
 use crate::fairness;
 use crate::lanes::Lanes;
 use crate::linker::linker;
@@ -95,9 +96,9 @@ impl Engine {
         let linker = linker(&wasmtime).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pools: Arc<Pools> = Arc::default();
-        start_epochs(&wasmtime, &pools, cores)?;
         let lanes = Lanes::new(cores)
             .map_err(|error| LoadError::Engine(format!("no threads for instances: {error}")))?;
+        start_epochs(&wasmtime, &pools, &lanes, cores)?;
         let shared = Arc::new(EngineShared {
             instances: Arc::new(Semaphore::new(config.instances_max as usize)),
             cores,
@@ -154,17 +155,18 @@ impl Engine {
             if let Some(seat) = guard.scope.seat() {
                 seat.condemn();
             }
-            return Err(self.deadline_passed(&pool.world, &guard));
+            return Err(self.deadline_passed(&pool, &guard));
         };
-        self.finish(&pool.world, guard, answer).await
+        self.finish(&pool, guard, answer).await
     }
 
     async fn finish(
         &self,
-        world: &FunctionWorld,
+        pool: &Pool,
         guard: RequestGuard,
         answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
     ) -> Result<http::Response<WasiBody>, HandleError> {
+        let world = &*pool.world;
         let function = &*world.function;
         let Some(seat) = guard.scope.seat() else {
             return Err(HandleError::NoResponse {
@@ -173,25 +175,30 @@ impl Engine {
             });
         };
         let response = match answer {
+            // A status that only announces another response is none (RFC 9110, section 15.2); passed on, 101 would make a
+            // tunnel of the connection.
+            Ok(Ok(response)) if response.status().is_informational() => {
+                let reason = format!("its status is {}", response.status());
+                return Err(Self::no_response(pool, &guard, reason));
+            }
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is::<wasmtime_wasi_http::handler::ExpirationError>() => {
-                return Err(self.deadline_passed(world, &guard));
+                return Err(self.deadline_passed(pool, &guard));
             }
             Ok(Err(error)) if error.is::<CpuTimeUsedUp>() => {
                 return Err(Self::ended(world, &Ending::CpuTime));
             }
             Ok(Err(error)) if error.is::<wasmtime::Trap>() => {
-                return Err(Self::ended(world, &Ending::Trapped(format!("{error:?}").into())));
+                return Err(Self::ended(world, &Ending::Trapped(reason(format_args!("{error:?}")).into())));
             }
             Ok(Err(error)) => {
-                let reason = format!("{error:#}");
-                let request = Arc::clone(&guard.scope.context.request_id);
+                let reason = reason(format_args!("{error:#}"));
+                let refusal = Self::no_response(pool, &guard, reason);
                 drop(guard);
                 if let Some(ending) = failure(&seat).await {
                     return Err(Self::ended(world, &ending));
                 }
-                tracing::error!(tenant = %world.tenant, function, %request, reason, "function returned no response");
-                return Err(HandleError::NoResponse { function: function.into(), reason });
+                return Err(refusal);
             }
             Err(oneshot::Canceled) => return Err(Self::ended(world, seat.ending.wait().await)),
         };
@@ -205,15 +212,34 @@ impl Engine {
         Ok(response.map(|body| GatedBody::wrap(body, ledger, guard)))
     }
 
-    fn deadline_passed(&self, world: &FunctionWorld, guard: &RequestGuard) -> HandleError {
+    fn no_response(pool: &Pool, guard: &RequestGuard, reason: String) -> HandleError {
+        let world = &*pool.world;
+        if let Some(not_told) = pool.failures().admit() {
+            tracing::error!(
+                tenant = %world.tenant,
+                function = &*world.function,
+                request = &*guard.scope.context.request_id,
+                reason,
+                not_told,
+                "function returned no response"
+            );
+        }
+        HandleError::NoResponse { function: world.function.to_string(), reason }
+    }
+
+    fn deadline_passed(&self, pool: &Pool, guard: &RequestGuard) -> HandleError {
         let allowed_ms = self.shared.config.request_timeout_ms;
-        tracing::error!(
-            tenant = %world.tenant,
-            function = &*world.function,
-            request = &*guard.scope.context.request_id,
-            allowed_ms,
-            "no response within the request's time"
-        );
+        let world = &*pool.world;
+        if let Some(not_told) = pool.failures().admit() {
+            tracing::error!(
+                tenant = %world.tenant,
+                function = &*world.function,
+                request = &*guard.scope.context.request_id,
+                allowed_ms,
+                not_told,
+                "no response within the request's time"
+            );
+        }
         HandleError::Deadline { function: world.function.to_string(), allowed_ms }
     }
 
@@ -317,7 +343,7 @@ impl EngineShared {
         account: &Arc<TenantAccount>,
         seat: &Arc<Seat>,
     ) -> Result<Instance, InstanceError> {
-        let failed = |error: wasmtime::Error| InstanceError::Failed(format!("{error:#}"));
+        let failed = |error: wasmtime::Error| InstanceError::Failed(reason(format_args!("{error:#}")));
         let state = InstanceState::new(
             Arc::clone(world),
             &self.config,
@@ -412,8 +438,13 @@ fn start_reaper(shared: &Arc<EngineShared>, pools: &Arc<Pools>) {
 }
 
 /// Advances the epoch and balances the lanes from a thread of its own, which ends with the engine.
-fn start_epochs(engine: &wasmtime::Engine, pools: &Arc<Pools>, cores: usize) -> Result<(), LoadError> {
-    let (weak, active) = (engine.weak(), Arc::clone(&pools.active));
+fn start_epochs(
+    engine: &wasmtime::Engine,
+    pools: &Arc<Pools>,
+    lanes: &Arc<Lanes>,
+    cores: usize,
+) -> Result<(), LoadError> {
+    let (weak, active, lanes) = (engine.weak(), Arc::clone(&pools.active), Arc::downgrade(lanes));
     let (mut ticks, mut balanced) = (0_u32, Instant::now());
     std::thread::Builder::new()
         .name("epochs".into())
@@ -424,7 +455,8 @@ fn start_epochs(engine: &wasmtime::Engine, pools: &Arc<Pools>, cores: usize) -> 
                 ticks += 1;
                 if ticks >= BALANCE_TICKS {
                     ticks = 0;
-                    fairness::balance(&active, cores, balanced.elapsed());
+                    let is_busy = lanes.upgrade().is_some_and(|lanes| lanes.front_is_busy());
+                    fairness::balance(&active, cores, balanced.elapsed(), is_busy);
                     balanced = Instant::now();
                 }
                 std::thread::sleep(Duration::from_millis(EPOCH_TICK_MS));

@@ -8,19 +8,28 @@ use crate::account::Active;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// The part of the machine that instances are expected to use when it is busy, percent; the rest goes to connections,
-/// the store and the kernel.
-const INSTANCES_PERCENT: u64 = 40;
+/// The part of what was used that counts as there to be shared while tasks wait for a core, percent: less than all of it,
+/// so that whoever used the most of it is over its share.
+const SHARED_PERCENT: u64 = 90;
 
-/// Marks the tenants that used more than their share in `period`, and takes the mark off the others.
-pub(crate) fn balance(active: &Active, cores: usize, period: Duration) {
+/// Marks the tenants that used more than their share in `period`, and takes the mark off the others. `is_busy`: tasks wait
+/// for a core, so whatever the instances could use, they have used.
+pub(crate) fn balance(active: &Active, cores: usize, period: Duration, is_busy: bool) {
     let accounts = active.drain();
-    let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-    let capacity_ns = period_ns.saturating_mul(cores as u64) / 100 * INSTANCES_PERCENT;
     let used: Vec<u64> = accounts.iter().map(|(_account, used)| *used).collect();
-    for ((account, _used), over) in accounts.iter().zip(over_share(&used, capacity_ns)) {
+    let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+    let machine_ns = period_ns.saturating_mul(cores as u64);
+    for ((account, _used), over) in
+        accounts.iter().zip(over_share(&used, capacity(&used, machine_ns, is_busy)))
+    {
         account.over_share.store(over, Relaxed);
     }
+}
+
+/// What there is to share. A tenant that is alone has all there is: nobody gains if it makes way.
+fn capacity(used: &[u64], machine: u64, is_busy: bool) -> u64 {
+    let sum: u64 = used.iter().fold(0, |sum, used| sum.saturating_add(*used));
+    if is_busy && used.len() > 1 { machine.min(sum / 100 * SHARED_PERCENT) } else { machine }
 }
 
 /// For each tenant, whether it used more than its max-min share of `capacity`.
@@ -61,6 +70,18 @@ mod tests {
         check(&[60, 60], &[true, true]);
         check(&[1, 1, 1, 500], &[false, false, false, true]);
         check(&[20, 30, 60], &[false, false, true]);
+    }
+
+    #[test]
+    fn on_a_busy_machine_there_is_no_more_to_share_than_was_used() {
+        let check = |used: &[u64], is_busy: bool, expected: &[bool]| {
+            assert_eq!(over_share(used, capacity(used, 2_000, is_busy)), expected, "{used:?} {is_busy}");
+        };
+        check(&[10, 600], false, &[false, false]);
+        check(&[10, 600], true, &[false, true]);
+        check(&[600], true, &[false]);
+        check(&[300, 300], true, &[true, true]);
+        check(&[100, 200, 1_000], true, &[false, false, true]);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use waggle_kv::{Commit, Swap};
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
 /// Keys one `get-keys` or `list-keys` page is asked for.
-const KEYS_PAGE: usize = 1_000;
+pub(crate) const KEYS_PAGE: usize = 1_000;
 /// Keys that `get-keys`, which has no pages, returns at most.
-const KEYS_LISTED_MAX: usize = 100_000;
+pub(crate) const KEYS_LISTED_MAX: usize = 100_000;
 
 /// The least time between two log lines about a failing store.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ impl KeyValueView<'_> {
 
 /// What a guest is told of an error. What is the store's own trouble goes to the log as well, at most once a second,
 /// because the operator has to do something about it whatever the guest makes of it.
-fn told(error: &waggle_kv::Error) -> String {
+pub(crate) fn told(error: &waggle_kv::Error) -> String {
     use waggle_kv::Error as Kv;
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
     if matches!(
@@ -98,6 +98,13 @@ fn to_vec(value: Option<Bytes>) -> Option<Vec<u8>> {
     value.map(Into::into)
 }
 
+/// What a guest is told that lists more keys than it can.
+pub(crate) fn too_many_keys() -> String {
+    format!(
+        "the store has more than {KEYS_LISTED_MAX} keys; list them in pages with wasi:keyvalue `list-keys`"
+    )
+}
+
 async fn all_keys(handle: &StoreHandle) -> Result<Vec<String>, String> {
     let mut keys = Vec::new();
     let mut cursor: Option<String> = None;
@@ -109,9 +116,7 @@ async fn all_keys(handle: &StoreHandle) -> Result<Vec<String>, String> {
             .map_err(|error| told(&error))?;
         keys.extend(page.keys);
         if keys.len() > KEYS_LISTED_MAX {
-            return Err(format!(
-                "the store has more than {KEYS_LISTED_MAX} keys; list them in pages with wasi:keyvalue `list-keys`"
-            ));
+            return Err(too_many_keys());
         }
         match page.cursor {
             Some(next) => cursor = Some(next),
@@ -122,6 +127,7 @@ async fn all_keys(handle: &StoreHandle) -> Result<Vec<String>, String> {
 
 mod spin3 {
     use super::*;
+    use crate::key_stream::KeyStream;
     use spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 
     type Answer<T> = wasmtime::Result<Result<T, Error>>;
@@ -196,14 +202,13 @@ mod spin3 {
             accessor: &Accessor<T, Self>,
             store: Resource<OpenStore>,
         ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
-            let handle = handle(accessor, &store)?;
-            let (keys, result) = match all_keys(&handle).await {
-                Ok(keys) => (keys, Ok(())),
-                Err(error) => (Vec::new(), Err(Error::Other(error))),
-            };
+            let (keys, outcome) = KeyStream::new(handle(accessor, &store)?);
             accessor.with(|mut access| {
                 let keys = StreamReader::new(&mut access, keys)?;
-                let result = FutureReader::new(&mut access, async move { wasmtime::error::Ok(result) })?;
+                let result = FutureReader::new(&mut access, async move {
+                    let outcome = outcome.await.unwrap_or(Ok(()));
+                    wasmtime::error::Ok(outcome.map_err(Error::Other))
+                })?;
                 Ok((keys, result))
             })
         }

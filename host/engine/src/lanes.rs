@@ -5,14 +5,27 @@
 //! processor and delays nobody in front. An instance changes lanes between two polls; only its polls do: whatever it
 //! starts (connections, timers, tasks) belongs to the front in either.
 
+use crate::clock::{now_ns, this_thread_waits_for_cores};
 use crate::worker::Seat;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How much lower the priority behind is (`nice`): a fifteenth of the weight of a thread in front, or less.
 const BACK_NICE: i32 = 15;
+
+/// A task in front that waits this long for a thread is a sign that all cores are busy, nanoseconds.
+const BUSY_WAIT_NS: u64 = 1_000_000;
+
+/// A task that does nothing but say how long it waited.
+#[derive(Default)]
+struct Probe {
+    /// When it was sent; 0 when it has arrived.
+    sent_ns: AtomicU64,
+    waited_ns: AtomicU64,
+}
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +37,7 @@ pub(crate) enum Lane {
 /// Both lanes.
 pub(crate) struct Lanes {
     front: Handle,
+    probe: Arc<Probe>,
     /// Taken only when the lanes are dropped.
     back: Option<Runtime>,
 }
@@ -36,12 +50,31 @@ impl Lanes {
             .max_blocking_threads(1)
             .thread_name("back-lane")
             .on_thread_start(|| {
+                this_thread_waits_for_cores();
                 if let Err(error) = rustix::process::nice(BACK_NICE) {
                     tracing::warn!(%error, "instances that compute for long run at normal priority");
                 }
             })
             .build()?;
-        Ok(Arc::new(Self { front: Handle::current(), back: Some(back) }))
+        Ok(Arc::new(Self { front: Handle::current(), probe: Arc::default(), back: Some(back) }))
+    }
+
+    /// Whether tasks in front had to wait for a thread lately: since the last call, or at this moment. Sends the next probe.
+    pub(crate) fn front_is_busy(&self) -> bool {
+        let now = now_ns();
+        let sent = self.probe.sent_ns.load(SeqCst);
+        if sent != 0 {
+            // The last probe still waits.
+            return now.saturating_sub(sent) > BUSY_WAIT_NS;
+        }
+        let waited = self.probe.waited_ns.load(Relaxed);
+        self.probe.sent_ns.store(now, SeqCst);
+        let probe = Arc::clone(&self.probe);
+        self.front.spawn(async move {
+            probe.waited_ns.store(now_ns().saturating_sub(now), Relaxed);
+            probe.sent_ns.store(0, SeqCst);
+        });
+        waited > BUSY_WAIT_NS
     }
 
     /// Runs the work of an instance, in whichever lane it belongs at the moment.

@@ -1,7 +1,9 @@
 //! Outbound HTTP of a guest: the allow-list, calls between functions, and the way to egress. The guest's own word on
 //! who it is counts for nothing here; the world and the request under way say it.
 
+use crate::account::TenantAccount;
 use crate::config::EngineConfig;
+use crate::failures::reason;
 use crate::internal::{InternalTarget, internal_target};
 use crate::request::{CallContext, CallerFields, Ledger, RequestScope};
 use crate::state::InstanceState;
@@ -30,6 +32,7 @@ type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(),
 /// What `wasi:http` asks of this host.
 pub(crate) struct OutboundHooks {
     world: Arc<FunctionWorld>,
+    account: Arc<TenantAccount>,
     ledger: Arc<Ledger>,
     depth_max: u32,
     /// The request whose task makes the call that comes next; set right before it.
@@ -40,9 +43,15 @@ pub(crate) struct OutboundHooks {
 }
 
 impl OutboundHooks {
-    pub(crate) fn new(world: Arc<FunctionWorld>, ledger: Arc<Ledger>, config: &EngineConfig) -> Self {
+    pub(crate) fn new(
+        world: Arc<FunctionWorld>,
+        account: Arc<TenantAccount>,
+        ledger: Arc<Ledger>,
+        config: &EngineConfig,
+    ) -> Self {
         Self {
             world,
+            account,
             ledger,
             depth_max: config.internal_call_depth_max,
             caller: None,
@@ -65,6 +74,7 @@ impl WasiHttpHooks for OutboundHooks {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let call = Call {
             world: Arc::clone(&self.world),
+            account: Arc::clone(&self.account),
             ledger: Arc::clone(&self.ledger),
             caller: self.caller.take().or_else(|| self.only.clone()),
             depth_max: self.depth_max,
@@ -80,6 +90,7 @@ impl WasiHttpHooks for OutboundHooks {
 /// One outbound call.
 struct Call {
     world: Arc<FunctionWorld>,
+    account: Arc<TenantAccount>,
     ledger: Arc<Ledger>,
     /// The request it is made for; none for work a guest goes on with after its requests are over.
     caller: Option<Arc<RequestScope>>,
@@ -185,10 +196,13 @@ impl Call {
     }
 
     fn deny(&self, destination: &str) {
+        let Some(not_told) = self.account.failures.admit() else { return };
+        let destination = reason(destination);
         tracing::warn!(
             tenant = %self.world.tenant,
             function = %self.world.function,
             destination,
+            not_told,
             "outbound call refused: add the destination to `allowed_outbound_hosts` of the component in spin.toml \
              if it is meant to be reachable"
         );

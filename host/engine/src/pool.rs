@@ -7,6 +7,7 @@
 use crate::account::TenantAccount;
 use crate::engine::{EngineShared, Instance, InstanceError};
 use crate::error::HandleError;
+use crate::failures::FailureBudget;
 use crate::load::Loaded;
 use crate::worker::{self, Ending, InstancePermit, Job, Seat};
 use crate::world::FunctionWorld;
@@ -282,24 +283,35 @@ impl Pool {
         self.engine.instance_released.notify_waiters();
     }
 
+    /// Lines of the log about the tenant's failures.
+    pub(crate) fn failures(&self) -> &FailureBudget {
+        &self.account.failures
+    }
+
     fn log_ending(&self, seat: &Seat, ending: &Ending) {
         let (tenant, function, instance) = (&self.world.tenant, &*self.world.function, seat.number);
+        if matches!(ending, Ending::Retired) {
+            tracing::debug!(%tenant, function, instance, "instance ended");
+            return;
+        }
+        let Some(not_told) = self.failures().admit() else { return };
         match ending {
-            Ending::Retired => tracing::debug!(%tenant, function, instance, "instance ended"),
+            Ending::Retired => {}
             Ending::CpuTime => {
                 tracing::error!(
                     %tenant,
                     function,
                     instance,
                     allowed_ms = self.world.bounds.request_cpu_ms(),
+                    not_told,
                     "function stopped: it used more CPU time than its requests are allowed"
                 );
             }
             Ending::Trapped(reason) => {
-                tracing::error!(%tenant, function, instance, %reason, "function trapped");
+                tracing::error!(%tenant, function, instance, %reason, not_told, "function trapped");
             }
             Ending::NotInstantiated(reason) => {
-                tracing::error!(%tenant, function, instance, %reason, "function could not be instantiated");
+                tracing::error!(%tenant, function, instance, %reason, not_told, "function could not be instantiated");
             }
         }
     }

@@ -16,6 +16,8 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+/// Bytes of one list of header fields a guest holds.
+const FIELDS_BYTES_MAX: usize = 64 << 10;
 /// Entries the map of requests may have beyond those alive before it is swept.
 const REQUESTS_SWEEP: usize = 64;
 
@@ -48,9 +50,9 @@ impl InstanceState {
         table.set_max_capacity(config.instance_handles_max);
         Ok(Self {
             wasi: wasi_context(&world, instance, &sole)?,
-            http: WasiHttpCtx::new(),
+            http: http_context(),
             table,
-            hooks: OutboundHooks::new(Arc::clone(&world), Arc::clone(&ledger), config),
+            hooks: OutboundHooks::new(Arc::clone(&world), Arc::clone(account), Arc::clone(&ledger), config),
             ledger,
             limits: InstanceLimits::new(
                 world.bounds.memory_bytes_max.min(config.instance_memory_bytes_max),
@@ -89,6 +91,12 @@ impl InstanceState {
     pub(crate) fn variables(&mut self) -> VariablesView<'_> {
         VariablesView(&self.world)
     }
+}
+
+fn http_context() -> WasiHttpCtx {
+    let mut context = WasiHttpCtx::new();
+    context.set_field_size_limit(FIELDS_BYTES_MAX);
+    context
 }
 
 fn wasi_context(world: &Arc<FunctionWorld>, instance: u64, sole: &SoleRequest) -> wasmtime::Result<WasiCtx> {

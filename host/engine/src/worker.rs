@@ -8,6 +8,7 @@ use crate::account::{InstanceCount, TenantAccount};
 use crate::clock::now_ms;
 use crate::cpu::CpuAccount;
 use crate::engine::{Instance, InstanceError};
+use crate::failures::reason;
 use crate::pool::Pool;
 use crate::request::{Ledger, RequestScope};
 use crate::state::InstanceState;
@@ -106,7 +107,8 @@ impl Seat {
     /// A request's place is free again.
     pub(crate) fn vacate(&self) {
         self.idle_since_ms.store(now_ms(), Relaxed);
-        self.in_flight.fetch_sub(1, SeqCst);
+        let others = self.in_flight.fetch_sub(1, SeqCst).saturating_sub(1);
+        self.cpu.request_ends(u64::from(others));
         if self.is_retiring() {
             self.waker.wake();
         }
@@ -211,8 +213,8 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
         Ok(()) => Ending::Retired,
         Err(error) if error.is::<CpuTimeUsedUp>() => Ending::CpuTime,
         Err(error) => {
-            let reason = refused.map_or_else(String::new, |refused| format!("{refused}; "));
-            Ending::Trapped(format!("{reason}{}", on_one_line(&error)).into())
+            let refused = refused.map_or_else(String::new, |refused| format!("{refused}; "));
+            Ending::Trapped(reason(format_args!("{refused}{}", causes_first(&error))).into())
         }
     }
 }
@@ -231,11 +233,11 @@ fn poll_pause(seat: &Seat, pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context
     }
 }
 
-/// The cause first, then where it happened: a line of the log shows its beginning.
-fn on_one_line(error: &wasmtime::Error) -> String {
+/// The cause first, then where it happened: what is kept of a reason is its beginning.
+fn causes_first(error: &wasmtime::Error) -> String {
     let mut parts: Vec<String> = error.chain().map(ToString::to_string).collect();
     parts.reverse();
-    parts.join("; ").split_whitespace().collect::<Vec<_>>().join(" ")
+    parts.join("; ")
 }
 
 /// The event loop inside the store: begin what is in the mailbox, carry what is under way.

@@ -81,6 +81,9 @@ impl Body for LimitedBody {
 
 /// Sends `answer`, then reads what the client still sends, for a while, before it lets the connection go.
 pub(crate) fn lingering(answer: WasiBody, request: Incoming) -> WasiBody {
+    if request.is_end_stream() {
+        return answer;
+    }
     LingeringBody { answer, request, timer: None }.boxed_unsync()
 }
 
@@ -113,4 +116,6 @@ impl Body for LingeringBody {
             }
         }
     }
+
+    // Its end is not announced: hyper would not poll it any more, and the rest of the request stay unread.
 }

@@ -27,7 +27,7 @@ pub struct GatewayConfig {
     /// Requests of one client address (IPv6: of one /64) in a minute; over it, 429. 1 to 1,000,000; absent: no limit.
     pub client_requests_per_minute: Option<u32>,
     /// Resident memory of the process, bytes; over it, idle instances end and requests get 503. 64 MiB to 16 TiB;
-    /// absent: no watermark.
+    /// absent: 85 % of the machine's or container's memory.
     pub memory_bytes_max: Option<u64>,
 }
 

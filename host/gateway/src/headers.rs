@@ -38,12 +38,20 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) fn strip_reserved(headers: &mut HeaderMap) {
     let reserved: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)))
+        .filter(|name| RESERVED_PREFIXES.iter().any(|prefix| begins_with(name.as_str(), prefix)))
         .cloned()
         .collect();
     for name in &reserved {
         headers.remove(name);
     }
+}
+
+/// Whether `name` begins with `prefix`, be its hyphens written as underscores: some readers take one for the other, as
+/// CGI does (RFC 3875, section 4.1.18).
+fn begins_with(name: &str, prefix: &str) -> bool {
+    let as_hyphen = |byte| if byte == b'_' { b'-' } else { byte };
+    name.len() >= prefix.len()
+        && name.bytes().map(as_hyphen).zip(prefix.bytes()).all(|(ours, theirs)| ours == theirs)
 }
 
 /// Sets the fields Spin promises to HTTP functions.
@@ -115,6 +123,8 @@ mod tests {
         let mut headers = map(&[
             ("waggle-user", "root"),
             ("waggle-tenant", "bank-a"),
+            ("waggle_user", "root"),
+            ("spin_client-addr", "1.2.3.4:5"),
             ("spin-client-addr", "1.2.3.4:5"),
             ("x-waggle", "kept"),
         ]);

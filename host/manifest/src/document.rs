@@ -10,8 +10,8 @@ use toml::de::DeTable;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceFile};
 
-/// A larger file is refused unread; a manifest of a thousand components takes about a quarter of this.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// A larger file is refused unread; ten thousand tenants take about a tenth of this.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Reads a file of at most [`FILE_BYTES_MAX`] bytes of UTF-8.
 pub(crate) fn read_file(path: &Path, hint: &str) -> Result<SourceFile, Diagnostics> {
@@ -171,6 +171,6 @@ mod tests {
         check("absent.toml", None, "the hint");
         check("", None, "is a folder");
         check("latin1.toml", Some(b"a = 1\nb = \"\xe4\"\n"), "latin1.toml:2:6");
-        check("big.toml", Some(&vec![b'#'; FILE_BYTES_MAX as usize + 1]), "1048577 bytes");
+        check("big.toml", Some(&vec![b'#'; FILE_BYTES_MAX as usize + 1]), "16777217 bytes");
     }
 }

@@ -14,7 +14,8 @@ pub struct TenancyConfig {
     pub file: Option<PathBuf>,
     /// The store that holds the tenants of the admin API. Hosts that share it share them.
     pub store: String,
-    /// The limits of a tenant that sets none.
+    /// The limits of a tenant that sets none. Where these say nothing either, a tenant's instances have a quarter of the
+    /// machine's memory, and its requests half of the host's `concurrent_requests_max`.
     pub limits: Limits,
     /// The environment variable with the key (32 bytes, base64) that seals tenants' secrets in the store. Absent: a file
     /// `sealing-key` in the state folder, made when it is missing. Hosts that share a store need the same key.

@@ -33,6 +33,7 @@ async fn no_key_and_no_label_leads_to_what_another_tenant_has() {
             check("keys", "found [], listed [], written 18, left 0").await;
             check("labels", "opened [], long false").await;
             check("twins", "9 of 9").await;
+            check("cursors", "seen {\"own\"}, long false").await;
         }
         assert_eq!(owner.text("/kv-probe/spin3/keys").await, (200, "mark".to_owned()));
         assert_eq!(owner.text("/kv-probe/spin3/get?key=mark").await, (200, "good".to_owned()));
@@ -58,6 +59,8 @@ async fn what_is_too_large_for_the_store_is_refused_with_the_bound() {
     let (done, key, value) = (&["done"][..], &["2048"][..], &["16777216"][..]);
     check("sizes", &[done, key, key, key, done, value, done, done]).await;
     let (entries, bytes) = (&["10001", "10000"][..], &["67108864"][..]);
+    let (wide, number) = (&["2^63"][..], &["text"][..]);
+    check("numbers", &[done, wide, done, wide, number, done]).await;
     check("batches", &[done, entries, entries, entries, done, bytes, done]).await;
     good.check_unharmed("what is too large").await;
     check_sound(&server, "what is too large").await;

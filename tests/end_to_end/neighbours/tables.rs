@@ -73,9 +73,9 @@ async fn a_table_grows_to_its_limit_and_not_one_past() {
         Function::hello(),
     ];
     let config =
-        format!("[engine]\ninstance_table_elements_max = {ELEMENTS_MAX}\nrequest_cpu_ms_max = 200\n");
+        format!("[engine]\ninstance_table_elements_max = {ELEMENTS_MAX}\nrequest_cpu_ms_max = 10000\n");
     let setup = Setup::functions(&functions).runtime_config(&config);
-    let server = with_tenants(setup, [(GOOD, ""), (HOSTILE, "")]).start();
+    let server = with_tenants(setup, [(GOOD, ""), (HOSTILE, super::SHORT)]).start();
     let (good, hostile) = (Good::watch(&server).await, Caller::new(&server, HOSTILE));
     for _ in 0..3 {
         for (path, expected) in [

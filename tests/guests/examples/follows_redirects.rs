@@ -17,7 +17,9 @@ async fn handle(request: guests::Request) -> guests::Answer {
         };
         match location(&response) {
             Some(next) => url = next,
-            None => return guests::answer(200, format!("step {step}: status {}", response.get_status_code())),
+            None => {
+                return guests::answer(200, format!("step {step}: status {}", response.get_status_code()));
+            }
         }
     }
     guests::answer(200, "too many steps")

@@ -1,7 +1,8 @@
 //! Tries: to reach other tenants' keys and to overload the store: keys made of ids, NULs and separators, twins, the
 //! largest keys, values and batches, and labels of stores that are not its own. Tells what came of each.
 
-use guests::imports::wasi::keyvalue::{batch, store};
+use guests::imports::wasi::keyvalue::{atomics, batch, store};
+use std::collections::BTreeSet;
 
 guests::serve!(handle);
 
@@ -36,6 +37,8 @@ async fn handle(request: guests::Request) -> guests::Answer {
         "keys" => keys(&victim),
         "labels" => labels(&victim),
         "twins" => twins(),
+        "cursors" => cursors(&victim),
+        "numbers" => numbers(),
         "sizes" => sizes(),
         "batches" => batches(),
         other => format!("no trick `{other}`"),
@@ -70,11 +73,33 @@ fn keys(victim: &str) -> String {
 
 fn labels(victim: &str) -> String {
     let labels = [
-        "", "*", "Default", "DEFAULT", " default", "default ", "default\u{0}", "default/", "./default", "../default",
-        "{}", "{}/default", "default/{}", "{}:default", "\u{0}\u{0}", "tenants", "host", "admin", "waggle", "kv",
-        "ｄefault", "_", "default2", "other",
+        "",
+        "*",
+        "Default",
+        "DEFAULT",
+        " default",
+        "default ",
+        "default\u{0}",
+        "default/",
+        "./default",
+        "../default",
+        "{}",
+        "{}/default",
+        "default/{}",
+        "{}:default",
+        "\u{0}\u{0}",
+        "tenants",
+        "host",
+        "admin",
+        "waggle",
+        "kv",
+        "ｄefault",
+        "_",
+        "default2",
+        "other",
     ];
-    let opened = labels.iter().map(|label| label.replace("{}", victim)).filter(|label| store::open(label).is_ok());
+    let opened =
+        labels.iter().map(|label| label.replace("{}", victim)).filter(|label| store::open(label).is_ok());
     let opened: Vec<String> = opened.collect();
     let long = store::open(&"x".repeat(10 << 20)).is_ok();
     format!("opened {opened:?}, long {long}")
@@ -83,7 +108,17 @@ fn labels(victim: &str) -> String {
 /// Keys that look the same and are not.
 fn twins() -> String {
     let bucket = opened();
-    let twins = ["caf\u{e9}", "cafe\u{301}", "CAF\u{c9}", "\u{212b}", "\u{c5}", "A\u{30a}", "a\u{200b}", "a", "\u{430}"];
+    let twins = [
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "CAF\u{c9}",
+        "\u{212b}",
+        "\u{c5}",
+        "A\u{30a}",
+        "a\u{200b}",
+        "a",
+        "\u{430}",
+    ];
     for (number, key) in twins.iter().enumerate() {
         bucket.set(key, number.to_string().as_bytes()).expect("the key is taken");
     }
@@ -94,6 +129,51 @@ fn twins() -> String {
     let twins: Vec<String> = twins.iter().map(|key| (*key).to_owned()).collect();
     batch::delete_many(&bucket, &twins).expect("the keys are removed");
     format!("{kept} of {}", twins.len())
+}
+
+/// Every key that any cursor shows, with one key of its own there to be found.
+fn cursors(victim: &str) -> String {
+    let bucket = opened();
+    bucket.set("own", b"1").expect("the key is taken");
+    let cursors = [
+        "",
+        "\u{0}",
+        "\u{0}\u{0}",
+        "a",
+        "ow",
+        "own",
+        "mark",
+        "{}",
+        "{}mark",
+        "../{}",
+        "\u{0}\u{4}{}",
+        "\u{10ffff}",
+        "*",
+        "-1",
+    ];
+    let mut seen = BTreeSet::new();
+    for cursor in cursors.map(|cursor| cursor.replace("{}", victim)) {
+        let page = store::Bucket::list_keys(&bucket, Some(&cursor));
+        seen.extend(page.map(|page| page.keys).unwrap_or_default());
+    }
+    let long = bucket.list_keys(Some(&"x".repeat(10 << 20))).is_ok_and(|page| !page.keys.is_empty());
+    bucket.delete("own").expect("the key is removed");
+    format!("seen {seen:?}, long {long}")
+}
+
+/// Counts past the end of the numbers, and with what is no number.
+fn numbers() -> String {
+    let bucket = opened();
+    bucket.set("text", b"abc").expect("the key is taken");
+    let told = [
+        shown(atomics::increment(&bucket, "high", i64::MAX)),
+        shown(atomics::increment(&bucket, "high", 1)),
+        shown(atomics::increment(&bucket, "low", i64::MIN)),
+        shown(atomics::increment(&bucket, "low", -1)),
+        shown(atomics::increment(&bucket, "text", 1)),
+        shown(batch::delete_many(&bucket, &["high".to_owned(), "low".to_owned(), "text".to_owned()])),
+    ];
+    told.join("\n")
 }
 
 fn shown<T>(result: Result<T, store::Error>) -> String {

@@ -11,7 +11,9 @@ async fn handle(request: guests::Request) -> guests::Answer {
         return guests::fine();
     }
     let text = match &*guests::trick(&request) {
-        "forged" => "over\n2026-01-01T00:00:00Z  INFO forged line tenant=good \u{1b}[31mred\u{1b}[0m\r\n".to_owned(),
+        "forged" => {
+            "over\n2026-01-01T00:00:00Z  INFO forged line tenant=good \u{1b}[31mred\u{1b}[0m\r\n".to_owned()
+        }
         _ => "novel ".repeat(BYTES / 6),
     };
     Err(ErrorCode::InternalError(Some(text)))

@@ -143,7 +143,12 @@ pub struct Incoming {
 
 impl Incoming {
     /// Reads it to the end.
-    pub async fn read(mut self) -> Result<Vec<u8>, ErrorCode> {
+    pub async fn read(self) -> Result<Vec<u8>, ErrorCode> {
+        self.read_all().await.map(|(whole, _trailers)| whole)
+    }
+
+    /// Reads it to the end and on to the fields behind it.
+    pub async fn read_all(mut self) -> Result<(Vec<u8>, Option<Trailers>), ErrorCode> {
         let mut whole = Vec::new();
         loop {
             let (result, chunk) = self.stream.read(Vec::with_capacity(16 << 10)).await;
@@ -152,7 +157,7 @@ impl Incoming {
                 break;
             }
         }
-        self.trailers.await.map(|_trailers| whole)
+        self.trailers.await.map(|trailers| (whole, trailers))
     }
 }
 

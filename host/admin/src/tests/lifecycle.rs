@@ -91,12 +91,15 @@ async fn a_key_is_shown_once_and_rotated_and_revoked() {
 #[tokio::test]
 async fn an_erasure_is_proven_and_one_that_is_not_leaves_the_tenant_suspended() {
     let served = served().await;
-    served.post("/tenants", json!({ "id": "acme" })).await;
+    served.post("/tenants", json!({ "id": "acme", "settings": { "name": "Acme" } })).await;
+    served.post("/tenants/acme/keys", json!({})).await;
     let left = StoreErasure { store: "default".into(), keys: 1, bytes: 1, remaining: 1 };
     *served.application.fails.lock().unwrap() = Some(ErasureReport { stores: vec![left], log_files: 0 });
     let failed = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
     assert_eq!((failed.status, &failed.json["code"]), (500, &json!("erasure_incomplete")));
-    assert_eq!(served.get("/tenants/acme").await.json["settings"]["state"], "suspended");
+    let stays = served.get("/tenants/acme").await.json["settings"].clone();
+    assert_eq!((&stays["state"], &stays["name"]), (&json!("suspended"), &json!("")), "{stays}");
+    assert_eq!(served.get("/tenants/acme/keys").await.json, json!({ "keys": [] }));
     let erased = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
     assert_eq!(erased.status, 200, "{}", erased.text);
     assert_eq!(erased.json["erased"]["stores"][0]["remaining"], 0);
