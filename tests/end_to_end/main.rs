@@ -14,6 +14,7 @@ mod start;
 mod streaming;
 mod support;
 mod tenants_admin;
+mod tenants_confined;
 mod tenants_file;
 mod tenants_limits;
 mod tenants_matrix;

@@ -1,22 +1,11 @@
 //! From two commands to a multi-tenant server: `waggle up`, `waggle tenant`, and what the door does meanwhile.
 
-use crate::support::{PATIENCE, Server, Setup};
+use crate::support::{Server, Setup};
 use crate::tenants_support::{
-    Admin, Answer, Caller, files_below, files_with, key_in, run, state_of, tenant, try_tenant,
+    Admin, Answer, Caller, files_below, files_with, in_force, key_in, run, state_of, tenant, try_tenant,
 };
 use serde_json::{Value, json};
 use std::net::{IpAddr, UdpSocket};
-use std::time::{Duration, Instant};
-
-/// Says how long a change took to be in force.
-async fn in_force(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !condition().await {
-        assert!(began.elapsed() < PATIENCE, "{what} is never in force");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    eprintln!("{what}: in force after {} ms", began.elapsed().as_millis());
-}
 
 /// A refusal for want of a credential, in the shape of the API.
 fn check_unauthorized(answer: &Answer) {

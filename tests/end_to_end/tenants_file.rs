@@ -1,12 +1,11 @@
 //! tenants.toml: in force from the start, read again whenever it changes, never half.
 
 use crate::neighbours::tenants::{key_of, tenants_toml};
-use crate::support::{PATIENCE, Server, Setup, failing_start};
-use crate::tenants_support::{Admin, Caller, Model, try_tenant};
+use crate::support::{Server, Setup, failing_start};
+use crate::tenants_support::{Admin, Caller, Model, in_force, try_tenant};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// The set-up with a file of tenants that holds `text`, and where that file is.
 fn with_file(setup: Setup, text: &str) -> (Setup, PathBuf) {
@@ -20,16 +19,6 @@ fn caller(server: &Server, tenant: &str) -> Caller {
     Caller::with(server, &key_of(tenant))
 }
 
-/// Waits until an edit is in force and says how long it took.
-async fn in_force(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !condition().await {
-        assert!(began.elapsed() < PATIENCE, "{what} is never in force");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    eprintln!("{what}: in force after {} ms", began.elapsed().as_millis());
-}
-
 #[tokio::test]
 async fn an_edit_is_in_force_without_a_restart() {
     let model = Model::start().await;
@@ -39,7 +28,7 @@ async fn an_edit_is_in_force_without_a_restart() {
     server.wait_for_output("1, each with credentials of its own");
     let caller_a = caller(&server, "bank-a");
     assert_eq!(caller_a.turn("hi").await.status, 200);
-    assert_eq!(model.last().1["model"], "demo", "the variable's default");
+    assert_eq!(model.last()["model"], "demo", "the variable's default");
     assert_eq!(Caller::nobody(&server).status("/hello").await, 401);
     assert_eq!(caller(&server, "shop-b").status("/hello").await, 401);
 
@@ -54,12 +43,12 @@ async fn an_edit_is_in_force_without_a_restart() {
     fs::rename(&beside, &path).unwrap();
     in_force("the tenant's own model", async || {
         assert_eq!(caller_a.turn("hi").await.status, 200);
-        model.last().1["model"] == "model-of-a"
+        model.last()["model"] == "model-of-a"
     })
     .await;
-    assert_eq!(model.last().1["messages"][0]["content"], "Be brief.", "{:?}", model.last());
+    assert_eq!(model.last()["messages"][0]["content"], "Be brief.", "{:?}", model.last());
     assert_eq!(caller(&server, "shop-b").turn("hi").await.status, 200);
-    let (_, others) = model.last();
+    let others = model.last();
     assert_eq!((&others["model"], others["messages"].as_array().unwrap().len()), (&json!("demo"), 1));
 
     // Limits.

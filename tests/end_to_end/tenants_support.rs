@@ -1,14 +1,18 @@
 //! What the tests of tenants share: the command line, the admin API over its own socket, callers with a credential, and
 //! a model that remembers what it was sent.
 
-use crate::support::{Server, Setup, client, client_builder, waggle};
-use model_sim::{Running, SimConfig};
+use crate::support::{PATIENCE, Server, Setup, client, client_builder, waggle};
+use model_sim::{RecordedRequest, Running, SimConfig};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// The state folder that [`Setup`] passes.
 pub(crate) fn state_of(setup: &Setup) -> PathBuf {
@@ -76,11 +80,6 @@ impl Answer {
         let json = self.json();
         let code = json["error"]["code"].as_str().or_else(|| json["code"].as_str());
         code.unwrap_or_default().to_owned()
-    }
-
-    /// As one value, for comparisons that show everything when they fail.
-    pub(crate) fn told(&self) -> (u16, &str) {
-        (self.status, &self.text)
     }
 }
 
@@ -215,17 +214,30 @@ impl Model {
         setup.env("OPENAI_BASE_URL", &format!("{}/v1", self.0.url()))
     }
 
-    /// The last request: its header fields and its body.
-    pub(crate) fn last(&self) -> (Vec<(String, String)>, Value) {
-        let last = self.0.handle().requests().pop().expect("the model was asked");
-        (last.headers, serde_json::from_slice(&last.body).unwrap())
+    /// The body of the last request.
+    pub(crate) fn last(&self) -> Value {
+        serde_json::from_slice(&self.last_request().body).unwrap()
     }
 
-    /// The field `Authorization` of the last request.
-    pub(crate) fn last_authorization(&self) -> Option<String> {
-        let (headers, _body) = self.last();
-        headers.into_iter().find(|(name, _)| name == "authorization").map(|(_, value)| value)
+    /// A header field of the last request.
+    pub(crate) fn last_header(&self, name: &str) -> Option<String> {
+        let headers = self.last_request().headers;
+        headers.into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
+
+    fn last_request(&self) -> RecordedRequest {
+        self.0.handle().requests().pop().expect("the model was asked")
+    }
+}
+
+/// Waits until a change is in force and says how long it took.
+pub(crate) async fn in_force(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < PATIENCE, "{what} is never in force");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eprintln!("{what}: in force after {} ms", began.elapsed().as_millis());
 }
 
 /// Every file below a folder, links not followed.
@@ -249,4 +261,69 @@ pub(crate) fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
     files_below(folder).into_iter().filter(holds).collect()
+}
+
+/// A server that remembers what it was asked and answers all of it alike; without an answer it closes the connection.
+pub(crate) struct Origin {
+    pub(crate) url: String,
+    reply: Arc<Mutex<Option<(u16, String)>>>,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Origin {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (reply, heads) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
+        let (replies, seen) = (Arc::clone(&reply), Arc::clone(&heads));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _gone = converse(&stream, &replies, &seen);
+            }
+        });
+        Self { url, reply, heads }
+    }
+
+    pub(crate) fn answer(&self, status: u16, text: &str) {
+        *self.reply.lock().unwrap() = Some((status, text.to_owned()));
+    }
+
+    pub(crate) fn hang_up(&self) {
+        *self.reply.lock().unwrap() = None;
+    }
+
+    /// The heads of all requests, in order.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+fn converse(
+    mut stream: &TcpStream,
+    reply: &Mutex<Option<(u16, String)>>,
+    heads: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        head.push_str(&line);
+    }
+    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    heads.lock().unwrap().push(head);
+    let Some((status, text)) = reply.lock().unwrap().clone() else { return Ok(()) };
+    let bytes = text.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\
+         connection: close\r\n\r\n{text}"
+    )
 }

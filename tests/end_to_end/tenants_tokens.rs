@@ -1,18 +1,13 @@
 //! Tokens of a tenant's users: minted by `waggle token`, verified by every kind of key, told to functions.
 
 use crate::neighbours::tenants::{key_of, tenants_toml};
-use crate::support::{Function, PATIENCE, Server, Setup};
-use crate::tenants_support::{Answer, Caller, run};
+use crate::support::{Function, Server, Setup};
+use crate::tenants_support::{Answer, Caller, Origin, in_force, run};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 const SECRET: (&str, &str) = ("ISSUER_SECRET", "a-shared-secret-of-32-bytes-or-more!");
 const OTHER_SECRET: (&str, &str) = ("OTHER_SECRET", "the-shared-secret-of-another-tenant!");
@@ -238,69 +233,24 @@ async fn every_kind_of_key_verifies_and_none_stands_in_for_another() {
     );
     let short = Wish { more: &["--lifetime", "2s"], ..shared }.shared();
     assert_eq!(ask(&server, &short).await.status, 200);
-    let began = Instant::now();
-    let expired = loop {
-        let answer = ask(&server, &short).await;
-        if answer.status != 200 {
-            break answer;
-        }
-        assert!(began.elapsed() < PATIENCE, "the token never expires");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
-    check_refused(&expired, "expired");
+    in_force("the end of a token", async || ask(&server, &short).await.status != 200).await;
+    check_refused(&ask(&server, &short).await, "expired");
 }
 
-/// Serves a key set until it is told not to.
-struct KeyServer {
-    url: String,
-    set: Arc<Mutex<Option<String>>>,
-    asked: Arc<AtomicUsize>,
-}
-
-impl KeyServer {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks?key=not-for-the-log", listener.local_addr().unwrap());
-        let (set, asked) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
-        let (served, count) = (Arc::clone(&set), Arc::clone(&asked));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                count.fetch_add(1, Relaxed);
-                // Without a set nobody answers: the connection is closed.
-                let set: Option<String> = served.lock().unwrap().clone();
-                if let (Ok(stream), Some(set)) = (stream, set) {
-                    let _ = answer(&stream, &set);
-                }
-            }
-        });
-        Self { url, set, asked }
-    }
-
-    fn serve(&self, keys: &[&SigningKey]) {
-        let keys: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
-        *self.set.lock().unwrap() = Some(json!({ "keys": keys }).to_string());
-    }
-
-    fn stop_serving(&self) {
-        *self.set.lock().unwrap() = None;
-    }
-}
-
-fn answer(mut stream: &TcpStream, text: &str) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream).lines();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let length = text.len();
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+/// Has `origin` serve a key set with these keys.
+fn serve(origin: &Origin, keys: &[&SigningKey]) {
+    let keys: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
+    origin.answer(200, &json!({ "keys": keys }).to_string());
 }
 
 #[tokio::test]
 async fn keys_by_url_are_rotated_without_a_restart_and_outlive_their_server() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second, third] = ["k1", "k2", "k3"].map(|kid| elliptic(folder.path(), kid));
-    let (keys, down) = (KeyServer::start(), KeyServer::start());
-    keys.serve(&[&first]);
+    let (keys, down) = (Origin::start(), Origin::start());
+    serve(&keys, &[&first]);
     let server = start(|_| {
-        let by_url = |keys: &KeyServer| format!("jwks_url = \"{}\"", keys.url);
+        let by_url = |keys: &Origin| format!("jwks_url = \"{}/jwks?key=not-for-the-log\"", keys.url);
         let bank = issuer("bank-a", "https://id.example", &by_url(&keys));
         (bank, issuer("shop-b", "https://down.example", &by_url(&down)))
     });
@@ -309,22 +259,22 @@ async fn keys_by_url_are_rotated_without_a_restart_and_outlive_their_server() {
     };
     assert_eq!(ask(&server, &fresh(&first, "k1", "alice")).await.status, 200);
     assert_eq!(ask(&server, &fresh(&first, "k1", "bob")).await.status, 200);
-    assert_eq!(keys.asked.load(Relaxed), 1, "the set is kept");
+    assert_eq!(keys.heads().len(), 1, "the set is kept");
 
     // A kid that is not known yet is looked for at once.
-    keys.serve(&[&first, &second]);
+    serve(&keys, &[&first, &second]);
     assert_eq!(ask(&server, &fresh(&second, "k2", "alice")).await.status, 200);
     assert_eq!(ask(&server, &fresh(&first, "k1", "carol")).await.status, 200);
     // But not again and again.
-    let asked = keys.asked.load(Relaxed);
+    let asked = keys.heads().len();
     for number in 0..5 {
         let unknown = fresh(&third, "k3", &format!("user-{number}"));
         check_refused(&ask(&server, &unknown).await, "signature");
     }
-    assert_eq!(keys.asked.load(Relaxed), asked, "unknown kids make no flood");
+    assert_eq!(keys.heads().len(), asked, "unknown kids make no flood");
 
     // The keys in hand go on while nobody serves them, for tokens never seen as well.
-    keys.stop_serving();
+    keys.hang_up();
     assert_eq!(ask(&server, &fresh(&second, "k2", "dave")).await.status, 200);
     assert_eq!(ask(&server, &fresh(&first, "k1", "dave")).await.status, 200);
 
@@ -333,9 +283,8 @@ async fn keys_by_url_are_rotated_without_a_restart_and_outlive_their_server() {
     let lost = ask(&server, &wish.signed(&third, "k3")).await;
     assert_eq!((lost.status, lost.code().as_str()), (503, "issuer_unavailable"), "{lost:?}");
     assert_eq!(lost.header("retry-after"), "1", "{lost:?}");
-    let place = down.url.split('?').next().unwrap();
-    assert!(!lost.text.contains(place), "{lost:?}");
-    server.wait_for_output(place);
+    assert!(!lost.text.contains(&down.url), "{lost:?}");
+    server.wait_for_output(&down.url);
     assert!(!server.output().contains("not-for-the-log"), "{}", server.output());
     assert_eq!(ask(&server, &fresh(&first, "k1", "erin")).await.status, 200);
 }

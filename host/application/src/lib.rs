@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod discreet;
 mod error;
 mod jwks;
 mod log_sink;

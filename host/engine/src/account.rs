@@ -59,12 +59,12 @@ impl TenantAccount {
         self.budget.set_rate(bounds.cpu_ms_per_second);
     }
 
-    /// One more instance, if the tenant may have it. Counted until the returned value is dropped.
-    pub(crate) fn add_instance(self: &Arc<Self>) -> Option<InstanceCount> {
+    /// One more instance, which counts as `weight`, if the tenant may have it. Counted until the returned value is dropped.
+    pub(crate) fn add_instance(self: &Arc<Self>, weight: u32) -> Option<InstanceCount> {
         let most = self.instances_max.load(Relaxed);
-        let more = |count: u32| (count < most).then_some(count + 1);
+        let more = |count: u32| count.checked_add(weight).filter(|sum| *sum <= most);
         self.instances.fetch_update(SeqCst, SeqCst, more).ok()?;
-        Some(InstanceCount(Arc::clone(self)))
+        Some(InstanceCount { account: Arc::clone(self), weight })
     }
 
     /// Instances alive.
@@ -111,11 +111,14 @@ impl TenantAccount {
 }
 
 /// Counts an instance among its tenant's.
-pub(crate) struct InstanceCount(Arc<TenantAccount>);
+pub(crate) struct InstanceCount {
+    account: Arc<TenantAccount>,
+    weight: u32,
+}
 
 impl Drop for InstanceCount {
     fn drop(&mut self) {
-        self.0.instances.fetch_sub(1, SeqCst);
+        self.account.instances.fetch_sub(self.weight, SeqCst);
     }
 }
 
@@ -217,11 +220,11 @@ mod tests {
     fn instances_over_the_bound_are_refused_until_one_ends() {
         let (_active, account) = account();
         account.set_bounds(TenantBounds { instances_max: Some(2), ..TenantBounds::default() });
-        let first = account.add_instance().unwrap();
-        let _second = account.add_instance().unwrap();
-        assert!(account.add_instance().is_none());
+        let first = account.add_instance(1).unwrap();
+        let _second = account.add_instance(1).unwrap();
+        assert!(account.add_instance(1).is_none());
         drop(first);
-        assert!(account.add_instance().is_some());
+        assert!(account.add_instance(1).is_some());
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct EngineConfig {
     pub response_timeout_ms: u64,
     /// Calls between functions (`http://NAME.spin.internal`) that may nest; 1 to 64.
     pub internal_call_depth_max: u32,
+    /// Calls between functions that one client's request may have under way at once, however deep; 1 to 100,000.
+    pub internal_calls_max: u32,
 }
 
 impl Default for EngineConfig {
@@ -65,6 +67,7 @@ impl Default for EngineConfig {
             request_timeout_ms: 120_000,
             response_timeout_ms: 600_000,
             internal_call_depth_max: 8,
+            internal_calls_max: 256,
         }
     }
 }
@@ -94,7 +97,8 @@ impl EngineConfig {
         within("request_cpu_ms_max", self.request_cpu_ms_max, 1, 600_000)?;
         within("request_timeout_ms", self.request_timeout_ms, 1, DAY_MS)?;
         within("response_timeout_ms", self.response_timeout_ms, self.request_timeout_ms, DAY_MS)?;
-        within("internal_call_depth_max", u64::from(self.internal_call_depth_max), 1, 64)
+        within("internal_call_depth_max", u64::from(self.internal_call_depth_max), 1, 64)?;
+        within("internal_calls_max", u64::from(self.internal_calls_max), 1, 100_000)
     }
 
     /// See [`EngineConfig::idle_instance_timeout_ms`].

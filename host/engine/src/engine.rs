@@ -8,7 +8,9 @@ use crate::failures::reason;
 use crate::fairness;
 use crate::lanes::Lanes;
 use crate::linker::linker;
-use crate::load::{self, Loaded};
+use crate::load::{
+    self, CORE_INSTANCES_PER_COMPONENT_MAX, Loaded, MEMORIES_PER_COMPONENT_MAX, TABLES_PER_COMPONENT_MAX,
+};
 use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
@@ -35,8 +37,6 @@ const EPOCH_TICK_MS: u64 = 2;
 const BALANCE_TICKS: u32 = 25;
 /// How long an answer that was none waits for the news that its instance failed.
 const ENDING_WAIT: Duration = Duration::from_secs(1);
-/// Core instances, memories and tables that one component instance may be made of, as the pools are dimensioned.
-const CORE_INSTANCES_PER_INSTANCE: u32 = 8;
 /// How often idle instances are looked for: a quarter of their time-out, within these bounds.
 const REAPER_PAUSE_MIN: Duration = Duration::from_millis(20);
 const REAPER_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -320,8 +320,8 @@ impl EngineShared {
 
     /// A permit for one more instance. When all are taken, an idle instance of another pool is told to end, and
     /// whoever waits is told when it has.
-    pub(crate) fn reserve_instance(&self, asking: &Pool) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
+    pub(crate) fn reserve_instance(&self, asking: &Pool, weight: u32) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.instances).try_acquire_many_owned(weight) {
             return Some(permit);
         }
         self.pools.upgrade()?.give_up_idle(Some(asking));
@@ -395,13 +395,16 @@ async fn failure(seat: &Seat) -> Option<Ending> {
 
 fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
     let count = config.instances_max;
-    let core = count.saturating_mul(CORE_INSTANCES_PER_INSTANCE);
     let mut pooling = PoolingAllocationConfig::default();
     pooling
         .total_component_instances(count)
-        .total_core_instances(core)
-        .total_memories(count.saturating_add(count / 4))
-        .total_tables(core)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .total_core_instances(count.saturating_mul(CORE_INSTANCES_PER_COMPONENT_MAX))
+        // Each memory of an instance has a permit; those of an instance that is just ending are a few more.
+        .total_memories(count.saturating_add(count / 4).saturating_add(MEMORIES_PER_COMPONENT_MAX))
+        .total_tables(count.saturating_mul(TABLES_PER_COMPONENT_MAX))
         .total_stacks(count.saturating_mul(2))
         .max_memory_size(config.instance_memory_bytes_max)
         .table_elements(config.instance_table_elements_max);

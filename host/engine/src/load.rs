@@ -20,7 +20,16 @@ pub(crate) struct Loaded {
     pub(crate) pre: ProxyPre<InstanceState>,
     /// Whether it came from the cache.
     pub(crate) cached: bool,
+    /// As how many instances one of it counts: as many as it has linear memories, for each takes the room of an instance.
+    pub(crate) weight: u32,
 }
+
+/// Linear memories one component may have.
+pub(crate) const MEMORIES_PER_COMPONENT_MAX: u32 = 16;
+/// Tables one component may have.
+pub(crate) const TABLES_PER_COMPONENT_MAX: u32 = 8;
+/// Core instances one component may be made of.
+pub(crate) const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
 
 impl Loaded {
     /// Whether one instance may serve several requests (WASI 0.3).
@@ -48,7 +57,8 @@ pub(crate) fn load(
         reason: format!("{error:#}"),
     })?;
     let pre = link(linker, function, path, &component)?;
-    Ok(Loaded { pre, cached })
+    let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
+    Ok(Loaded { pre, cached, weight: memories.max(1) })
 }
 
 /// The first eight bytes tell components, core modules and everything else apart.

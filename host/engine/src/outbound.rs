@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -35,6 +36,7 @@ pub(crate) struct OutboundHooks {
     account: Arc<TenantAccount>,
     ledger: Arc<Ledger>,
     depth_max: u32,
+    calls_max: u32,
     /// The request whose task makes the call that comes next; set right before it.
     pub(crate) caller: Option<Arc<RequestScope>>,
     /// The only request the instance ever serves, where that is so (WASI 0.2).
@@ -54,6 +56,7 @@ impl OutboundHooks {
             account,
             ledger,
             depth_max: config.internal_call_depth_max,
+            calls_max: config.internal_calls_max,
             caller: None,
             only: None,
             background_timeout: Duration::from_millis(config.response_timeout_ms),
@@ -78,6 +81,7 @@ impl WasiHttpHooks for OutboundHooks {
             ledger: Arc::clone(&self.ledger),
             caller: self.caller.take().or_else(|| self.only.clone()),
             depth_max: self.depth_max,
+            calls_max: self.calls_max,
             background_timeout: self.background_timeout,
         };
         Box::new(async move {
@@ -95,6 +99,7 @@ struct Call {
     /// The request it is made for; none for work a guest goes on with after its requests are over.
     caller: Option<Arc<RequestScope>>,
     depth_max: u32,
+    calls_max: u32,
     background_timeout: Duration,
 }
 
@@ -135,6 +140,9 @@ impl Call {
         if context.depth > self.depth_max {
             return Err(Error::LoopDetected);
         }
+        let Some(_counted) = CallCount::enter(&context.calls, self.calls_max) else {
+            return Err(Error::ConnectionLimitReached);
+        };
         let call = self.world.internal.call(&self.world.tenant, target, request, context);
         let Some(cancelled) = self.cancelled() else { return Ok(call.await) };
         let response = tokio::select! {
@@ -156,6 +164,7 @@ impl Call {
             head_deadline: deadline,
             body_deadline: deadline,
             depth: 1,
+            calls: Arc::default(),
             caller: CallerFields::default(),
         }
     }
@@ -206,6 +215,24 @@ impl Call {
             "outbound call refused: add the destination to `allowed_outbound_hosts` of the component in spin.toml \
              if it is meant to be reachable"
         );
+    }
+}
+
+/// Counts a call between functions until its response is there.
+struct CallCount(Arc<AtomicU32>);
+
+impl CallCount {
+    /// None when there are `most` already.
+    fn enter(calls: &Arc<AtomicU32>, most: u32) -> Option<Self> {
+        let more = |count: u32| (count < most).then_some(count + 1);
+        calls.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Self(Arc::clone(calls)))
+    }
+}
+
+impl Drop for CallCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -171,11 +171,12 @@ impl Pool {
     /// A permit for one more instance, of the host and of the tenant. Where there is none, an idle instance is told to
     /// end: one of the tenant's own when it is the tenant who has too many.
     fn reserve_instance(&self) -> Option<InstancePermit> {
-        let Some(tenant) = self.account.add_instance() else {
+        let weight = self.loaded.weight;
+        let Some(tenant) = self.account.add_instance(weight) else {
             self.engine.give_up_idle_of(self);
             return None;
         };
-        let host = self.engine.reserve_instance(self)?;
+        let host = self.engine.reserve_instance(self, weight)?;
         Some(InstancePermit { _host: host, _tenant: tenant })
     }
 

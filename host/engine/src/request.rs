@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -29,6 +29,8 @@ pub struct CallContext {
     pub body_deadline: Instant,
     /// How many functions called each other to get here; 0 for a client's request.
     pub depth: u32,
+    /// Calls between functions that are under way for the client's request, however deep.
+    pub calls: Arc<AtomicU32>,
     /// Who is calling, as header fields; every function that takes part in the request is told so.
     pub caller: CallerFields,
 }

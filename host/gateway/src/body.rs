@@ -1,5 +1,6 @@
 //! Bodies the gateway makes or wraps: fixed ones, bounded ones, and one that reads on after refusing.
 
+use crate::headers::{strip_hop_by_hop, strip_reserved};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
@@ -24,6 +25,21 @@ pub(crate) fn limited(body: Incoming, limit: u64) -> WasiBody {
         return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
     LimitedBody { inner: Some(body), remaining: limit }.boxed_unsync()
+}
+
+/// The body of a call between functions, without trailers that a function has no right to send.
+pub(crate) fn clean_trailers(body: WasiBody) -> WasiBody {
+    if body.is_end_stream() { body } else { body.map_frame(clean).boxed_unsync() }
+}
+
+/// Trailers are header fields that come late (RFC 9110, section 6.5): the same must not pass.
+fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip_hop_by_hop(trailers);
+        strip_reserved(trailers);
+        trailers.remove(http::header::AUTHORIZATION);
+    }
+    frame
 }
 
 struct LimitedBody {
@@ -62,6 +78,7 @@ impl Body for LimitedBody {
                 return Poll::Ready(end.map(|frame| frame.map_err(BodyError::Hyper)));
             }
         };
+        let frame = clean(frame);
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.remaining.checked_sub(size) {
             Some(remaining) => self.remaining = remaining,

@@ -124,6 +124,7 @@ impl Gateway {
             return Err((refusal, Some(request.into_body())));
         };
         let uri = absolute(&request, from.scheme).map_err(|refusal| (refusal, None))?;
+        let fields = identity::fields(&caller).map_err(|refusal| (refusal, None))?;
         let (mut parts, incoming) = request.into_parts();
         strip_hop_by_hop(&mut parts.headers);
         strip_reserved(&mut parts.headers);
@@ -134,7 +135,7 @@ impl Gateway {
         parts.uri = uri;
         let limit = self.body_bytes_max(&caller.tenant);
         let request = Request::from_parts(parts, body::limited(incoming, limit));
-        let context = self.context(from.request_id, identity::fields(&caller));
+        let context = self.context(from.request_id, fields);
         let call = Call { client: Some(from.client), context, admission };
         let id = &caller.tenant.tenant.id;
         self.run(id, &route, request, call).await.map_err(|refusal| (refusal, None))
@@ -176,6 +177,7 @@ impl Gateway {
             head_deadline: now + self.request_timeout,
             body_deadline: now + self.response_timeout,
             depth: 0,
+            calls: Arc::default(),
             caller,
         }
     }
@@ -215,9 +217,10 @@ impl InternalCalls for Gateway {
         &self,
         tenant: &TenantId,
         target: InternalTarget,
-        mut request: Request<WasiBody>,
+        request: Request<WasiBody>,
         context: CallContext,
     ) -> Response<WasiBody> {
+        let mut request = request.map(body::clean_trailers);
         strip_hop_by_hop(request.headers_mut());
         strip_reserved(request.headers_mut());
         let path = request.uri().path().to_owned();

@@ -1,8 +1,9 @@
 //! Who is calling, as functions are told: header fields that only the host can set.
 
+use crate::error::Refusal;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use waggle_engine::CallerFields;
-use waggle_tenancy::Caller;
+use waggle_tenancy::{Caller, Denied};
 
 /// The tenant's end user; absent when the tenant's own service calls.
 const USER: HeaderName = HeaderName::from_static("waggle-user");
@@ -12,11 +13,18 @@ const SESSION: HeaderName = HeaderName::from_static("waggle-session");
 const SCOPES: HeaderName = HeaderName::from_static("waggle-scopes");
 
 /// The fields for `caller`.
-pub(crate) fn fields(caller: &Caller) -> CallerFields {
+///
+/// # Errors
+/// When a name cannot be a field's value: without it the caller would pass for the tenant's own service.
+pub(crate) fn fields(caller: &Caller) -> Result<CallerFields, Refusal> {
     let scopes = Some(&caller.scopes).filter(|scopes| !scopes.is_empty());
-    [(USER, caller.user.as_ref()), (SESSION, caller.session.as_ref()), (SCOPES, scopes)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
+    let named = [(USER, caller.user.as_ref()), (SESSION, caller.session.as_ref()), (SCOPES, scopes)];
+    let fields = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    fields
+        .map(|(name, value)| match HeaderValue::from_str(value) {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Refusal::denied(&Denied::Malformed)),
+        })
         .collect()
 }
 
