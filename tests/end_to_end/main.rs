@@ -18,5 +18,7 @@ mod tenants_confined;
 mod tenants_file;
 mod tenants_limits;
 mod tenants_matrix;
+mod tenants_secrets;
+mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;

@@ -91,7 +91,7 @@ async fn keys_are_added_rotated_and_revoked() {
 
     // The old key goes on for the time that was asked for, and no longer.
     let second =
-        key_in(&tenant(&server, &["rotate-key", "bank-a", "--grace", "2s"]).replace(&first[..15], ""));
+        key_in(&tenant(&server, &["rotate-key", "bank-a", "--grace", "3s"]).replace(&first[..15], ""));
     assert_ne!(first, second);
     assert!(counts(&first).await && counts(&second).await, "within the grace both keys count");
     in_force("the end of the grace", async || !counts(&first).await).await;

@@ -3,7 +3,7 @@
 
 use crate::neighbours::tenants::{key_of, with_tenants};
 use crate::support::{Function, Server, Setup, wait_until};
-use crate::tenants_support::{Admin, Answer, Caller, Model, Origin, in_force, state_of};
+use crate::tenants_support::{Admin, Answer, Caller, Model, Origin, in_force, run, state_of};
 use serde_json::{Value, json};
 
 fn caller(server: &Server, tenant: &str) -> Caller {
@@ -172,6 +172,18 @@ async fn each_tenants_key_goes_to_the_model_else_the_operators() {
     assert_eq!(sent(&stored).await.as_deref(), Some("Bearer sk-stored-1"));
     admin.change("stored", key("sk-stored-2")).await;
     assert_eq!(sent(&stored).await.as_deref(), Some("Bearer sk-stored-2"));
+    // The command line reads what stands in its own variables and files, and sends the value.
+    let (folder, state) = (server.setup.folder(), state_of(&server.setup));
+    let settings = folder.join("settings.toml");
+    let of_command =
+        format!("[secrets.model]\norigin = \"{origin}\"\nsecret = {{ environment = \"MINE\" }}\n");
+    std::fs::write(&settings, of_command).unwrap();
+    let args =
+        ["tenant", "set", "stored", settings.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
+    let (done, out, error) = run(&args, &[("MINE", "sk-of-command")]);
+    assert!(done && !out.contains("sk-of-command"), "{out}{error}");
+    assert_eq!(sent(&stored).await.as_deref(), Some("Bearer sk-of-command"));
+    admin.change("stored", key("sk-stored-2")).await;
     // The one that is not shown cannot be sent elsewhere by whoever only has the admin API.
     let mut settings = admin.done("GET", "/tenants/stored", None).await["settings"].take();
     settings["secrets"]["model"]["origin"] = json!("https://evil.example");

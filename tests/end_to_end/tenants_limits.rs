@@ -49,7 +49,7 @@ fn check_exceeded(answer: &Answer, limit: &str) {
 async fn a_rate_has_a_burst_and_says_what_is_left() {
     let rate = "limits = { requests_per_second = 2, requests_burst = 5, wait_ms_max = 0 }";
     let patient = "limits = { requests_per_second = 20, requests_burst = 1, wait_ms_max = 10000 }";
-    let hasty = "limits = { requests_per_second = 20, requests_burst = 1, wait_ms_max = 0 }";
+    let hasty = "limits = { requests_per_second = 1, requests_burst = 1, wait_ms_max = 0 }";
     let server = start(&[], "", &[("rated", rate), ("patient", patient), ("hasty", hasty)]);
     let rated = caller(&server, "rated");
     let first = rated.get("/hello").await;
@@ -97,7 +97,7 @@ async fn requests_at_once_have_a_bound() {
     let held: Vec<_> = (0..2)
         .map(|_| {
             let narrow = narrow.clone();
-            tokio::spawn(async move { narrow.status("/sleeper/?ms=1500").await })
+            tokio::spawn(async move { narrow.status("/sleeper/?ms=2500").await })
         })
         .collect();
     in_force("both requests", async || {

@@ -1,7 +1,7 @@
 //! What the tests of tenants share: the command line, the admin API over its own socket, callers with a credential, and
 //! a model that remembers what it was sent.
 
-use crate::support::{PATIENCE, Server, Setup, client, client_builder, waggle};
+use crate::support::{PATIENCE, Server, Setup, client, waggle};
 use model_sim::{RecordedRequest, Running, SimConfig};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -146,13 +146,18 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// By what the server wrote into its state folder.
     pub(crate) fn of(server: &Server) -> Self {
-        let state = state_of(&server.setup);
-        let announced = fs::read_to_string(state.join("admin.json")).unwrap();
+        let key = fs::read_to_string(state_of(&server.setup).join("admin-key")).unwrap();
+        Self::with(server, key.trim_end())
+    }
+
+    /// With a key that was configured.
+    pub(crate) fn with(server: &Server, key: &str) -> Self {
+        let announced = fs::read_to_string(state_of(&server.setup).join("admin.json")).unwrap();
         let announced: Value = serde_json::from_str(&announced).unwrap();
-        let key = fs::read_to_string(state.join("admin-key")).unwrap().trim_end().to_owned();
-        let client = client_builder().build().unwrap();
-        Self { client, url: announced["url"].as_str().unwrap().to_owned(), key }
+        let url = announced["url"].as_str().unwrap().to_owned();
+        Self { client: client(), url, key: key.to_owned() }
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -164,6 +169,12 @@ impl Admin {
             None => request,
         })
         .await
+    }
+
+    /// A call with a body of any kind.
+    pub(crate) fn raw(&self, method: &str, path: &str, body: String) -> RequestBuilder {
+        let request = self.client.request(method.parse().unwrap(), format!("{}/admin/v1{path}", self.url));
+        request.bearer_auth(&self.key).header("content-type", "application/json").body(body)
     }
 
     /// As [`Admin::call`]; it must succeed.
@@ -326,4 +337,11 @@ fn converse(
         "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\
          connection: close\r\n\r\n{text}"
     )
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256_hex(text: &str) -> String {
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().unwrap();
+    let hash = suite.common.hash_provider.hash(text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

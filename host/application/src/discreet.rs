@@ -1,29 +1,58 @@
-//! Mistakes in a file that holds secrets, told without a word of what stands there: their place and what is wrong.
+//! Mistakes in a file that holds secrets, told without a value that stands there: their place and what is wrong.
 //!
 //! A secret stands where a mistake is made as a rule: in the wrong key, without its quotes, as a text in place of a
-//! table. So no line of the file is shown, and no value that a message repeats.
+//! table. So of a line its key is shown at most, and no value that a message repeats.
 
 use waggle_manifest::{Diagnostic, Diagnostics};
 
-/// What a reader of the file found: neither lines nor values are left of it.
-pub(crate) fn discreet(found: &Diagnostics) -> Diagnostics {
+/// What is wrong with a file that is no TOML: nobody knows where its values begin, so nothing of it is shown.
+pub(crate) fn syntax(found: &Diagnostics) -> Diagnostics {
+    told(found, |_line| String::new())
+}
+
+/// What is wrong with the values of a file.
+pub(crate) fn values(found: &Diagnostics) -> Diagnostics {
+    told(found, key_of)
+}
+
+/// A mistake whose message is known to repeat no secret.
+pub(crate) fn place(diagnostic: &Diagnostic) -> Diagnostic {
+    with_lines(diagnostic, key_of)
+}
+
+fn told(found: &Diagnostics, shown: fn(&str) -> String) -> Diagnostics {
     let mut told = Diagnostics::new();
     for diagnostic in found {
         let message = without_values(&diagnostic.message);
-        told.push(Diagnostic { message, ..without_lines(diagnostic) });
+        told.push(Diagnostic { message, ..with_lines(diagnostic, shown) });
     }
     told
 }
 
-/// A mistake whose message is known to repeat no secret.
-pub(crate) fn without_lines(diagnostic: &Diagnostic) -> Diagnostic {
+fn with_lines(diagnostic: &Diagnostic, shown: fn(&str) -> String) -> Diagnostic {
     let mut told = diagnostic.clone();
     let related = told.related.iter_mut().map(|(_label, location)| location);
     for location in told.location.iter_mut().chain(related) {
-        location.source_line.clear();
-        location.marked_chars = 1;
+        location.source_line = shown(&location.source_line);
+        let left = location.source_line.chars().count().saturating_sub(location.column - 1);
+        location.marked_chars = location.marked_chars.min(left).max(1);
     }
     told
+}
+
+/// What may be shown of a line: the key and that there is a value, or the name of a section.
+fn key_of(line: &str) -> String {
+    match line.split_once('=') {
+        Some((key, _value)) => format!("{key}= …"),
+        None if is_section(line) => line.to_owned(),
+        None => String::new(),
+    }
+}
+
+/// Whether a line without a value is the name of a section and no part of a list.
+fn is_section(line: &str) -> bool {
+    let name = line.trim_start().strip_prefix('[').map(|name| name.trim_start_matches('['));
+    name.is_some_and(|name| name.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
 /// A message of the reader without the values it repeats: where one can stand, it is cut out.
@@ -63,9 +92,9 @@ mod tests {
                 let _: BTreeMap<String, TenantSettings> = file.named_sections("tenant", &mut found);
                 file.finish(&mut found);
             }
-            Err(mistakes) => found = mistakes,
+            Err(mistakes) => return syntax(&mistakes).render(false),
         }
-        discreet(&found).render(false)
+        values(&found).render(false)
     }
 
     #[test]
@@ -83,6 +112,7 @@ mod tests {
         check("secret = { value = 4711 }", "3:", "wrong type");
         check("secret = { value = [\"hunter2\"] }", "3:", "wrong type");
         check("secret = [\"hunter2\"]", "3:", "wanted string or table");
+        check("secret = [\n[\"hunter2\"],\n[4711],\n]", "3:", "wanted string or table");
         check("secret = hunter2", "3:", "must stand in quotes");
         check("secret = { value = hunter2 }", "3:", "must stand in quotes");
         check("secret = { value = \"hunter2 }", "3:", "TOML");
@@ -93,11 +123,17 @@ mod tests {
         check("prefix = 1\nsecret = { value = \"hunter2\" }", "3:", "wrong type");
         check("header = \"hunter2\"\nheader = \"hunter3\"", "4:", "twice");
         check("seecret = { value = \"hunter2\" }", "3:", "seecret");
-        check("secret = { value = \"\"\"\nhunter2", "3:", "");
+        check("secret = { value = \"\"\"\nhunter2", "5:", "TOML");
     }
 
     #[test]
     fn what_repeats_no_value_stays_as_it_is() {
+        let told = told("[tenant.a]\n  colour = 1\nname = 7\n");
+        for part in
+            ["tenants.toml:2:3\n", "2 |   colour = …\n  |   ^^^^^^", "tenants.toml:3:8\n", "3 | name = …\n"]
+        {
+            assert!(told.contains(part), "{part:?} is missing in {told}");
+        }
         for message in ["unknown key `x` in `[tenant.a]`", "`secret` is missing in `[tenant.a]`"] {
             assert_eq!(without_values(message), message);
         }

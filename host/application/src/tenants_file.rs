@@ -7,7 +7,7 @@ use std::time::Duration;
 use waggle_manifest::{Diagnostics, RuntimeConfig};
 use waggle_tenancy::{Directory, Origin, Tenant, TenantId, TenantSettings};
 
-use crate::discreet::{discreet, without_lines};
+use crate::discreet;
 use crate::tenant_checks::TenantChecks;
 
 /// How often it is looked whether the file has changed.
@@ -39,7 +39,8 @@ impl TenantsFile {
         let (file, tenants) = self.read()?;
         let Err(refused) = directory.replace(Origin::File, tenants) else { return Ok(()) };
         let mut found = Diagnostics::new();
-        let mut tell = |path: &[&str], message: String| found.push(without_lines(&file.mistake(path, message)));
+        let mut tell =
+            |path: &[&str], message: String| found.push(discreet::place(&file.mistake(path, message)));
         for (tenant, mistake) in &refused.mistakes {
             let mut path = vec![SECTION, tenant.as_str()];
             path.extend(mistake.path.iter().map(String::as_str));
@@ -53,18 +54,19 @@ impl TenantsFile {
 
     fn read(&self) -> Result<(RuntimeConfig, Vec<Tenant>), Diagnostics> {
         let help = "`file` in [tenancy] of the runtime configuration, or --tenants, names it";
-        let mut file = RuntimeConfig::load_named(&self.path, help).map_err(|found| discreet(&found))?;
+        let mut file =
+            RuntimeConfig::load_named(&self.path, help).map_err(|found| discreet::syntax(&found))?;
         let mut found = Diagnostics::new();
         let sections: std::collections::BTreeMap<String, TenantSettings> =
             file.named_sections(SECTION, &mut found);
         file.finish(&mut found);
-        let mut found = discreet(&found);
+        let mut found = discreet::values(&found);
         let mut tenants = Vec::new();
         for (label, settings) in sections {
             match TenantId::new(&label) {
                 Ok(id) => tenants.push(Tenant { id, settings }),
                 Err(error) => {
-                    found.push(without_lines(&file.mistake(&[SECTION, &label], error.to_string())));
+                    found.push(discreet::place(&file.mistake(&[SECTION, &label], error.to_string())));
                 }
             }
         }
@@ -72,7 +74,7 @@ impl TenantsFile {
             for mistake in tenant.check().into_iter().chain(self.checks.check(tenant)) {
                 let mut path = vec![SECTION, tenant.id.as_str()];
                 path.extend(mistake.path.iter().map(String::as_str));
-                found.push(without_lines(&file.mistake(&path, mistake.message.clone())));
+                found.push(discreet::place(&file.mistake(&path, mistake.message.clone())));
             }
         }
         found.into_result((file, tenants)).map(|(read, _warnings)| read)
