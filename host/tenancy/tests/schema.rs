@@ -37,7 +37,8 @@ fn settings(value: Value) -> TenantSettings {
 
 /// A tenant with everything that one can have.
 fn full() -> TenantSettings {
-    let jwks = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let jwks =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     settings(json!({
         "name": "Bank",
         "state": "suspended",
