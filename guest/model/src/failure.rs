@@ -184,14 +184,20 @@ fn clean(word: &str) -> String {
     word.chars().filter(|character| !character.is_control()).collect()
 }
 
-/// A short, safe excerpt of what an endpoint sent, for the log.
+/// A short, safe excerpt of what an endpoint sent, for the log: without what looks like a key.
 pub fn excerpt(body: &[u8]) -> String {
-    echo(&String::from_utf8_lossy(body.get(..400).unwrap_or(body)))
+    echo(&echo_long(&String::from_utf8_lossy(body.get(..400).unwrap_or(body))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_for_the_log_holds_no_key() {
+        let told = excerpt(b"invalid key sk-canary-123, or Bearer-canary");
+        assert!(told.contains("invalid key") && !told.contains("canary"), "{told}");
+    }
 
     fn check(failure: &ModelFailure, status: u16, code: &str, response_code: &str) {
         let error = failure.to_api_error();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use waggle_egress::Egress;
-use waggle_engine::Engine;
+use waggle_engine::{Engine, EngineConfig};
 use waggle_gateway::{Drained, Gateway};
 use waggle_kv::Store;
 use waggle_telemetry::TenantLogFiles;
@@ -30,6 +30,7 @@ pub struct Running {
     tls: Option<waggle_gateway::TlsAcceptor>,
     gateway: Arc<Gateway>,
     stores: BTreeMap<String, Arc<dyn Store>>,
+    records: Arc<dyn Store>,
     admin: Admin,
     tenancy: Tenancy,
     summary: Summary,
@@ -50,9 +51,7 @@ impl Running {
             Ok(running) => Ok(running),
             Err(error) => {
                 close(&by_label).await;
-                if let Err(error) = records.close().await {
-                    tracing::error!(%error, "the store of tenants could not be closed cleanly");
-                }
+                close_records(&records).await;
                 Err(error)
             }
         }
@@ -119,7 +118,8 @@ impl Running {
         let admin = Admin::bind(plan, host, &url).await?;
         tenancy.follow();
         let summary = summary(plan, url, &admin, &tenancy, cached, began);
-        Ok(Self { listener, tls, gateway, stores, admin, tenancy, summary })
+        many_mappings(&plan.engine);
+        Ok(Self { listener, tls, gateway, stores, records: Arc::clone(records), admin, tenancy, summary })
     }
 
     /// What was started.
@@ -136,7 +136,29 @@ impl Running {
         admin.stop().await;
         drop(self.tenancy);
         close(&self.stores).await;
+        close_records(&self.records).await;
         drained
+    }
+}
+
+async fn close_records(records: &Arc<dyn Store>) {
+    if let Err(error) = records.close().await {
+        tracing::error!(%error, "the store of tenants could not be closed cleanly");
+    }
+}
+
+/// Warns when the kernel's bound on mappings is lower than what as many instances need, as measured.
+fn many_mappings(engine: &EngineConfig) {
+    const MAPPINGS_PER_INSTANCE: u32 = 9;
+    let needed = engine.instances_max.saturating_mul(MAPPINGS_PER_INSTANCE);
+    let bound = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let bound = bound.and_then(|text| text.trim().parse::<u32>().ok());
+    if let Some(bound) = bound.filter(|bound| *bound < needed) {
+        tracing::warn!(
+            bound,
+            needed,
+            "`instances_max` needs more mappings than the kernel allows a process; run `sysctl -w vm.max_map_count={needed}`"
+        );
     }
 }
 

@@ -66,12 +66,14 @@ impl fmt::Debug for RedisUrl {
 /// too: between `://` and the last `@` stays only the user, and the query goes.
 pub(crate) fn without_password(text: &str) -> String {
     let text = text.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    let Some((secrets, host)) = rest.rsplit_once('@') else { return format!("{scheme}{separator}{rest}") };
+    let known = ["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
+    let parts = text.split_once("://").filter(|(scheme, _)| known.contains(scheme));
+    // Anything else may be a password in the wrong place.
+    let Some((scheme, rest)) = parts else { return "what is given".to_owned() };
+    let Some((secrets, host)) = rest.rsplit_once('@') else { return format!("{scheme}://{rest}") };
     match secrets.split_once(':') {
-        Some((user, _)) => format!("{scheme}{separator}{user}:***@{host}"),
-        None => format!("{scheme}{separator}***@{host}"),
+        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
+        None => format!("{scheme}://***@{host}"),
     }
 }
 
@@ -97,6 +99,8 @@ mod tests {
         check("redis://user:hunter2@a@b", "redis://user:***@b");
         check("redis://host:port?pass=hunter2", "redis://host:port");
         check("rediss://:hunter2@host", "rediss://:***@host");
-        check("user:hunter2@host", "user:***@host");
+        check("user:hunter2@host", "what is given");
+        check("hunter2", "what is given");
+        check("http://hunter2", "what is given");
     }
 }
