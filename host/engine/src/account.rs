@@ -28,8 +28,10 @@ pub(crate) struct TenantAccount {
     used_ns: AtomicU64,
     /// Whether it is in the list of active ones.
     listed: AtomicBool,
-    /// Whether it used more than its share while others wanted theirs.
-    pub(crate) over_share: AtomicBool,
+    /// Until when its instances stay behind, because it used more than its share while others wanted theirs.
+    behind_until_ns: AtomicU64,
+    /// Until when a new instance of it is expected to compute for long or to fail, because one did.
+    suspect_until_ns: AtomicU64,
     budget: CpuBudget,
     /// Lines of the log about its failures.
     pub(crate) failures: FailureBudget,
@@ -45,7 +47,8 @@ impl TenantAccount {
             memory_bytes_max: AtomicU64::new(u64::MAX),
             used_ns: AtomicU64::new(0),
             listed: AtomicBool::new(false),
-            over_share: AtomicBool::new(false),
+            behind_until_ns: AtomicU64::new(0),
+            suspect_until_ns: AtomicU64::new(0),
             budget: CpuBudget::default(),
             failures: FailureBudget::default(),
             active: Arc::downgrade(active),
@@ -104,11 +107,36 @@ impl TenantAccount {
         }
     }
 
+    /// It used more than its share.
+    pub(crate) fn is_over_share(&self) {
+        self.behind_until_ns.store(now_ns() + BEHIND_NS, Relaxed);
+    }
+
+    /// Until when its instances stay behind; 0 if they never had to.
+    pub(crate) fn behind_until_ns(&self) -> u64 {
+        self.behind_until_ns.load(Relaxed)
+    }
+
+    /// One of its instances computed for long, or failed.
+    pub(crate) fn suspect(&self) {
+        self.suspect_until_ns.store(now_ns() + BEHIND_NS, Relaxed);
+    }
+
+    /// Whether one did lately.
+    pub(crate) fn is_suspect(&self) -> bool {
+        let until = self.suspect_until_ns.load(Relaxed);
+        until != 0 && now_ns() < until
+    }
+
     /// How long its instances pause, when they have used up the CPU time of this second.
     pub(crate) fn pause(&self) -> Option<Duration> {
         self.budget.pause(now_ns)
     }
 }
+
+/// For how long a tenant is remembered for what it did, nanoseconds. Longer than the look at who uses what takes, so that
+/// who is behind does not come forward between two looks.
+const BEHIND_NS: u64 = 1_000_000_000;
 
 /// Counts an instance among its tenant's.
 pub(crate) struct InstanceCount {
@@ -137,7 +165,6 @@ impl Active {
         self.lock().retain(|account| {
             let used_ns = account.used_ns.swap(0, Relaxed);
             if used_ns == 0 {
-                account.over_share.store(false, Relaxed);
                 account.listed.store(false, SeqCst);
                 return false;
             }

@@ -28,7 +28,8 @@ pub(crate) struct CpuAccount {
 }
 
 impl CpuAccount {
-    /// An account that allows `allowance` for start-up and as much for every request.
+    /// An account that allows `allowance` for start-up and as much for every request. A new instance of a tenant of which
+    /// one has just computed for long, or failed, begins behind.
     pub(crate) fn new(allowance: Duration, tenant: Arc<TenantAccount>) -> Self {
         let allowance_ns = i64::try_from(allowance.as_nanos()).unwrap_or(i64::MAX / 1_000_000);
         Self {
@@ -37,19 +38,15 @@ impl CpuAccount {
             stretch_ns: AtomicU64::new(0),
             remaining_ns: AtomicI64::new(allowance_ns),
             allowance_ns,
-            long_until_ns: AtomicU64::new(0),
+            long_until_ns: AtomicU64::new(if tenant.is_suspect() { now_ns() + LONG_NS } else { 0 }),
             tenant,
         }
     }
 
     /// The lane it belongs in from its next poll on.
     pub(crate) fn lane(&self) -> Lane {
-        let until = self.long_until_ns.load(Relaxed);
-        if self.tenant.over_share.load(Relaxed) || (until != 0 && now_ns() < until) {
-            Lane::Back
-        } else {
-            Lane::Front
-        }
+        let until = self.long_until_ns.load(Relaxed).max(self.tenant.behind_until_ns());
+        if until != 0 && now_ns() < until { Lane::Back } else { Lane::Front }
     }
 
     /// How long it has to wait before it may run again, because its tenant has used up its CPU time.
@@ -105,6 +102,7 @@ impl CpuAccount {
             Verdict::UsedUp
         } else if stretch > STRETCH_NS {
             self.long_until_ns.store(now + LONG_NS, Relaxed);
+            self.tenant.suspect();
             Verdict::MakeWay
         } else {
             Verdict::GoOn

@@ -36,7 +36,7 @@ const EPOCH_TICK_MS: u64 = 2;
 /// How often it is looked who uses more than a fair share of the processor, in ticks.
 const BALANCE_TICKS: u32 = 25;
 /// How long an answer that was none waits for the news that its instance failed.
-const ENDING_WAIT: Duration = Duration::from_secs(1);
+const ENDING_WAIT: Duration = Duration::from_secs(5);
 /// How often idle instances are looked for: a quarter of their time-out, within these bounds.
 const REAPER_PAUSE_MIN: Duration = Duration::from_millis(20);
 const REAPER_PAUSE_MAX: Duration = Duration::from_secs(5);

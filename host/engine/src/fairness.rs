@@ -5,14 +5,13 @@
 //! in the lane of low priority (see [`crate::lanes`]), where they get what the others leave.
 
 use crate::account::Active;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The part of what was used that counts as there to be shared while tasks wait for a core, percent: less than all of it,
 /// so that whoever used the most of it is over its share.
 const SHARED_PERCENT: u64 = 90;
 
-/// Marks the tenants that used more than their share in `period`, and takes the mark off the others. `is_busy`: tasks wait
+/// Sends the tenants behind that used more than their share in `period`. `is_busy`: tasks wait
 /// for a core, so whatever the instances could use, they have used.
 pub(crate) fn balance(active: &Active, cores: usize, period: Duration, is_busy: bool) {
     let accounts = active.drain();
@@ -22,7 +21,9 @@ pub(crate) fn balance(active: &Active, cores: usize, period: Duration, is_busy: 
     for ((account, _used), over) in
         accounts.iter().zip(over_share(&used, capacity(&used, machine_ns, is_busy)))
     {
-        account.over_share.store(over, Relaxed);
+        if over {
+            account.is_over_share();
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Poll};
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
 use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much lower the priority behind is (`nice`): a weight of 36 against the 1,024 of a thread in front. Not the lowest
+/// there is, so that what is behind goes on beside other programs that use the processor.
+const BACK_NICE: i32 = 15;
 
 /// A task in front that waits this long for a thread is a sign that all cores are busy, nanoseconds.
 const BUSY_WAIT_NS: u64 = 1_000_000;
@@ -52,12 +52,8 @@ impl Lanes {
             .thread_name("back-lane")
             .on_thread_start(|| {
                 this_thread_waits_for_cores();
-                // `SCHED_IDLE`: whoever wakes up in front has the core at once. A thread that is only nicer would be left
-                // to finish its slice, some milliseconds.
-                let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-                let set = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
-                if let Err(error) = set {
-                    tracing::warn!(?error, "instances that compute for long run at normal priority");
+                if let Err(error) = rustix::process::nice(BACK_NICE) {
+                    tracing::warn!(%error, "instances that compute for long run at normal priority");
                 }
             })
             .build()?;

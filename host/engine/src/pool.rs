@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// How often a waiting request looks whether another pool has an idle instance to give up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The pool of one (tenant, function). Its instances are never handed to another.
 pub(crate) struct Pool {
     engine: Arc<EngineShared>,
@@ -119,12 +122,15 @@ impl Pool {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
             };
+            // Nobody tells when another pool's instance has become idle, which would make room here.
+            let again = Instant::now() + LOOK_AGAIN;
             tokio::select! {
                 () = freed => {}
                 () = released => {}
-                () = tokio::time::sleep_until(until.into()) => {
-                    return Err(self.busy(format!("waited {} ms", patience.as_millis())));
-                }
+                () = tokio::time::sleep_until(until.min(again).into()) => {}
+            }
+            if Instant::now() >= until {
+                return Err(self.busy(format!("waited {} ms", patience.as_millis())));
             }
         }
     }
@@ -295,6 +301,7 @@ impl Pool {
             tracing::debug!(%tenant, function, instance, "instance ended");
             return;
         }
+        self.account.suspect();
         let Some(not_told) = self.failures().admit() else { return };
         match ending {
             Ending::Retired => {}
