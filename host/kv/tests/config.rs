@@ -61,7 +61,7 @@ fn values_are_checked_before_anything_is_opened() {
     };
     check("type = \"embedded\"\npath = \"\"", "`path`: is empty");
     check("type = \"embedded\"\ntime_to_live = \"soon\"", "`time_to_live`: \"soon\" is not a span of time");
-    check("type = \"redis\"\nurl = \"localhost\"", "`url`: localhost is not an address");
+    check("type = \"redis\"\nurl = \"localhost\"", "`url`: what is given is not an address");
     check("type = \"redis\"\nurl = \"rediss://u:p@host\"", "`url`: rediss://u:***@host: TLS to Redis");
     check(
         "type = \"redis\"\nurl = \"redis://host\"\ntime_to_live = \"0s\"",
