@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use waggle_manifest::{Diagnostics, RuntimeConfig};
-use waggle_tenancy::{Directory, Origin, Tenant, TenantId, TenantSettings};
+use waggle_manifest::{Diagnostic, Diagnostics, RuntimeConfig};
+use waggle_tenancy::{Directory, FieldMistake, Origin, Tenant, TenantId, TenantSettings};
 
 use crate::discreet;
 use crate::tenant_checks::TenantChecks;
@@ -39,15 +39,12 @@ impl TenantsFile {
         let (file, tenants) = self.read()?;
         let Err(refused) = directory.replace(Origin::File, tenants) else { return Ok(()) };
         let mut found = Diagnostics::new();
-        let mut tell =
-            |path: &[&str], message: String| found.push(discreet::place(&file.mistake(path, message)));
         for (tenant, mistake) in &refused.mistakes {
-            let mut path = vec![SECTION, tenant.as_str()];
-            path.extend(mistake.path.iter().map(String::as_str));
-            tell(&path, mistake.message.clone());
+            found.push(told(&file, tenant, mistake));
         }
         for conflict in &refused.conflicts {
-            tell(&[SECTION, conflict.second.1.as_str()], conflict.to_string());
+            let path = [SECTION, conflict.second.1.as_str()];
+            found.push(discreet::place(&file.mistake(&path, conflict.to_string())));
         }
         Err(found)
     }
@@ -72,9 +69,7 @@ impl TenantsFile {
         }
         for tenant in &tenants {
             for mistake in tenant.check().into_iter().chain(self.checks.check(tenant)) {
-                let mut path = vec![SECTION, tenant.id.as_str()];
-                path.extend(mistake.path.iter().map(String::as_str));
-                found.push(discreet::place(&file.mistake(&path, mistake.message.clone())));
+                found.push(told(&file, &tenant.id, &mistake));
             }
         }
         found.into_result((file, tenants)).map(|(read, _warnings)| read)
@@ -107,4 +102,11 @@ impl TenantsFile {
         let metadata = std::fs::metadata(&self.path).ok()?;
         Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
     }
+}
+
+/// A mistake in a tenant's section, at its place in the file.
+fn told(file: &RuntimeConfig, tenant: &TenantId, mistake: &FieldMistake) -> Diagnostic {
+    let mut path = vec![SECTION, tenant.as_str()];
+    path.extend(mistake.path.iter().map(String::as_str));
+    discreet::place(&file.mistake(&path, mistake.message.clone()))
 }

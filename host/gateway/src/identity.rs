@@ -28,14 +28,14 @@ pub(crate) fn fields(caller: &Caller) -> Result<CallerFields, Refusal> {
         .collect()
 }
 
-/// Puts `fields` on a request, and takes off the credential: it is the tenant's, and no function's business.
+/// Puts `fields` on a request.
 pub(crate) fn introduce(headers: &mut HeaderMap, fields: &CallerFields) {
     for (name, value) in fields.iter() {
         headers.insert(name.clone(), value.clone());
     }
 }
 
-/// Takes the credential off a request, once it is known whose it is.
+/// Takes the credential off a request, once it is known whose it is: it is the tenant's, and no function's business.
 pub(crate) fn take_credential(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
 }
