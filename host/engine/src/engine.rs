@@ -9,7 +9,8 @@ use crate::fairness;
 use crate::lanes::Lanes;
 use crate::linker::linker;
 use crate::load::{
-    self, CORE_INSTANCES_PER_COMPONENT_MAX, Loaded, MEMORIES_PER_COMPONENT_MAX, TABLES_PER_COMPONENT_MAX,
+    self, CORE_INSTANCES_PER_COMPONENT_MAX, Components, Loaded, MEMORIES_PER_COMPONENT_MAX,
+    TABLES_PER_COMPONENT_MAX,
 };
 use crate::pool::Pool;
 use crate::pools::Pools;
@@ -54,7 +55,7 @@ pub struct Engine {
     linker: Arc<Linker<InstanceState>>,
     functions: Arc<RwLock<HashMap<Arc<str>, Arc<Loaded>>>>,
     pools: Arc<Pools>,
-    cache: Option<Arc<Path>>,
+    components: Arc<Components>,
 }
 
 /// What pools and workers need of the engine.
@@ -115,7 +116,7 @@ impl Engine {
             linker: Arc::new(linker),
             functions: Arc::default(),
             pools,
-            cache: cache.map(Into::into),
+            components: Arc::new(Components::new(cache)),
         })
     }
 
@@ -124,7 +125,7 @@ impl Engine {
     /// # Errors
     /// Any [`LoadError`]; each names the function and the file.
     pub fn load(&self, function: &str, component: &Path) -> Result<bool, LoadError> {
-        let loaded = load::load(&self.linker, function, component, self.cache.as_deref())?;
+        let loaded = load::load(&self.linker, function, component, &self.components)?;
         let cached = loaded.cached;
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         functions.insert(function.into(), Arc::new(loaded));

@@ -7,10 +7,13 @@
 use crate::error::LoadError;
 use crate::state::InstanceState;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
@@ -38,12 +41,40 @@ impl Loaded {
     }
 }
 
-/// Loads the component of `function` from `path`, keeping compiled code in `cache` if that is given.
+/// The components of this process, by their content: functions that share one share its code.
+pub(crate) struct Components {
+    /// Where compiled code is kept for the next start.
+    cache: Option<PathBuf>,
+    compiled: Mutex<HashMap<String, Arc<OnceLock<Compiled>>>>,
+}
+
+/// A component and whether it came from the cache, or why there is none.
+type Compiled = Result<(Component, bool), String>;
+
+impl Components {
+    pub(crate) fn new(cache: Option<PathBuf>) -> Self {
+        Self { cache, compiled: Mutex::default() }
+    }
+
+    /// Compiles `wasm`, or takes what was compiled before. Who asks for the same one meanwhile waits for it.
+    fn component(&self, engine: &wasmtime::Engine, wasm: &[u8]) -> Compiled {
+        let name = entry_name(engine, wasm);
+        let entry = self.cache.as_deref().map(|folder| folder.join(&name));
+        let slot = {
+            let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(compiled.entry(name).or_default())
+        };
+        slot.get_or_init(|| compile(engine, wasm, entry.as_deref()).map_err(|error| format!("{error:#}")))
+            .clone()
+    }
+}
+
+/// Loads the component of `function` from `path`.
 pub(crate) fn load(
     linker: &Linker<InstanceState>,
     function: &str,
     path: &Path,
-    cache: Option<&Path>,
+    components: &Components,
 ) -> Result<Loaded, LoadError> {
     let wasm = fs::read(path).map_err(|source| LoadError::Read {
         function: function.into(),
@@ -51,11 +82,9 @@ pub(crate) fn load(
         source,
     })?;
     check_kind(function, path, &wasm)?;
-    let (component, cached) = compile(linker.engine(), &wasm, cache).map_err(|error| LoadError::Compile {
-        function: function.into(),
-        path: path.into(),
-        reason: format!("{error:#}"),
-    })?;
+    let (component, cached) = components
+        .component(linker.engine(), &wasm)
+        .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
     Ok(Loaded { pre, cached, weight: memories.max(1) })
@@ -79,14 +108,13 @@ fn check_kind(function: &str, path: &Path, wasm: &[u8]) -> Result<(), LoadError>
 fn compile(
     engine: &wasmtime::Engine,
     wasm: &[u8],
-    cache: Option<&Path>,
+    entry: Option<&Path>,
 ) -> wasmtime::Result<(Component, bool)> {
-    let Some(folder) = cache else {
+    let Some(entry) = entry else {
         return Ok((Component::from_binary(engine, wasm)?, false));
     };
-    let entry = folder.join(entry_name(engine, wasm));
     if entry.is_file() {
-        match deserialize(engine, &entry) {
+        match deserialize(engine, entry) {
             Ok(component) => return Ok((component, true)),
             Err(error) => {
                 tracing::warn!(entry = %entry.display(), %error, "a compiled component cannot be used; compiling again");
@@ -94,13 +122,11 @@ fn compile(
         }
     }
     let compiled = engine.precompile_component(wasm)?;
-    match keep(folder, &entry, &compiled) {
-        Ok(()) => Ok((deserialize(engine, &entry)?, false)),
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "compiled components cannot be kept; the next start compiles again");
-            Ok((Component::from_binary(engine, wasm)?, false))
-        }
+    if let Err(error) = keep(entry, &compiled) {
+        tracing::warn!(entry = %entry.display(), %error, "a compiled component cannot be kept; the next start compiles again");
+        return Ok((Component::from_binary(engine, wasm)?, false));
     }
+    deserialize(engine, entry).map(|component| (component, false))
 }
 
 /// The digest of the component, and of everything about the compiler that matters to its output.
@@ -115,12 +141,15 @@ fn entry_name(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
     name
 }
 
-/// Writes beside the entry and renames, so that a reader never sees half of it.
-fn keep(folder: &Path, entry: &Path, compiled: &[u8]) -> std::io::Result<()> {
+/// Writes beside the entry and renames, so that no reader, of this process or of another, sees half of it: the file
+/// has a name of its own even when several hosts keep the same entry.
+fn keep(entry: &Path, compiled: &[u8]) -> std::io::Result<()> {
+    let folder = entry.parent().unwrap_or(Path::new("."));
     private_folder(folder)?;
-    let partial: PathBuf = entry.with_extension(format!("{}.partial", std::process::id()));
-    fs::write(&partial, compiled)?;
-    fs::rename(&partial, entry)
+    let mut partial = tempfile::NamedTempFile::new_in(folder)?;
+    partial.write_all(compiled)?;
+    partial.persist(entry)?;
+    Ok(())
 }
 
 fn private_folder(folder: &Path) -> std::io::Result<()> {
@@ -160,4 +189,55 @@ fn link(
         .collect();
     let exports = if exports.is_empty() { "no exports".to_owned() } else { exports.join(", ") };
     Err(LoadError::NoHandler { function: function.into(), path: path.into(), exports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const HOSTS: usize = 8;
+
+    fn component() -> Vec<u8> {
+        let functions = "(func (result i32) i32.const 1)".repeat(2_000);
+        wat::parse_str(format!("(component (core module {functions}))")).unwrap()
+    }
+
+    #[test]
+    fn hosts_that_keep_the_same_component_at_once_never_read_half_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, wasm) = (wasmtime::Engine::default(), component());
+        thread::scope(|scope| {
+            let hosts = [(); HOSTS].map(|()| Components::new(Some(folder.path().join("compiled"))));
+            let compiling = hosts.map(|host| {
+                let (engine, wasm) = (&engine, &wasm);
+                scope.spawn(move || host.component(engine, wasm).map(|_component| ()))
+            });
+            for host in compiling {
+                host.join().unwrap().unwrap();
+            }
+        });
+        let kept: Vec<_> = fs::read_dir(folder.path().join("compiled")).unwrap().collect();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+    }
+
+    #[test]
+    fn a_component_is_compiled_once_kept_and_compiled_again_when_the_file_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, wasm) = (wasmtime::Engine::default(), component());
+        let host = || Components::new(Some(folder.path().into()));
+        let first = host();
+        assert!(!first.component(&engine, &wasm).unwrap().1);
+        assert_eq!(first.compiled.lock().unwrap().len(), 1);
+        assert!(host().component(&engine, &wasm).unwrap().1);
+
+        let entry = folder.path().join(entry_name(&engine, &wasm));
+        for damage in [&b""[..], b"not compiled code"] {
+            // A file of its own: what was loaded is mapped, and a mapped file must not be cut short.
+            fs::remove_file(&entry).unwrap();
+            fs::write(&entry, damage).unwrap();
+            assert!(!host().component(&engine, &wasm).unwrap().1);
+            assert!(host().component(&engine, &wasm).unwrap().1);
+        }
+    }
 }
