@@ -94,7 +94,7 @@ impl EgressConfig {
 }
 
 /// Reads a number and says what it should have been where it stands, so that the reader of the file gets line and column.
-fn between<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+pub(crate) fn between<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
     let found = i64::deserialize(deserializer)?;
