@@ -81,12 +81,7 @@ impl Up {
         if self.build {
             build::components(&self.from, self.profile.clone(), &[])?;
         }
-        // What is in memory must not be found on the disk after a crash.
-        if let Err(error) =
-            rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        {
-            tracing::warn!(%error, "core dumps stay on");
-        }
+        settle_process();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -139,6 +134,20 @@ impl Up {
             tenants: self.tenants,
             admin_listen: self.admin_listen,
         }
+    }
+}
+
+/// What the process asks of the operating system before anything else.
+fn settle_process() {
+    // What is in memory must not be found on the disk after a crash.
+    if let Err(error) =
+        rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+    {
+        tracing::warn!(%error, "core dumps stay on");
+    }
+    // The kernel clears 2 MiB when the first byte of a huge page is touched: milliseconds, in the middle of somebody's request.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay as they are");
     }
 }
 

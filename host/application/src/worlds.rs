@@ -5,6 +5,7 @@ use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{overrides, pair};
 use async_trait::async_trait;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
@@ -84,10 +85,13 @@ impl WorldSource for Worlds {
 impl Worlds {
     /// The application's variables with the tenant's own values. That they fit was checked when the tenant came into
     /// force.
-    fn variables_of(&self, entry: &TenantEntry) -> Option<Variables> {
+    fn variables_of(&self, entry: &TenantEntry) -> Option<Cow<'_, Variables>> {
         let own = overrides(&entry.tenant);
+        if own.is_empty() {
+            return Some(Cow::Borrowed(&self.variables));
+        }
         match self.variables.with_overrides(&self.manifest, own.iter().map(pair)) {
-            Ok(variables) => Some(variables),
+            Ok(variables) => Some(Cow::Owned(variables)),
             Err(mistakes) => {
                 tracing::error!(tenant = %entry.tenant.id, %mistakes, "the tenant's variables do not fit");
                 None

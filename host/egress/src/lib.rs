@@ -13,6 +13,7 @@
 //! | `connect`, `resolve`, `address`, `tls` | name to address, checked, then connected to that very address |
 //! | `body` | what is sent and what comes back, with the deadline between two pieces |
 //! | `error` | what went wrong, by the names of wasi:http |
+//! | `usage` | what a model used, read off its answer as it passes |
 //! | `upstream` | calls to models, above all of these: routing, retries, breakers |
 //!
 //! Absent on purpose: proxies from the environment, redirects (the function follows its own, each checked anew), cookies,
@@ -32,6 +33,7 @@ mod resolve;
 mod target;
 mod tls;
 pub mod upstream;
+pub mod usage;
 
 pub use address::{AddressClass, classify, permits};
 pub use body::ResponseBody;

@@ -45,8 +45,7 @@ impl CpuAccount {
 
     /// The lane it belongs in from its next poll on.
     pub(crate) fn lane(&self) -> Lane {
-        let until = self.long_until_ns.load(Relaxed).max(self.tenant.behind_until_ns());
-        if until != 0 && now_ns() < until { Lane::Back } else { Lane::Front }
+        Lane::until(self.long_until_ns.load(Relaxed).max(self.tenant.behind_until_ns()))
     }
 
     /// How long it has to wait before it may run again, because its tenant has used up its CPU time.

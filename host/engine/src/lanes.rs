@@ -1,9 +1,10 @@
-//! The two lanes that instances run in: in front, threads of normal priority that also serve connections; behind, as
-//! many threads of low priority, for instances that compute for long and for tenants over their share.
+//! The two lanes that instances and connections run in: in front, threads of normal priority that also wait for sockets
+//! and timers; behind, as many threads of low priority, for instances that compute for long, and for all instances and
+//! connections of tenants over their share.
 //!
 //! The operating system decides between the lanes, and it preempts: what is behind gets all that is left of the
-//! processor and delays nobody in front. An instance changes lanes between two polls; only its polls do: whatever it
-//! starts (connections, timers, tasks) belongs to the front in either.
+//! processor and delays nobody in front. Work changes lanes between two polls; only its polls do: whatever it starts
+//! (connections, timers, tasks) belongs to the front in either.
 
 use crate::clock::{now_ns, this_thread_waits_for_cores};
 use crate::worker::Seat;
@@ -33,6 +34,13 @@ struct Probe {
 pub(crate) enum Lane {
     Front,
     Back,
+}
+
+impl Lane {
+    /// Behind until then, in front afterwards; 0 is long ago.
+    pub(crate) fn until(behind_until_ns: u64) -> Self {
+        if behind_until_ns != 0 && now_ns() < behind_until_ns { Self::Back } else { Self::Front }
+    }
 }
 
 /// Both lanes.
@@ -78,14 +86,17 @@ impl Lanes {
         waited > BUSY_WAIT_NS
     }
 
-    /// Runs the work of an instance, in whichever lane it belongs at the moment.
-    pub(crate) fn spawn(self: &Arc<Self>, seat: &Arc<Seat>, work: impl Future<Output = ()> + Send + 'static) {
-        let lane = seat.cpu.lane();
+    /// Runs the work of `rider` in whichever lane it belongs at the moment.
+    pub(crate) fn spawn<R: Rider>(
+        self: &Arc<Self>,
+        rider: &Arc<R>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.launch(Traveller {
             work: Box::pin(work),
-            seat: Arc::clone(seat),
+            rider: Arc::clone(rider) as Arc<dyn Rider>,
             lanes: Arc::clone(self),
-            lane,
+            lane: rider.lane(),
         });
     }
 
@@ -111,10 +122,42 @@ impl Drop for Lanes {
     }
 }
 
-/// An instance's work on its way through the lanes.
+/// Who has work that travels.
+pub(crate) trait Rider: Send + Sync + 'static {
+    /// The lane it belongs in from the next poll on.
+    fn lane(&self) -> Lane;
+}
+
+impl Rider for Seat {
+    fn lane(&self) -> Lane {
+        self.cpu.lane()
+    }
+}
+
+/// Where a connection's own work belongs: where the tenant does whose request it brought last. Reading requests and
+/// writing answers is most of what a flood of cheap requests costs.
+#[derive(Debug, Default)]
+pub struct ConnectionLane {
+    behind_until_ns: AtomicU64,
+}
+
+impl ConnectionLane {
+    /// It has brought a request of a tenant that stays behind until then.
+    pub(crate) fn follow(&self, behind_until_ns: u64) {
+        self.behind_until_ns.store(behind_until_ns, Relaxed);
+    }
+}
+
+impl Rider for ConnectionLane {
+    fn lane(&self) -> Lane {
+        Lane::until(self.behind_until_ns.load(Relaxed))
+    }
+}
+
+/// An instance's or a connection's work on its way through the lanes.
 struct Traveller {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
-    seat: Arc<Seat>,
+    rider: Arc<dyn Rider>,
     lanes: Arc<Lanes>,
     lane: Lane,
 }
@@ -127,7 +170,7 @@ impl Future for Ride {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(traveller) = &mut self.0 else { return Poll::Ready(None) };
-        let lane = traveller.seat.cpu.lane();
+        let lane = traveller.rider.lane();
         if lane != traveller.lane {
             traveller.lane = lane;
             return Poll::Ready(self.0.take());

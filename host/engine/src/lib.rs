@@ -26,7 +26,6 @@ mod pools;
 mod request;
 mod state;
 mod stdio;
-mod usage;
 mod variables;
 mod worker;
 mod world;
@@ -36,9 +35,11 @@ pub use config::EngineConfig;
 pub use engine::{Engine, WorldSource};
 pub use error::{HandleError, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
+pub use lanes::ConnectionLane;
+pub use outbound::to_wasi as egress_error;
 pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
-    FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, OutboundDecision, OutboundPolicy,
-    StoreHandle, TokenSink,
+    FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,
+    OutboundDecision, OutboundPolicy, StoreHandle, TokenSink,
 };

@@ -7,8 +7,7 @@ use crate::failures::reason;
 use crate::internal::{InternalTarget, internal_target};
 use crate::request::{CallContext, CallerFields, Ledger, RequestScope};
 use crate::state::InstanceState;
-use crate::usage::{is_metered, metered};
-use crate::world::{FunctionWorld, OutboundDecision};
+use crate::world::{FunctionWorld, ModelCallContext, OutboundDecision};
 use bytes::Bytes;
 use http::uri::Authority;
 use http_body::{Body, Frame, SizeHint};
@@ -19,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use waggle_egress::usage::{MeteredBody, Usage, is_metered};
 use waggle_egress::{EgressError, SendOptions};
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, HasData, Resource};
@@ -27,6 +27,9 @@ use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, Request, Response
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _,
 };
+
+/// The field by which functions learn which user asks.
+const USER_FIELD: &str = "waggle-user";
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
@@ -186,6 +189,9 @@ impl Call {
             OutboundDecision::Public => false,
             OutboundDecision::Private => true,
         };
+        if self.world.models.takes(host) {
+            return self.world.models.call(request, self.model_context()).await;
+        }
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),
             first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
@@ -197,11 +203,23 @@ impl Call {
         let tokens = self.world.tokens.clone().filter(|_sink| is_metered(request.uri().path()));
         let request_bytes = request.body().size_hint().lower();
         let response = self.world.egress.send(request, send).await.map_err(to_wasi)?;
-        let response = response.map(|body| body.map_err(to_wasi).boxed_unsync());
         Ok(match tokens {
-            Some(sink) => response.map(|body| metered(body, sink, request_bytes)),
-            None => response,
+            None => response.map(|body| body.map_err(to_wasi).boxed_unsync()),
+            Some(sink) => response.map(|body| {
+                let tell = move |usage: Usage| sink.spend(usage.total());
+                MeteredBody::new(body, request_bytes, tell).map_err(to_wasi).boxed_unsync()
+            }),
         })
+    }
+
+    fn model_context(&self) -> ModelCallContext {
+        let context = self.context();
+        let user = context.caller.iter().find(|(name, _value)| name == USER_FIELD);
+        ModelCallContext {
+            deadline: context.body_deadline,
+            cancelled: self.cancelled(),
+            user: user.map(|(_name, value)| value.clone()),
+        }
     }
 
     fn deny(&self, destination: &str) {
@@ -237,7 +255,7 @@ impl Drop for CallCount {
 }
 
 /// Says an egress error in the words of `wasi:http`.
-fn to_wasi(error: EgressError) -> Error {
+pub fn to_wasi(error: EgressError) -> Error {
     tracing::debug!(%error, code = error.code(), "outbound call failed");
     match error {
         EgressError::DnsTimeout { .. } => Error::DnsTimeout,

@@ -3,14 +3,18 @@
 
 use crate::account::TenantBounds;
 use crate::internal::InternalCalls;
+use async_trait::async_trait;
+use http::HeaderValue;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use waggle_egress::{Credentials, Egress};
 use waggle_kv::{Partition, Store};
 use waggle_tenancy::TenantId;
+use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
 /// The capabilities of one function for one tenant. It is made by the host before the first instance and shared by
 /// all instances of that (tenant, function); nothing in it can be changed or widened by a guest.
@@ -35,9 +39,11 @@ pub struct FunctionWorld {
     pub internal: Arc<dyn InternalCalls>,
     /// Where the instance's standard output and error go.
     pub log: Arc<dyn LogSink>,
+    /// Carries the tenant's calls to models.
+    pub models: Arc<dyn ModelCalls>,
     /// The tenant's own keys at upstreams; the host puts them on, before those that all tenants share.
     pub credentials: Arc<Credentials>,
-    /// Told what models used, where the tenant's use is limited.
+    /// Told what models used that were called past [`ModelCalls`], where the tenant's use is limited.
     pub tokens: Option<Arc<dyn TokenSink>>,
     /// What an instance, and all of the tenant's together, may use.
     pub bounds: InstanceBounds,
@@ -61,6 +67,34 @@ impl InstanceBounds {
     pub(crate) fn request_cpu_ms(&self) -> u64 {
         u64::try_from(self.request_cpu.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Calls to models, which are addressed by their names and not by where they are. Made for one tenant, as all of a world.
+#[async_trait]
+pub trait ModelCalls: Send + Sync + 'static {
+    /// Whether a call to `host` is one to a model.
+    fn takes(&self, host: &str) -> bool;
+
+    /// Makes the call. Whatever goes wrong on the way to a model, or there, is a response too.
+    ///
+    /// # Errors
+    /// What was wrong with the request itself, or that it was cancelled.
+    async fn call(
+        &self,
+        request: http::Request<WasiBody>,
+        context: ModelCallContext,
+    ) -> Result<http::Response<WasiBody>, BodyError>;
+}
+
+/// For whom and until when a model is called.
+#[derive(Clone, Debug)]
+pub struct ModelCallContext {
+    /// When the client's request ends, whatever has come by then.
+    pub deadline: Instant,
+    /// Ends the call, its response's body included.
+    pub cancelled: Option<CancellationToken>,
+    /// The tenant's user who asks, if one does.
+    pub user: Option<HeaderValue>,
 }
 
 /// Takes note of tokens that a model used for the tenant.
