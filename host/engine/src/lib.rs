@@ -34,7 +34,7 @@ mod world;
 pub use account::TenantBounds;
 pub use config::EngineConfig;
 pub use engine::{Engine, WorldSource};
-pub use error::{HandleError, LoadError};
+pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

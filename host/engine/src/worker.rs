@@ -8,6 +8,7 @@ use crate::account::{InstanceCount, TenantAccount};
 use crate::clock::now_ms;
 use crate::cpu::CpuAccount;
 use crate::engine::{Instance, InstanceError};
+use crate::error::Limit;
 use crate::failures::reason;
 use crate::pool::Pool;
 use crate::request::{Ledger, RequestScope};
@@ -41,11 +42,21 @@ pub(crate) enum Ending {
     /// It was idle, or had served its share.
     Retired,
     /// It could not be made.
-    NotInstantiated(Arc<str>),
+    NotInstantiated {
+        /// What wasmtime said.
+        reason: Arc<str>,
+        /// The limit over which it was refused memory, if it was.
+        refused: Option<Limit>,
+    },
     /// It used more CPU time than its requests allow.
     CpuTime,
     /// It trapped.
-    Trapped(Arc<str>),
+    Trapped {
+        /// What wasmtime said.
+        reason: Arc<str>,
+        /// The limit over which it was refused memory before, if it was.
+        refused: Option<Limit>,
+    },
 }
 
 /// The CPU account is empty; raised as a trap from the epoch callback.
@@ -176,7 +187,7 @@ pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: InstancePermi
     let ending = match pool.instantiate(&seat).await {
         Ok(instance) => run(&pool, &seat, instance).await,
         Err(InstanceError::CpuTime) => Ending::CpuTime,
-        Err(InstanceError::Failed(reason)) => Ending::NotInstantiated(reason.into()),
+        Err(InstanceError::Failed { reason, refused }) => Ending::NotInstantiated { reason, refused },
     };
     drop(permit);
     pool.ended(&seat, ending);
@@ -213,8 +224,9 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
         Ok(()) => Ending::Retired,
         Err(error) if error.is::<CpuTimeUsedUp>() => Ending::CpuTime,
         Err(error) => {
-            let refused = refused.map_or_else(String::new, |refused| format!("{refused}; "));
-            Ending::Trapped(reason(format_args!("{refused}{}", causes_first(&error))).into())
+            let told = refused.map_or_else(String::new, |refused| format!("{refused}; "));
+            let reason = reason(format_args!("{told}{}", causes_first(&error))).into();
+            Ending::Trapped { reason, refused: refused.map(|refused| refused.limit) }
         }
     }
 }
