@@ -410,10 +410,10 @@ fn log_unanswered(pool: &Pool, guard: &RequestGuard, reason: &str) {
     );
 }
 
-/// The limit for which the instance of a request is being paused, if it is.
+/// The limit for which the instance of a request has to pause, if it does.
 fn paused(pool: &Pool, guard: &RequestGuard) -> Option<Limit> {
     let allowed_ms = pool.world.bounds.tenant.cpu_ms_per_second?;
-    guard.scope.seat()?.cpu.pause().map(|_left| Limit::TenantCpu(allowed_ms))
+    guard.scope.seat()?.has_paused().then_some(Limit::TenantCpu(allowed_ms))
 }
 
 fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {

@@ -118,7 +118,7 @@ pub enum HandleError {
         function: String,
         /// The bound, milliseconds.
         allowed_ms: u64,
-        /// The limit for which the function was being paused when the time was over, if it was.
+        /// The limit for which the function was paused again and again when the time was over, if it was.
         paused: Option<Limit>,
     },
     /// The function returned an error code instead of a response, or no response at all.

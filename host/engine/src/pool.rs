@@ -181,11 +181,21 @@ impl Pool {
         let weight = self.loaded.weight;
         let Some(tenant) = self.account.add_instance(weight) else {
             self.engine.give_up_idle_of(self);
-            return Err(Limit::TenantInstances(self.world.bounds.tenant.instances_max.unwrap_or(u32::MAX)));
+            return Err(self.instances_limit());
         };
         let host = self.engine.reserve_instance(self, weight);
         let host = host.ok_or(Limit::HostInstances(self.engine.config.instances_max))?;
         Ok(InstancePermit { _host: host, _tenant: tenant })
+    }
+
+    /// What a tenant that can have no further instance is over. One that may have all of the host's, because it is alone,
+    /// has no bound of its own.
+    fn instances_limit(&self) -> Limit {
+        let host = self.engine.config.instances_max;
+        match self.world.bounds.tenant.instances_max {
+            Some(own) if own < host => Limit::TenantInstances(own),
+            _ => Limit::HostInstances(host),
+        }
     }
 
     /// Chooses without changing anything; the caller holds the lock.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
 use waggle_tenancy::Admitted;
@@ -82,6 +82,8 @@ pub(crate) struct RequestScope {
     pub(crate) context: CallContext,
     /// Cancelled when the client goes away or the deadline passes; the request's outbound calls end with it.
     pub(crate) cancelled: CancellationToken,
+    /// Told when the request is over, complete or not; what it asked of other functions ends with it.
+    over: SetOnce<()>,
     completed: AtomicBool,
     /// The place in an instance that the request holds, once it has one.
     place: Mutex<Option<Place>>,
@@ -92,6 +94,7 @@ impl RequestScope {
         Self {
             context,
             cancelled: CancellationToken::new(),
+            over: SetOnce::new(),
             completed: AtomicBool::new(false),
             place: Mutex::new(None),
         }
@@ -109,7 +112,12 @@ impl RequestScope {
 
     /// Whether nobody waits for the request any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.completed.load(Relaxed) || self.cancelled.is_cancelled()
+        self.over.initialized()
+    }
+
+    /// Returns when nobody waits for the request any more.
+    pub(crate) async fn over(&self) {
+        self.over.wait().await;
     }
 
     /// Whether its response was sent to the end; what the guest goes on to do is nobody's request.
@@ -140,6 +148,8 @@ impl Drop for RequestGuard {
         if !self.scope.completed.load(Relaxed) {
             self.scope.cancelled.cancel();
         }
+        // Only this guard tells it, and a guard is dropped once.
+        let _ = self.scope.over.set(());
         drop(self.scope.lock_place().take());
     }
 }

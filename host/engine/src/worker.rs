@@ -29,6 +29,10 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::handler::{Prepared, Proxy, Request, Response};
 
+/// For how long it is remembered that an instance had to pause, milliseconds: longer than it runs between two pauses
+/// while its tenant is over its rate.
+const PAUSED_LATELY_MS: u64 = 1_000;
+
 /// A request on its way into an instance.
 pub(crate) struct Job {
     pub(crate) request: Request,
@@ -74,6 +78,8 @@ pub(crate) struct Seat {
     in_flight: AtomicU32,
     /// When its last request ended; its beginning before that.
     idle_since_ms: AtomicU64,
+    /// When it last had to pause because its tenant had no CPU time left; 0 if it never had to.
+    paused_at_ms: AtomicU64,
     /// Requests ever given to it.
     served: AtomicU64,
     /// Takes no new requests and ends when it has none.
@@ -95,6 +101,7 @@ impl Seat {
             waker: AtomicWaker::new(),
             in_flight: AtomicU32::new(0),
             idle_since_ms: AtomicU64::new(now_ms()),
+            paused_at_ms: AtomicU64::new(0),
             served: AtomicU64::new(0),
             retiring: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
@@ -129,6 +136,12 @@ impl Seat {
     pub(crate) fn is_idle_for(&self, timeout: Duration) -> bool {
         let since = self.idle_since_ms.load(Relaxed);
         self.in_flight() == 0 && u128::from(now_ms().saturating_sub(since)) >= timeout.as_millis()
+    }
+
+    /// Whether it had to pause lately because its tenant had no CPU time left.
+    pub(crate) fn has_paused(&self) -> bool {
+        let at = self.paused_at_ms.load(Relaxed);
+        at != 0 && now_ms().saturating_sub(at) <= PAUSED_LATELY_MS
     }
 
     /// Whether its requests are over and what it still does does not matter.
@@ -239,7 +252,10 @@ fn poll_pause(seat: &Seat, pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context
             *pause = None;
         }
         match seat.cpu.pause() {
-            Some(time) => *pause = Some(Box::pin(tokio::time::sleep(time))),
+            Some(time) => {
+                seat.paused_at_ms.store(now_ms().max(1), Relaxed);
+                *pause = Some(Box::pin(tokio::time::sleep(time)));
+            }
             None => return Poll::Ready(()),
         }
     }
