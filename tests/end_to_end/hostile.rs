@@ -79,7 +79,7 @@ async fn a_function_that_fails_is_reported_and_harms_nobody() {
     check(&server, "trap", 500, "function_failed", "unreachable").await;
     check(&server, "trap-p2", 500, "function_failed", "unreachable").await;
     check(&server, "panic", 500, "function_failed", "unreachable").await;
-    check(&server, "grow-memory", 500, "function_failed", "more than the 16777216 allowed").await;
+    check(&server, "grow-memory", 500, "function_failed", "over the limit of 16777216 bytes").await;
     check(&server, "recurse", 500, "function_failed", "call stack exhausted").await;
     check(&server, "no-answer", 502, "function_no_response", "nothing came to mind").await;
     check(&server, "no-answer-p2", 502, "function_no_response", "response-outparam").await;
@@ -107,7 +107,8 @@ async fn handles_without_end_are_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_never_answers_is_given_up_at_its_deadline() {
     let server = beside_hello(&["never-answers"]).args(&["--request-timeout", "400ms"]).start();
-    check(&server, "never-answers", 504, "function_timeout", "allowed_ms=400").await;
+    check(&server, "never-answers", 504, "function_timeout", "no response within the request's time, 400 ms")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ mod chat;
 mod crash;
 mod hostile;
 mod hostile_calls;
+mod inner_calls;
 mod neighbours;
 mod portability;
 mod spin;

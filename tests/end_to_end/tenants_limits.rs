@@ -116,19 +116,45 @@ async fn requests_at_once_have_a_bound() {
     assert_eq!(usage["concurrent_requests"], 0, "{usage}");
 }
 
+/// Sends so many bytes without saying how many they will be.
+async fn undeclared(caller: &Caller, path: &str, bytes: usize) -> Answer {
+    let pieces: Vec<_> = vec![b'x'; bytes].chunks(bytes.div_ceil(20)).map(<[u8]>::to_vec).collect();
+    let pieces = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+    let request = caller.request("POST", path).header("content-type", "application/json");
+    Answer::of(request.body(reqwest::Body::wrap_stream(pieces))).await
+}
+
 #[tokio::test]
 async fn a_body_over_the_bound_is_refused_declared_or_not() {
     let model = Model::start().await;
-    let server = application(&model, &[("small", "limits.request_body_bytes_max = 1000")]);
+    let setup =
+        model.serve(Setup::application()).runtime_config("[gateway]\nrequest_body_bytes_max = 2097152\n");
+    let server = with_tenants(setup, [("small", "limits.request_body_bytes_max = 1000"), (FREE, "")]).start();
     let (small, long) = (caller(&server, "small"), "x".repeat(2_000));
     let declared = small.turn(&long).await;
     assert_eq!((declared.status, declared.code().as_str()), (413, "request_too_large"), "{declared:?}");
-    assert!(declared.text.contains("1000 bytes"), "{declared:?}");
-    let pieces = futures::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
-    let chunked = small.request("POST", "/v1/responses").header("content-type", "application/json");
-    let chunked = Answer::of(chunked.body(reqwest::Body::wrap_stream(pieces))).await;
-    // The function reads a body that breaks off, and says so in its own words.
-    assert_eq!(chunked.status, 400, "{chunked:?}");
+    let names_it = |answer: &Answer, limit: u64| {
+        answer.text.contains(&format!("{limit} bytes")) && answer.text.contains("(request_body_bytes_max)")
+    };
+    assert!(names_it(&declared, 1_000), "{declared:?}");
+    for path in ["/v1/responses", "/v1/chat/completions", "/v1/conversations"] {
+        let chunked = undeclared(&small, path, 2_000).await;
+        assert_eq!(
+            (chunked.status, chunked.code().as_str()),
+            (413, "request_too_large"),
+            "{path}: {chunked:?}"
+        );
+        assert!(names_it(&chunked, 1_000), "{path}: {chunked:?}");
+        assert_eq!(chunked.json()["error"]["type"], "invalid_request_error", "{path}: {chunked:?}");
+    }
+    // The host's own bound, which is below the chat function's.
+    let bound = 2 << 20;
+    let over = undeclared(&caller(&server, FREE), "/v1/responses", bound + 1).await;
+    assert_eq!((over.status, over.code().as_str()), (413, "request_too_large"), "{over:?}");
+    assert!(names_it(&over, bound as u64), "{over:?}");
+    // A body within the bound is none of the host's business, declared or not.
+    let within = undeclared(&small, "/v1/responses", 1_000).await;
+    assert_eq!((within.status, within.code().as_str()), (400, "invalid_json"), "{within:?}");
     assert_eq!(model.0.handle().stats().requests, 0);
     assert_eq!(small.turn("short").await.status, 200);
     assert_eq!(caller(&server, FREE).turn(&long).await.status, 200);
@@ -179,8 +205,11 @@ async fn instances_and_memory_of_one_tenant_are_not_anothers() {
     in_force("the instance", async || admin.done("GET", "/tenants/one/usage", None).await["instances"] == 1)
         .await;
     let refused = one.get("/hello").await;
-    assert_eq!((refused.status, refused.code().as_str()), (503, "server_overloaded"), "{refused:?}");
-    assert_eq!(refused.header("retry-after"), "1", "{refused:?}");
+    check_exceeded(&refused, "instances_max");
+    assert!(refused.text.contains("1 instances at once"), "{refused:?}");
+    let open_ai = one.get("/v1/models").await;
+    check_exceeded(&open_ai, "instances_max");
+    assert_eq!(open_ai.json()["error"]["type"], "requests", "{open_ai:?}");
     assert_eq!(caller(&server, FREE).status("/hello").await, 200);
     assert_eq!(held.await.unwrap(), 200);
     // An idle instance gives way.
@@ -198,6 +227,67 @@ async fn instances_and_memory_of_one_tenant_are_not_anothers() {
     assert_eq!(caller(&server, "small").get("/memory-to-the-limit/").await.status, 200);
     let usage = admin.done("GET", "/tenants/small/usage", None).await;
     assert!((1..=8 << 20).contains(&usage["memory_bytes"].as_u64().unwrap()), "{usage}");
+}
+
+#[tokio::test]
+async fn a_host_without_a_free_instance_says_that_the_limit_is_its_own() {
+    // A quarter of two instances is one, so two tenants take all there are.
+    let config = "[engine]\ninstance_wait_ms = 200\ninstances_max = 2\n";
+    let server = start(&["sleeper"], config, &[("one", ""), ("other", "")]);
+    let admin = Admin::of(&server);
+    let mut held = Vec::new();
+    for tenant in ["one", "other"] {
+        let busy = caller(&server, tenant);
+        held.push(tokio::spawn(async move { busy.status("/sleeper/?ms=4000").await }));
+        in_force("the instance", async || {
+            admin.done("GET", &format!("/tenants/{tenant}/usage"), None).await["instances"] == 1
+        })
+        .await;
+    }
+    for path in ["/hello", "/v1/models"] {
+        let refused = caller(&server, FREE).get(path).await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "server_overloaded"), "{refused:?}");
+        assert_eq!(refused.header("retry-after"), "1", "{refused:?}");
+        assert!(refused.text.contains("(instances_max)"), "{refused:?}");
+        // The tenant that has its share already is over its own limit, whatever the host has left.
+        check_exceeded(&caller(&server, "one").get(path).await, "instances_max");
+    }
+    for held in held {
+        assert_eq!(held.await.unwrap(), 200);
+    }
+    eventually_ok(&caller(&server, FREE), "/hello").await;
+}
+
+#[tokio::test]
+async fn an_instance_that_its_tenant_has_no_memory_for_is_refused_by_the_limits_name() {
+    let limits = "isolation = \"request\"\nlimits.memory_bytes_max = 4194304";
+    let server = start(&["sleeper"], "", &[("small", limits)]);
+    let small = caller(&server, "small");
+    let answers = join_all((0..12).map(|_| small.get("/sleeper/?ms=1500"))).await;
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(!served.is_empty() && !refused.is_empty(), "{answers:?}");
+    for answer in refused {
+        check_exceeded(answer, "memory_bytes_max");
+        assert!(answer.text.contains("4194304 bytes of memory for all instances"), "{answer:?}");
+    }
+    assert_eq!(caller(&server, FREE).status("/sleeper/").await, 200);
+    // What was taken is given back with the instances.
+    eventually_ok(&small, "/sleeper/").await;
+}
+
+#[tokio::test]
+async fn a_function_that_fails_for_want_of_memory_names_the_limit() {
+    let config = "[engine]\nrequest_cpu_ms_max = 5000\n";
+    let tenants = [
+        ("slim", "limits.instance_memory_bytes_max = 4194304"),
+        ("small", "limits.memory_bytes_max = 8388608"),
+    ];
+    let server = start(&["grow-memory"], config, &tenants);
+    for (tenant, limit) in [("slim", "instance_memory_bytes_max"), ("small", "memory_bytes_max")] {
+        let failed = caller(&server, tenant).get("/grow-memory/?now").await;
+        assert_eq!((failed.status, failed.code().as_str()), (500, "function_failed"), "{tenant}: {failed:?}");
+        assert!(failed.text.contains(&format!("({limit})")), "{tenant}: {failed:?}");
+    }
 }
 
 /// CPU time of the server so far.
@@ -237,6 +327,20 @@ async fn computing_has_a_bound_for_a_request_and_a_rate_for_a_tenant() {
 }
 
 #[tokio::test]
+async fn a_request_that_its_tenants_rate_of_computing_slows_down_is_told_so_at_its_deadline() {
+    let config = "[engine]\nrequest_cpu_ms_max = 20000\nrequest_timeout_ms = 1000\n";
+    let server =
+        start(&["endless-loop", "never-answers"], config, &[("slow", "limits.cpu_ms_per_second = 50")]);
+    let slowed = caller(&server, "slow").get("/endless-loop/?now").await;
+    assert_eq!((slowed.status, slowed.code().as_str()), (504, "function_timeout"), "{slowed:?}");
+    assert!(slowed.text.contains("50 ms of CPU time in a second (cpu_ms_per_second)"), "{slowed:?}");
+    // One that waits for something else is not.
+    let late = caller(&server, FREE).get("/never-answers/?now").await;
+    assert_eq!((late.status, late.code().as_str()), (504, "function_timeout"), "{late:?}");
+    assert!(!late.text.contains("cpu_ms_per_second"), "{late:?}");
+}
+
+#[tokio::test]
 async fn storage_that_is_full_says_so_and_deleting_makes_room() {
     let model = Model::start().await;
     let server = application(&model, &[("full", "limits.storage_bytes_max = 30000")]);
@@ -250,7 +354,20 @@ async fn storage_that_is_full_says_so_and_deleting_makes_room() {
         responses.push(answer.json()["id"].as_str().unwrap().to_owned());
         assert!(responses.len() < 20, "the storage is never full");
     };
-    assert_eq!((refused.status, refused.code().as_str()), (500, "storage_error"), "{refused:?}");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "storage_limit_exceeded"), "{refused:?}");
+    assert_eq!(refused.json()["error"]["type"], "insufficient_quota", "{refused:?}");
+    assert!(refused.text.contains("(storage_bytes_max)"), "{refused:?}");
+    // How much is used, and of how much, is the operator's to know.
+    assert!(!refused.text.contains("30000"), "{refused:?}");
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), ("60", "false"));
+    let stream = full.post("/v1/responses", &json!({ "input": text, "stream": true })).await;
+    let last = stream.text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    assert!(stream.status == 200 && last.starts_with("event: error\n"), "{stream:?}");
+    assert!(
+        last.contains("\"storage_limit_exceeded\"") && last.contains("(storage_bytes_max)"),
+        "{stream:?}"
+    );
+    assert!(!stream.text.contains("response.completed"), "{stream:?}");
     server.wait_for_output("of 30000 bytes of this tenant's storage are used");
     assert!(responses.len() >= 2, "{refused:?}");
     assert_eq!(caller(&server, FREE).turn(&text).await.status, 200);

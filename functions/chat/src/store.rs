@@ -35,7 +35,7 @@ fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
             }
             Error::Other(reason) => reason,
         };
-        StoreError::Failed { operation, reason }
+        StoreError::of(operation, reason)
     }
 }
 

@@ -6,6 +6,11 @@ use waggle_model::ModelFailure;
 use waggle_model::request::RequestError;
 use waggle_openai::{ApiError, list};
 
+/// The `type` of an error that repeating does not mend, as OpenAI names it: what was bought is used up.
+pub(crate) const INSUFFICIENT_QUOTA: &str = "insufficient_quota";
+/// Seconds after which there may be room in a store that was full: what has expired is gone by then.
+const STORAGE_RETRY_AFTER_S: u32 = 60;
+
 /// A request that is not served.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -23,8 +28,26 @@ impl From<ApiError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let seen = ApiError::server(500, "storage_error", "The conversation store failed. Try again.");
+        let seen = match error {
+            StoreError::Full { .. } => storage_full(),
+            _ => ApiError::server(500, "storage_error", "The conversation store failed. Try again."),
+        };
         Self { error: Box::new(seen), log: Some(error.to_string()) }
+    }
+}
+
+/// 429: all that the tenant may store is stored.
+fn storage_full() -> ApiError {
+    let message = "The storage is full (storage_bytes_max) and nothing of this request was stored. Delete conversations \
+                   or responses that are no longer needed, or have the limit raised.";
+    ApiError {
+        status: 429,
+        kind: INSUFFICIENT_QUOTA,
+        message: message.to_owned(),
+        param: None,
+        code: Some("storage_limit_exceeded"),
+        retry_after_s: Some(STORAGE_RETRY_AFTER_S),
+        allow: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! A whole answer.
 
+use crate::problem::INSUFFICIENT_QUOTA;
 use waggle_openai::ApiError;
 
 /// A status, headers and a body.
@@ -25,6 +26,11 @@ impl From<&ApiError> for Reply {
         let mut reply = Self { status: error.status, ..Self::json(error.to_json()) };
         if let Some(seconds) = error.retry_after_s {
             reply.headers.push(("retry-after", seconds.to_string()));
+        }
+        if error.kind == INSUFFICIENT_QUOTA {
+            // OpenAI's SDKs repeat after every 429 that does not say this, and a turn that is repeated pays for the model
+            // again.
+            reply.headers.push(("x-should-retry", "false".to_owned()));
         }
         if let Some(allow) = error.allow {
             reply.headers.push(("allow", allow.to_owned()));

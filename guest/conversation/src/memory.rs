@@ -5,6 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// The operations that need room.
+const WRITES: [&str; 3] = ["set_many", "increment", "swap"];
+
 /// A store in memory. Clones share their content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
@@ -16,12 +19,18 @@ struct Content {
     values: RefCell<BTreeMap<String, Vec<u8>>>,
     operations: RefCell<Vec<String>>,
     failing: Cell<Option<&'static str>>,
+    full: Cell<bool>,
 }
 
 impl MemoryStore {
     /// Makes every later operation of this name fail; `None` ends that.
     pub fn fail(&self, operation: Option<&'static str>) {
         self.content.failing.set(operation);
+    }
+
+    /// From now on there is no room for anything, or there is again.
+    pub fn fill(&self, full: bool) {
+        self.content.full.set(full);
     }
 
     /// Every key and value.
@@ -43,6 +52,9 @@ impl MemoryStore {
         self.content.operations.borrow_mut().push(format!("{operation} {keys}"));
         if self.content.failing.get() == Some(operation) {
             return Err(StoreError::Failed { operation, reason: "secret detail of the store".to_owned() });
+        }
+        if self.content.full.get() && WRITES.contains(&operation) {
+            return Err(StoreError::Full { operation, reason: "secret detail of the store".to_owned() });
         }
         Ok(())
     }

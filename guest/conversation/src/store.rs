@@ -13,6 +13,14 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+    /// There is no room for what was to be written: all that may be stored is stored. Deleting makes room.
+    #[error("the key-value store is full and failed to {operation}: {reason}")]
+    Full {
+        /// What was asked of it.
+        operation: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// A value cannot be read as what its key says.
     #[error("the value at '{key}' cannot be read: {reason}")]
     Unreadable {
@@ -24,6 +32,20 @@ pub enum StoreError {
     /// Others changed the value each time this one was about to.
     #[error("the value at '{0}' was changed by others {SWAPS_MAX} times in a row")]
     Contended(String),
+}
+
+/// How a store begins its reason when all that may be stored is stored (`wit/world.wit`). None of the key-value
+/// interfaces has an error for it, and stores that have no such bound never say it.
+const QUOTA_EXCEEDED: &str = "quota-exceeded: ";
+
+impl StoreError {
+    /// The error of an `operation` that failed for this reason, in the store's own words.
+    pub fn of(operation: &'static str, reason: String) -> Self {
+        match reason.strip_prefix(QUOTA_EXCEEDED) {
+            Some(reason) => Self::Full { operation, reason: reason.to_owned() },
+            None => Self::Failed { operation, reason },
+        }
+    }
 }
 
 /// How often a swap is tried again when others were faster.
@@ -76,6 +98,16 @@ pub fn read_counter(key: &str, value: Option<&[u8]>) -> Result<u64, StoreError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_full_is_told_from_one_that_fails() {
+        let check = |reason: &str, expected: &str| {
+            assert_eq!(StoreError::of("set-many", reason.to_owned()).to_string(), expected);
+        };
+        check("quota-exceeded: no room", "the key-value store is full and failed to set-many: no room");
+        check("disk on fire", "the key-value store failed to set-many: disk on fire");
+        check("not quota-exceeded: ", "the key-value store failed to set-many: not quota-exceeded: ");
+    }
 
     #[test]
     fn counters_are_read_in_both_known_forms() {

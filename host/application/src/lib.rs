@@ -12,6 +12,7 @@ mod jwks;
 mod log_sink;
 mod machine;
 mod model;
+mod models;
 mod mounts;
 mod plan;
 mod policy;

@@ -72,6 +72,7 @@ impl WorldSource for Worlds {
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
+            models: Arc::new(crate::models::NoModels),
             credentials: Arc::new(credentials(&entry)),
             tokens: entry
                 .limits

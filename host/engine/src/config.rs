@@ -33,7 +33,7 @@ pub struct EngineConfig {
     pub idle_instance_timeout_ms: u64,
     /// How long a request may wait for an instance to become free, milliseconds.
     pub instance_wait_ms: u64,
-    /// Requests of one function and tenant that may wait for an instance at once; over it, 503.
+    /// Requests of one function and tenant that may wait for an instance at once; over it they are refused.
     pub waiting_requests_max: u32,
     /// CPU time one request may use, milliseconds. An instance that burns more than the sum of its requests'
     /// allowances is stopped; 1 to 600,000.

@@ -3,10 +3,11 @@
 use crate::account::TenantAccount;
 use crate::config::EngineConfig;
 use crate::cpu::Verdict;
-use crate::error::{HandleError, LoadError};
+use crate::error::{HandleError, Limit, LoadError};
 use crate::failures::reason;
 use crate::fairness;
-use crate::lanes::Lanes;
+use crate::lanes::{ConnectionLane, Lanes};
+use crate::limits::Refused;
 use crate::linker::linker;
 use crate::load::{
     self, CORE_INSTANCES_PER_COMPONENT_MAX, Components, Loaded, MEMORIES_PER_COMPONENT_MAX,
@@ -81,8 +82,13 @@ pub(crate) struct Instance {
 pub(crate) enum InstanceError {
     /// Its start-up code used the CPU time of a whole request.
     CpuTime,
-    /// What wasmtime said.
-    Failed(String),
+    /// It failed before its first request.
+    Failed {
+        /// What wasmtime said.
+        reason: Arc<str>,
+        /// The limit over which it was refused memory, if it was.
+        refused: Option<Limit>,
+    },
 }
 
 impl Engine {
@@ -149,6 +155,9 @@ impl Engine {
     ) -> Result<http::Response<WasiBody>, HandleError> {
         let pool = self.pool(worlds, tenant, function)?;
         let deadline = context.head_deadline;
+        if let Some(connection) = &admission.connection {
+            connection.follow(pool.behind_until_ns());
+        }
         let guard = RequestGuard::new(context, admission);
         let (reply, answer) = oneshot::channel();
         pool.dispatch(Job { request, scope: Arc::clone(&guard.scope), reply }).await?;
@@ -190,7 +199,8 @@ impl Engine {
                 return Err(Self::ended(world, &Ending::CpuTime));
             }
             Ok(Err(error)) if error.is::<wasmtime::Trap>() => {
-                return Err(Self::ended(world, &Ending::Trapped(reason(format_args!("{error:?}")).into())));
+                let reason = reason(format_args!("{error:?}")).into();
+                return Err(Self::ended(world, &Ending::Trapped { reason, refused: None }));
             }
             Ok(Err(error)) => {
                 let reason = reason(format_args!("{error:#}"));
@@ -214,48 +224,49 @@ impl Engine {
     }
 
     fn no_response(pool: &Pool, guard: &RequestGuard, reason: String) -> HandleError {
-        let world = &*pool.world;
-        if let Some(not_told) = pool.failures().admit() {
-            tracing::error!(
-                tenant = %world.tenant,
-                function = &*world.function,
-                request = &*guard.scope.context.request_id,
-                reason,
-                not_told,
-                "function returned no response"
-            );
-        }
-        HandleError::NoResponse { function: world.function.to_string(), reason }
+        log_unanswered(pool, guard, &reason);
+        HandleError::NoResponse { function: pool.world.function.to_string(), reason }
     }
 
     fn deadline_passed(&self, pool: &Pool, guard: &RequestGuard) -> HandleError {
         let allowed_ms = self.shared.config.request_timeout_ms;
-        let world = &*pool.world;
-        if let Some(not_told) = pool.failures().admit() {
-            tracing::error!(
-                tenant = %world.tenant,
-                function = &*world.function,
-                request = &*guard.scope.context.request_id,
-                allowed_ms,
-                not_told,
-                "no response within the request's time"
-            );
-        }
-        HandleError::Deadline { function: world.function.to_string(), allowed_ms }
+        let paused = paused(pool, guard);
+        let pause = paused.map_or_else(String::new, |limit| format!("; it pauses at the limit of {limit}"));
+        log_unanswered(
+            pool,
+            guard,
+            &format!("no response within the request's time, {allowed_ms} ms{pause}"),
+        );
+        HandleError::Deadline { function: pool.world.function.to_string(), allowed_ms, paused }
     }
 
     fn ended(world: &FunctionWorld, ending: &Ending) -> HandleError {
         let function = world.function.to_string();
         match ending {
             Ending::CpuTime => HandleError::CpuTime { function, allowed_ms: world.bounds.request_cpu_ms() },
-            Ending::NotInstantiated(reason) => {
-                HandleError::Instantiate { function, reason: reason.to_string() }
+            // Other instances of the tenant have what this one needs, and it is there again when they have ended.
+            Ending::NotInstantiated { reason, refused: Some(limit @ Limit::TenantMemory(_)) } => {
+                HandleError::Busy { function, limit: *limit, reason: reason.to_string() }
             }
-            Ending::Trapped(reason) => HandleError::Trap { function, reason: reason.to_string() },
+            Ending::NotInstantiated { reason, refused } => {
+                HandleError::Instantiate { function, reason: reason.to_string(), refused: *refused }
+            }
+            Ending::Trapped { reason, refused } => {
+                HandleError::Trap { function, reason: reason.to_string(), refused: *refused }
+            }
             Ending::Retired => {
                 HandleError::NoResponse { function, reason: "its instance ended without an answer".into() }
             }
         }
+    }
+
+    /// Runs the work of a connection in the lane that belongs to whoever sends requests by it.
+    pub fn spawn_connection(
+        &self,
+        connection: &Arc<ConnectionLane>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.shared.lanes.spawn(connection, work);
     }
 
     /// Ends what belongs to `tenant` as it was: its instances finish what they have, and the next request gets a new
@@ -344,7 +355,11 @@ impl EngineShared {
         account: &Arc<TenantAccount>,
         seat: &Arc<Seat>,
     ) -> Result<Instance, InstanceError> {
-        let failed = |error: wasmtime::Error| InstanceError::Failed(reason(format_args!("{error:#}")));
+        let failed = |error: wasmtime::Error, refused: Option<Refused>| {
+            let told = refused.map_or_else(String::new, |refused| format!("{refused}; "));
+            let reason = reason(format_args!("{told}{error:#}")).into();
+            InstanceError::Failed { reason, refused: refused.map(|refused| refused.limit) }
+        };
         let state = InstanceState::new(
             Arc::clone(world),
             &self.config,
@@ -352,7 +367,7 @@ impl EngineShared {
             Arc::clone(&seat.ledger),
             seat.number,
         )
-        .map_err(failed)?;
+        .map_err(|error| failed(error, None))?;
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.config.host_call_bytes_max);
@@ -379,7 +394,7 @@ impl EngineShared {
         match made {
             Ok(proxy) => Ok(Instance { store, proxy }),
             Err(error) if error.is::<CpuTimeUsedUp>() => Err(InstanceError::CpuTime),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(error, store.data_mut().limits.refused.take())),
         }
     }
 }
@@ -392,6 +407,25 @@ async fn failure(seat: &Seat) -> Option<Ending> {
     }
     let ending = tokio::time::timeout(ENDING_WAIT, seat.ending.wait()).await.ok()?;
     (!matches!(ending, Ending::Retired)).then(|| ending.clone())
+}
+
+/// Tells the operator why a request got no response from its function, as far as the tenant's share of the log goes.
+fn log_unanswered(pool: &Pool, guard: &RequestGuard, reason: &str) {
+    let Some(not_told) = pool.failures().admit() else { return };
+    tracing::error!(
+        tenant = %pool.world.tenant,
+        function = &*pool.world.function,
+        request = &*guard.scope.context.request_id,
+        reason,
+        not_told,
+        "function returned no response"
+    );
+}
+
+/// The limit for which the instance of a request has to pause, if it does.
+fn paused(pool: &Pool, guard: &RequestGuard) -> Option<Limit> {
+    let allowed_ms = pool.world.bounds.tenant.cpu_ms_per_second?;
+    guard.scope.seat()?.has_paused().then_some(Limit::TenantCpu(allowed_ms))
 }
 
 fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {

@@ -18,6 +18,10 @@ pub(crate) const KEYS_PAGE: usize = 1_000;
 /// Keys that `get-keys`, which has no pages, returns at most.
 pub(crate) const KEYS_LISTED_MAX: usize = 100_000;
 
+/// How the reason begins that a guest is told when its tenant may store no more. It is a part of the interface:
+/// `wit/world.wit` promises it.
+const QUOTA_EXCEEDED: &str = "quota-exceeded: ";
+
 /// The least time between two log lines about a failing store.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
@@ -91,7 +95,10 @@ pub(crate) fn told(error: &waggle_kv::Error) -> String {
             tracing::error!(%error, "the key-value store failed");
         }
     }
-    error.to_string()
+    match error {
+        Kv::QuotaExceeded { .. } => format!("{QUOTA_EXCEEDED}{error}"),
+        _ => error.to_string(),
+    }
 }
 
 fn to_vec(value: Option<Bytes>) -> Option<Vec<u8>> {
@@ -421,5 +428,23 @@ mod wasi_keyvalue {
             self.table.delete(cas)?;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_can_tell_that_its_tenant_may_store_no_more() {
+        let full = told(&waggle_kv::Error::QuotaExceeded { used: 90, allowed: 100 });
+        assert!(full.starts_with("quota-exceeded: ") && full.contains("90 of 100 bytes"), "{full}");
+        let unknown = told(&waggle_kv::Error::QuotaUnknown { waited_ms: 5 });
+        assert!(!unknown.contains(QUOTA_EXCEEDED), "{unknown}");
+        let promise = include_str!("../../../wit/world.wit");
+        assert!(
+            promise.contains(&format!("`{QUOTA_EXCEEDED}`")),
+            "the word is not the one that wit/world.wit has"
+        );
     }
 }

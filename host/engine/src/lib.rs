@@ -33,7 +33,7 @@ mod world;
 pub use account::TenantBounds;
 pub use config::EngineConfig;
 pub use engine::{Engine, WorldSource};
-pub use error::{HandleError, LoadError};
+pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
 pub use outbound::to_wasi as egress_error;

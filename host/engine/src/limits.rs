@@ -1,6 +1,7 @@
 //! The bounds of one instance's memory and tables, as wasmtime asks for them.
 
 use crate::account::TenantAccount;
+use crate::error::Limit;
 use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
@@ -13,7 +14,22 @@ pub(crate) struct InstanceLimits {
     /// What this instance has taken of its tenant's memory.
     taken_bytes: u64,
     /// Set once growth was refused, so that the trap that follows can be explained.
-    pub(crate) refused: Option<String>,
+    pub(crate) refused: Option<Refused>,
+}
+
+/// Growth that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// What was asked for, in the unit of the limit.
+    asked: u64,
+    /// What it was over.
+    pub(crate) limit: Limit,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it asked for {}, over the limit of {}", self.asked, self.limit)
+    }
 }
 
 impl InstanceLimits {
@@ -44,18 +60,14 @@ impl ResourceLimiter for InstanceLimits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > self.memory_bytes_max || maximum.is_some_and(|most| desired > most) {
-            self.refused = Some(format!(
-                "it asked for {desired} bytes of memory, more than the {} allowed",
-                self.memory_bytes_max
-            ));
+            let limit = Limit::InstanceMemory(self.memory_bytes_max as u64);
+            self.refused = Some(Refused { asked: desired as u64, limit });
             return Ok(false);
         }
         let more = desired.saturating_sub(current) as u64;
         if !self.tenant.take_memory(more) {
-            self.refused = Some(format!(
-                "it asked for {more} bytes of memory more, and its tenant's instances may have {} together",
-                self.tenant.memory_bytes_max()
-            ));
+            let limit = Limit::TenantMemory(self.tenant.memory_bytes_max());
+            self.refused = Some(Refused { asked: more, limit });
             return Ok(false);
         }
         self.taken_bytes += more;
@@ -70,10 +82,8 @@ impl ResourceLimiter for InstanceLimits {
     ) -> wasmtime::Result<bool> {
         let allowed = desired <= self.table_elements_max && maximum.is_none_or(|most| desired <= most);
         if !allowed {
-            self.refused = Some(format!(
-                "it asked for a table of {desired} elements, more than the {} allowed",
-                self.table_elements_max
-            ));
+            let limit = Limit::InstanceTable(self.table_elements_max as u64);
+            self.refused = Some(Refused { asked: desired as u64, limit });
         }
         Ok(allowed)
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use waggle_egress::usage::{MeteredBody, Usage, is_metered};
 use waggle_egress::{EgressError, SendOptions};
 use wasmtime::AsContextMut as _;
@@ -147,14 +147,16 @@ impl Call {
             return Err(Error::ConnectionLimitReached);
         };
         let call = self.world.internal.call(&self.world.tenant, target, request, context);
-        let Some(cancelled) = self.cancelled() else { return Ok(call.await) };
+        // Whoever asked the other function for the sake of a request does not wait any more when that is over. What is
+        // asked for after a response is complete is asked for nobody's request.
+        let caller = self.caller.as_ref().filter(|caller| !caller.is_completed());
+        let Some(caller) = caller.map(Arc::clone) else { return Ok(call.await) };
         let response = tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(Error::ConnectionTerminated),
+            () = caller.over() => return Err(Error::ConnectionTerminated),
             response = call => response,
         };
-        let cancelled = Box::pin(cancelled.cancelled_owned());
-        Ok(response.map(|inner| CancelledBody { inner, cancelled }.boxed_unsync()))
+        Ok(response.map(|inner| InnerBody::wrap(inner, caller)))
     }
 
     fn context(&self) -> CallContext {
@@ -286,13 +288,23 @@ pub fn to_wasi(error: EgressError) -> Error {
     }
 }
 
-/// Another function's response that ends as soon as the request it was fetched for is cancelled.
-struct CancelledBody {
+/// Another function's response, which ends as soon as the request it was fetched for is over.
+struct InnerBody {
     inner: WasiBody,
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    caller: Arc<RequestScope>,
+    /// Wakes whoever waits for the next frame when the caller's request is over.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Body for CancelledBody {
+impl InnerBody {
+    fn wrap(inner: WasiBody, caller: Arc<RequestScope>) -> WasiBody {
+        let waits = Arc::clone(&caller);
+        let over = Box::pin(async move { waits.over().await });
+        Self { inner, caller, over }.boxed_unsync()
+    }
+}
+
+impl Body for InnerBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -300,8 +312,10 @@ impl Body for CancelledBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if frame.is_pending() && self.cancelled.as_mut().poll(cx).is_ready() {
+        let is_over = self.caller.is_over();
+        let frame = if is_over { Poll::Pending } else { Pin::new(&mut self.inner).poll_frame(cx) };
+        if frame.is_pending() && (is_over || self.over.as_mut().poll(cx).is_ready()) {
+            // With the body goes the other function's request.
             self.inner = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
         }

@@ -6,7 +6,7 @@
 
 use crate::account::TenantAccount;
 use crate::engine::{EngineShared, Instance, InstanceError};
-use crate::error::HandleError;
+use crate::error::{HandleError, Limit};
 use crate::failures::FailureBudget;
 use crate::load::Loaded;
 use crate::worker::{self, Ending, InstancePermit, Job, Seat};
@@ -98,13 +98,13 @@ impl Pool {
     /// Gives the request a place, waiting for one within the bounds of the configuration.
     ///
     /// # Errors
-    /// [`HandleError::Busy`] when there is none in time or too many wait already.
+    /// [`HandleError::Busy`], with the limit that there is none for, when there is none in time or too many wait already.
     pub(crate) async fn dispatch(self: &Arc<Self>, job: Job) -> Result<(), HandleError> {
-        let Err(job) = self.try_dispatch(job) else { return Ok(()) };
+        let Err((job, limit)) = self.try_dispatch(job) else { return Ok(()) };
         let most = self.engine.config.waiting_requests_max;
         let waiting = WaitingCount::enter(&self.waiting);
         if waiting.count > most {
-            return Err(self.busy(format!("{most} requests wait already")));
+            return Err(self.busy(limit, format!("{most} requests wait already")));
         }
         self.wait_and_dispatch(job).await
     }
@@ -118,9 +118,10 @@ impl Pool {
             let (mut freed, mut released) = (pin!(freed), pin!(released));
             freed.as_mut().enable();
             released.as_mut().enable();
-            job = match self.try_dispatch(job) {
+            let limit;
+            (job, limit) = match self.try_dispatch(job) {
                 Ok(()) => return Ok(()),
-                Err(job) => job,
+                Err(refused) => refused,
             };
             // Nobody tells when another pool's instance has become idle, which would make room here.
             let again = Instant::now() + LOOK_AGAIN;
@@ -130,29 +131,29 @@ impl Pool {
                 () = tokio::time::sleep_until(until.min(again).into()) => {}
             }
             if Instant::now() >= until {
-                return Err(self.busy(format!("waited {} ms", patience.as_millis())));
+                return Err(self.busy(limit, format!("waited {} ms", patience.as_millis())));
             }
         }
     }
 
-    fn busy(&self, reason: String) -> HandleError {
-        HandleError::Busy { function: self.world.function.to_string(), reason }
+    fn busy(&self, limit: Limit, reason: String) -> HandleError {
+        HandleError::Busy { function: self.world.function.to_string(), limit, reason }
     }
 
+    /// Gives the request a place if there is one now; else it comes back, with the limit for which there is none.
     #[expect(
         clippy::result_large_err,
         reason = "the job comes back whole, to be tried again; a box would cost each request"
     )]
-    fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), Job> {
+    fn try_dispatch(self: &Arc<Self>, job: Job) -> Result<(), (Job, Limit)> {
         let mut seats = self.lock_seats();
         let (seat, permit) = match self.choose(&seats) {
             Choice::Seat(seat) => (seat, None),
             Choice::New(fallback) => match (self.reserve_instance(), fallback) {
-                (Some(permit), _) => (self.new_seat(&mut seats.open), Some(permit)),
-                (None, Some(seat)) => (seat, None),
-                (None, None) => return Err(job),
+                (Ok(permit), _) => (self.new_seat(&mut seats.open), Some(permit)),
+                (Err(_limit), Some(seat)) => (seat, None),
+                (Err(limit), None) => return Err((job, limit)),
             },
-            Choice::None => return Err(job),
         };
         let served = seat.occupy();
         let reuse_max = if self.shares() { self.engine.config.instance_reuse_count_max } else { 1 };
@@ -175,15 +176,26 @@ impl Pool {
     }
 
     /// A permit for one more instance, of the host and of the tenant. Where there is none, an idle instance is told to
-    /// end: one of the tenant's own when it is the tenant who has too many.
-    fn reserve_instance(&self) -> Option<InstancePermit> {
+    /// end: one of the tenant's own when it is the tenant who has too many. The limit that was met says who that is.
+    fn reserve_instance(&self) -> Result<InstancePermit, Limit> {
         let weight = self.loaded.weight;
         let Some(tenant) = self.account.add_instance(weight) else {
             self.engine.give_up_idle_of(self);
-            return None;
+            return Err(self.instances_limit());
         };
-        let host = self.engine.reserve_instance(self, weight)?;
-        Some(InstancePermit { _host: host, _tenant: tenant })
+        let host = self.engine.reserve_instance(self, weight);
+        let host = host.ok_or(Limit::HostInstances(self.engine.config.instances_max))?;
+        Ok(InstancePermit { _host: host, _tenant: tenant })
+    }
+
+    /// What a tenant that can have no further instance is over. One that may have all of the host's, because it is alone,
+    /// has no bound of its own.
+    fn instances_limit(&self) -> Limit {
+        let host = self.engine.config.instances_max;
+        match self.world.bounds.tenant.instances_max {
+            Some(own) if own < host => Limit::TenantInstances(own),
+            _ => Limit::HostInstances(host),
+        }
     }
 
     /// Chooses without changing anything; the caller holds the lock.
@@ -206,9 +218,8 @@ impl Pool {
         }
         let may_grow = running.is_none() || seats.open.len() < self.engine.cores;
         match (may_grow, running) {
-            (true, fallback) => Choice::New(fallback.cloned()),
             (false, Some(seat)) => Choice::Seat(Arc::clone(seat)),
-            (false, None) => Choice::None,
+            (_, fallback) => Choice::New(fallback.cloned()),
         }
     }
 
@@ -276,7 +287,7 @@ impl Pool {
         seat.retire();
         self.lock_seats().forget(seat);
         self.log_ending(seat, &ending);
-        let failed_to_start = matches!(ending, Ending::NotInstantiated(_));
+        let failed_to_start = matches!(ending, Ending::NotInstantiated { .. });
         let _ = seat.ending.set(ending);
         let left_over = seat.take_mailbox();
         if !failed_to_start {
@@ -288,6 +299,11 @@ impl Pool {
         }
         self.freed.notify_waiters();
         self.engine.instance_released.notify_waiters();
+    }
+
+    /// Until when the tenant's work stays behind.
+    pub(crate) fn behind_until_ns(&self) -> u64 {
+        self.account.behind_until_ns()
     }
 
     /// Lines of the log about the tenant's failures.
@@ -315,10 +331,10 @@ impl Pool {
                     "function stopped: it used more CPU time than its requests are allowed"
                 );
             }
-            Ending::Trapped(reason) => {
+            Ending::Trapped { reason, .. } => {
                 tracing::error!(%tenant, function, instance, %reason, not_told, "function trapped");
             }
-            Ending::NotInstantiated(reason) => {
+            Ending::NotInstantiated { reason, .. } => {
                 tracing::error!(%tenant, function, instance, %reason, not_told, "function could not be instantiated");
             }
         }
@@ -341,8 +357,6 @@ enum Choice {
     Seat(Arc<Seat>),
     /// To a new instance, or to this one if there can be none.
     New(Option<Arc<Seat>>),
-    /// Nowhere now.
-    None,
 }
 
 /// Counts those who wait, and stops counting when they no longer do.

@@ -1,6 +1,7 @@
 //! One request while it is under way: its deadline, its cancellation, and the gate that holds its response back
 //! until what the function wrote is durable.
 
+use crate::lanes::ConnectionLane;
 use crate::pool::Place;
 use crate::worker::Seat;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
 use waggle_tenancy::Admitted;
@@ -45,6 +46,8 @@ pub struct Admission {
     pub host: Option<OwnedSemaphorePermit>,
     /// Its place among its tenant's.
     pub tenant: Option<Admitted>,
+    /// The connection it came by, which goes to the lane of its tenant.
+    pub connection: Option<Arc<ConnectionLane>>,
 }
 
 /// The commits of one instance that are applied but not known to be durable.
@@ -82,6 +85,8 @@ pub(crate) struct RequestScope {
     pub(crate) context: CallContext,
     /// Cancelled when the client goes away or the deadline passes; the request's outbound calls end with it.
     pub(crate) cancelled: CancellationToken,
+    /// Told when the request is over, complete or not; what it asked of other functions ends with it.
+    over: SetOnce<()>,
     completed: AtomicBool,
     /// The place in an instance that the request holds, once it has one.
     place: Mutex<Option<Place>>,
@@ -92,6 +97,7 @@ impl RequestScope {
         Self {
             context,
             cancelled: CancellationToken::new(),
+            over: SetOnce::new(),
             completed: AtomicBool::new(false),
             place: Mutex::new(None),
         }
@@ -109,7 +115,12 @@ impl RequestScope {
 
     /// Whether nobody waits for the request any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.completed.load(Relaxed) || self.cancelled.is_cancelled()
+        self.over.initialized()
+    }
+
+    /// Returns when nobody waits for the request any more.
+    pub(crate) async fn over(&self) {
+        self.over.wait().await;
     }
 
     /// Whether its response was sent to the end; what the guest goes on to do is nobody's request.
@@ -140,6 +151,8 @@ impl Drop for RequestGuard {
         if !self.scope.completed.load(Relaxed) {
             self.scope.cancelled.cancel();
         }
+        // Only this guard tells it, and a guard is dropped once.
+        let _ = self.scope.over.set(());
         drop(self.scope.lock_place().take());
     }
 }

@@ -8,6 +8,7 @@ use crate::account::{InstanceCount, TenantAccount};
 use crate::clock::now_ms;
 use crate::cpu::CpuAccount;
 use crate::engine::{Instance, InstanceError};
+use crate::error::Limit;
 use crate::failures::reason;
 use crate::pool::Pool;
 use crate::request::{Ledger, RequestScope};
@@ -28,6 +29,10 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::handler::{Prepared, Proxy, Request, Response};
 
+/// For how long it is remembered that an instance had to pause, milliseconds: longer than it runs between two pauses
+/// while its tenant is over its rate.
+const PAUSED_LATELY_MS: u64 = 1_000;
+
 /// A request on its way into an instance.
 pub(crate) struct Job {
     pub(crate) request: Request,
@@ -41,11 +46,21 @@ pub(crate) enum Ending {
     /// It was idle, or had served its share.
     Retired,
     /// It could not be made.
-    NotInstantiated(Arc<str>),
+    NotInstantiated {
+        /// What wasmtime said.
+        reason: Arc<str>,
+        /// The limit over which it was refused memory, if it was.
+        refused: Option<Limit>,
+    },
     /// It used more CPU time than its requests allow.
     CpuTime,
     /// It trapped.
-    Trapped(Arc<str>),
+    Trapped {
+        /// What wasmtime said.
+        reason: Arc<str>,
+        /// The limit over which it was refused memory before, if it was.
+        refused: Option<Limit>,
+    },
 }
 
 /// The CPU account is empty; raised as a trap from the epoch callback.
@@ -63,6 +78,8 @@ pub(crate) struct Seat {
     in_flight: AtomicU32,
     /// When its last request ended; its beginning before that.
     idle_since_ms: AtomicU64,
+    /// When it last had to pause because its tenant had no CPU time left; 0 if it never had to.
+    paused_at_ms: AtomicU64,
     /// Requests ever given to it.
     served: AtomicU64,
     /// Takes no new requests and ends when it has none.
@@ -84,6 +101,7 @@ impl Seat {
             waker: AtomicWaker::new(),
             in_flight: AtomicU32::new(0),
             idle_since_ms: AtomicU64::new(now_ms()),
+            paused_at_ms: AtomicU64::new(0),
             served: AtomicU64::new(0),
             retiring: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
@@ -118,6 +136,12 @@ impl Seat {
     pub(crate) fn is_idle_for(&self, timeout: Duration) -> bool {
         let since = self.idle_since_ms.load(Relaxed);
         self.in_flight() == 0 && u128::from(now_ms().saturating_sub(since)) >= timeout.as_millis()
+    }
+
+    /// Whether it had to pause lately because its tenant had no CPU time left.
+    pub(crate) fn has_paused(&self) -> bool {
+        let at = self.paused_at_ms.load(Relaxed);
+        at != 0 && now_ms().saturating_sub(at) <= PAUSED_LATELY_MS
     }
 
     /// Whether its requests are over and what it still does does not matter.
@@ -176,7 +200,7 @@ pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: InstancePermi
     let ending = match pool.instantiate(&seat).await {
         Ok(instance) => run(&pool, &seat, instance).await,
         Err(InstanceError::CpuTime) => Ending::CpuTime,
-        Err(InstanceError::Failed(reason)) => Ending::NotInstantiated(reason.into()),
+        Err(InstanceError::Failed { reason, refused }) => Ending::NotInstantiated { reason, refused },
     };
     drop(permit);
     pool.ended(&seat, ending);
@@ -213,8 +237,9 @@ async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
         Ok(()) => Ending::Retired,
         Err(error) if error.is::<CpuTimeUsedUp>() => Ending::CpuTime,
         Err(error) => {
-            let refused = refused.map_or_else(String::new, |refused| format!("{refused}; "));
-            Ending::Trapped(reason(format_args!("{refused}{}", causes_first(&error))).into())
+            let told = refused.map_or_else(String::new, |refused| format!("{refused}; "));
+            let reason = reason(format_args!("{told}{}", causes_first(&error))).into();
+            Ending::Trapped { reason, refused: refused.map(|refused| refused.limit) }
         }
     }
 }
@@ -227,7 +252,10 @@ fn poll_pause(seat: &Seat, pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context
             *pause = None;
         }
         match seat.cpu.pause() {
-            Some(time) => *pause = Some(Box::pin(tokio::time::sleep(time))),
+            Some(time) => {
+                seat.paused_at_ms.store(now_ms().max(1), Relaxed);
+                *pause = Some(Box::pin(tokio::time::sleep(time)));
+            }
             None => return Poll::Ready(()),
         }
     }

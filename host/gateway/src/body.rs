@@ -6,8 +6,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::SetOnce;
 use waggle_engine::{BodyError, WasiBody};
 
 /// How long a refused request's body is read and thrown away, so that a client that writes before it reads gets to
@@ -19,12 +21,48 @@ pub(crate) fn full(content: impl Into<Bytes>) -> WasiBody {
     Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A client's body that ends with an error once it has grown over `limit` bytes.
-pub(crate) fn limited(body: Incoming, limit: u64) -> WasiBody {
-    if body.is_end_stream() {
-        return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+/// Tells that a body was cut because it grew over its limit. None for a body that cannot: its declared length fits.
+#[derive(Clone, Default)]
+pub(crate) struct Cut(Option<Arc<SetOnce<()>>>);
+
+impl Cut {
+    /// Of this body, whose declared length, if it has one, is within `limit`.
+    fn of(body: &Incoming, limit: u64) -> Self {
+        let may_grow = body.size_hint().upper().is_none_or(|most| most > limit);
+        Self(may_grow.then(Arc::default))
     }
-    LimitedBody { inner: Some(body), remaining: limit }.boxed_unsync()
+
+    /// Whether the body was cut.
+    pub(crate) fn has_happened(&self) -> bool {
+        self.0.as_ref().is_some_and(|cut| cut.initialized())
+    }
+
+    /// Returns when the body is cut, which for most never happens.
+    pub(crate) async fn happens(&self) {
+        match &self.0 {
+            Some(cut) => {
+                cut.wait().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(cut) = &self.0 {
+            // It is told once at most: a body that was cut has ended.
+            let _ = cut.set(());
+        }
+    }
+}
+
+/// A client's body that ends with an error once it has grown over `limit` bytes, and what tells that it has.
+pub(crate) fn limited(body: Incoming, limit: u64) -> (WasiBody, Cut) {
+    if body.is_end_stream() {
+        let empty = http_body_util::Empty::new().map_err(|never| match never {});
+        return (empty.boxed_unsync(), Cut::default());
+    }
+    let cut = Cut::of(&body, limit);
+    (LimitedBody { inner: Some(body), remaining: limit, cut: cut.clone() }.boxed_unsync(), cut)
 }
 
 /// The body of a call between functions, without trailers that a function has no right to send.
@@ -46,12 +84,13 @@ struct LimitedBody {
     /// None once it has ended.
     inner: Option<Incoming>,
     remaining: u64,
+    cut: Cut,
 }
 
-impl Drop for LimitedBody {
-    /// A function may answer without having read the body. What the client still sends is then read and thrown away,
-    /// for a while: with unread bytes in it, the connection would be reset, and the answer lost on the way.
-    fn drop(&mut self) {
+impl LimitedBody {
+    /// What the client still sends is read and thrown away, for a while: with unread bytes in it, the connection would be
+    /// reset, and the answer lost on the way.
+    fn discard_rest(&mut self) {
         let unread = self.inner.take().filter(|inner| !inner.is_end_stream());
         if let (Some(mut unread), Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
@@ -59,6 +98,13 @@ impl Drop for LimitedBody {
                 let _ = tokio::time::timeout(LINGER, discard).await;
             });
         }
+    }
+}
+
+impl Drop for LimitedBody {
+    /// A function may answer without having read the body.
+    fn drop(&mut self) {
+        self.discard_rest();
     }
 }
 
@@ -82,7 +128,12 @@ impl Body for LimitedBody {
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.remaining.checked_sub(size) {
             Some(remaining) => self.remaining = remaining,
-            None => return Poll::Ready(Some(Err(BodyError::HttpRequestBodySize(Some(size))))),
+            None => {
+                // Told before the function hears of it, so that whatever it answers comes later.
+                self.cut.tell();
+                self.discard_rest();
+                return Poll::Ready(Some(Err(BodyError::HttpRequestBodySize(Some(size)))));
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -2,7 +2,7 @@
 
 use crate::body;
 use http::{HeaderValue, Response, StatusCode, header};
-use waggle_engine::{HandleError, WasiBody};
+use waggle_engine::{HandleError, Limit, LimitOwner, WasiBody};
 use waggle_tenancy::{Denied, Exceeded, TokenError};
 
 /// Seconds a client is asked to wait when the host is at one of its limits.
@@ -32,7 +32,7 @@ impl Refusal {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "request_too_large",
-            format!("The request's body is larger than the {limit} bytes allowed."),
+            format!("The request's body is larger than the {limit} bytes allowed (request_body_bytes_max)."),
         )
     }
 
@@ -41,18 +41,44 @@ impl Refusal {
     }
 
     pub(crate) fn overloaded() -> Self {
-        Self::unavailable("The server has as many requests under way as it can take; try again shortly.")
+        Self::unavailable(
+            "The server has as many requests under way as it can take (concurrent_requests_max); try again shortly."
+                .into(),
+        )
     }
 
     pub(crate) fn short_of_memory() -> Self {
-        Self::unavailable("The server is short of memory; try again shortly.")
+        Self::unavailable("The server is short of memory (memory_bytes_max); try again shortly.".into())
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        Self::unavailable("The server is shutting down; try again shortly.".into())
     }
 
     /// Over one of the limits of the client's address or tenant: which one, and for how long.
     pub(crate) fn over_limit(exceeded: &Exceeded) -> Self {
-        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", exceeded.to_string());
-        let kind = Some(if exceeded.limit == "tokens_per_minute" { "tokens" } else { "requests" });
-        Self { retry_after_s: Some(exceeded.retry_after_seconds()), kind, ..refusal }
+        let kind = if exceeded.limit == "tokens_per_minute" { "tokens" } else { "requests" };
+        Self::too_many(kind, exceeded.to_string(), exceeded.retry_after_seconds())
+    }
+
+    /// No instance for the request, because of this limit: the tenant's own is told in full, of the host's only the name.
+    fn no_instance(limit: Limit) -> Self {
+        match limit.owner() {
+            LimitOwner::Tenant => {
+                let message =
+                    format!("The limit of {limit} is used up; try again in {RETRY_AFTER_SECONDS} second.");
+                Self::too_many("requests", message, RETRY_AFTER_SECONDS)
+            }
+            LimitOwner::Host => Self::unavailable(format!(
+                "The server has no instance free for the request ({}); try again shortly.",
+                limit.name()
+            )),
+        }
+    }
+
+    fn too_many(kind: &'static str, message: String, retry_after_s: u64) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        Self { retry_after_s: Some(retry_after_s), kind: Some(kind), ..refusal }
     }
 
     /// Who is calling is not known, or may not call. The message helps whoever holds the credential and tells others
@@ -76,8 +102,8 @@ impl Refusal {
         }
     }
 
-    fn unavailable(message: &str) -> Self {
-        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", message.to_owned());
+    fn unavailable(message: String) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", message);
         Self { retry_after_s: Some(RETRY_AFTER_SECONDS), ..refusal }
     }
 
@@ -133,30 +159,46 @@ impl From<HandleError> for Refusal {
             HandleError::UnknownFunction(_) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_url", "There is no such function.".into())
             }
-            HandleError::Busy { .. } => {
-                Self::unavailable("No instance became free in time; try again shortly.")
+            HandleError::Busy { limit, .. } => Self::no_instance(limit),
+            HandleError::Instantiate { refused, .. } => {
+                Self::new(internal, "function_failed", failed("The function could not be started", refused))
             }
-            HandleError::Instantiate { .. } => {
-                Self::new(internal, "function_failed", "The function could not be started.".into())
+            HandleError::Trap { refused, .. } => {
+                Self::new(internal, "function_failed", failed("The function failed", refused))
             }
-            HandleError::Trap { .. } => Self::new(internal, "function_failed", "The function failed.".into()),
             HandleError::CpuTime { allowed_ms, .. } => Self::new(
                 internal,
                 "function_cpu_time",
-                format!("The function was stopped: it used more than {allowed_ms} ms of CPU time."),
+                format!(
+                    "The function was stopped: it used more than {allowed_ms} ms of CPU time (request_cpu_ms_max)."
+                ),
             ),
-            HandleError::Deadline { allowed_ms, .. } => Self::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "function_timeout",
-                format!("The function did not answer within {allowed_ms} ms."),
-            ),
+            HandleError::Deadline { allowed_ms, paused, .. } => {
+                let paused = paused.map_or_else(String::new, |limit| {
+                    format!(" It is slowed down: the limit of {limit} is used up.")
+                });
+                let message = format!(
+                    "The function did not answer within {allowed_ms} ms (request_timeout_ms).{paused}"
+                );
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "function_timeout", message)
+            }
             HandleError::NoResponse { .. } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "function_no_response",
                 "The function gave no response.".into(),
             ),
-            HandleError::Store { .. } => Self::unavailable("The store does not take writes at the moment."),
+            HandleError::Store { .. } => {
+                Self::unavailable("The store does not take writes at the moment; try again shortly.".into())
+            }
         }
+    }
+}
+
+/// Says that a function failed, and over which limit it was refused memory before.
+fn failed(what: &str, refused: Option<Limit>) -> String {
+    match refused {
+        Some(limit) => format!("{what}: it was refused memory over the limit of {limit}."),
+        None => format!("{what}."),
     }
 }
 
@@ -178,5 +220,43 @@ mod tests {
     async fn errors_have_the_shape_of_the_api_they_belong_to() {
         check("/v1/responses", "application/json", "/error/type", "server_error").await;
         check("/hello", "application/problem+json", "/title", "Service Unavailable").await;
+    }
+
+    fn busy(limit: Limit) -> HandleError {
+        HandleError::Busy { function: "chat".into(), limit, reason: "secret detail".into() }
+    }
+
+    fn check_error(error: HandleError, status: u16, code: &str, message: &str, retry_after_s: Option<u64>) {
+        let told = format!("{error:?}");
+        let refusal = Refusal::from(error);
+        let was = (refusal.status.as_u16(), refusal.code, &*refusal.message, refusal.retry_after_s);
+        assert_eq!(was, (status, code, message, retry_after_s), "{told}");
+    }
+
+    #[test]
+    fn a_limit_is_named_as_the_tenants_own_or_as_the_hosts() {
+        let (theirs, ours) = ("rate_limit_exceeded", "server_overloaded");
+        let message = "The limit of 4 instances at once (instances_max) is used up; try again in 1 second.";
+        check_error(busy(Limit::TenantInstances(4)), 429, theirs, message, Some(1));
+        let message = "The limit of 65536 bytes of memory for all instances together (memory_bytes_max) is used up; \
+                       try again in 1 second.";
+        check_error(busy(Limit::TenantMemory(65_536)), 429, theirs, message, Some(1));
+        let message = "The server has no instance free for the request (instances_max); try again shortly.";
+        check_error(busy(Limit::HostInstances(10)), 503, ours, message, Some(1));
+    }
+
+    #[test]
+    fn a_failure_names_the_limit_that_led_to_it() {
+        let trap = |refused| HandleError::Trap { function: "chat".into(), reason: "secret".into(), refused };
+        check_error(trap(None), 500, "function_failed", "The function failed.", None);
+        let message = "The function failed: it was refused memory over the limit of 65536 bytes of memory for one \
+                       instance (instance_memory_bytes_max).";
+        check_error(trap(Some(Limit::InstanceMemory(65_536))), 500, "function_failed", message, None);
+        let late = |paused| HandleError::Deadline { function: "chat".into(), allowed_ms: 50, paused };
+        let message = "The function did not answer within 50 ms (request_timeout_ms).";
+        check_error(late(None), 504, "function_timeout", message, None);
+        let message = "The function did not answer within 50 ms (request_timeout_ms). It is slowed down: the limit of \
+                       100 ms of CPU time in a second (cpu_ms_per_second) is used up.";
+        check_error(late(Some(Limit::TenantCpu(100))), 504, "function_timeout", message, None);
     }
 }

@@ -2,7 +2,7 @@
 //! an instance of its tenant, and answer in the shape of the API when there is no response.
 
 use crate::admission::AdmissionControl;
-use crate::body;
+use crate::body::{self, Cut};
 use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waggle_engine::{
-    Admission, CallContext, CallerFields, Engine, EngineConfig, HandleError, InternalCalls, InternalTarget,
-    WasiBody, WorldSource,
+    Admission, CallContext, CallerFields, ConnectionLane, Engine, EngineConfig, HandleError, InternalCalls,
+    InternalTarget, WasiBody, WorldSource,
 };
 use waggle_manifest::{RouteMatch, RouteTable};
 use waggle_tenancy::{
@@ -74,23 +74,35 @@ impl Gateway {
         &self.config
     }
 
-    /// Answers one request of a client. `scheme` is that of the listener.
+    /// Runs the work of a connection.
+    pub(crate) fn spawn_connection(
+        &self,
+        connection: &Arc<ConnectionLane>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.engine.spawn_connection(connection, work);
+    }
+
+    /// Answers one request of a client, who sent it by `connection`. `scheme` is that of the listener.
     pub async fn answer(
         &self,
         request: Request<Incoming>,
         client: SocketAddr,
         scheme: &'static str,
+        connection: &Arc<ConnectionLane>,
     ) -> Response<WasiBody> {
         let request_id: Arc<str> = new_request_id().into();
-        let path = request.uri().path().to_owned();
-        let from = Arrival { client, scheme, request_id: &request_id };
+        // Counts a reference to what the request holds, and copies nothing.
+        let target = request.uri().clone();
+        let path = target.path();
+        let from = Arrival { client, scheme, connection, path, request_id: &request_id };
         let mut tenant = None;
         let mut response = match self.admit(request, from, &mut tenant).await {
             Ok(response) => response,
-            Err((refusal, None)) => refusal.into_response(&path, &request_id),
+            Err((refusal, None)) => refusal.into_response(path, &request_id),
             Err((refusal, Some(unread))) => {
                 // A client that is still writing must get to read the refusal.
-                refusal.into_response(&path, &request_id).map(|answer| body::lingering(answer, unread))
+                refusal.into_response(path, &request_id).map(|answer| body::lingering(answer, unread))
             }
         };
         strip_hop_by_hop(response.headers_mut());
@@ -111,16 +123,15 @@ impl Gateway {
         from: Arrival<'_>,
         tenant: &mut Option<Arc<TenantEntry>>,
     ) -> Result<Response<WasiBody>, (Refusal, Option<Incoming>)> {
-        if request.uri().path() == HEALTH_PATH {
+        if from.path == HEALTH_PATH {
             return Ok(Response::new(body::full("OK".to_owned())));
         }
         let (admission, caller) = match self.let_in(&request, from, tenant).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Err((refusal, Some(request.into_body()))),
         };
-        let path = request.uri().path().to_owned();
-        let Some(route) = self.routes.lookup(&path) else {
-            let refusal = Refusal::not_found(request.method(), request.uri().path());
+        let Some(route) = self.routes.lookup(from.path) else {
+            let refusal = Refusal::not_found(request.method(), from.path);
             return Err((refusal, Some(request.into_body())));
         };
         let uri = absolute(&request, from.scheme).map_err(|refusal| (refusal, None))?;
@@ -134,11 +145,13 @@ impl Gateway {
         }
         parts.uri = uri;
         let limit = self.body_bytes_max(&caller.tenant);
-        let request = Request::from_parts(parts, body::limited(incoming, limit));
+        let (limited, cut) = body::limited(incoming, limit);
+        let request = Request::from_parts(parts, limited);
         let context = self.context(from.request_id, fields);
         let call = Call { client: Some(from.client), context, admission };
-        let id = &caller.tenant.tenant.id;
-        self.run(id, &route, request, call).await.map_err(|refusal| (refusal, None))
+        let answer = self.run(&caller.tenant.tenant.id, &route, request, call);
+        let answer = unless_cut(answer, &cut, limit).await;
+        answer.map_err(|refusal| (refusal, None))
     }
 
     /// The layers of admission, cheapest first.
@@ -162,7 +175,8 @@ impl Gateway {
             tracing::debug!(tenant = %caller.tenant.tenant.id, limit = exceeded.limit, "over a limit");
             Refusal::over_limit(&exceeded)
         })?;
-        Ok((Admission { host: Some(host), tenant: Some(place) }, caller))
+        let connection = Some(Arc::clone(from.connection));
+        Ok((Admission { host: Some(host), tenant: Some(place), connection }, caller))
     }
 
     fn body_bytes_max(&self, tenant: &TenantEntry) -> u64 {
@@ -201,6 +215,10 @@ impl Gateway {
         let answer =
             self.engine.handle(&*self.worlds, tenant, route.component, request, context, admission).await;
         answer.map_err(|error| match error {
+            HandleError::Busy { .. } => {
+                tracing::debug!(%tenant, %error, "over a limit");
+                error.into()
+            }
             // A function that the tenant may not use is none, for all it can tell.
             HandleError::UnknownFunction(_) => {
                 let uri: Uri = full_url.parse().unwrap_or_default();
@@ -243,7 +261,23 @@ impl InternalCalls for Gateway {
 /// The answer to a call between functions when the host is on its way down.
 #[must_use]
 pub fn shutting_down(path: &str, request_id: &str) -> Response<WasiBody> {
-    Refusal::overloaded().into_response(path, request_id)
+    Refusal::shutting_down().into_response(path, request_id)
+}
+
+/// The function's answer, unless the request's body grows over its limit before there is one: then the host answers at
+/// once, because all the function could tell is that the body broke off. The function's request is cancelled.
+async fn unless_cut(
+    answer: impl Future<Output = Result<Response<WasiBody>, Refusal>>,
+    cut: &Cut,
+    limit: u64,
+) -> Result<Response<WasiBody>, Refusal> {
+    let answer = tokio::select! {
+        biased;
+        () = cut.happens() => None,
+        answer = answer => Some(answer),
+    };
+    // Both may have come while the answer was looked for.
+    answer.filter(|_answer| !cut.has_happened()).unwrap_or_else(|| Err(Refusal::body_too_large(limit)))
 }
 
 /// The match of a call that names its function instead of a route, as Spin gives it to the function.
@@ -271,6 +305,8 @@ struct Call {
 struct Arrival<'a> {
     client: SocketAddr,
     scheme: &'static str,
+    connection: &'a Arc<ConnectionLane>,
+    path: &'a str,
     request_id: &'a Arc<str>,
 }
 

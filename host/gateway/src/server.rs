@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use waggle_engine::ConnectionLane;
 
 /// How long to wait after `accept` failed, for example for want of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -56,8 +57,10 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let (gateway, tls) = (Arc::clone(&gateway), tls.clone());
-        tokio::spawn(async move {
-            connection(stream, client, tls, gateway, watcher).await;
+        let lane = Arc::<ConnectionLane>::default();
+        let from = Peer { client, lane: Arc::clone(&lane) };
+        Arc::clone(&gateway).spawn_connection(&lane, async move {
+            connection(stream, from, tls, gateway, watcher).await;
             drop(permit);
         });
     }
@@ -69,33 +72,41 @@ pub async fn serve(
     }
 }
 
+/// Who sends requests, and the lane they make the connection's work belong to.
+struct Peer {
+    client: SocketAddr,
+    lane: Arc<ConnectionLane>,
+}
+
 type Watcher = hyper_util::server::graceful::Watcher;
 
 async fn connection(
     stream: TcpStream,
-    client: SocketAddr,
+    from: Peer,
     tls: Option<TlsAcceptor>,
     gateway: Arc<Gateway>,
     watcher: Watcher,
 ) {
+    let client = from.client;
     let Some(tls) = tls else {
-        return http(stream, client, "http", gateway, watcher).await;
+        return http(stream, from, "http", gateway, watcher).await;
     };
     match tokio::time::timeout(TLS_HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => http(stream, client, "https", gateway, watcher).await,
+        Ok(Ok(stream)) => http(stream, from, "https", gateway, watcher).await,
         Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
         Err(_elapsed) => tracing::debug!(%client, "TLS handshake took too long"),
     }
 }
 
-async fn http<S>(stream: S, client: SocketAddr, scheme: &'static str, gateway: Arc<Gateway>, watcher: Watcher)
+async fn http<S>(stream: S, from: Peer, scheme: &'static str, gateway: Arc<Gateway>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = protocol(&gateway);
+    let Peer { client, lane } = from;
     let service = service_fn(move |request| {
-        let gateway = Arc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.answer(request, client, scheme).await) }
+        let (gateway, lane) = (Arc::clone(&gateway), Arc::clone(&lane));
+        async move { Ok::<_, Infallible>(gateway.answer(request, client, scheme, &lane).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {

@@ -174,7 +174,11 @@ pub async fn fetch(url: &str, fields: &[(&str, &str)]) -> Result<Fetched, ErrorC
 
 /// Sends a request and reads the response to its end.
 pub async fn receive(request: Request) -> Result<Fetched, ErrorCode> {
-    let response = client::send(request).await?;
+    read_response(client::send(request).await?).await
+}
+
+/// Reads a response to its end.
+pub async fn read_response(response: Response) -> Result<Fetched, ErrorCode> {
     let status = response.get_status_code();
     let (received, received_reader) = wit_future::new(|| Ok(()));
     let (stream, trailers) = Response::consume_body(response, received_reader);

@@ -1,6 +1,6 @@
 //! The endpoints of `/v1/conversations`.
 
-use crate::support::{World, id, world};
+use crate::support::{World, id, says, world};
 use serde_json::{Value, json};
 
 fn created(world: &World, body: &Value) -> String {
@@ -176,4 +176,39 @@ fn a_store_that_fails_is_a_500_without_its_details() {
     world.store.fail(None);
     world.store.put(&world.keys("conversation/")[0], b"nonsense");
     world.json("GET", &path, &Value::Null, 500);
+}
+
+#[test]
+fn a_store_that_is_full_is_a_429_that_names_the_limit_and_what_is_there_stays() {
+    let world = world();
+    let path = created(&world, &json!({"items": [message("kept")]}));
+    world.script(says("an answer"));
+    let before = world.store.dump();
+    world.store.fill(true);
+    for (path, body) in [
+        ("/v1/conversations", json!({})),
+        (&*path, json!({"metadata": {"topic": "new"}})),
+        (&*format!("{path}/items"), json!({"items": [message("x")]})),
+        ("/v1/responses", json!({"input": "x", "conversation": path.rsplit('/').next()})),
+    ] {
+        let reply = world.send("POST", path, &body.to_string());
+        let error: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(
+            (reply.status, &error["error"]["code"]),
+            (429, &json!("storage_limit_exceeded")),
+            "{error}"
+        );
+        assert_eq!(error["error"]["type"], "insufficient_quota", "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains("(storage_bytes_max)") && !message.contains("secret"), "{message}");
+        let header =
+            |name: &str| reply.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| &**value);
+        assert_eq!((header("retry-after"), header("x-should-retry")), (Some("60"), Some("false")), "{path}");
+    }
+    assert_eq!(world.store.dump(), before);
+    // What is there can be read and deleted.
+    assert_eq!(texts(&world.json("GET", &format!("{path}/items"), &Value::Null, 200)), ["kept"]);
+    world.json("DELETE", &path, &Value::Null, 200);
+    world.store.fill(false);
+    created(&world, &json!({}));
 }

@@ -230,6 +230,23 @@ fn a_turn_that_cannot_be_kept_is_not_reported_complete() {
 }
 
 #[test]
+fn a_stream_whose_turn_finds_the_store_full_ends_with_an_error_that_names_the_limit() {
+    let world = world();
+    world.script(streams(vec![bytes(&delta("hi")), bytes(&ending("stop"))]));
+    world.store.fill(true);
+    let client = Client::default();
+    world.stream("/v1/responses", &json!({"input": "x", "stream": true}), &client);
+    let events = events(&client);
+    let (kind, data) = events.last().unwrap();
+    assert_eq!((kind.as_str(), &data["code"]), ("error", &json!("storage_limit_exceeded")), "{data}");
+    assert_eq!(data["sequence_number"], json!(events.len() - 1), "{data}");
+    let message = data["message"].as_str().unwrap();
+    assert!(message.contains("(storage_bytes_max)") && !message.contains("secret"), "{message}");
+    assert!(!kinds(&events).contains(&"response.completed"));
+    assert!(world.store.dump().is_empty());
+}
+
+#[test]
 fn an_endpoint_that_does_not_stream_is_reported_before_the_stream_begins() {
     let world = world();
     world.script(answers(200, "text/html", "<html>secret</html>"));
