@@ -2,6 +2,9 @@
 
 use waggle_openai::ApiError;
 
+/// The `Retry-After` of an answer that needs one and whose cause does not say.
+const RETRY_AFTER_S_DEFAULT: u32 = 1;
+
 /// A status, headers and a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -23,7 +26,9 @@ impl Reply {
 impl From<&ApiError> for Reply {
     fn from(error: &ApiError) -> Self {
         let mut reply = Self { status: error.status, ..Self::json(error.to_json()) };
-        if let Some(seconds) = error.retry_after_s {
+        // Whoever is told to come back is told when.
+        let come_back = matches!(error.status, 429 | 503 | 504).then_some(RETRY_AFTER_S_DEFAULT);
+        if let Some(seconds) = error.retry_after_s.or(come_back) {
             reply.headers.push(("retry-after", seconds.to_string()));
         }
         if let Some(allow) = error.allow {
