@@ -86,7 +86,10 @@ fn failures() -> Vec<Failure> {
         stream("an error at once", vec![bytes("data: {\"error\":{\"message\":\"secret\"}}\n\n")]),
         stream("an error after the role", vec![bytes(role), bytes("data: {\"error\":\"secret\"}\n\n")]),
         stream("no JSON", vec![bytes("data: <html>secret\n\n")]),
-        stream("stalled", vec![bytes(role), Piece::Fails(TransportFailure::TimedOut("secret".into()))]),
+        Failure {
+            code: "model_endpoint_timeout",
+            ..stream("stalled", vec![bytes(role), Piece::Fails(TransportFailure::TimedOut("secret".into()))])
+        },
     ]
 }
 
