@@ -2,12 +2,12 @@
 
 use crate::ask::{Ask, Asked, Plan, Said, call, is_event_stream};
 use crate::catalog::whole_object;
-use crate::fallback::{FIELD, Fallback, Reader};
+use crate::fallback::{Fallback, Reader};
 use crate::language::Language;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::relay::RelayedStream;
-use crate::reply::{Reply, STREAM_HEADERS};
+use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::settings::Settings;
@@ -107,6 +107,17 @@ impl CompletionHead {
             choices: [choice],
             usage: None,
             waggle_metadata: metadata,
+        }
+    }
+
+    /// What is changed in an answer that is passed back: the model, when the endpoint has `told` which one it was, and
+    /// what is to be said of tiers.
+    fn patch(&self, told: bool) -> Patch {
+        let mut metadata = Vec::new();
+        json::push(&mut metadata, &self.metadata);
+        Patch {
+            model: told.then(|| self.model.clone()),
+            member: (self.metadata != Metadata::default()).then_some((MEMBER, metadata)),
         }
     }
 
@@ -221,31 +232,6 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             (Started::Whole(body), verdict)
         };
         Ok(Said { answer, model, verdict })
-    }
-}
-
-impl CompletionHead {
-    /// What is changed in an answer that is passed back: the model, when the endpoint has `told` which one it was, and
-    /// what is to be said of tiers.
-    fn patch(&self, told: bool) -> Patch {
-        let mut metadata = Vec::new();
-        json::push(&mut metadata, &self.metadata);
-        Patch {
-            model: told.then(|| self.model.clone()),
-            member: (self.metadata != Metadata::default()).then_some((MEMBER, metadata)),
-        }
-    }
-}
-
-impl Reply {
-    /// 200 with a fallback: the events of a stream, or one JSON object.
-    pub(crate) fn fallback(body: Vec<u8>, stream: bool, reason: &'static str) -> Self {
-        let mut reply = Self::json(body);
-        if stream {
-            reply.headers = STREAM_HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        }
-        reply.headers.push((FIELD, reason.to_owned()));
-        reply
     }
 }
 

@@ -6,9 +6,6 @@ use crate::settings::variable;
 use waggle_model::ModelFailure;
 use waggle_openai::metadata::Metadata;
 
-/// The header field of an answer that is a fallback, known as such when its head is sent. Its value is the reason.
-pub(crate) const FIELD: &str = "x-waggle-fallback";
-
 /// The variable that chooses: `text` (the default) or `error`.
 const MODE_VARIABLE: &str = "fallback";
 /// The variable with the text; empty stands for the one in the caller's language.

@@ -2,6 +2,9 @@
 
 use waggle_openai::ApiError;
 
+/// The header field of an answer that is a fallback, where that is known when its head is sent. Its value is the
+/// reason.
+const FALLBACK_FIELD: &str = "x-waggle-fallback";
 /// The `Retry-After` of an answer that needs one and whose cause does not say.
 const RETRY_AFTER_S_DEFAULT: u32 = 1;
 
@@ -20,6 +23,16 @@ impl Reply {
     /// 200 with a JSON body.
     pub fn json(body: Vec<u8>) -> Self {
         Self { status: 200, headers: vec![("content-type", "application/json".to_owned())], body }
+    }
+
+    /// 200 with a fallback: the events of a stream, or one JSON object.
+    pub(crate) fn fallback(body: Vec<u8>, stream: bool, reason: &'static str) -> Self {
+        let mut reply = Self::json(body);
+        if stream {
+            reply.headers = STREAM_HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        }
+        reply.headers.push((FALLBACK_FIELD, reason.to_owned()));
+        reply
     }
 }
 

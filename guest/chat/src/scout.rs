@@ -67,6 +67,10 @@ impl Scout {
             self.finished(FinishReason::Stop);
             return Ok(());
         }
+        // Some endpoints keep a connection alive by events without data.
+        if event.trim_ascii().is_empty() {
+            return Ok(());
+        }
         let chunk = read_chunk(event)?;
         self.said |= chunk.says_something();
         self.look(&chunk);

@@ -82,7 +82,7 @@ fn failures() -> Vec<Failure> {
         stream("no event", vec![]),
         stream("cut in an event", vec![bytes("data: {\"choi"), cut()]),
         stream("cut after the role", vec![bytes(role), cut()]),
-        stream("ended after the role", vec![bytes(&format!(": ping\n\n{role}"))]),
+        stream("ended after the role", vec![bytes(&format!(": ping\n\ndata:\n\n{role}"))]),
         stream("an error at once", vec![bytes("data: {\"error\":{\"message\":\"secret\"}}\n\n")]),
         stream("an error after the role", vec![bytes(role), bytes("data: {\"error\":\"secret\"}\n\n")]),
         stream("no JSON", vec![bytes("data: <html>secret\n\n")]),
@@ -453,7 +453,8 @@ fn stored(world: &World) -> Value {
     let records = dump.iter().filter(|(key, _)| key.starts_with("response/"));
     let responses =
         records.map(|(_, value)| serde_json::from_slice::<Value>(value).unwrap()["response"].clone());
-    responses.filter(|response| response["metadata"]["waggle_fallback"] == "true").last().expect("a fallback")
+    let mut fallbacks = responses.filter(|response| response["metadata"]["waggle_fallback"] == "true");
+    fallbacks.next_back().expect("a fallback")
 }
 
 #[test]

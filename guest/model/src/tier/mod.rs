@@ -3,6 +3,7 @@
 //! A decision without a model, in microseconds, from what can be seen of the request: its length, script, history,
 //! words, tools and form. It errs to the large side where a wrong answer would cost more than a better one.
 
+mod keywords;
 mod question;
 mod table;
 mod words;
