@@ -50,11 +50,11 @@ pub(crate) struct Said<T> {
 pub(crate) struct Asked<T> {
     /// The answer, or why there is none.
     pub(crate) result: Result<T, ModelFailure>,
-    /// The model that gave it, by the name the endpoint gives it where it gives one, or that was asked last.
+    /// The model that gave it, or that was asked last.
     pub(crate) model: String,
     /// Which tier was chosen.
     pub(crate) tier: Option<TierTaken>,
-    /// The model's name as the endpoint gives it.
+    /// Whether the endpoint said which model that was.
     pub(crate) told: bool,
 }
 
