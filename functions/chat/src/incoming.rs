@@ -11,6 +11,7 @@ pub(crate) struct Head {
     path_with_query: String,
     content_type: Option<String>,
     content_length: Option<u64>,
+    accept_language: Option<String>,
     user: Vec<Vec<u8>>,
 }
 
@@ -27,6 +28,7 @@ impl Head {
             path_with_query: &self.path_with_query,
             content_type: self.content_type.as_deref(),
             content_length: self.content_length,
+            accept_language: self.accept_language.as_deref(),
             user: &self.user,
         }
     }
@@ -44,6 +46,7 @@ impl Incoming {
             path_with_query: request.get_path_with_query().unwrap_or_default(),
             content_type: header("content-type"),
             content_length: header("content-length").and_then(|length| length.parse().ok()),
+            accept_language: joined(headers.get("accept-language")),
             // All of it, as it came: what is unreadable must not look like what is absent.
             user: headers.get(USER_FIELD),
         };
@@ -52,6 +55,12 @@ impl Incoming {
         let body = WasiBody::new(Request::consume_body(request, received_reader), received);
         Self { head, body }
     }
+}
+
+/// Several fields of one list are one list (RFC 9110, section 5.3).
+fn joined(values: Vec<Vec<u8>>) -> Option<String> {
+    let values: Vec<String> = values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 fn method(method: Method) -> String {

@@ -6,6 +6,10 @@ use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestO
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use waggle_model::transport::{TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 
+/// Where a host that calls upstreams on our behalf answers. It answers failures of an upstream by a status; a call it
+/// ends without one is a call whose client has gone away.
+const MODELS_HOST: &str = "models.waggle.internal";
+
 /// Outbound HTTP, as far as the host allows it.
 pub(crate) struct WasiUpstream;
 
@@ -105,17 +109,23 @@ impl Upstream for WasiUpstream {
     type Body = WasiBody;
 
     async fn send(&self, outgoing: UpstreamRequest) -> Result<UpstreamResponse<WasiBody>, TransportFailure> {
-        let response = client::send(request(outgoing)?).await.map_err(|code| failure(&code))?;
+        let of_host = split(&outgoing.url).is_ok_and(|(_, authority, _)| authority == MODELS_HOST);
+        let sent = client::send(request(outgoing)?).await;
+        let response = sent.map_err(|code| match code {
+            ErrorCode::ConnectionTerminated if of_host => TransportFailure::Ended(code.to_string()),
+            code => failure(&code),
+        })?;
         let headers = response.get_headers();
         let header = |name: &str| {
             let value = headers.get(name).into_iter().next()?;
             String::from_utf8(value).ok()
         };
         let (content_type, retry_after) = (header("content-type"), header("retry-after"));
+        let model = header("waggle-model");
         drop(headers);
         let status = response.get_status_code();
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body = WasiBody::new(Response::consume_body(response, received_reader), received);
-        Ok(UpstreamResponse { status, content_type, retry_after, body })
+        Ok(UpstreamResponse { status, content_type, retry_after, model, body })
     }
 }

@@ -4,7 +4,12 @@
 //! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `functions/chat`
 //! implements them over WASI and holds no logic.
 
+mod ask;
+mod catalog;
+mod completion;
 mod conversations;
+mod fallback;
+mod language;
 pub mod models;
 mod output;
 pub mod platform;
@@ -15,9 +20,11 @@ mod relay;
 pub mod reply;
 mod responses;
 pub mod route;
+mod scout;
 pub mod service;
 pub mod settings;
 mod stream;
+mod tiers;
 mod turn;
 
 pub use models::Models;

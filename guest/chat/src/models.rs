@@ -70,20 +70,39 @@ impl Models {
         if self.allow(model) {
             return Ok(());
         }
-        let message = format!("The model `{}` does not exist or you do not have access to it.", echo(model));
-        Err(ApiError::rejected(404, Some("model_not_found"), message))
+        Err(Self::unknown(model))
     }
 
-    /// The models of an endpoint's list that may be named, as a list.
-    pub(crate) fn keep(&self, list: &[u8]) -> serde_json::Result<Vec<u8>> {
+    /// 404, as OpenAI answers a model that does not exist.
+    pub(crate) fn unknown(model: &str) -> ApiError {
+        let message = format!("The model `{}` does not exist or you do not have access to it.", echo(model));
+        ApiError::rejected(404, Some("model_not_found"), message)
+    }
+
+    /// The models of an endpoint's list that may be named, as a list; `more`, one model's object, is added unless it
+    /// is `None`.
+    pub(crate) fn keep(&self, list: &[u8], more: Option<&RawValue>) -> serde_json::Result<Vec<u8>> {
         let ModelList { mut data } = serde_json::from_slice(list)?;
         data.retain(|raw| {
             serde_json::from_str(raw.get()).is_ok_and(|model: Model<'_>| self.allow(&model.id))
         });
-        let mut out = Vec::with_capacity(list.len());
+        data.extend(more);
+        let mut out = Vec::with_capacity(list.len() + 128);
         json::push(&mut out, &KeptModels { object: "list", data });
         Ok(out)
     }
+}
+
+/// The ids of the models of an endpoint's list.
+///
+/// # Errors
+/// It is no list of models.
+pub(crate) fn ids(list: &[u8]) -> serde_json::Result<Vec<String>> {
+    let ModelList { data } = serde_json::from_slice(list)?;
+    let id = |raw: &RawValue| {
+        serde_json::from_str::<Model<'_>>(raw.get()).ok().map(|model| model.id.0.into_owned())
+    };
+    Ok(data.into_iter().filter_map(id).collect())
 }
 
 #[cfg(test)]

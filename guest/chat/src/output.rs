@@ -59,6 +59,25 @@ impl Output {
         self.finish(completion.finish)
     }
 
+    /// Whether nothing was said yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Says `text` in the place of a model that said nothing.
+    pub(crate) fn fall_back(&mut self, text: &str) -> serde_json::Result<()> {
+        self.open(Item::Fallback { parts: Vec::new() }, None)?;
+        let place = self.place(self.pieces.len().saturating_sub(1));
+        if let Some(Piece { item: Item::Fallback { parts }, .. }) = self.pieces.last_mut() {
+            parts.push(Part::text(text.to_owned()));
+        }
+        if let (Some(events), Some(place)) = (&mut self.events, place) {
+            events.text_part("response.content_part.added", place, "");
+            events.text_delta(place, text);
+        }
+        self.finish(FinishReason::Stop)
+    }
+
     /// Takes more text.
     pub(crate) fn text(&mut self, delta: &str) -> Result<(), ModelFailure> {
         self.grow(delta.len())?;
@@ -203,7 +222,7 @@ impl Output {
         piece.status = status;
         let (Some(events), Some(place)) = (&mut self.events, place) else { return Ok(()) };
         match &piece.item {
-            Item::Message { parts, .. } => {
+            Item::Message { parts, .. } | Item::Fallback { parts } => {
                 let text = parts.last().map(|part| &*part.text).unwrap_or_default();
                 events.text_done(place, text);
                 events.text_part("response.content_part.done", place, text);

@@ -1,18 +1,26 @@
 //! Making a turn ready: from a request body to the request for the model.
 
+use crate::ask::{Ask, Plan};
+use crate::fallback::Reader;
+use crate::language::Language;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::tiers::Tiers;
+use std::borrow::Cow;
 use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::turn::FinishedTurn;
 use waggle_conversation::window::WindowLimits;
 use waggle_conversation::{Store, StoreError, Viewer};
 use waggle_model::request::TurnRequest;
-use waggle_model::transport::{Upstream, UpstreamRequest};
+use waggle_model::tier::{AUTO, Question};
+use waggle_model::transport::Upstream;
 use waggle_openai::item::{Item, RawItem, estimate_tokens, to_raw_items};
+use waggle_openai::parameters::Parameters;
 use waggle_openai::request::{Continues, CreateResponse, unknown_previous};
 use waggle_openai::response::{ResponseHead, Status, Usage};
+use waggle_openai::tool::ToolChoice;
 use waggle_openai::{ApiError, Nonce, ResponseId};
 
 /// A turn that waits for its answer.
@@ -22,6 +30,8 @@ pub(crate) struct PreparedTurn {
     pub(crate) head: ResponseHead,
     /// Whether the answer is streamed.
     pub(crate) stream: bool,
+    /// Who reads the answer.
+    pub(crate) reader: Reader,
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
     /// An estimate of the tokens of `input`.
@@ -42,6 +52,13 @@ pub(crate) struct Ending<'a> {
     pub(crate) output_tokens: u64,
     /// What the endpoint counted.
     pub(crate) usage: Option<Usage>,
+}
+
+impl<'a> Ending<'a> {
+    /// The end of a turn that was answered in the model's place: no model counted anything.
+    pub(crate) fn fallback(output: &'a [RawItem]) -> Self {
+        Self { status: Status::Completed, output, output_tokens: 0, usage: Some(Usage::default()) }
+    }
 }
 
 impl PreparedTurn {
@@ -82,36 +99,66 @@ impl PreparedTurn {
     }
 }
 
+/// What a tier is chosen by.
+fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Parameters) -> Question<'a> {
+    let mut question = Question::of_items(items, history_items);
+    let format = parameters.text.read_format().ok().flatten();
+    question.tools |= !parameters.tools.is_empty() && !matches!(parameters.tool_choice, ToolChoice::None);
+    question.schema = format.is_some_and(|format| format.schema.is_some());
+    question.effort = parameters.reasoning.effort.as_deref().map(Cow::Borrowed);
+    question
+}
+
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// Reads and checks the body, reads the history, and writes the request for the model.
     pub(crate) async fn prepare(
         &self,
         viewer: &Viewer,
         body: &[u8],
-    ) -> Result<(PreparedTurn, UpstreamRequest), Problem> {
-        let CreateResponse { input, continues, stream, parameters } = CreateResponse::read(body)?;
+        language: Language,
+    ) -> Result<(PreparedTurn, Plan), Problem> {
+        let CreateResponse { input: items, continues, stream, mut parameters } = CreateResponse::read(body)?;
+        parameters.metadata.drop_reserved();
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
         let nonce = self.nonce();
-        let input_tokens: u64 = input.iter().map(Item::tokens).sum();
-        let input = to_raw_items(&input, nonce, 0)?;
+        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
+        let input = to_raw_items(&items, nonce, 0)?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let fixed_tokens = input_tokens + estimate_tokens(instructions);
         let limits = settings.window.without(input.len(), fixed_tokens);
         let History { window, continuation } = self.history(viewer, continues, limits).await?;
+        let history: Vec<&str> = window.items().collect();
+        let tiers = match model.as_str() {
+            AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
+            _ => None,
+        };
+        let question = || question(&items, history.len(), &parameters);
+        let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
+        let asked = picked.as_ref().map_or(model.as_str(), |picked| picked.model);
+        let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
+            let body = request.to_json()?;
+            let request_made = settings.endpoint.request("/chat/completions", Some(body), stream);
+            Ok(Ask { model: request.model.to_owned(), request: request_made })
+        };
         let request = TurnRequest {
-            model: &model,
+            model: asked,
             instructions,
-            history: window.items().collect(),
+            history,
             input: &input,
             parameters: &parameters,
             stream,
         };
-        let request = settings.endpoint.request("/chat/completions", Some(request.to_json()?), stream);
+        let first = ask(&request)?;
+        let next = picked.as_ref().and_then(|picked| picked.next);
+        let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
+        let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
+        let wants_json = parameters.text.read_format()?.is_some();
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = self.platform.now_ms() / 1000;
         let head = ResponseHead { id: ResponseId(nonce), created_at, model, continues, parameters };
-        Ok((PreparedTurn { head, stream, input, input_tokens, prompt_tokens, continuation }, request))
+        let reader = Reader { language, wants_json };
+        Ok((PreparedTurn { head, stream, reader, input, input_tokens, prompt_tokens, continuation }, plan))
     }
 
     async fn history(

@@ -1,34 +1,44 @@
-//! Chat completions and models: checked, passed on, and passed back.
+//! A streamed chat completion on its way through.
 
-use crate::models::Models;
+use crate::completion::CompletionHead;
+use crate::fallback::{Fallback, Reader};
 use crate::platform::{Platform, Sink};
 use crate::problem::Problem;
 use crate::race::{First, race};
-use crate::reply::Reply;
-use crate::route::decoded;
-use crate::service::{Answer, Service, Streaming, report};
-use crate::settings::{Endpoint, Settings};
-use waggle_conversation::Store;
+use crate::scout::Scout;
+use crate::service::report;
 use waggle_model::ModelFailure;
-use waggle_model::failure::excerpt;
-use waggle_model::transport::{ChunkSource, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
-use waggle_openai::ApiError;
-use waggle_openai::chat::ChatRequest;
-use waggle_openai::error::echo;
-
-/// The longest whole answer of a model endpoint, in bytes.
-pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// How much of an answer that reports an error is read, in bytes.
-const ERROR_BYTES_MAX: usize = 64 << 10;
+use waggle_model::splice::{EventPatcher, Patch};
+use waggle_model::transport::{ChunkSource, Replayed};
 
 /// A streamed chat completion on its way through.
 #[derive(Debug)]
 pub struct RelayedStream<P, B> {
     platform: P,
-    body: B,
+    body: Replayed<B>,
+    head: CompletionHead,
+    reader: Reader,
+    /// Looks whether the model has said something; `None` once it has.
+    scout: Option<Scout>,
+    /// Changes the events and keeps back what is no whole event; `None` once there is nothing to change and nothing
+    /// that could still be replaced.
+    patcher: Option<EventPatcher>,
+    patched: bool,
 }
 
 impl<P: Platform, B: ChunkSource> RelayedStream<P, B> {
+    pub(crate) fn new(
+        platform: P,
+        body: Replayed<B>,
+        patch: Patch,
+        head: CompletionHead,
+        reader: Reader,
+    ) -> Self {
+        let patched = patch.model.is_some();
+        let patcher = Some(EventPatcher::new(patch));
+        Self { platform, body, head, reader, scout: Some(Scout::default()), patcher, patched }
+    }
+
     /// Hands every chunk on as it arrives. A client that goes away ends the call upstream.
     pub(crate) async fn run<K: Sink>(mut self, mut sink: K) {
         loop {
@@ -36,118 +46,62 @@ impl<P: Platform, B: ChunkSource> RelayedStream<P, B> {
                 First::Left(chunk) => chunk,
                 First::Right(()) => return,
             };
-            let written = match chunk {
-                Ok(Some(chunk)) => sink.write(chunk).await,
-                Ok(None) => return,
-                Err(failure) => {
-                    let problem = Problem::from(&ModelFailure::from(failure));
-                    let reply = report(&self.platform, &problem);
-                    // The stream may have been cut in the middle of an event, which the empty line ends.
-                    let event = [b"\n\ndata: ", reply.body.as_slice(), b"\n\n"].concat();
-                    let _gone = sink.write(event).await;
+            let passed = match chunk {
+                Ok(Some(chunk)) => self.pass(chunk),
+                Ok(None) => {
+                    if let Err(failure) = self.scout.as_mut().map_or(Ok(()), Scout::end) {
+                        return self.fail(&failure, &mut sink).await;
+                    }
+                    let rest = self.patcher.as_mut().map(EventPatcher::finish).unwrap_or_default();
+                    if !rest.is_empty() {
+                        let _gone = sink.write(rest).await;
+                    }
                     return;
                 }
+                Err(failure) => Err(failure.into()),
             };
-            if written.is_err() {
-                return;
+            match passed {
+                Ok(events) if events.is_empty() => {}
+                Ok(events) => {
+                    if sink.write(events).await.is_err() {
+                        return;
+                    }
+                }
+                Err(failure) => return self.fail(&failure, &mut sink).await,
             }
         }
     }
-}
 
-/// Whether the answer is the stream of events that was asked for.
-pub(crate) fn is_event_stream<B>(response: &UpstreamResponse<B>) -> bool {
-    response.content_type.as_ref().is_some_and(|content_type| content_type.starts_with("text/event-stream"))
-}
-
-/// Sends a request and lets only a 200 through.
-pub(crate) async fn call<U: Upstream>(
-    upstream: &U,
-    request: UpstreamRequest,
-) -> Result<UpstreamResponse<U::Body>, ModelFailure> {
-    let mut response = upstream.send(request).await?;
-    if response.status == 200 {
-        return Ok(response);
-    }
-    let body = read_whole(&mut response.body, ERROR_BYTES_MAX).await.unwrap_or_default();
-    Err(ModelFailure::from_status(response.status, &body, response.retry_after.as_deref()))
-}
-
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    pub(crate) async fn create_chat_completion(self, body: Vec<u8>) -> Answer<S, P, U::Body> {
-        match self.start_chat_completion(body).await {
-            Ok(Started::Whole(reply)) => Answer::Reply(reply),
-            Ok(Started::Stream(body)) => {
-                let relay = RelayedStream { platform: self.platform, body };
-                Answer::Stream(Streaming::Relay(Box::new(relay)))
+    /// What is to be handed on of a chunk. Until the model has said something, only whole events are: a text that takes
+    /// the place of the rest must not begin in the middle of one.
+    fn pass(&mut self, chunk: Vec<u8>) -> Result<Vec<u8>, ModelFailure> {
+        if let Some(scout) = &mut self.scout {
+            scout.see(&chunk)?;
+            if scout.has_said_something() {
+                self.scout = None;
             }
-            Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
-    }
-
-    async fn start_chat_completion(&self, body: Vec<u8>) -> Result<Started<U::Body>, Problem> {
-        let chat = ChatRequest::read(&body)?;
-        let settings = Settings::read(&self.platform).await?;
-        let model = settings.model(chat.model.as_deref())?;
-        if let Some(field) = chat.other_models.as_deref().filter(|_| !settings.models.is_any()) {
-            return Err(other_models(field).into());
+        let Some(patcher) = &mut self.patcher else { return Ok(chunk) };
+        let mut events = patcher.push(chunk);
+        if self.scout.is_none() && !self.patched {
+            events.extend(patcher.finish());
+            self.patcher = None;
         }
-        let body = chat.forwarded(body, model);
-        let request = settings.endpoint.request("/chat/completions", Some(body), chat.stream);
-        let response = call(&self.upstream, request).await.map_err(|failure| Problem::from(&failure))?;
-        if chat.stream && is_event_stream(&response) {
-            return Ok(Started::Stream(response.body));
+        Ok(events)
+    }
+
+    /// Ends the stream: by a text in the model's place if it has said nothing, else by an error.
+    async fn fail<K: Sink>(self, failure: &ModelFailure, sink: &mut K) {
+        if self.scout.is_some()
+            && let Some(fallback) = Fallback::find(&self.platform, failure, self.reader).await
+        {
+            self.platform.log(&format!("fallback={} {failure}", fallback.reason));
+            let _gone = sink.write(self.head.fallback_body(&fallback)).await;
+            return;
         }
-        whole(response).await.map(Started::Whole).map_err(|failure| Problem::from(&failure))
-    }
-
-    pub(crate) async fn list_models(&self) -> Result<Reply, Problem> {
-        let models = Models::read(&self.platform).await?;
-        let reply = self.pass_on("/models").await?;
-        if models.is_any() {
-            return Ok(reply);
-        }
-        let kept = models.keep(&reply.body).map_err(|error| {
-            Problem::from(&ModelFailure::NotACompletion(format!("no list of models: {error}")))
-        })?;
-        Ok(Reply::json(kept))
-    }
-
-    /// `name` is as it was written in the path.
-    pub(crate) async fn get_model(&self, name: &str) -> Result<Reply, Problem> {
-        Models::read(&self.platform).await?.check(&decoded(name))?;
-        self.pass_on(&format!("/models/{name}")).await
-    }
-
-    /// Passes a GET on.
-    async fn pass_on(&self, path: &str) -> Result<Reply, Problem> {
-        let endpoint = Endpoint::read(&self.platform).await?;
-        let answered = call(&self.upstream, endpoint.request(path, None, false)).await;
-        let response = answered.map_err(|failure| Problem::from(&failure))?;
-        whole(response).await.map_err(|failure| Problem::from(&failure))
-    }
-}
-
-fn other_models(field: &str) -> ApiError {
-    let field = echo(field);
-    let message =
-        format!("'{field}' is not supported: only 'model' may say which model is used. Leave it out.");
-    ApiError::unsupported(field, message)
-}
-
-enum Started<B> {
-    Whole(Reply),
-    Stream(B),
-}
-
-/// An answer that must be one JSON object.
-async fn whole<B: ChunkSource>(mut response: UpstreamResponse<B>) -> Result<Reply, ModelFailure> {
-    let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-    let looks_like_json =
-        body.trim_ascii_start().first() == Some(&b'{') && body.trim_ascii_end().last() == Some(&b'}');
-    if looks_like_json {
-        Ok(Reply::json(body))
-    } else {
-        Err(ModelFailure::NotACompletion(format!("'{}'", excerpt(&body))))
+        let reply = report(&self.platform, &Problem::from(failure));
+        // The stream may have been cut in the middle of an event, which the empty line ends.
+        let event = [b"\n\ndata: ", reply.body.as_slice(), b"\n\n"].concat();
+        let _gone = sink.write(event).await;
     }
 }

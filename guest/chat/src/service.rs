@@ -1,5 +1,6 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
 use crate::relay::RelayedStream;
@@ -27,6 +28,8 @@ pub struct Request<'a> {
     pub content_type: Option<&'a str>,
     /// The `Content-Length` header.
     pub content_length: Option<u64>,
+    /// The `Accept-Language` header; several are joined by commas.
+    pub accept_language: Option<&'a str>,
     /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
     pub user: &'a [Vec<u8>],
 }
@@ -87,10 +90,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Ok(body) => body,
             Err(error) => return Answer::Reply(Reply::from(&error)),
         };
+        let language = Language::negotiate(request.accept_language);
         // Whoever serves the request may take all of `self` into a stream, the log included.
         match route {
-            Route::CreateResponse => self.create_response(&viewer, body).await,
-            Route::CreateChatCompletion => self.create_chat_completion(body).await,
+            Route::CreateResponse => self.create_response(&viewer, body, language).await,
+            Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);

@@ -94,7 +94,7 @@ impl Endpoint {
 }
 
 impl Settings {
-    /// The model to use for a request that names `named`, or none.
+    /// The model to use for a request that names `named`, or none; it may be `auto`.
     ///
     /// # Errors
     /// 404: it may not be used; 400: none is named, and there is none to use then.

@@ -1,21 +1,21 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
+use crate::fallback::Fallback;
 use crate::output::Output;
 use crate::platform::{Gone, Platform, Sink};
 use crate::prepare::{Ending, PreparedTurn};
 use crate::problem::Problem;
 use crate::race::{First, race};
+use crate::scout::DONE;
 use crate::turn::status;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, read_chunk};
 use waggle_model::sse::SseParser;
-use waggle_model::transport::{ChunkSource, TransportFailure};
+use waggle_model::transport::{ChunkSource, Replayed, TransportFailure};
 use waggle_openai::event::EventWriter;
 use waggle_openai::response::{Status, Usage};
 
-/// What an endpoint sends when it has said everything.
-const DONE: &[u8] = b"[DONE]";
 /// An event stream's way of saying nothing.
 const COMMENT: &[u8] = b":\n\n";
 
@@ -25,7 +25,7 @@ pub struct StreamedTurn<S, P, B> {
     store: S,
     platform: P,
     turn: PreparedTurn,
-    body: B,
+    body: Replayed<B>,
     heard: Heard,
 }
 
@@ -45,6 +45,8 @@ enum End {
     Finished(FinishReason),
     /// It failed.
     Failed(ModelFailure),
+    /// It failed before it said anything, and something was said in its place.
+    FellBack,
     /// The client went away.
     Gone,
 }
@@ -98,7 +100,7 @@ impl Heard {
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
-    pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: B) -> Self {
+    pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
         let heard = Heard { parser: SseParser::default(), output, finish: None, usage: None, done: false };
         Self { store, platform, turn, body, heard }
@@ -116,6 +118,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             Err(gone) => gone.into(),
         };
         let finished = matches!(end, End::Finished(_));
+        let end = self.fall_back(end).await;
         if let Err(problem) = self.settle(end, &mut sink).await
             && let Some(events) = &mut self.heard.output.events
         {
@@ -173,6 +176,23 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         }
     }
 
+    /// Says a text in the place of a model that failed before it said anything, if the tenant chose so.
+    async fn fall_back(&mut self, end: End) -> End {
+        let End::Failed(failure) = &end else { return end };
+        if !self.heard.output.is_empty() {
+            return end;
+        }
+        let found = Fallback::find(&self.platform, failure, self.turn.reader).await;
+        let Some(fallback) = found else { return end };
+        let head = &mut self.turn.head;
+        self.platform.log(&format!("response={} fallback={} {failure}", head.id, fallback.reason));
+        fallback.mark(&mut head.parameters.metadata);
+        match self.heard.output.fall_back(&fallback.text) {
+            Ok(()) => End::FellBack,
+            Err(_) => end,
+        }
+    }
+
     async fn settle<K: Sink>(&mut self, end: End, sink: &mut K) -> Result<(), Problem> {
         let (kind, status) = match &end {
             End::Finished(finish) => {
@@ -186,11 +206,15 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 self.platform.log(&format!("response={} {failure}", self.turn.head.id));
                 ("response.failed", Status::Failed(failure.to_response_error()))
             }
+            End::FellBack => ("response.completed", Status::Completed),
             End::Gone => ("", Status::Cancelled),
         };
         let items = self.heard.output.to_raw()?;
         let output_tokens = self.heard.output.tokens();
-        let ending = Ending { status, output: &items, output_tokens, usage: self.heard.usage };
+        let ending = match end {
+            End::FellBack => Ending::fallback(&items),
+            _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
+        };
         let response = self.turn.commit(&self.store, ending).await?;
         if matches!(end, End::Gone) {
             return Ok(());

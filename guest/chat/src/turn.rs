@@ -1,18 +1,22 @@
 //! `POST /v1/responses`: a turn, answered whole or begun as a stream.
 
+use crate::ask::{ANSWER_BYTES_MAX, Asked, Plan, Said, call, is_event_stream};
+use crate::fallback::Fallback;
+use crate::language::Language;
 use crate::output::Output;
 use crate::platform::Platform;
 use crate::prepare::{Ending, PreparedTurn};
 use crate::problem::Problem;
-use crate::relay::{ANSWER_BYTES_MAX, call, is_event_stream};
 use crate::reply::Reply;
+use crate::scout::{Verdict, judge, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_model::reply::{Completion, FinishReason, read_completion};
-use waggle_model::transport::{Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_openai::event::EventWriter;
 use waggle_openai::response::Status;
 
 /// The status of a response whose model stopped for this reason.
@@ -24,27 +28,51 @@ pub(crate) fn status(finish: FinishReason) -> Status {
     }
 }
 
+impl PreparedTurn {
+    /// Takes over which model was asked, and how it was chosen.
+    fn take_note<T>(&mut self, asked: Asked<T>) -> Result<T, ModelFailure> {
+        self.head.model = asked.model;
+        if let Some(tier) = asked.tier {
+            tier.mark(&mut self.head.parameters.metadata);
+        }
+        asked.result
+    }
+}
+
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    pub(crate) async fn create_response(self, viewer: &Viewer, body: Vec<u8>) -> Answer<S, P, U::Body> {
-        let (turn, request) = match self.prepare(viewer, &body).await {
+    pub(crate) async fn create_response(
+        self,
+        viewer: &Viewer,
+        body: Vec<u8>,
+        language: Language,
+    ) -> Answer<S, P, U::Body> {
+        let (mut turn, plan) = match self.prepare(viewer, &body, language).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
         drop(body);
         if turn.stream {
-            return self.begin_stream(turn, request).await;
+            return self.begin_stream(turn, plan).await;
         }
-        let answered = match self.ask(request).await {
+        let attempt = async |request, judged| self.complete(request, judged).await;
+        let asked = plan.ask(&self.platform, attempt).await;
+        let answered = match turn.take_note(asked) {
             Ok(completion) => self.finish(&turn, completion).await,
-            Err(failure) => Err(self.fail(&turn, &failure).await),
+            Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
         Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
     }
 
-    async fn ask(&self, request: UpstreamRequest) -> Result<Completion, ModelFailure> {
+    async fn complete(
+        &self,
+        request: UpstreamRequest,
+        judged: bool,
+    ) -> Result<Said<Completion>, ModelFailure> {
         let mut response = call(&self.upstream, request).await?;
         let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-        read_completion(&body)
+        let answer = read_completion(&body)?;
+        let verdict = if judged { judge(&answer) } else { Verdict::Answers };
+        Ok(Said { answer, model: response.model, verdict })
     }
 
     async fn finish(&self, turn: &PreparedTurn, completion: Completion) -> Result<Reply, Problem> {
@@ -68,28 +96,63 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         problem
     }
 
+    /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
+    async fn fail_or_fall_back(
+        &self,
+        turn: &mut PreparedTurn,
+        failure: &ModelFailure,
+    ) -> Result<Reply, Problem> {
+        let Some(fallback) = Fallback::find(&self.platform, failure, turn.reader).await else {
+            return Err(self.fail(turn, failure).await);
+        };
+        self.platform.log(&format!("response={} fallback={} {failure}", turn.head.id, fallback.reason));
+        fallback.mark(&mut turn.head.parameters.metadata);
+        let mut output = Output::new(turn.nonce(), turn.input.len(), turn.stream.then(EventWriter::default));
+        if let Some(events) = &mut output.events {
+            let response = turn.head.to_json(&Status::InProgress, &[], None);
+            events.response("response.created", &response);
+            events.response("response.in_progress", &response);
+        }
+        output.fall_back(&fallback.text)?;
+        let items = output.to_raw()?;
+        let response = turn.commit(&self.store, Ending::fallback(&items)).await?;
+        let Some(mut events) = output.events else {
+            return Ok(Reply::fallback(response, false, fallback.reason));
+        };
+        events.response("response.completed", &response);
+        Ok(Reply::fallback(events.take(), true, fallback.reason))
+    }
+
     /// Waits for the head of the model's answer before it promises a stream: until then a failure still has a status
     /// that clients understand and retry.
-    async fn begin_stream(self, turn: PreparedTurn, request: UpstreamRequest) -> Answer<S, P, U::Body> {
-        match self.open_stream(request).await {
-            Ok(response) => {
+    async fn begin_stream(self, mut turn: PreparedTurn, plan: Plan) -> Answer<S, P, U::Body> {
+        let attempt = async |request, judged| self.open_stream(request, judged).await;
+        let asked = plan.ask(&self.platform, attempt).await;
+        match turn.take_note(asked) {
+            Ok(body) => {
                 let Self { store, platform, .. } = self;
-                let stream = StreamedTurn::new(store, platform, turn, response.body);
+                let stream = StreamedTurn::new(store, platform, turn, body);
                 Answer::Stream(Streaming::Turn(Box::new(stream)))
             }
             Err(failure) => {
-                let problem = self.fail(&turn, &failure).await;
-                Answer::Reply(report(&self.platform, &problem))
+                let answered = self.fail_or_fall_back(&mut turn, &failure).await;
+                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
             }
         }
     }
 
-    async fn open_stream(&self, request: UpstreamRequest) -> Result<UpstreamResponse<U::Body>, ModelFailure> {
+    async fn open_stream(
+        &self,
+        request: UpstreamRequest,
+        judged: bool,
+    ) -> Result<Said<Replayed<U::Body>>, ModelFailure> {
         let mut response = call(&self.upstream, request).await?;
-        if is_event_stream(&response) {
-            return Ok(response);
+        if !is_event_stream(&response) {
+            let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
+            return Err(ModelFailure::NotACompletion(format!("no event stream but '{}'", excerpt(&body))));
         }
-        let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-        Err(ModelFailure::NotACompletion(format!("no event stream but '{}'", excerpt(&body))))
+        let UpstreamResponse { model, body, .. } = response;
+        let (answer, verdict) = if judged { peek(body).await? } else { (body.into(), Verdict::Answers) };
+        Ok(Said { answer, model, verdict })
     }
 }

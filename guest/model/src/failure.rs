@@ -3,6 +3,7 @@
 
 use crate::transport::{ReadFailure, TransportFailure};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use waggle_openai::ApiError;
 use waggle_openai::error::echo;
 use waggle_openai::json::Text;
@@ -20,12 +21,18 @@ pub enum ModelFailure {
     #[error("the model endpoint is {0}")]
     Transport(#[from] TransportFailure),
     /// It answered with a status other than 200.
-    #[error("the model endpoint answered status {status}: {}", message.as_deref().unwrap_or("no OpenAI error object"))]
+    #[error(
+        "the model endpoint answered status {status}{}: {}",
+        code.map(|code| format!(" ({code})")).unwrap_or_default(),
+        message.as_deref().unwrap_or("no OpenAI error object")
+    )]
     Status {
         /// The status.
         status: u16,
         /// The message of its error object, when it sent one.
         message: Option<String>,
+        /// The code of its error object, when it is one of the host's own.
+        code: Option<&'static str>,
         /// Its `Retry-After`, in seconds.
         retry_after_s: Option<u32>,
     },
@@ -62,15 +69,27 @@ struct ErrorBody<'a> {
 struct ErrorFields<'a> {
     #[serde(borrow)]
     message: Text<'a>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+}
+
+/// What a host that calls upstreams on our behalf says when all of them failed.
+const HOST_CODES: [&str; 5] =
+    ["upstream_unavailable", "upstream_open", "upstream_busy", "upstream_timeout", "rate_limit_exceeded"];
+
+fn host_code(raw: &RawValue) -> Option<&'static str> {
+    let code = raw.get().trim_matches('"');
+    HOST_CODES.into_iter().find(|known| *known == code)
 }
 
 impl ModelFailure {
     /// Reads an answer whose status is not 200.
     pub fn from_status(status: u16, body: &[u8], retry_after: Option<&str>) -> Self {
-        let message = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
+        let error = serde_json::from_slice::<ErrorBody<'_>>(body).ok().map(|body| body.error);
         Self::Status {
             status,
-            message: message.map(|body| echo_long(&body.error.message)),
+            code: error.as_ref().and_then(|error| error.code).and_then(host_code),
+            message: error.map(|error| echo_long(&error.message)),
             retry_after_s: retry_after
                 .and_then(|text| text.trim().parse().ok())
                 .map(|seconds: u32| seconds.min(RETRY_AFTER_S_MAX)),
@@ -82,13 +101,37 @@ impl ModelFailure {
     pub fn to_api_error(&self) -> ApiError {
         match self {
             Self::Transport(failure) => transport_error(failure),
-            Self::Status { status, message, retry_after_s } => {
+            Self::Status { status, message, retry_after_s, .. } => {
                 status_error(*status, message.as_deref(), *retry_after_s)
             }
             Self::NotACompletion(_) => bad_gateway("The model endpoint gave an answer that cannot be read."),
             Self::Reported(_) => bad_gateway("The model endpoint failed while it was answering."),
             Self::Cut => bad_gateway("The model endpoint's answer was cut off."),
             Self::TooLong(_) => bad_gateway("The model endpoint's answer is too long."),
+        }
+    }
+
+    /// Whether an answer of our own may take the place of the one that did not come: the call failed, and not because
+    /// of what the caller asked, nor because the caller has gone.
+    pub fn falls_back(&self) -> bool {
+        match self {
+            Self::Transport(TransportFailure::Ended(_)) => false,
+            Self::Status { status, .. } => !matches!(status, 400 | 404 | 413 | 422),
+            _ => true,
+        }
+    }
+
+    /// Whether another model may succeed where this one failed. A model that does not exist at the endpoint is not
+    /// the caller's doing when the caller did not name it.
+    pub fn escalates(&self) -> bool {
+        self.falls_back() || matches!(self, Self::Status { status: 404, .. })
+    }
+
+    /// Why it failed, as one word: the host's own code where it gave one, else that of the error the caller would read.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Status { code: Some(code), .. } => code,
+            _ => self.to_api_error().code.unwrap_or("server_error"),
         }
     }
 
@@ -124,7 +167,9 @@ fn transport_error(failure: &TransportFailure) -> ApiError {
             let message = "The model endpoint is overloaded. Try again in a moment.";
             ApiError { retry_after_s: Some(1), ..ApiError::server(503, "model_endpoint_overloaded", message) }
         }
-        TransportFailure::Cut(_) => bad_gateway("The model endpoint's answer was cut off."),
+        TransportFailure::Cut(_) | TransportFailure::Ended(_) => {
+            bad_gateway("The model endpoint's answer was cut off.")
+        }
     }
 }
 
@@ -159,9 +204,10 @@ fn status_error(status: u16, message: Option<&str>, retry_after_s: Option<u32>) 
                 "The model endpoint is overloaded. Try again later.",
             )
         },
-        408 | 504 => {
-            ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time.")
-        }
+        408 | 504 => ApiError {
+            retry_after_s,
+            ..ApiError::server(504, "model_endpoint_timeout", "The model endpoint did not answer in time.")
+        },
         _ => bad_gateway("The model endpoint failed."),
     }
 }
@@ -208,6 +254,36 @@ mod tests {
             assert!(!seen.contains(secret), "{seen}");
         }
         assert!(!failure.to_string().contains("sk-secret"), "{failure}");
+    }
+
+    fn check_fallback(failure: &ModelFailure, falls_back: bool, escalates: bool, reason: &str) {
+        let seen = (failure.falls_back(), failure.escalates(), failure.reason());
+        assert_eq!(seen, (falls_back, escalates, reason), "{failure}");
+    }
+
+    #[test]
+    fn a_failure_falls_back_unless_the_request_is_at_fault_or_nobody_waits() {
+        let at = || "10.0.0.7:8000".to_owned();
+        check_fallback(&TransportFailure::Unreachable(at()).into(), true, true, "model_endpoint_unreachable");
+        check_fallback(&TransportFailure::TimedOut(at()).into(), true, true, "model_endpoint_timeout");
+        check_fallback(&TransportFailure::Ended(at()).into(), false, false, "model_endpoint_error");
+        check_fallback(&ModelFailure::Cut, true, true, "model_endpoint_error");
+        check_fallback(&answered(400, "x"), false, false, "rejected_by_model");
+        check_fallback(&answered(413, "x"), false, false, "rejected_by_model");
+        check_fallback(&answered(422, "x"), false, false, "rejected_by_model");
+        check_fallback(&answered(404, "x"), false, true, "model_not_found");
+        check_fallback(&answered(401, "x"), true, true, "model_endpoint_unauthorized");
+        check_fallback(&answered(429, "x"), true, true, "rate_limit_exceeded");
+        check_fallback(&answered(500, "x"), true, true, "model_endpoint_error");
+        let said = |code: &str| {
+            let body = format!(r#"{{"error":{{"message":"m","code":{code}}}}}"#);
+            ModelFailure::from_status(503, body.as_bytes(), None)
+        };
+        check_fallback(&said("\"upstream_open\""), true, true, "upstream_open");
+        check_fallback(&said("\"upstream_timeout\""), true, true, "upstream_timeout");
+        check_fallback(&said("\"secret\""), true, true, "model_endpoint_overloaded");
+        check_fallback(&said("7"), true, true, "model_endpoint_overloaded");
+        check_fallback(&said("null"), true, true, "model_endpoint_overloaded");
     }
 
     fn answered(status: u16, message: &str) -> ModelFailure {

@@ -2,10 +2,13 @@
 //!
 //! Pure but for [`transport`], which is two traits: the function implements them over WASI, tests over nothing.
 
+pub mod decline;
 pub mod failure;
 pub mod reply;
 pub mod request;
+pub mod splice;
 pub mod sse;
+pub mod tier;
 pub mod transport;
 
 pub use failure::ModelFailure;

@@ -3,6 +3,7 @@
 use crate::failure::{ModelFailure, excerpt};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use waggle_openai::json::Text;
 use waggle_openai::response::Usage;
 
@@ -61,6 +62,8 @@ pub struct Chunk<'a> {
     pub text: Option<Text<'a>>,
     /// Pieces of tool calls.
     pub tool_calls: Vec<ToolCallDelta<'a>>,
+    /// Whether it holds a piece of the model's reasoning, which no standard has; two names for it are in use.
+    pub reasons: bool,
     /// Why the model stopped, once it has.
     pub finish: Option<FinishReason>,
     /// What it counted, at the end.
@@ -116,6 +119,12 @@ struct Message<'a> {
     content: Option<Text<'a>>,
     #[serde(borrow)]
     refusal: Option<Text<'a>>,
+    /// vLLM's and DeepSeek's name.
+    #[serde(borrow)]
+    reasoning_content: Option<&'a RawValue>,
+    /// OpenRouter's and newer vLLM's name.
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCallDelta<'a>>>,
 }
@@ -176,6 +185,13 @@ fn read(json: &[u8]) -> Result<Body<'_>, ModelFailure> {
     }
 }
 
+impl Chunk<'_> {
+    /// Whether the model has begun to answer, or has ended without.
+    pub fn says_something(&self) -> bool {
+        self.text.is_some() || !self.tool_calls.is_empty() || self.reasons || self.finish.is_some()
+    }
+}
+
 /// Reads a whole answer.
 ///
 /// # Errors
@@ -220,6 +236,8 @@ pub fn read_chunk(json: &[u8]) -> Result<Chunk<'_>, ModelFailure> {
     let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(chunk) };
     chunk.finish = choice.finish_reason.map(|reason| FinishReason::parse(&reason));
     let delta = choice.delta.unwrap_or_default();
+    let says = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "\"\"");
+    chunk.reasons = says(delta.reasoning_content) || says(delta.reasoning);
     chunk.text =
         delta.content.filter(|text| !text.is_empty()).or(delta.refusal).filter(|text| !text.is_empty());
     chunk.tool_calls = delta.tool_calls.unwrap_or_default();
@@ -261,6 +279,29 @@ mod tests {
         check(r#"{"error":{"message":"no"}}"#, |failure| matches!(failure, ModelFailure::Reported(_)));
         check(r#"{"error":"no"}"#, |failure| matches!(failure, ModelFailure::Reported(_)));
         check(r#"{"error":{"code":1}}"#, |failure| matches!(failure, ModelFailure::Reported(_)));
+    }
+
+    fn check_says_something(delta: &str, finish: &str, expected: bool) {
+        let json = format!(r#"{{"choices":[{{"delta":{delta},"finish_reason":{finish}}}]}}"#);
+        assert_eq!(read_chunk(json.as_bytes()).unwrap().says_something(), expected, "{json}");
+    }
+
+    #[test]
+    fn a_role_says_nothing_yet() {
+        check_says_something(r#"{"role":"assistant","content":""}"#, "null", false);
+        check_says_something(
+            r#"{"role":"assistant","content":null,"reasoning_content":null}"#,
+            "null",
+            false,
+        );
+        check_says_something(r#"{"reasoning_content":"","reasoning":""}"#, "null", false);
+        check_says_something("{}", "null", false);
+        check_says_something(r#"{"content":"a"}"#, "null", true);
+        check_says_something(r#"{"reasoning_content":"a"}"#, "null", true);
+        check_says_something(r#"{"reasoning":"a"}"#, "null", true);
+        check_says_something(r#"{"refusal":"no"}"#, "null", true);
+        check_says_something(r#"{"tool_calls":[{"index":0}]}"#, "null", true);
+        check_says_something("{}", "\"stop\"", true);
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl TurnRequest<'_> {
     /// Writes the request's body.
     ///
     /// Calls without an output and outputs without a call are left out of the history, where the window may have
-    /// parted them: endpoints refuse such messages.
+    /// parted them: endpoints refuse such messages. So is what was said in a model's place when it failed: a model that
+    /// sees itself say that it is busy says it again.
     ///
     /// # Errors
     /// The input holds an output for a call that is not in the window; a stored item cannot be read.
@@ -74,6 +75,7 @@ impl TurnRequest<'_> {
         let mut writer = MessageWriter { out, in_calls: false };
         for item in &items {
             match item.kind {
+                "message" if item.fallback => {}
                 "message" => writer.message(item),
                 "function_call" if pairs.whole(item) => writer.call(item),
                 "function_call_output" if pairs.whole(item) => writer.output(item),

@@ -1,5 +1,6 @@
 //! The seam between this library and the network: two traits.
 
+use std::collections::VecDeque;
 use std::future::Future;
 
 /// Why no answer, or no more of it, came from the network.
@@ -20,6 +21,9 @@ pub enum TransportFailure {
     /// The connection ended before the answer did.
     #[error("cut off: {0}")]
     Cut(String),
+    /// The host ended the call, as it does when the client has gone away: nobody waits for an answer any more.
+    #[error("ended by the host: {0}")]
+    Ended(String),
 }
 
 /// A body that arrives in chunks.
@@ -52,6 +56,8 @@ pub struct UpstreamResponse<B> {
     pub content_type: Option<String>,
     /// The `Retry-After` header.
     pub retry_after: Option<String>,
+    /// The `waggle-model` header: which model answered, where the host chooses among several.
+    pub model: Option<String>,
     /// The body.
     pub body: B,
 }
@@ -66,6 +72,35 @@ pub trait Upstream {
         &self,
         request: UpstreamRequest,
     ) -> impl Future<Output = Result<UpstreamResponse<Self::Body>, TransportFailure>>;
+}
+
+/// A body of which some chunks were read ahead.
+#[derive(Debug)]
+pub struct Replayed<B> {
+    ahead: VecDeque<Vec<u8>>,
+    body: B,
+}
+
+impl<B> Replayed<B> {
+    /// `body`, after the chunks that were read of it.
+    pub fn new(ahead: Vec<Vec<u8>>, body: B) -> Self {
+        Self { ahead: ahead.into(), body }
+    }
+}
+
+impl<B> From<B> for Replayed<B> {
+    fn from(body: B) -> Self {
+        Self::new(Vec::new(), body)
+    }
+}
+
+impl<B: ChunkSource> ChunkSource for Replayed<B> {
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, TransportFailure> {
+        match self.ahead.pop_front() {
+            Some(chunk) => Ok(Some(chunk)),
+            None => self.body.next_chunk().await,
+        }
+    }
 }
 
 /// Why a body could not be read whole.

@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::json::{self, Elements, Fields, Path, Text, Unknown, read_object};
 use serde::de::{Error, IgnoredAny, MapAccess};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// The most messages of one request.
 const MESSAGES_MAX: usize = 10_000;
@@ -20,6 +21,8 @@ pub struct ChatRequest {
     pub model: Option<String>,
     /// A field besides `model` that some endpoint takes for the name of a model.
     pub other_models: Option<String>,
+    /// Whether the answer has to be JSON.
+    pub wants_json: bool,
     messages: Option<usize>,
     ranges: Vec<(&'static str, f64, f64)>,
 }
@@ -32,6 +35,13 @@ struct MessageFields<'a> {
     role: Text<'a>,
     #[serde(rename = "content")]
     _content: Option<Content>,
+}
+
+/// The part of `response_format` that is looked at.
+#[derive(Deserialize)]
+struct FormatField<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
 }
 
 struct Content;
@@ -87,6 +97,11 @@ impl<'de> Fields<'de> for ChatRequest {
             "messages" => {
                 let messages: Vec<Message> = map.next_value_seed(Elements::new(path, MESSAGES_MAX))?;
                 self.messages = Some(messages.len());
+            }
+            "response_format" => {
+                let raw: &RawValue = map.next_value()?;
+                let format = serde_json::from_str::<FormatField<'_>>(raw.get());
+                self.wants_json = format.is_ok_and(|format| format.kind.starts_with("json"));
             }
             "stream" => self.stream = map.next_value::<Option<bool>>()?.unwrap_or(false),
             "temperature" => number("temperature", 2.0)?,
@@ -187,6 +202,20 @@ mod tests {
         for field in ["top_k", "modality", "user", "metadata"] {
             assert_eq!(read(field), None, "{field}");
         }
+    }
+
+    fn check_json(format: &str, wants_json: bool) {
+        let body = format!(r#"{{"messages":[{{"role":"user"}}],"response_format":{format}}}"#);
+        assert_eq!(ChatRequest::read(body.as_bytes()).unwrap().wants_json, wants_json, "{body}");
+    }
+
+    #[test]
+    fn an_answer_that_has_to_be_json_is_known() {
+        check_json("null", false);
+        check_json(r#"{"type":"text"}"#, false);
+        check_json(r#"{"type":"json_object"}"#, true);
+        check_json(r#"{"type":"json_schema","json_schema":{}}"#, true);
+        check_json("3", false);
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub enum Item<'a> {
         /// What was said.
         parts: Vec<Part<'a>>,
     },
+    /// What the assistant said in place of a model that failed. Models do not get to see it.
+    Fallback {
+        /// What was said.
+        parts: Vec<Part<'a>>,
+    },
     /// The model asks for a function to be called.
     FunctionCall {
         /// Names this call, so that its output can refer to it.
@@ -108,6 +113,8 @@ struct MessageJson<'a> {
     status: ItemStatus,
     role: Role,
     content: Vec<PartJson<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waggle_fallback: bool,
 }
 
 #[derive(Serialize)]
@@ -136,7 +143,7 @@ impl Item<'_> {
     /// What kind of item this is.
     pub fn kind(&self) -> ItemKind {
         match self {
-            Self::Message { .. } => ItemKind::Message,
+            Self::Message { .. } | Self::Fallback { .. } => ItemKind::Message,
             Self::FunctionCall { .. } => ItemKind::FunctionCall,
             Self::FunctionCallOutput { .. } => ItemKind::FunctionCallOutput,
         }
@@ -146,6 +153,7 @@ impl Item<'_> {
     pub fn tokens(&self) -> u64 {
         const TOKENS_AROUND_AN_ITEM: u64 = 4;
         let text = match self {
+            Self::Fallback { .. } => return 0,
             Self::Message { parts, .. } => parts.iter().map(|part| estimate_tokens(&part.text)).sum(),
             Self::FunctionCall { name, arguments, .. } => estimate_tokens(name) + estimate_tokens(arguments),
             Self::FunctionCallOutput { output, .. } => estimate_tokens(output),
@@ -168,11 +176,13 @@ impl Item<'_> {
             arguments: None,
             output: None,
         };
+        let message = |role, parts: &[Part<'_>], waggle_fallback| {
+            let content = parts.iter().map(|part| part_json(role, part)).collect();
+            to_raw_value(&MessageJson { id, r#type: "message", status, role, content, waggle_fallback })
+        };
         match self {
-            Self::Message { role, parts } => {
-                let content = parts.iter().map(|part| part_json(*role, part)).collect();
-                to_raw_value(&MessageJson { id, r#type: "message", status, role: *role, content })
-            }
+            Self::Message { role, parts } => message(*role, parts, false),
+            Self::Fallback { parts } => message(Role::Assistant, parts, true),
             Self::FunctionCall { call_id, name, arguments } => to_raw_value(&CallJson {
                 name: Some(name),
                 arguments: Some(arguments),
@@ -231,6 +241,9 @@ pub struct StoredItem<'a> {
     /// The parts of a message.
     #[serde(borrow, default)]
     pub content: Vec<StoredPart<'a>>,
+    /// Whether it is an [`Item::Fallback`].
+    #[serde(rename = "waggle_fallback", default)]
+    pub fallback: bool,
     /// The call, for the two function kinds.
     #[serde(borrow)]
     pub call_id: Option<&'a RawValue>,
@@ -280,6 +293,7 @@ struct ItemFields<'a> {
     arguments: Option<Text<'a>>,
     #[serde(borrow)]
     output: Option<Content<'a>>,
+    waggle_fallback: Option<bool>,
     // Clients send back what they were given; a new id is made here.
     #[serde(rename = "id")]
     _id: Option<IgnoredAny>,
@@ -389,6 +403,9 @@ fn read_message<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
         ))
     })?;
     let Content(parts) = fields.content.ok_or_else(|| E::missing_field("content"))?;
+    if role == Role::Assistant && fields.waggle_fallback == Some(true) {
+        return Ok(Item::Fallback { parts });
+    }
     Ok(Item::Message { role, parts })
 }
 
@@ -453,6 +470,17 @@ mod tests {
         let view: StoredItem<'_> = serde_json::from_str(raw.get()).unwrap();
         assert_eq!((view.kind, view.role), ("message", Some("assistant")));
         assert_eq!(view.content[0].text.unwrap().get(), r#""é\n""#);
+    }
+
+    #[test]
+    fn what_was_said_for_a_model_is_marked_and_stays_so_when_it_is_sent_back() {
+        let fallback = Item::Fallback { parts: vec![Part::text("busy")] };
+        let raw = fallback.to_raw(Nonce::mint(9, 9), 0, ItemStatus::Completed).unwrap();
+        assert!(raw.get().ends_with(r#""waggle_fallback":true}"#), "{raw}");
+        assert_eq!(serde_json::from_str::<Item<'_>>(raw.get()).unwrap(), fallback);
+        assert!(serde_json::from_str::<StoredItem<'_>>(raw.get()).unwrap().fallback);
+        let users = r#"{"role":"user","content":"x","waggle_fallback":true}"#;
+        assert!(stored(users).ends_with("]}"), "only what an assistant says can be one");
     }
 
     #[test]

@@ -12,9 +12,28 @@ pub const KEY_CHARACTERS_MAX: usize = 64;
 /// The longest value, in characters.
 pub const VALUE_CHARACTERS_MAX: usize = 512;
 
+/// What the keys begin with that the server writes into a response's metadata. A client's own that begin so are left
+/// out, so that these mean what they say.
+pub const RESERVED_PREFIX: &str = "waggle_";
+
 /// The pairs, in the order they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata(Vec<(String, String)>);
+
+impl Metadata {
+    /// Leaves out the pairs whose keys are the server's.
+    pub fn drop_reserved(&mut self) {
+        self.0.retain(|(key, _)| !key.starts_with(RESERVED_PREFIX));
+    }
+
+    /// Sets a pair of the server's, which is not counted among the client's [`PAIRS_MAX`].
+    pub fn set(&mut self, key: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => value.clone_into(known),
+            None => self.0.push((key.to_owned(), value.to_owned())),
+        }
+    }
+}
 
 impl Serialize for Metadata {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -69,6 +88,20 @@ fn longer_than(text: &str, characters_max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_pairs_are_its_own_and_come_on_top() {
+        let pairs: Vec<String> = (0..15).map(|index| format!(r#""k{index}":"v""#)).collect();
+        let json = format!(r#"{{"waggle_fallback":"forged",{}}}"#, pairs.join(","));
+        let mut metadata: Metadata = serde_json::from_str(&json).unwrap();
+        metadata.drop_reserved();
+        assert_eq!(serde_json::to_string(&metadata).unwrap(), format!("{{{}}}", pairs.join(",")));
+        metadata.set("waggle_tier", "small");
+        metadata.set("waggle_escalated", "true");
+        metadata.set("waggle_tier", "large");
+        let expected = format!(r#"{{{},"waggle_tier":"large","waggle_escalated":"true"}}"#, pairs.join(","));
+        assert_eq!(serde_json::to_string(&metadata).unwrap(), expected);
+    }
 
     fn check(json: &str, accepted: bool) {
         let read = serde_json::from_str::<Metadata>(json);

@@ -6,8 +6,14 @@ use waggle_chat::{Answer, Reply, Request};
 use waggle_model::transport::TransportFailure;
 
 fn post(content_type: Option<&str>, content_length: Option<u64>, body: Vec<Piece>) -> Reply {
-    let request =
-        Request { method: "POST", path_with_query: "/v1/responses", content_type, content_length, user: &[] };
+    let request = Request {
+        method: "POST",
+        path_with_query: "/v1/responses",
+        content_type,
+        content_length,
+        accept_language: None,
+        user: &[],
+    };
     match futures::executor::block_on(world().answer(request, body)) {
         Answer::Reply(reply) => reply,
         Answer::Stream(_) => panic!("a stream"),

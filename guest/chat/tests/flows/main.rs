@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod conversations;
+mod fallback;
 mod http;
 mod models;
 mod ownership;
 mod schemas;
 mod streams;
 mod support;
+mod tiers;
 mod turns;

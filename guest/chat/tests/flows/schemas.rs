@@ -69,6 +69,10 @@ fn be_busy(world: &World) {
     world.turn(&output, "thanks");
     world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
     world.json("POST", "/v1/responses", &turn("fails"), 504);
+    world.set("fallback", "text");
+    world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
+    world.json("POST", "/v1/responses", &turn("falls back"), 200);
+    world.set("fallback", "error");
     let mut streamed = turn("streamed");
     streamed["stream"] = json!(true);
     for (pieces, leaves_after) in [
@@ -106,7 +110,7 @@ fn every_key_and_value_is_of_one_described_family() {
     }
     assert_eq!(seen.len(), 5);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
-    assert!(seen["response"] >= 18, "{seen:?}");
+    assert!(seen["response"] >= 20, "{seen:?}");
     assert_eq!(owned, (seen["conversation"] + seen["response"]) / 2, "{seen:?}");
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::rc::Rc;
 use waggle_chat::platform::{Gone, Platform, Sink};
+use waggle_chat::reply::STREAM_HEADERS;
 use waggle_chat::{Answer, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
@@ -63,6 +64,8 @@ pub(crate) struct Model {
     pub(crate) requests: Rc<RefCell<Vec<UpstreamRequest>>>,
     /// How many bodies were dropped.
     pub(crate) dropped: Rc<Cell<usize>>,
+    /// Which model the host says has answered.
+    pub(crate) answers_as: Rc<Cell<Option<&'static str>>>,
 }
 
 pub(crate) struct Body {
@@ -98,6 +101,7 @@ impl Upstream for Model {
                 status,
                 content_type: Some(content_type.to_owned()),
                 retry_after: retry_after.map(str::to_owned),
+                model: self.answers_as.get().map(str::to_owned),
                 body: Body { pieces: body.into(), dropped: self.dropped.clone() },
             }),
         }
@@ -181,6 +185,8 @@ pub(crate) fn world() -> World {
     let world = World::default();
     world.set("model_origin", "http://model.test/");
     world.set("model", "sim");
+    // What the model's failures become is told by the tests of the fallback; in all others they are errors.
+    world.set("fallback", "error");
     world
 }
 
@@ -233,6 +239,7 @@ impl World {
             path_with_query: path,
             content_type: (!body.is_empty()).then_some("application/json"),
             content_length: None,
+            accept_language: None,
             user: &self.user,
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
@@ -263,6 +270,7 @@ impl World {
             path_with_query: path,
             content_type: Some("application/json"),
             content_length: None,
+            accept_language: None,
             user: &self.user,
         };
         futures::executor::block_on(async {
@@ -275,6 +283,30 @@ impl World {
         });
     }
 
+    /// Sends a request and reads its answer to the end, streamed or not; a stream's body is all that was written.
+    pub(crate) fn exchange(&self, path: &str, body: &Value, accept_language: Option<&str>) -> Reply {
+        let request = Request {
+            method: "POST",
+            path_with_query: path,
+            content_type: Some("application/json"),
+            content_length: None,
+            accept_language,
+            user: &self.user,
+        };
+        futures::executor::block_on(async {
+            match self.answer(request, vec![bytes(&body.to_string())]).await {
+                Answer::Reply(reply) => reply,
+                Answer::Stream(stream) => {
+                    let client = Client::default();
+                    stream.run(client.clone()).await;
+                    let body = client.writes.borrow().concat().into_bytes();
+                    let headers = STREAM_HEADERS.map(|(name, value)| (name, value.to_owned()));
+                    Reply { status: 200, headers: headers.to_vec(), body }
+                }
+            }
+        })
+    }
+
     /// The keys of the store that begin with `prefix`.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.store.dump().into_keys().filter(|key| key.starts_with(prefix)).collect()
@@ -283,7 +315,11 @@ impl World {
 
 /// The events of a stream: type and data.
 pub(crate) fn events(client: &Client) -> Vec<(String, Value)> {
-    let text = client.writes.borrow().concat();
+    read_events(&client.writes.borrow().concat())
+}
+
+/// The events in a text: type and data.
+pub(crate) fn read_events(text: &str) -> Vec<(String, Value)> {
     text.split_terminator("\n\n")
         .filter(|block| *block != ":")
         .map(|block| {

@@ -188,6 +188,7 @@ fn two_turns_at_once_both_survive() {
         path_with_query: "/v1/responses",
         content_type: None,
         content_length: None,
+        accept_language: None,
         user: &[],
     };
     for _ in 0..2 {
@@ -231,6 +232,7 @@ fn a_conversation_deleted_during_a_turn_stays_deleted() {
         path_with_query: "/v1/responses",
         content_type: None,
         content_length: None,
+        accept_language: None,
         user: &[],
     };
     let client = crate::support::Client::default();
