@@ -103,6 +103,7 @@ fn describe_model(model: &ModelChoice) -> String {
                               and OPENAI_API_KEY, or --model-endpoint"
                 .into()
         }
+        ModelChoice::Upstreams(names) => format!("upstreams {}", names.join(", ")),
         ModelChoice::Endpoint { origin, path, credential } => {
             let key = if credential.is_some() { "with the key of OPENAI_API_KEY" } else { "without a key" };
             format!("{origin}{path}, {key}")

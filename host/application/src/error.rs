@@ -67,6 +67,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The upstreams cannot be used as they are configured.
+    #[error("upstreams: {reason}")]
+    Upstreams {
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The admin API cannot be offered.
     #[error("the admin API: {reason}")]
     Admin {

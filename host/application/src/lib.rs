@@ -5,6 +5,7 @@
 //! others; it holds no policy of its own.
 
 mod admin;
+mod budget_store;
 mod build;
 mod discreet;
 mod error;

@@ -1,11 +1,17 @@
-//! Which model the application talks to: the one the operator names, else a built-in demo model.
+//! Which models the application talks to: those of the configured upstreams, the one the operator names, else a built-in
+//! demo model.
 //!
-//! The application says that it uses a model by declaring the variables `model_origin` and `model_path`. The host
-//! gives them their values and keeps the key: it is put on at egress, for that origin and path only, and no function
-//! ever sees it.
+//! The application says that it uses a model by declaring the variables `model_origin` and `model_path`. Whichever it is,
+//! the host makes an upstream of it, and gives the variables the address by which functions name models. It keeps the
+//! keys: they are put on at egress, for that origin and path only, and no function ever sees one.
 
 use crate::error::StartError;
+use crate::models::API_KEY_VARIABLE;
 use http::Uri;
+use std::collections::BTreeMap;
+use waggle_egress::upstream::config::{
+    BaseUrl, CredentialConfig, CredentialSource, ModelConfig, UpstreamConfig, UpstreamName, UpstreamsConfig,
+};
 use waggle_egress::{Credential, Secret};
 use waggle_manifest::Manifest;
 
@@ -34,6 +40,8 @@ pub enum ModelChoice {
     Application,
     /// The demo model inside this process; it has no intelligence.
     Demo,
+    /// The upstreams of the runtime configuration, by their names.
+    Upstreams(Vec<String>),
     /// The operator's endpoint.
     Endpoint {
         /// Scheme, host and port.
@@ -46,17 +54,31 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// Chooses by what is given. `overridden` says whether `model_origin` is set by flag or environment.
+    /// Chooses by what is given. `overridden` says whether `model_origin` is set by flag or environment, `configured` are the
+    /// upstreams of the runtime configuration.
     ///
     /// # Errors
-    /// When the endpoint is no URL that can be called, or the key cannot be sent in a header field.
+    /// When the endpoint is no URL that can be called, the key cannot be sent in a header field, or there are both an
+    /// endpoint and upstreams.
     pub(crate) fn make(
         manifest: &Manifest,
         options: &ModelOptions,
         overridden: bool,
+        configured: &UpstreamsConfig,
     ) -> Result<Self, StartError> {
         if !declares(manifest, ORIGIN_VARIABLE) {
             return Ok(Self::None);
+        }
+        if !configured.is_empty() && !overridden {
+            if let Some(endpoint) = &options.endpoint {
+                return Err(StartError::Option {
+                    what: format!("model endpoint `{endpoint}`"),
+                    reason: "the runtime configuration has upstreams; make it one of them, or take it away \
+                             (--model-endpoint, OPENAI_BASE_URL)"
+                        .into(),
+                });
+            }
+            return Ok(Self::Upstreams(configured.upstreams().keys().map(ToString::to_string).collect()));
         }
         let endpoint = match (&options.endpoint, &options.api_key) {
             (Some(endpoint), _) => endpoint.as_str(),
@@ -68,6 +90,41 @@ impl ModelChoice {
         let credential = options.api_key.as_ref().map(|key| credential(&origin, &path, key)).transpose()?;
         Ok(Self::Endpoint { origin, path, credential })
     }
+}
+
+impl ModelChoice {
+    /// The upstreams that calls to models go to. `demo_origin` is where the demo model listens.
+    ///
+    /// # Errors
+    /// When the endpoint is no base URL.
+    pub(crate) fn upstreams(
+        &self,
+        configured: &UpstreamsConfig,
+        demo_origin: &str,
+    ) -> Result<UpstreamsConfig, StartError> {
+        match self {
+            Self::None | Self::Application | Self::Upstreams(_) => Ok(configured.clone()),
+            Self::Demo => one_upstream(&format!("{demo_origin}/v1"), None),
+            Self::Endpoint { origin, path, credential } => {
+                let key = || CredentialConfig::bearer(CredentialSource::Environment(API_KEY_VARIABLE.into()));
+                one_upstream(&format!("{origin}{path}"), credential.is_some().then(key))
+            }
+        }
+    }
+}
+
+/// One upstream, `default`, that has every model.
+fn one_upstream(url: &str, credential: Option<CredentialConfig>) -> Result<UpstreamsConfig, StartError> {
+    let refuse = |reason: String| StartError::Option { what: format!("model endpoint `{url}`"), reason };
+    let base = BaseUrl::parse(url).map_err(|error| refuse(error.to_string()))?;
+    let name = UpstreamName::parse("default").map_err(|error| refuse(error.to_string()))?;
+    let upstream = UpstreamConfig { credential, ..UpstreamConfig::at(base) };
+    let upstreams = BTreeMap::from([(name.to_string(), upstream)]);
+    let models = BTreeMap::from([("*".to_owned(), ModelConfig::at(name))]);
+    UpstreamsConfig::new(upstreams, models).map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        refuse(mistakes.join("; "))
+    })
 }
 
 /// Whether spin.toml declares the application variable `name`.

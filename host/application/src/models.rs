@@ -1,17 +1,278 @@
-//! interim
+//! A tenant's calls to models: its budgets, its answer cache, the upstreams, and what was used. One call passes them in this
+//! order; what a function sees of all of it is a response.
+
+use crate::error::StartError;
 use async_trait::async_trait;
-use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody};
-pub(crate) struct NoModels;
-#[async_trait]
-impl ModelCalls for NoModels {
-    fn takes(&self, _host: &str) -> bool {
-        false
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+use waggle_egress::answer_cache::{AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers};
+use waggle_egress::upstream::config::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
+use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
+use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
+use waggle_egress::{CancellationToken, Egress, EgressError};
+use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
+use waggle_secret::Secret;
+use waggle_tenancy::budget::{Budget, Budgets, Estimate, OverBudget, Reservation};
+use waggle_tenancy::{Meter, SecretSource, TenantEntry, TenantId};
+
+/// Tokens of an answer that a call is expected to have where it sets no bound itself, for what it reserves of a budget.
+const ANSWER_TOKENS_EXPECTED: u64 = 1_024;
+
+/// What all tenants' calls to models share.
+pub(crate) struct Models {
+    config: UpstreamsConfig,
+    upstreams: Upstreams,
+    budgets: Budgets,
+    answers: AnswerCaches,
+    /// For tenants that say nothing else.
+    answer_settings: AnswerSettings,
+}
+
+impl Models {
+    /// Looks up the host's own keys and sets up the upstreams. `api_key` is `OPENAI_API_KEY`, which the environment no longer
+    /// has to hold.
+    ///
+    /// # Errors
+    /// Every key that cannot be had, or the upstream whose connections cannot be made as it is configured.
+    pub(crate) fn open(
+        config: UpstreamsConfig,
+        api_key: Option<&Secret>,
+        egress: &Egress,
+        budgets: Budgets,
+        answers: &AnswerCacheConfig,
+    ) -> Result<Self, StartError> {
+        let keys = config.host_credentials(|source| look_up(source, api_key)).map_err(|mistakes| {
+            let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            StartError::Upstreams { reason: mistakes.join("; ") }
+        })?;
+        let upstreams = Upstreams::new(&config, &keys, egress.clone())
+            .map_err(|mistake| StartError::Upstreams { reason: mistake.to_string() })?;
+        let answer_settings = AnswerSettings { time_to_live_s: answers.time_to_live_s };
+        Ok(Self { config, upstreams, budgets, answers: AnswerCaches::new(answers), answer_settings })
     }
+
+    /// The calls of one tenant, as it is now.
+    pub(crate) fn of(self: &Arc<Self>, entry: &TenantEntry) -> TenantModels {
+        let tenant = &entry.tenant.id;
+        let secret = |wanted: &str| {
+            let names = entry.tenant.settings.secrets.keys();
+            let mut values = names.zip(entry.upstream_secrets());
+            values.find(|(name, _)| *name == wanted).map(|(_, (_place, value))| value.clone())
+        };
+        let credentials = self.config.tenant_credentials(tenant.as_str(), secret).unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
+            }
+            UpstreamCredentials::default()
+        });
+        let kept = entry.tenant.settings.answer_cache_s;
+        let settings = kept.map_or(self.answer_settings, |time_to_live_s| AnswerSettings { time_to_live_s });
+        TenantModels(Arc::new(Calls {
+            tenant: tenant.clone(),
+            meter: entry.limits.tokens_per_minute.map(|_limited| Arc::clone(&entry.meter)),
+            budget: self.budgets.of(tenant, &entry.limits),
+            answers: self.answers.tenant(tenant.as_str(), settings),
+            credentials,
+            models: Arc::clone(self),
+        }))
+    }
+
+    /// The tenant has changed, and with it what its answers depend on.
+    pub(crate) fn tenant_changed(&self, tenant: &TenantId) {
+        self.answers.invalidate(tenant.as_str());
+    }
+
+    /// Forgets a tenant that is erased or gone.
+    pub(crate) fn forget(&self, tenant: &TenantId) {
+        self.budgets.forget(tenant);
+        self.answers.forget(tenant.as_str());
+    }
+
+    /// Writes what is not in the store yet.
+    pub(crate) async fn close(&self) {
+        self.budgets.close().await;
+    }
+}
+
+/// The value of a key that is the host's own.
+fn look_up(source: &CredentialSource, api_key: Option<&Secret>) -> Result<Secret, String> {
+    match source {
+        CredentialSource::Environment(name) => match api_key {
+            Some(key) if name == API_KEY_VARIABLE => Ok(key.clone()),
+            _ => SecretSource::Environment(name.clone()).read(std::path::Path::new(".")).map_err(|e| e.to_string()),
+        },
+        CredentialSource::File(path) => SecretSource::File(path.to_string_lossy().into_owned())
+            .read(std::path::Path::new("."))
+            .map_err(|error| error.to_string()),
+        CredentialSource::TenantSecret(_) => Err("it is a tenant's".to_owned()),
+    }
+}
+
+/// Where OpenAI's clients look for a key.
+pub(crate) const API_KEY_VARIABLE: &str = "OPENAI_API_KEY";
+
+/// One tenant's calls to models.
+pub(crate) struct TenantModels(Arc<Calls>);
+
+struct Calls {
+    tenant: TenantId,
+    meter: Option<Arc<Meter>>,
+    budget: Option<Arc<Budget>>,
+    answers: TenantAnswers,
+    credentials: UpstreamCredentials,
+    models: Arc<Models>,
+}
+
+type AnswerBody = UnsyncBoxBody<Bytes, EgressError>;
+type Made = Result<Response<AnswerBody>, EgressError>;
+
+/// For whom and until when.
+struct Asker {
+    user: Option<String>,
+    deadline: Instant,
+}
+
+#[async_trait]
+impl ModelCalls for TenantModels {
+    fn takes(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(MODELS_HOST)
+    }
+
     async fn call(
         &self,
-        _r: http::Request<WasiBody>,
-        _c: ModelCallContext,
-    ) -> Result<http::Response<WasiBody>, BodyError> {
-        Err(BodyError::HttpRequestDenied)
+        request: Request<WasiBody>,
+        context: ModelCallContext,
+    ) -> Result<Response<WasiBody>, BodyError> {
+        if request.method() == Method::GET && request.uri().path() == "/v1/models" {
+            return Ok(self.0.list());
+        }
+        let collecting = collect(request);
+        let collected = match &context.cancelled {
+            None => collecting.await,
+            Some(cancelled) => tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return Err(egress_error(EgressError::Cancelled)),
+                collected = collecting => collected,
+            },
+        };
+        let answered = match collected {
+            Ok(request) => self.0.ask(request, context).await,
+            Err(error) => {
+                let refused: Result<Response<waggle_egress::upstream::UpstreamBody>, _> = error.into_response();
+                return match refused {
+                    Ok(response) => Ok(response.map(|body| body.map_err(egress_error).boxed_unsync())),
+                    Err(error) => Err(egress_error(error)),
+                };
+            }
+        };
+        answered.map_err(egress_error)
     }
+}
+
+impl Calls {
+    /// The models the tenant may name, as OpenAI's API lists them.
+    fn list(&self) -> Response<WasiBody> {
+        let names = self.models.upstreams.routes().models(self.tenant.as_str());
+        let data: Vec<_> = names
+            .iter()
+            .map(|name| json!({ "id": &**name, "object": "model", "created": 0, "owned_by": "waggle" }))
+            .collect();
+        let body = json!({ "object": "list", "data": data }).to_string();
+        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        response
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        request: Request<Bytes>,
+        context: ModelCallContext,
+    ) -> Result<Response<WasiBody>, EgressError> {
+        let user = context.user.as_ref().and_then(|user| user.to_str().ok()).map(ToOwned::to_owned);
+        let asker = Asker { user, deadline: Instant::from_std(context.deadline) };
+        let options = AskOptions { deadline: Some(asker.deadline), cancelled: context.cancelled };
+        let body = request.body().clone();
+        let path = request.uri().path().to_owned();
+        // What is no call is the upstreams' to explain.
+        let model = model_body::read(&body).map(|call| call.model.into_owned()).unwrap_or_default();
+        let question = Question { path: &path, model: &model, body: &body };
+        let calls = Arc::clone(self);
+        let make = move |cancelled| async move { calls.make(request, asker, cancelled).await };
+        let response = self.answers.get_or_call(question, options, make).await?;
+        Ok(response.map(|body| body.map_err(egress_error).boxed_unsync()))
+    }
+
+    /// Makes the call itself, within the budgets, and has what it used counted.
+    async fn make(self: Arc<Self>, request: Request<Bytes>, asker: Asker, cancelled: CancellationToken) -> Made {
+        let reservation = match self.reserve(&request, asker.user.as_deref()).await {
+            Ok(reservation) => reservation,
+            Err(over) => return Ok(over_budget(&over)),
+        };
+        let request_bytes = request.body().len() as u64;
+        let options = CallOptions {
+            tenant: self.tenant.as_str(),
+            deadline: Some(asker.deadline),
+            cancelled: Some(cancelled),
+            credentials: Some(&self.credentials),
+            observer: None,
+        };
+        let response = self.models.upstreams.call_collected(request, options).await?;
+        let answered = response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
+        let Some(prices) = answered.map(|answered| answered.prices) else {
+            reservation.cancel();
+            return Ok(response.map(BodyExt::boxed_unsync));
+        };
+        let meter = self.meter.clone();
+        let tell = move |used: Usage| {
+            if let Some(meter) = meter {
+                meter.spend_tokens(used.total());
+            }
+            let cost_micros = prices.cost_micros(used.input, used.cached_input, used.output);
+            reservation.settle(used.total(), cost_micros);
+        };
+        Ok(response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()))
+    }
+
+    /// Sets aside what the call may use. Given up before its answer has begun, it counts with its prompt.
+    async fn reserve(&self, request: &Request<Bytes>, user: Option<&str>) -> Result<Reservation, OverBudget> {
+        let Some(budget) = &self.budget else { return Ok(Reservation::default()) };
+        let Ok(call) = model_body::read(request.body()) else { return Ok(Reservation::default()) };
+        let prompt = estimated_tokens(call.prompt_bytes as u64);
+        let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
+        let routes = self.models.upstreams.routes();
+        let candidates = routes.candidates(&call.model, &[], self.tenant.as_str());
+        let prices = candidates.ok().and_then(|all| all.first().map(|first| first.prices)).unwrap_or_default();
+        let estimate = Estimate {
+            tokens: prompt.saturating_add(answer),
+            cost_micros: prices.cost_micros(prompt, 0, answer),
+        };
+        let mut reservation = budget.reserve(user, estimate).await?;
+        reservation.note(prompt, prices.cost_micros(prompt, 0, 0));
+        Ok(reservation)
+    }
+}
+
+const JSON: header::HeaderValue = header::HeaderValue::from_static("application/json");
+
+/// What a function, and by it the client, reads when a budget is used up.
+fn over_budget(over: &OverBudget) -> Response<AnswerBody> {
+    let error = json!({
+        "error": {
+            "message": over.to_string(),
+            "type": "insufficient_quota",
+            "code": "budget_exceeded",
+            "param": null,
+        }
+    });
+    let mut response = Response::new(Full::from(error.to_string()).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response.headers_mut().insert(header::RETRY_AFTER, over.reset_seconds.into());
+    response
 }

@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use waggle_admin::AdminConfig;
 use waggle_egress::EgressConfig;
+use waggle_egress::answer_cache::AnswerCacheConfig;
+use waggle_egress::upstream::MODELS_HOST;
+use waggle_egress::upstream::config::UpstreamsConfig;
 use waggle_engine::EngineConfig;
 use waggle_gateway::GatewayConfig;
 use waggle_kv::StoreConfig;
@@ -81,6 +84,8 @@ pub struct Plan {
     pub(crate) engine: EngineConfig,
     pub(crate) gateway: GatewayConfig,
     pub(crate) egress: EgressConfig,
+    pub(crate) upstreams: UpstreamsConfig,
+    pub(crate) answers: AnswerCacheConfig,
     pub(crate) stores: BTreeMap<String, StoreConfig>,
     pub(crate) tenancy: TenancyConfig,
     pub(crate) admin: AdminConfig,
@@ -102,8 +107,9 @@ impl Plan {
         let configuration = configuration(&options, &manifest, &mut found)?;
         let overridden = options.variables.iter().any(|(name, _)| name == model::ORIGIN_VARIABLE)
             || std::env::var_os(environment_name(model::ORIGIN_VARIABLE)).is_some();
-        let model = ModelChoice::make(&manifest, &options.model, overridden)?;
-        let mut values = model_variables(&manifest, &model, demo_origin);
+        let model = ModelChoice::make(&manifest, &options.model, overridden, &configuration.upstreams)?;
+        let upstreams = model.upstreams(&configuration.upstreams, demo_origin)?;
+        let mut values = model_variables(&manifest, &model);
         values.extend(options.variables.iter().cloned());
         let environment = |name: &str| std::env::var(name).ok();
         let variables = match Variables::resolve(&manifest, values, environment) {
@@ -115,7 +121,7 @@ impl Plan {
         };
         let ((), warnings) = found.into_result(())?;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
-        let Configuration { engine, gateway, egress, stores, tenancy, admin, dir } = configuration;
+        let Configuration { engine, gateway, egress, answers, stores, tenancy, admin, dir, .. } = configuration;
         Ok(Self {
             options,
             manifest,
@@ -124,6 +130,8 @@ impl Plan {
             engine,
             gateway,
             egress,
+            upstreams,
+            answers,
             stores,
             tenancy,
             admin,
@@ -158,16 +166,14 @@ impl Plan {
 }
 
 /// The variables by which a function learns where the model is.
-fn model_variables(manifest: &Manifest, model: &ModelChoice, demo_origin: &str) -> Vec<(String, String)> {
-    let (origin, path) = match model {
-        ModelChoice::None | ModelChoice::Application => return Vec::new(),
-        ModelChoice::Demo => (demo_origin, "/v1"),
-        ModelChoice::Endpoint { origin, path, .. } => (origin.as_str(), path.as_str()),
-    };
-    [(model::ORIGIN_VARIABLE, origin), (model::PATH_VARIABLE, path)]
+fn model_variables(manifest: &Manifest, model: &ModelChoice) -> Vec<(String, String)> {
+    if matches!(model, ModelChoice::None | ModelChoice::Application) {
+        return Vec::new();
+    }
+    [(model::ORIGIN_VARIABLE, format!("http://{MODELS_HOST}")), (model::PATH_VARIABLE, "/v1".to_owned())]
         .into_iter()
         .filter(|(name, _value)| model::declares(manifest, name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
 
@@ -176,6 +182,8 @@ struct Configuration {
     engine: EngineConfig,
     gateway: GatewayConfig,
     egress: EgressConfig,
+    upstreams: UpstreamsConfig,
+    answers: AnswerCacheConfig,
     stores: BTreeMap<String, StoreConfig>,
     tenancy: TenancyConfig,
     admin: AdminConfig,
@@ -195,6 +203,8 @@ fn configuration(
     let mut engine: EngineConfig = file.section("engine", found).unwrap_or_default();
     let mut gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
     let mut egress: EgressConfig = file.section("egress", found).unwrap_or_default();
+    let answers: AnswerCacheConfig = file.section("answer_cache", found).unwrap_or_default();
+    let upstreams = upstreams(&mut file, found);
     let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", found);
     let mut tenancy: TenancyConfig = file.section("tenancy", found).unwrap_or_default();
     let mut admin: AdminConfig = file.section("admin", found).unwrap_or_default();
@@ -230,7 +240,30 @@ fn configuration(
         return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
     }
     let dir = file.dir().to_path_buf();
-    Ok(Configuration { engine, gateway, egress, stores, tenancy, admin, dir })
+    Ok(Configuration { engine, gateway, egress, upstreams, answers, stores, tenancy, admin, dir })
+}
+
+/// `[upstream.NAME]` and `[model.NAME]`, held against each other if all of them could be read.
+fn upstreams(file: &mut RuntimeConfig, found: &mut Diagnostics) -> UpstreamsConfig {
+    let before = found.len();
+    let upstreams = file.named_sections("upstream", found);
+    let models = file.named_sections("model", found);
+    if found.len() > before {
+        return UpstreamsConfig::default();
+    }
+    match UpstreamsConfig::new(upstreams, models) {
+        Ok(mut config) => {
+            config.resolve_files(file.dir());
+            config
+        }
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let path: Vec<&str> = mistake.path.iter().map(String::as_str).collect();
+                found.push(file.mistake(&path, mistake.message.clone()));
+            }
+            UpstreamsConfig::default()
+        }
+    }
 }
 
 /// What is not configured depends on the machine: no tenant gets so much of it that nothing is left for the others.

@@ -2,7 +2,9 @@
 
 use crate::admin::Admin;
 use crate::error::StartError;
+use crate::budget_store::RecordedBudgets;
 use crate::model::ModelChoice;
+use crate::models::Models;
 use crate::mounts::mounts;
 use crate::plan::Plan;
 use crate::quotas::Quotas;
@@ -21,8 +23,9 @@ use tokio::net::TcpListener;
 use waggle_egress::Egress;
 use waggle_engine::{Engine, EngineConfig};
 use waggle_gateway::{Drained, Gateway};
-use waggle_kv::Store;
+use waggle_kv::{BudgetRecords, Store};
 use waggle_telemetry::TenantLogFiles;
+use waggle_tenancy::budget::Budgets;
 
 /// A host that listens but does not serve yet.
 pub struct Running {
@@ -33,6 +36,7 @@ pub struct Running {
     records: Arc<dyn Store>,
     admin: Admin,
     tenancy: Tenancy,
+    models: Arc<Models>,
     summary: Summary,
 }
 
@@ -71,6 +75,7 @@ impl Running {
         let checks =
             Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
         let mut tenancy = Tenancy::open(plan, checks, records, Arc::clone(&egress)).await?;
+        let models = Arc::new(models(plan, records, &egress)?);
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
         let quotas = Arc::new(Quotas::default());
@@ -82,13 +87,17 @@ impl Running {
             quotas: Arc::clone(&quotas),
             engine: plan.engine.clone(),
             egress,
+            models: Arc::clone(&models),
             internal: Arc::clone(&internal),
             log_files: Arc::clone(&log_files),
             quiet: plan.options.quiet,
         });
-        let retiring = engine.clone();
+        let (retiring, changing) = (engine.clone(), Arc::clone(&models));
         tenancy.directory.on_change(Box::new(move |tenants| {
-            tenants.iter().for_each(|tenant| retiring.retire(tenant));
+            for tenant in tenants {
+                changing.tenant_changed(tenant);
+                retiring.retire(tenant);
+            }
         }));
         let gateway = Arc::new(Gateway::new(
             engine.clone(),
@@ -119,7 +128,7 @@ impl Running {
         tenancy.follow();
         let summary = summary(plan, url, &admin, &tenancy, cached, began);
         many_mappings(&plan.engine);
-        Ok(Self { listener, tls, gateway, stores, records: Arc::clone(records), admin, tenancy, summary })
+        Ok(Self { listener, tls, gateway, stores, records: Arc::clone(records), admin, tenancy, models, summary })
     }
 
     /// What was started.
@@ -135,6 +144,7 @@ impl Running {
         let drained = waggle_gateway::serve(self.listener, self.tls, self.gateway, stop).await;
         admin.stop().await;
         drop(self.tenancy);
+        self.models.close().await;
         close(&self.stores).await;
         close_records(&self.records).await;
         drained
@@ -229,6 +239,13 @@ fn egress(plan: &Plan) -> Result<Egress, StartError> {
         config.credentials.push(credential.clone());
     }
     Ok(Egress::new(config)?)
+}
+
+/// Calls to models, with budgets counted where the host's own records are.
+fn models(plan: &Plan, records: &Arc<dyn Store>, egress: &Egress) -> Result<Models, StartError> {
+    let budgets = Budgets::new(Arc::new(RecordedBudgets(BudgetRecords::new(Arc::clone(records)))));
+    let api_key = plan.options.model.api_key.as_ref();
+    Models::open(plan.upstreams.clone(), api_key, egress, budgets, &plan.answers)
 }
 
 /// Binds `address`, which `flag` can change.

@@ -1,6 +1,7 @@
 //! The world of each function, made per tenant from the plan and from what the tenant is at that moment.
 
 use crate::log_sink::FunctionLogs;
+use crate::models::Models;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{overrides, pair};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use waggle_egress::{Credential, Credentials, Egress};
+use waggle_egress::upstream::MODELS_HOST;
 use waggle_engine::{
     CallContext, EngineConfig, FunctionWorld, InstanceBounds, InternalCalls, InternalTarget, LogSink,
     OutboundPolicy, StoreHandle, TenantBounds, TokenSink, WasiBody, WorldSource,
@@ -38,6 +40,7 @@ pub(crate) struct Worlds {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) engine: EngineConfig,
     pub(crate) egress: Arc<Egress>,
+    pub(crate) models: Arc<Models>,
     pub(crate) internal: Arc<ToGateway>,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) quiet: bool,
@@ -72,7 +75,7 @@ impl WorldSource for Worlds {
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
-            models: Arc::new(crate::models::NoModels),
+            models: Arc::new(self.models.of(&entry)),
             credentials: Arc::new(credentials(&entry)),
             tokens: entry
                 .limits
@@ -117,7 +120,9 @@ fn outbound(entry: &TenantEntry, function: OutboundHosts) -> Arc<dyn OutboundPol
     match &entry.tenant.settings.allowed_outbound_hosts {
         None => Arc::new(list),
         Some(hosts) => {
-            let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok());
+            // Which models a tenant may call is not said by where they are.
+            let models = OutboundHost::parse(&format!("http://{MODELS_HOST}")).ok();
+            let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok()).chain(models);
             Arc::new(NarrowedList::new(list, OutboundHosts::new(hosts, [])))
         }
     }
