@@ -15,4 +15,16 @@
 //! | `latency` | how long first bytes take: for hedges and for people |
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
+mod config;
+pub mod model_body;
 pub mod policy;
+mod route;
+
+pub use config::{
+    BaseUrl, BaseUrlError, ConfigMistake, CredentialConfig, CredentialSource, ENDPOINTS_MAX, Endpoint,
+    FAILOVER_MAX, MODEL_NAME_BYTES_MAX, MODELS_MAX, ModelConfig, ModelName, ModelPattern, NameError, Price,
+    PriceError, Prices, TENANTS_PER_UPSTREAM_MAX, UPSTREAM_NAME_BYTES_MAX, UPSTREAMS_MAX,
+    UPSTREAMS_PER_MODEL_MAX, URL_BYTES_MAX, UpstreamConfig, UpstreamCredentials, UpstreamName,
+    UpstreamsConfig,
+};
+pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes};
