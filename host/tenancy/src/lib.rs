@@ -21,8 +21,8 @@ mod testing;
 
 pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
 pub use budget::{
-    Budget, BudgetClock, BudgetStore, BudgetStoreFailure, BudgetUnit, Budgets, CounterChange, CounterState, Counted,
-    Estimate, MICROS_PER_UNIT, Money, MoneyError, OverBudget, Reservation,
+    Budget, BudgetClock, BudgetStore, BudgetStoreFailure, BudgetUnit, Budgets, Counted, CounterChange,
+    CounterState, Estimate, MICROS_PER_UNIT, Money, MoneyError, OverBudget, Reservation,
 };
 pub use caller::Caller;
 pub use client_address::{

@@ -124,7 +124,12 @@ impl Ledger {
     }
 
     /// Decides without the store, by what this host knows.
-    pub(super) fn decide_alone(&mut self, slots: &Slots, estimate: Estimate, now_s: u64) -> Result<(), OverBudget> {
+    pub(super) fn decide_alone(
+        &mut self,
+        slots: &Slots,
+        estimate: Estimate,
+        now_s: u64,
+    ) -> Result<(), OverBudget> {
         self.join(slots.user);
         let mut over: Option<OverBudget> = None;
         for slot in &slots.slots {
@@ -149,7 +154,13 @@ impl Ledger {
     }
 
     /// A call that held `held` has ended and used `used`. Answers what the store has to be told, if it is to be told now.
-    pub(super) fn settle(&mut self, slots: Slots, held: Estimate, used: Estimate, now_s: u64) -> Option<Step> {
+    pub(super) fn settle(
+        &mut self,
+        slots: Slots,
+        held: Estimate,
+        used: Estimate,
+        now_s: u64,
+    ) -> Option<Step> {
         let is_away = self.is_away;
         let mut step = Step { changes: Vec::new(), slots: Slots { user: slots.user, slots: Vec::new() } };
         for slot in slots.slots {
@@ -224,7 +235,8 @@ impl Ledger {
 
     /// Whether the store knows everything.
     pub(super) fn is_clean(&self) -> bool {
-        self.users.is_empty() && self.counters.iter().all(|counter| counter.unwritten == 0 && counter.reserved == 0)
+        self.users.is_empty()
+            && self.counters.iter().all(|counter| counter.unwritten == 0 && counter.reserved == 0)
     }
 
     /// What a counter is by what this host knows: its total, and how much of that calls of this host hold.
@@ -305,7 +317,9 @@ fn take_of(user: Option<UserKey>, first_kind: usize, counters: &mut [Counter], n
     let mut step = Step { changes: Vec::new(), slots: Slots { user, slots: Vec::new() } };
     for (at, counter) in counters.iter_mut().enumerate() {
         let correction = std::mem::take(&mut counter.unwritten);
-        let Some(window) = counter.window.filter(|window| now_s < window.end_s() + AFTER_WINDOW_S) else { continue };
+        let Some(window) = counter.window.filter(|window| now_s < window.end_s() + AFTER_WINDOW_S) else {
+            continue;
+        };
         if correction != 0 {
             let slot = Slot { kind: first_kind + at, window, allowed: 0 };
             step.changes.push(change(user, &slot, correction, 0));

@@ -181,7 +181,8 @@ impl Budget {
         let keys: Vec<String> = slots.slots.iter().map(|slot| slot.key(slots.user)).collect();
         let wait = Duration::from_millis(STORE_WAIT_MS_MAX);
         let is_away = self.ledger().is_away;
-        let read = async { if is_away { None } else { self.shared.store.read(&self.tenant, &keys).await.ok() } };
+        let read =
+            async { if is_away { None } else { self.shared.store.read(&self.tenant, &keys).await.ok() } };
         let read = timeout(wait, read).await.ok().flatten().filter(|totals| totals.len() == keys.len());
         let mut ledger = self.ledger();
         let counter = |(at, slot): (usize, &kind::Slot)| {
@@ -305,7 +306,10 @@ impl Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget").field("tenant", &self.tenant).field("plan", &self.plan.load()).finish_non_exhaustive()
+        f.debug_struct("Budget")
+            .field("tenant", &self.tenant)
+            .field("plan", &self.plan.load())
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,9 @@ pub struct Money(u64);
 
 /// Why a text is no amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no amount of money; write a decimal number from 0 with at most {DECIMALS_MAX} decimals, such as \"12.50\"")]
+#[error(
+    "{text:?} is no amount of money; write a decimal number from 0 with at most {DECIMALS_MAX} decimals, such as \"12.50\""
+)]
 pub struct MoneyError {
     text: String,
 }
@@ -135,8 +137,21 @@ mod tests {
     #[test]
     fn what_is_no_amount_is_refused_with_an_example() {
         for wrong in [
-            "\"\"", "\"-1\"", "-1", "-0.5", "\"1,5\"", "\".5\"", "\"5.\"", "\"1e3\"", "\"0.0000001\"", "1e-7",
-            "\" 1\"", "\"٣\"", "\"1.2.3\"", "\"18446744073709.551616\"", "1e300",
+            "\"\"",
+            "\"-1\"",
+            "-1",
+            "-0.5",
+            "\"1,5\"",
+            "\".5\"",
+            "\"5.\"",
+            "\"1e3\"",
+            "\"0.0000001\"",
+            "1e-7",
+            "\" 1\"",
+            "\"٣\"",
+            "\"1.2.3\"",
+            "\"18446744073709.551616\"",
+            "1e300",
         ] {
             let error = serde_json::from_str::<Money>(wrong).unwrap_err().to_string();
             assert!(error.contains("is no amount of money") && error.contains("12.50"), "{wrong}: {error}");

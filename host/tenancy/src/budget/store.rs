@@ -32,7 +32,11 @@ pub struct Counted {
 #[async_trait]
 pub trait BudgetStore: Send + Sync + 'static {
     /// Makes one step, of 16 counters at most, atomically: no other step comes in between.
-    async fn count(&self, tenant: &TenantId, changes: &[CounterChange]) -> Result<Counted, BudgetStoreFailure>;
+    async fn count(
+        &self,
+        tenant: &TenantId,
+        changes: &[CounterChange],
+    ) -> Result<Counted, BudgetStoreFailure>;
 
     /// What these counters are now, in their order.
     async fn read(&self, tenant: &TenantId, keys: &[String]) -> Result<Vec<u64>, BudgetStoreFailure>;

@@ -79,7 +79,8 @@ impl Budgets {
             unwritten_users: Arc::default(),
         };
         let shared = Arc::new(shared);
-        let inner = Inner { shared: Arc::clone(&shared), budgets: Mutex::default(), next: AtomicUsize::new(0) };
+        let inner =
+            Inner { shared: Arc::clone(&shared), budgets: Mutex::default(), next: AtomicUsize::new(0) };
         let inner = Arc::new(inner);
         let keeper = tokio::spawn(keep(Arc::downgrade(&inner), shared));
         Self { inner, keeper }
@@ -138,7 +139,9 @@ impl Budgets {
             }
         };
         if timeout_at(deadline, rest).await.is_err() {
-            tracing::warn!("budgets: the store does not answer; some of what was used may not be counted there");
+            tracing::warn!(
+                "budgets: the store does not answer; some of what was used may not be counted there"
+            );
         }
     }
 }

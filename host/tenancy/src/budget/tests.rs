@@ -47,7 +47,11 @@ impl MemoryStore {
 
 #[async_trait::async_trait]
 impl BudgetStore for MemoryStore {
-    async fn count(&self, tenant: &TenantId, changes: &[CounterChange]) -> Result<Counted, BudgetStoreFailure> {
+    async fn count(
+        &self,
+        tenant: &TenantId,
+        changes: &[CounterChange],
+    ) -> Result<Counted, BudgetStoreFailure> {
         self.wait().await?;
         self.steps.fetch_add(1, Ordering::SeqCst);
         let mut counters = self.counters.lock().unwrap();
@@ -215,7 +219,8 @@ async fn each_user_has_budgets_of_its_own() {
     budget.reserve(None, tokens(70)).await.unwrap().settle(80, 0);
     assert_eq!(budget.reserve(Some("eve"), tokens(1)).await.unwrap_err().limit, "tokens_per_day");
     let states = budget.state(Some("ann")).await;
-    let shown: Vec<_> = states.iter().map(|state| (state.limit, state.user, state.allowed, state.used)).collect();
+    let shown: Vec<_> =
+        states.iter().map(|state| (state.limit, state.user, state.allowed, state.used)).collect();
     assert_eq!(shown, [("tokens_per_day", false, 100, 100), ("user_tokens_per_day", true, 10, 10)]);
     assert_eq!(budget.state(None).await.len(), 1);
     assert!(budget.ledger().is_clean(), "a user without calls is not kept in memory");
@@ -313,7 +318,9 @@ async fn many_calls_at_once_on_two_hosts_overshoot_by_one_at_most() {
                 let mut sum = 0;
                 for call in 0..400 {
                     let estimate = 1 + (task * 7 + call * 13) % MOST;
-                    let Ok(mut reservation) = budget.reserve(Some("ann"), tokens(estimate)).await else { continue };
+                    let Ok(mut reservation) = budget.reserve(Some("ann"), tokens(estimate)).await else {
+                        continue;
+                    };
                     tokio::task::yield_now().await;
                     match call % 4 {
                         0 => reservation.cancel(),

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn a_window_is_the_calendars() {
         let check = |now_s: u64, names: [&str; 3], ends_in_s: [u64; 3]| {
-            let windows = [Period::Minute, Period::Day, Period::Month].map(|period| Window::at(period, now_s));
+            let windows =
+                [Period::Minute, Period::Day, Period::Month].map(|period| Window::at(period, now_s));
             assert_eq!(windows.map(|window| window.to_string()), names, "{now_s}");
             assert_eq!(windows.map(|window| window.remaining_s(now_s)), ends_in_s, "{now_s}");
         };
@@ -118,12 +119,12 @@ mod tests {
             ["minute/2000-02-29T12:34", "day/2000-02-29", "month/2000-02"],
             [41, DAY - 45_259, DAY - 45_259],
         );
+        check(1_798_761_599, ["minute/2026-12-31T23:59", "day/2026-12-31", "month/2026-12"], [1, 1, 1]);
         check(
-            1_798_761_599,
-            ["minute/2026-12-31T23:59", "day/2026-12-31", "month/2026-12"],
-            [1, 1, 1],
+            1_798_761_600,
+            ["minute/2027-01-01T00:00", "day/2027-01-01", "month/2027-01"],
+            [60, DAY, 31 * DAY],
         );
-        check(1_798_761_600, ["minute/2027-01-01T00:00", "day/2027-01-01", "month/2027-01"], [60, DAY, 31 * DAY]);
         check(SECOND_MAX, ["minute/9999-12-31T23:59", "day/9999-12-31", "month/9999-12"], [1, 1, 1]);
         assert_eq!(Window::at(Period::Month, u64::MAX), Window::at(Period::Month, SECOND_MAX));
     }

@@ -10,7 +10,7 @@ const RETRIED: Duration = Duration::from_secs(3);
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_counted_on_for_and_learns_what_it_missed() {
     let world = World::new();
-    let budget = world.budget(r#"{"tokens_per_day": 100, "user_tokens_per_day": 60}"#);
+    let budget = world.budget(r#"{"tokens_per_day": 110, "user_tokens_per_day": 60}"#);
     budget.reserve(Some("ann"), tokens(30)).await.unwrap().settle(30, 0);
     let before = budget.reserve(Some("ann"), tokens(20)).await.unwrap();
     world.store.is_away.store(true, Ordering::SeqCst);
@@ -20,21 +20,22 @@ async fn a_store_that_is_away_is_counted_on_for_and_learns_what_it_missed() {
     let open = budget.reserve(Some("bob"), tokens(25)).await.unwrap();
     let over = budget.reserve(Some("bob"), tokens(1)).await.unwrap_err();
     assert!(over.is_under_way && over.limit == "user_tokens_per_day", "{over:?}");
+    budget.reserve(None, tokens(10)).await.unwrap().settle(10, 0);
     let over = budget.reserve(None, tokens(1)).await.unwrap_err();
     assert!(over.is_under_way && over.limit == "tokens_per_day", "{over:?}");
     assert_eq!(world.store.get("acme/tokens/day/2026-05-01"), 50, "nothing has reached it");
     world.store.is_away.store(false, Ordering::SeqCst);
     sleep(RETRIED).await;
     assert!(!budget.is_away());
-    assert_eq!(world.store.get("acme/tokens/day/2026-05-01"), 100);
+    assert_eq!(world.store.get("acme/tokens/day/2026-05-01"), 110);
     open.settle(5, 0);
-    assert_eq!(world.store.get("acme/tokens/day/2026-05-01"), 80);
+    assert_eq!(world.store.get("acme/tokens/day/2026-05-01"), 90);
     let bob = budget.state(Some("bob")).await;
-    assert_eq!((bob[0].used, bob[1].used), (80, 40));
+    assert_eq!((bob[0].used, bob[1].used), (90, 40));
     assert_eq!(budget.state(Some("ann")).await[1].used, 40);
     assert!(budget.ledger().is_clean());
     let second = world.second().budget(r#"{"tokens_per_day": 100}"#);
-    assert_eq!(used(&second, None).await, (80, 0));
+    assert_eq!(used(&second, None).await, (90, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +101,8 @@ async fn a_tenant_whose_records_are_the_trouble_does_not_keep_the_others_waiting
 #[tokio::test(start_paused = true)]
 async fn what_ends_with_its_window_is_not_written_any_more() {
     let world = World::new();
-    let budget = world.budget(r#"{"tokens_per_minute": 100, "tokens_per_month": 100, "user_tokens_per_minute": 9}"#);
+    let budget =
+        world.budget(r#"{"tokens_per_minute": 100, "tokens_per_month": 100, "user_tokens_per_minute": 9}"#);
     world.store.is_away.store(true, Ordering::SeqCst);
     budget.reserve(Some("ann"), tokens(10)).await.unwrap().settle(10, 0);
     world.pass(3_600);
