@@ -1,8 +1,8 @@
 //! What every store checks before it does anything, in one place: whether it is open, and the bounds.
 
 use crate::{
-    Commit, Erased, Error, KeyPage, Partition, Place, Store, StoreOptions, Swap, TenantPart, Usage,
-    limits::{check_changes, check_entries, check_key, check_keys, check_page, check_value},
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, Store, StoreOptions, Swap, TenantPart, Usage,
+    limits::{check_changes, check_counters, check_entries, check_key, check_keys, check_page, check_value},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -72,6 +72,11 @@ pub(crate) trait Medium: Send + Sync + 'static {
         expected: Vec<(String, Option<Bytes>)>,
         changes: Vec<(String, Option<Bytes>)>,
     ) -> impl Future<Output = Result<Option<Commit>, Error>> + Send;
+    fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> impl Future<Output = Result<(Counted, Commit), Error>> + Send;
     fn usage(&self, tenant: &TenantPart) -> impl Future<Output = Result<Usage, Error>> + Send;
     fn erase(&self, tenant: &TenantPart) -> impl Future<Output = Result<Erased, Error>> + Send;
     fn place(&self) -> Place;
@@ -176,6 +181,16 @@ impl<M: Medium> Store for M {
         check_changes(&expected)?;
         check_changes(&changes)?;
         Medium::swap_many(self, partition, expected, changes).await
+    }
+
+    async fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> Result<(Counted, Commit), Error> {
+        check_open(self)?;
+        check_counters(changes)?;
+        Medium::count(self, partition, changes).await
     }
 
     async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {

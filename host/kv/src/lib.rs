@@ -8,10 +8,12 @@
 //! that a tenant has, counting and erasing, names a [`TenantPart`]. There is no operation that reaches across tenants,
 //! and this crate knows nothing of who they are.
 
+mod budget_records;
 mod checked;
 mod clock;
 mod commit;
 mod config;
+mod counters;
 mod duration;
 mod embedded;
 mod error;
@@ -24,9 +26,11 @@ mod redis_store;
 mod redis_url;
 mod store;
 
+pub use budget_records::BudgetRecords;
 pub use clock::{Clock, SystemClock};
 pub use commit::Commit;
 pub use config::{Backend, Opener, StoreConfig, StoreSettings, open};
+pub use counters::{COUNTER_MAX, COUNTERS_PER_STEP_MAX, Counted, CounterChange};
 pub use embedded::{Embedded, EmbeddedOptions, FlushHook};
 pub use error::Error;
 pub use host_records::{HostRecords, Put, RECORD_ID_BYTES_MAX, Record};

@@ -1,6 +1,6 @@
 //! The bounds of every store, and the checks that keep them.
 
-use crate::Error;
+use crate::{COUNTERS_PER_STEP_MAX, CounterChange, Error};
 use bytes::Bytes;
 
 /// Bytes of a key in UTF-8. The empty key is a key like any other, in every store.
@@ -41,6 +41,13 @@ pub(crate) fn check_entries(entries: &[(String, Bytes)]) -> Result<usize, Error>
 /// The same for a batch in which a key can be without a value.
 pub(crate) fn check_changes(changes: &[(String, Option<Bytes>)]) -> Result<usize, Error> {
     check_batch(changes.iter().map(|(key, value)| (key, value.as_ref())))
+}
+
+/// Checks the counters of one step.
+pub(crate) fn check_counters(changes: &[CounterChange]) -> Result<(), Error> {
+    let too_long = |entries, max| Error::BatchTooLong { entries, max };
+    check(changes.len(), COUNTERS_PER_STEP_MAX, too_long)?;
+    changes.iter().try_for_each(|change| check_key(&change.key))
 }
 
 fn check_batch<'a>(

@@ -2,7 +2,7 @@
 //!
 //! Every key inside an engine begins with a tenant id and a store label, each after its length in bytes (two bytes,
 //! big-endian). Because the lengths come first, no prefix is the beginning of another one. The length 0 is the
-//! host's own: no tenant id is empty.
+//! host's own: no tenant id is empty, and no label.
 
 use crate::{
     Error,
@@ -36,8 +36,21 @@ impl Partition {
     /// # Errors
     /// [`Error::PartitionName`] when the label is empty or too long.
     pub fn host(store: &str) -> Result<Self, Error> {
-        let mut prefix = HOST_PREFIX.to_vec();
+        let mut prefix = NO_NAME.to_vec();
         push("store label", store, LABEL_BYTES_MAX, &mut prefix)?;
+        Ok(Self(prefix.into()))
+    }
+
+    /// Names what the host keeps of its own for one tenant. It is a part of what the tenant has, and is erased with it,
+    /// but no store leads to it: where a store's label has its length, this has 0, and no label is empty.
+    ///
+    /// # Errors
+    /// [`Error::PartitionName`] when the tenant or the family is empty or too long.
+    pub fn host_of(tenant: &str, family: &str) -> Result<Self, Error> {
+        let mut prefix = Vec::with_capacity(6 + tenant.len() + family.len());
+        push("tenant id", tenant, TENANT_BYTES_MAX, &mut prefix)?;
+        prefix.extend_from_slice(&NO_NAME);
+        push("store label", family, LABEL_BYTES_MAX, &mut prefix)?;
         Ok(Self(prefix.into()))
     }
 
@@ -55,8 +68,8 @@ impl Partition {
     }
 }
 
-/// The length of an id that no tenant has.
-const HOST_PREFIX: [u8; 2] = [0, 0];
+/// The length of an id that no tenant has, and of a label that no store has.
+const NO_NAME: [u8; 2] = [0, 0];
 
 /// All that one tenant has in a store, whatever the label. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -141,6 +154,20 @@ mod tests {
             check(tenant, Partition::host("a").unwrap(), false);
         }
         assert!(TenantPart::new("").is_err() && Partition::new("", "a").is_err());
+    }
+
+    #[test]
+    fn what_the_host_keeps_for_a_tenant_is_the_tenants_and_no_stores() {
+        let own = Partition::host_of("acme", "budget").unwrap();
+        let starts = |part: &[u8]| own.prefix().starts_with(part);
+        assert!(starts(TenantPart::new("acme").unwrap().prefix()));
+        for label in ["budget", "\0", "\0\0", "\0\u{6}budget"] {
+            assert!(!starts(Partition::new("acme", label).unwrap().prefix()), "{label:?}");
+        }
+        for tenant in ["acm", "acme2", "\0"] {
+            assert!(!starts(TenantPart::new(tenant).unwrap().prefix()), "{tenant:?}");
+        }
+        assert!(Partition::host_of("", "budget").is_err() && Partition::host_of("acme", "").is_err());
     }
 
     #[test]

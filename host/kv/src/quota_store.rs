@@ -3,7 +3,7 @@
 //! Reads and, where there is no limit, writes go straight to the store behind: they cost one call and one branch more.
 
 use crate::{
-    Commit, Erased, Error, KeyPage, Partition, Place, StorageQuota, Store, StoreOptions, Swap, TenantPart,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StorageQuota, Store, StoreOptions, Swap, TenantPart,
     Usage,
 };
 use async_trait::async_trait;
@@ -223,6 +223,15 @@ impl Store for QuotaStore {
         }
         // It may delete as well as write.
         self.freeing(self.within(bytes, write, Option::is_some)).await
+    }
+
+    /// Counters are the host's own and need no room of the tenant's.
+    async fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> Result<(Counted, Commit), Error> {
+        self.inner.count(partition, changes).await
     }
 
     async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {

@@ -4,7 +4,7 @@
 //! Redis is set there (`appendfsync`).
 
 use crate::{
-    Commit, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
     redis_url::RedisUrl,
 };
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+mod counting;
 mod tenant;
 
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
@@ -71,6 +72,7 @@ pub struct RedisStore {
     compare_and_swap: Script,
     increment_and_expire: Script,
     swap_many: Script,
+    count: Script,
     sizes: Script,
     is_closed: AtomicBool,
 }
@@ -103,6 +105,7 @@ impl RedisStore {
             compare_and_swap: Script::new(COMPARE_AND_SWAP),
             increment_and_expire: Script::new(INCREMENT_AND_EXPIRE),
             swap_many: Script::new(SWAP_MANY),
+            count: Script::new(counting::COUNT),
             sizes: Script::new(tenant::SIZES),
             is_closed: AtomicBool::new(false),
         })
@@ -296,6 +299,14 @@ impl Medium for RedisStore {
         let answer = call.invoke_async(&mut self.connection.clone()).await;
         let is_done: bool = answer.map_err(|error| self.error(&error))?;
         Ok(is_done.then(Commit::already_durable))
+    }
+
+    async fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> Result<(Counted, Commit), Error> {
+        self.count_by_script(partition, changes).await
     }
 
     async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {

@@ -1,6 +1,6 @@
 //! The trait that every store satisfies.
 
-use crate::{Commit, Error, Partition, TenantPart};
+use crate::{Commit, Counted, CounterChange, Error, Partition, TenantPart};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -128,6 +128,18 @@ pub trait Store: Send + Sync + 'static {
         expected: Vec<(String, Option<Bytes>)>,
         changes: Vec<(String, Option<Bytes>)>,
     ) -> Result<Option<Commit>, Error>;
+
+    /// Corrects several counters and charges all of them or none, atomically, see [`CounterChange`]. The counters live
+    /// until the times that the changes name, not as the store's options say. Embedded it never waits for anything;
+    /// Redis: one round trip.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`], [`Error::BatchTooLong`] beyond [`COUNTERS_PER_STEP_MAX`](crate::COUNTERS_PER_STEP_MAX).
+    async fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> Result<(Counted, Commit), Error>;
 
     /// What the tenant has at this store's place, in all labels. Embedded: reads the tenant's part from its beginning
     /// to its end. Redis: looks at every key of the database (`SCAN`), which takes seconds where there are millions.

@@ -9,6 +9,8 @@ mod redis_outages;
 #[path = "support/redis.rs"]
 mod redis_server;
 
+#[path = "tenants/counters.rs"]
+mod counters;
 #[path = "tenants/erasing.rs"]
 mod erasing;
 #[path = "tenants/host_records.rs"]
@@ -18,6 +20,12 @@ mod quota;
 
 use bytes::Bytes;
 use clock::ManualClock;
+use counters::{
+    concurrent_charges_never_pass_a_bound_by_more_than_one, counters_are_charged_together_or_not_at_all,
+    counters_are_erased_with_their_tenant_and_no_store_leads_to_them,
+    counters_follow_the_model_whatever_is_done, counters_go_away_at_their_time,
+    counting_refuses_what_is_no_counter,
+};
 use erasing::{
     a_closed_store_erases_nothing, an_expired_key_counts_no_more,
     erasing_leaves_nothing_of_one_tenant_and_all_of_the_others, other_tenants_write_on_while_one_is_erased,
@@ -152,6 +160,12 @@ contract! {
     records_are_written_by_revision_and_loaded_at_a_version(None);
     two_hosts_lose_no_change_of_each_other(None);
     host_records_must_not_expire(Some(TIME_TO_LIVE));
+    counters_are_charged_together_or_not_at_all(None);
+    counters_follow_the_model_whatever_is_done(None);
+    concurrent_charges_never_pass_a_bound_by_more_than_one(None);
+    counters_go_away_at_their_time(Some(Duration::from_millis(1)));
+    counters_are_erased_with_their_tenant_and_no_store_leads_to_them(None);
+    counting_refuses_what_is_no_counter(None);
 }
 
 fn home() -> Partition {

@@ -1,6 +1,7 @@
 //! Tenants: who is calling and what they may use.
 
 mod api_key;
+mod budget;
 mod caller;
 mod client_address;
 mod config;
@@ -19,6 +20,10 @@ mod tenant_id;
 mod testing;
 
 pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
+pub use budget::{
+    Budget, BudgetClock, BudgetStore, BudgetStoreFailure, BudgetUnit, Budgets, Counted, CounterChange,
+    CounterState, Estimate, MICROS_PER_UNIT, Money, MoneyError, OverBudget, Reservation,
+};
 pub use caller::Caller;
 pub use client_address::{
     FORWARDED_HOPS_MAX, TRUSTED_PROXIES_MAX, TrustedProxies, TrustedProxyError, client_address,

@@ -1,6 +1,12 @@
 //! What a tenant may use up, as it is configured. [`crate::meter`] keeps the count.
 
+use crate::budget::Money;
 use serde::{Deserialize, Serialize};
+
+/// The most tokens of any limit.
+const TOKENS_MAX: u64 = 1_000_000_000_000;
+/// The most money of any limit: a thousand million units.
+const COST_MAX: Money = Money::from_micros(1_000_000_000_000_000);
 
 /// Limits of one tenant. An absent field is the host's default, and without one there is no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +38,27 @@ pub struct Limits {
     pub cpu_ms_per_second: Option<u32>,
     /// Bytes of keys and values in stores; 1 KiB to 16 TiB.
     pub storage_bytes_max: Option<u64>,
+    /// Tokens in a day; 1 to 1,000,000,000,000. This and the fields below are budgets: they count in calendar windows in
+    /// UTC, as [`Budget`](crate::Budget) says.
+    pub tokens_per_day: Option<u64>,
+    /// Tokens in a month; 1 to 1,000,000,000,000.
+    pub tokens_per_month: Option<u64>,
+    /// What calls of models may cost in a minute, in the operator's currency; 0.000001 to 1,000,000,000.
+    pub cost_per_minute: Option<Money>,
+    /// What they may cost in a day, as above.
+    pub cost_per_day: Option<Money>,
+    /// What they may cost in a month, as above.
+    pub cost_per_month: Option<Money>,
+    /// Tokens of each user in a minute; 1 to 1,000,000,000,000.
+    pub user_tokens_per_minute: Option<u64>,
+    /// Tokens of each user in a day; 1 to 1,000,000,000,000.
+    pub user_tokens_per_day: Option<u64>,
+    /// Tokens of each user in a month; 1 to 1,000,000,000,000.
+    pub user_tokens_per_month: Option<u64>,
+    /// What each user's calls may cost in a day, as above.
+    pub user_cost_per_day: Option<Money>,
+    /// What each user's calls may cost in a month, as above.
+    pub user_cost_per_month: Option<Money>,
 }
 
 impl Limits {
@@ -56,6 +83,16 @@ impl Limits {
             request_cpu_ms_max: self.request_cpu_ms_max.or(defaults.request_cpu_ms_max),
             cpu_ms_per_second: self.cpu_ms_per_second.or(defaults.cpu_ms_per_second),
             storage_bytes_max: self.storage_bytes_max.or(defaults.storage_bytes_max),
+            tokens_per_day: self.tokens_per_day.or(defaults.tokens_per_day),
+            tokens_per_month: self.tokens_per_month.or(defaults.tokens_per_month),
+            cost_per_minute: self.cost_per_minute.or(defaults.cost_per_minute),
+            cost_per_day: self.cost_per_day.or(defaults.cost_per_day),
+            cost_per_month: self.cost_per_month.or(defaults.cost_per_month),
+            user_tokens_per_minute: self.user_tokens_per_minute.or(defaults.user_tokens_per_minute),
+            user_tokens_per_day: self.user_tokens_per_day.or(defaults.user_tokens_per_day),
+            user_tokens_per_month: self.user_tokens_per_month.or(defaults.user_tokens_per_month),
+            user_cost_per_day: self.user_cost_per_day.or(defaults.user_cost_per_day),
+            user_cost_per_month: self.user_cost_per_month.or(defaults.user_cost_per_month),
         }
     }
 
@@ -72,17 +109,39 @@ impl Limits {
             ("waiting_requests_max", self.waiting_requests_max.map(u64::from), 0, 100_000),
             ("wait_ms_max", self.wait_ms_max.map(u64::from), 0, 60_000),
             ("request_body_bytes_max", self.request_body_bytes_max, 0, 4_096 * MEBI),
-            ("tokens_per_minute", self.tokens_per_minute, 1, 1_000_000_000_000),
+            ("tokens_per_minute", self.tokens_per_minute, 1, TOKENS_MAX),
             ("instances_max", self.instances_max.map(u64::from), 1, 16_000),
             ("instance_memory_bytes_max", self.instance_memory_bytes_max, MEBI / 16, 4_096 * MEBI),
             ("memory_bytes_max", self.memory_bytes_max, MEBI / 16, MEBI * MEBI * 16),
             ("request_cpu_ms_max", self.request_cpu_ms_max, 1, 600_000),
             ("cpu_ms_per_second", self.cpu_ms_per_second.map(u64::from), 1, 1_000_000),
             ("storage_bytes_max", self.storage_bytes_max, 1_024, MEBI * MEBI * 16),
+            ("tokens_per_day", self.tokens_per_day, 1, TOKENS_MAX),
+            ("tokens_per_month", self.tokens_per_month, 1, TOKENS_MAX),
+            ("user_tokens_per_minute", self.user_tokens_per_minute, 1, TOKENS_MAX),
+            ("user_tokens_per_day", self.user_tokens_per_day, 1, TOKENS_MAX),
+            ("user_tokens_per_month", self.user_tokens_per_month, 1, TOKENS_MAX),
         ];
         for (field, value, least, most) in bounds {
             if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
                 return Err(format!("`{field}` is {value}; it must be from {least} to {most}"));
+            }
+        }
+        self.validate_costs()
+    }
+
+    fn validate_costs(&self) -> Result<(), String> {
+        let least = Money::from_micros(1);
+        let costs = [
+            ("cost_per_minute", self.cost_per_minute),
+            ("cost_per_day", self.cost_per_day),
+            ("cost_per_month", self.cost_per_month),
+            ("user_cost_per_day", self.user_cost_per_day),
+            ("user_cost_per_month", self.user_cost_per_month),
+        ];
+        for (field, value) in costs {
+            if let Some(value) = value.filter(|value| !(least..=COST_MAX).contains(value)) {
+                return Err(format!("`{field}` is {value}; it must be from {least} to {COST_MAX}"));
             }
         }
         Ok(())
@@ -112,5 +171,23 @@ mod tests {
         let limits = Limits { request_cpu_ms_max: Some(0), ..Limits::default() };
         assert_eq!(limits.validate().unwrap_err(), "`request_cpu_ms_max` is 0; it must be from 1 to 600000");
         assert_eq!(Limits::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_budget_of_money_is_an_amount_within_its_bounds() {
+        let check = |cost: &str, expected: Result<(), &str>| {
+            let limits: Limits = serde_json::from_str(&format!("{{\"user_cost_per_day\": {cost}}}")).unwrap();
+            assert_eq!(limits.validate(), expected.map_err(str::to_owned), "{cost}");
+            assert_eq!(Limits::default().or(limits), limits);
+        };
+        check("\"0.000001\"", Ok(()));
+        check("2.5", Ok(()));
+        check("1000000000", Ok(()));
+        check("0", Err("`user_cost_per_day` is 0; it must be from 0.000001 to 1000000000"));
+        check(
+            "\"1000000000.5\"",
+            Err("`user_cost_per_day` is 1000000000.5; it must be from 0.000001 to 1000000000"),
+        );
+        assert!(serde_json::from_str::<Limits>("{\"cost_per_day\": \"ten\"}").is_err());
     }
 }

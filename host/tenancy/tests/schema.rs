@@ -60,7 +60,11 @@ fn full() -> TenantSettings {
                     "waiting_requests_max": 0, "wait_ms_max": 0, "request_body_bytes_max": 0,
                     "tokens_per_minute": 1_000_000_000_000_u64, "instances_max": 16_000,
                     "instance_memory_bytes_max": 65_536, "memory_bytes_max": 17_592_186_044_416_u64,
-                    "request_cpu_ms_max": 1, "cpu_ms_per_second": 1, "storage_bytes_max": 1_024 },
+                    "request_cpu_ms_max": 1, "cpu_ms_per_second": 1, "storage_bytes_max": 1_024,
+                    "tokens_per_day": 1, "tokens_per_month": 1, "cost_per_minute": "0.000001",
+                    "cost_per_day": 2.50, "cost_per_month": 1_000_000_000, "user_tokens_per_minute": 1,
+                    "user_tokens_per_day": 1, "user_tokens_per_month": 1, "user_cost_per_day": "10.01",
+                    "user_cost_per_month": "100" },
         "isolation": "request",
         "log_file": true
     }))
@@ -146,6 +150,8 @@ async fn the_schema_refuses_what_is_never_written() {
     check("/issuers/0", json!({ "issuer": "a", "audience": "w", "clock_skew_s": 0, "user_claim": "sub" }));
     check("/api_keys/0/hash", json!("wk_abcdefgh2345_"));
     check("/limits/wait_ms_max", json!(60_001));
+    check("/limits/cost_per_day", json!(2.5));
+    check("/limits/cost_per_day", json!("2.50"));
     check("/limits", json!({}));
     check("/state", json!("removed"));
 }

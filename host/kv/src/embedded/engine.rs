@@ -164,6 +164,24 @@ impl Engine {
         Ok((result, commit))
     }
 
+    /// Reads some keys at one moment and applies what `decide` makes of their values in one batch, with no other write of
+    /// any of them in between.
+    pub(super) fn update_many<T>(
+        &self,
+        keys: &[Bytes],
+        decide: impl FnOnce(Vec<Option<Bytes>>) -> Result<(T, Vec<Change>), Error>,
+    ) -> Result<(T, Commit), Error> {
+        let _guards = self.stripes.lock_all(keys.iter().map(AsRef::as_ref));
+        self.check_open()?;
+        let (snapshot, now_ms) = (self.database.snapshot(), self.now_ms());
+        let found = keys.iter().map(|key| self.get_in(&snapshot, key, now_ms)).collect::<Result<_, _>>()?;
+        let (result, changes) = decide(found)?;
+        if changes.is_empty() {
+            return Ok((result, self.applied()));
+        }
+        Ok((result, self.apply(last_of_each_key(changes).into_iter())?))
+    }
+
     /// Applies the changes in one batch if each key of `expected` has that value now, with no other write of any of
     /// these keys in between.
     pub(super) fn swap_all(

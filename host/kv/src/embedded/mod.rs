@@ -6,6 +6,7 @@
 
 mod batch;
 mod committer;
+mod counting;
 mod directory;
 mod engine;
 mod erase;

@@ -2,7 +2,7 @@
 
 use super::{Embedded, batch::Change, engine::Engine, record};
 use crate::{
-    Commit, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
     limits::check_key, partition::end_of_prefix,
 };
 use bytes::Bytes;
@@ -202,6 +202,14 @@ impl Medium for View {
         };
         let changes = changes.iter().map(change).collect();
         self.aside(move |engine| engine.swap_all(expected, changes)).await
+    }
+
+    async fn count(
+        &self,
+        partition: &Partition,
+        changes: &[CounterChange],
+    ) -> Result<(Counted, Commit), Error> {
+        self.engine().count(partition, changes)
     }
 
     async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {
