@@ -15,12 +15,14 @@
 //! | `body` | what is sent and what comes back, with the deadline between two pieces |
 //! | `error` | what went wrong, by the names of wasi:http |
 //! | `usage` | what a model used, read off its answer as it passes |
+//! | `answer_cache` | answers of models, kept and shared, each tenant's for itself |
 //! | `upstream` | calls to models, above all of these: routing, retries, breakers |
 //!
 //! Absent on purpose: proxies from the environment, redirects (the function follows its own, each checked anew), cookies,
 //! decompression, a cache of names.
 
 mod address;
+pub mod answer_cache;
 mod body;
 mod client;
 mod config;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod addresses;
+mod answer_cache;
 mod bodies;
 mod broken;
 mod messages;
