@@ -1,20 +1,23 @@
 //! What the admin API asks of the running host: to erase a tenant, to end it, to say what it uses.
 
 use crate::quotas::Quotas;
+use crate::tenancy::STORE_FOLLOWED_WITHIN;
+use crate::tenant_checks::TenantChecks;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waggle_admin::{ErasureReport, Host, StoreErasure, Usage};
 use waggle_engine::Engine;
-use waggle_kv::{Store, TenantPart};
-use waggle_manifest::Manifest;
+use waggle_kv::{Place, Store, TenantPart};
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, TenantId};
 
 /// How long the instances of a tenant that is erased may go on with what they have.
 const INSTANCES_END_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long what a tenant stores may be counted, for one who asks.
+const COUNT_MAX: Duration = Duration::from_secs(5);
 
 /// The running host.
 pub(crate) struct RunningHost {
@@ -23,7 +26,19 @@ pub(crate) struct RunningHost {
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) log_files: Arc<TenantLogFiles>,
-    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) checks: Arc<TenantChecks>,
+    /// See [`quiet_after`].
+    pub(crate) quiet_after: Duration,
+}
+
+/// How long after a suspension other hosts may still write: where a store is on a server, until they have seen it and
+/// the longest response has ended. `response_timeout` is that of this host; theirs should be the same.
+pub(crate) fn quiet_after<'s>(
+    mut stores: impl Iterator<Item = &'s Arc<dyn Store>>,
+    response_timeout: Duration,
+) -> Duration {
+    let is_shared = stores.any(|store| matches!(store.place(), Place::Server(_)));
+    if is_shared { STORE_FOLLOWED_WITHIN + response_timeout } else { Duration::ZERO }
 }
 
 impl RunningHost {
@@ -72,18 +87,32 @@ impl Host for RunningHost {
         self.quotas.forget(tenant);
     }
 
-    fn usage(&self, tenant: &TenantId) -> Usage {
+    fn quiet_after(&self) -> Duration {
+        self.quiet_after
+    }
+
+    async fn usage(&self, tenant: &TenantId) -> Usage {
+        let counting = tokio::time::timeout(COUNT_MAX, self.quotas.used(tenant, self.stores.values()));
+        let storage_bytes = match counting.await {
+            Ok(Ok(bytes)) => Some(bytes),
+            Ok(Err(error)) => {
+                tracing::warn!(%tenant, %error, "what the tenant stores cannot be counted");
+                None
+            }
+            Err(_late) => None,
+        };
         let meter = self.directory.entry(tenant).map(|entry| Arc::clone(&entry.meter));
         Usage {
             concurrent_requests: meter.as_ref().map(|meter| u64::from(meter.requests_under_way())),
             waiting_requests: meter.as_ref().map(|meter| u64::from(meter.requests_waiting())),
             instances: Some(u64::from(self.engine.instances(tenant))),
             memory_bytes: Some(self.engine.memory_bytes(tenant)),
-            ..Usage::default()
+            tokens_last_minute: meter.as_ref().and_then(|meter| meter.tokens_last_minute()),
+            storage_bytes,
         }
     }
 
     fn is_secret_variable(&self, name: &str) -> bool {
-        self.manifest.variables.iter().any(|variable| variable.name.value == name && variable.is_secret)
+        self.checks.is_secret(name)
     }
 }

@@ -3,7 +3,7 @@
 use crate::log_sink::FunctionLogs;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
-use crate::tenant_checks::{overrides, pair};
+use crate::tenant_checks::{MODELS_VARIABLE, models};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -85,8 +85,9 @@ impl Worlds {
     /// The application's variables with the tenant's own values. That they fit was checked when the tenant came into
     /// force.
     fn variables_of(&self, entry: &TenantEntry) -> Option<Variables> {
-        let own = overrides(&entry.tenant);
-        match self.variables.with_overrides(&self.manifest, own.iter().map(pair)) {
+        let models = models(&entry.tenant.settings);
+        let models = models.as_deref().map(|models| (MODELS_VARIABLE, models));
+        match self.variables.with_overrides(&self.manifest, entry.variables().chain(models)) {
             Ok(variables) => Some(variables),
             Err(mistakes) => {
                 tracing::error!(tenant = %entry.tenant.id, %mistakes, "the tenant's variables do not fit");
