@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod build;
+mod moment;
 mod screen;
 mod signals;
 mod tenant;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if error.is::<screen::NobodyReads>() => ExitCode::from(screen::NobodyReads::EXIT_CODE),
         Err(error) => {
             screen::error(&error);
             ExitCode::FAILURE

@@ -1,11 +1,48 @@
 //! What the program writes for people: the start-up screen, the progress of builds, errors.
 
-#![expect(clippy::print_stdout, reason = "the command line is where Waggle talks to people")]
-
-use anyhow::Error;
-use std::io::{IsTerminal as _, Write as _};
+use anyhow::{Context as _, Error};
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use waggle_application::{BuildEvent, ModelChoice, StartError, Summary};
 use waggle_manifest::Diagnostic;
+
+/// Whoever read standard output has gone away, as `head` does when it has enough. It is no mistake of anybody's.
+#[derive(Debug)]
+pub(crate) struct NobodyReads;
+
+impl NobodyReads {
+    /// The exit code by which a shell knows a program that ended for want of a reader: 128 and the number of SIGPIPE.
+    pub(crate) const EXIT_CODE: u8 = 141;
+}
+
+impl fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for NobodyReads {}
+
+/// Writes `text` to standard output, and a line end unless it has one.
+///
+/// # Errors
+/// [`NobodyReads`], or that it cannot be written.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    prompt(&format!("{text}{end}"))
+}
+
+/// Writes `text` to standard output as it is.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn prompt(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        written => written.context("the output cannot be written"),
+    }
+}
 
 /// An error that ends the program, on standard error.
 pub(crate) fn error(error: &Error) {
@@ -27,59 +64,67 @@ pub(crate) fn warning(diagnostic: &Diagnostic) {
     let _ = writeln!(out, "{}", diagnostic.render(colour).trim_end());
 }
 
-/// The progress of a build.
+/// The progress of a build, which goes on whether somebody reads it or not.
 pub(crate) fn build_event(event: &BuildEvent<'_>) {
-    match event {
+    let text = match event {
         BuildEvent::AddingTarget(target) => {
-            println!("The Rust target {target} is missing; adding it with `rustup target add {target}`");
+            format!("The Rust target {target} is missing; adding it with `rustup target add {target}`")
         }
         BuildEvent::Begins { component, command, step: (number, count) } => {
-            println!("Building {component} ({number}/{count}): {command}");
+            format!("Building {component} ({number}/{count}): {command}")
         }
         BuildEvent::Ended { component, took } => {
-            println!("Built {component} in {:.1} s", took.as_secs_f64());
+            format!("Built {component} in {:.1} s", took.as_secs_f64())
         }
-    }
+    };
+    let _nobody_reads = print(&text);
 }
 
-/// What is running, and what to do next.
+/// What is running, and what to do next. The server serves whether somebody reads it or not.
 pub(crate) fn summary(summary: &Summary) {
+    let mut out = io::stdout().lock();
+    let _nobody_reads = write_summary(&mut out, summary).and_then(|()| out.flush());
+}
+
+fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let Summary { application, url, routes, model, default_model, stores, loaded, took, .. } = summary;
     let (functions, cached) = loaded;
-    println!(
+    writeln!(
+        out,
         "\n{application}: {functions} functions ready in {} ms ({cached} compiled before)\n",
         took.as_millis()
-    );
-    println!("Routes");
+    )?;
+    writeln!(out, "Routes")?;
     for (route, function) in routes {
         match route {
-            Some(route) => println!("  {function:<12} {url}{route}"),
-            None => println!("  {function:<12} private: http://{function}.spin.internal"),
+            Some(route) => writeln!(out, "  {function:<12} {url}{route}")?,
+            None => writeln!(out, "  {function:<12} private: http://{function}.spin.internal")?,
         }
     }
-    println!("Model\n  {}", describe_model(model));
+    writeln!(out, "Model\n  {}", describe_model(model))?;
     if let (ModelChoice::Endpoint { .. }, Some(name)) = (model, default_model) {
-        println!("  Requests that name no model ask for `{name}`; --variable model=NAME changes that");
+        writeln!(out, "  Requests that name no model ask for `{name}`; --variable model=NAME changes that")?;
     }
-    println!("Stores");
+    writeln!(out, "Stores")?;
     for (label, place) in stores {
-        println!("  {label:<12} {place}");
+        writeln!(out, "  {label:<12} {place}")?;
     }
-    println!("Tenants\n  {}", describe_tenants(summary));
-    println!("Admin API\n  {}/admin/v1", summary.admin_url);
-    println!("\nServing {url}");
+    writeln!(out, "Tenants\n  {}", describe_tenants(summary))?;
+    writeln!(out, "Admin API\n  {}/admin/v1", summary.admin_url)?;
+    writeln!(out, "\nServing {url}")?;
     match (model, summary.tenants) {
-        (ModelChoice::None, _) => {}
-        (_, None) => println!(
+        (ModelChoice::None, _) => Ok(()),
+        (_, None) => writeln!(
+            out,
             "Next: curl {url}/v1/responses -H 'content-type: application/json' -d '{{\"input\":\"My name is Ada.\"}}'"
         ),
-        (_, Some(0)) => println!("Next: waggle tenant add ID"),
-        (_, Some(_)) => println!(
+        (_, Some(0)) => writeln!(out, "Next: waggle tenant add ID"),
+        (_, Some(_)) => writeln!(
+            out,
             "Next: curl {url}/v1/responses -H \"authorization: Bearer $API_KEY\" \
              -H 'content-type: application/json' -d '{{\"input\":\"My name is Ada.\"}}'"
         ),
     }
-    let _ = std::io::stdout().flush();
 }
 
 fn describe_tenants(summary: &Summary) -> String {

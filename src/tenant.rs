@@ -1,16 +1,17 @@
 //! `waggle tenant`
 
-#![expect(clippy::print_stdout, reason = "the command line is where Waggle talks to people")]
-
 use crate::admin_client::{Connection, block_on, seconds};
+use crate::moment::moment;
+use crate::screen;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
-use waggle_admin::{AdminClient, read_settings};
+use waggle_admin::{AdminClient, ClientError, read_settings};
 use waggle_tenancy::TenantId;
 
 /// Where `waggle up` serves when nothing else is known.
@@ -133,15 +134,21 @@ impl Command {
             Action::Set { id, file } => {
                 let settings = read_settings(&file, id.as_str())?;
                 let tenant = self.client.put(&format!("/tenants/{id}"), &settings).await?;
-                self.tell(&tenant, || println!("The settings of `{id}` are in force."))
+                self.tell(&tenant, || format!("The settings of `{id}` are in force."))
             }
             Action::Suspend { id } => {
-                let tenant = self.client.post(&format!("/tenants/{id}/suspend"), &json!({})).await?;
-                self.tell(&tenant, || println!("`{id}` is suspended; `waggle tenant resume {id}` ends that."))
+                let tenant = self.suspend(&id).await?;
+                self.tell(&tenant, || {
+                    let problem = tenant["problem"].as_str();
+                    let problem =
+                        problem.map(|problem| format!("\nIt is not in force on this host: {problem}"));
+                    let problem = problem.unwrap_or_default();
+                    format!("`{id}` is suspended; `waggle tenant resume {id}` ends that.{problem}")
+                })
             }
             Action::Resume { id } => {
                 let tenant = self.client.post(&format!("/tenants/{id}/resume"), &json!({})).await?;
-                self.tell(&tenant, || println!("`{id}` is served."))
+                self.tell(&tenant, || format!("`{id}` is served."))
             }
             Action::Remove(remove) => self.remove(remove).await,
             Action::AddKey(add) => {
@@ -151,7 +158,7 @@ impl Command {
             Action::RotateKey(rotate) => self.rotate_key(rotate).await,
             Action::RevokeKey { id, key } => {
                 let answer = self.client.delete(&format!("/tenants/{id}/keys/{key}")).await?;
-                self.tell(&answer, || println!("The key wk_{key} of `{id}` no longer counts."))
+                self.tell(&answer, || format!("The key wk_{key} of `{id}` no longer counts."))
             }
         }
     }
@@ -169,7 +176,7 @@ impl Command {
             self.client.post("/tenants", &json!({ "id": id.as_str(), "settings": settings })).await?;
         if add.no_key {
             return self.tell(&tenant, || {
-                println!("The tenant `{id}` is there; `waggle tenant add-key {id}` makes an API key.");
+                format!("The tenant `{id}` is there; `waggle tenant add-key {id}` makes an API key.")
             });
         }
         let key = self.add_key(id, "first", &[], None).await;
@@ -177,8 +184,7 @@ impl Command {
             format!("the tenant `{id}` is there, but has no key; try `waggle tenant add-key {id}`")
         })?;
         self.tell(&json!({ "tenant": tenant, "key": key }), || {
-            println!("The tenant `{id}` is there.\n");
-            self.new_key(&key);
+            format!("The tenant `{id}` is there.\n\n{}", self.new_key(&key))
         })
     }
 
@@ -202,21 +208,9 @@ impl Command {
             let Some(next) = page["next"].as_str() else { break };
             path = format!("/tenants?limit=1000&after={next}");
         }
-        self.tell(&json!({ "tenants": all }), || {
-            if all.is_empty() {
-                println!("There are no tenants; `waggle tenant add ID` makes one.");
-            }
-            for tenant in &all {
-                let problem = tenant["problem"].as_str().map(|problem| format!("  NOT IN FORCE: {problem}"));
-                println!(
-                    "{:<24} {:<10} {:<6} {}{}",
-                    text(&tenant["id"]),
-                    text(&tenant["state"]),
-                    text(&tenant["source"]),
-                    shown(text(&tenant["name"])),
-                    problem.unwrap_or_default()
-                );
-            }
+        self.tell(&json!({ "tenants": all }), || match all.as_slice() {
+            [] => "There are no tenants; `waggle tenant add ID` makes one.".to_owned(),
+            tenants => tenants.iter().map(describe_tenant).collect(),
         })
     }
 
@@ -229,17 +223,19 @@ impl Command {
         // The shape is that of a settings file, so it is shown as what it is.
         let pretty = serde_json::to_string_pretty(&tenant["settings"])?;
         self.tell(&all, || {
-            println!("{id} (of the {})", text(&tenant["source"]));
+            let mut out = format!("{id} (of the {})\n", text(&tenant["source"]));
             if let Some(problem) = tenant["problem"].as_str() {
-                println!("NOT IN FORCE: {problem}");
+                let _ = writeln!(out, "NOT IN FORCE: {problem}");
             }
-            println!("Settings\n{pretty}");
-            println!("Keys");
-            keys["keys"].as_array().into_iter().flatten().for_each(|key| println!("  {}", describe_key(key)));
-            println!("Usage");
+            let _ = writeln!(out, "Settings\n{pretty}\nKeys");
+            for key in keys["keys"].as_array().into_iter().flatten() {
+                let _ = writeln!(out, "  {}", describe_key(key));
+            }
+            out.push_str("Usage\n");
             for (name, value) in usage.as_object().into_iter().flatten() {
-                println!("  {name}: {value}");
+                let _ = writeln!(out, "  {name}: {value}");
             }
+            out
         })
     }
 
@@ -248,26 +244,41 @@ impl Command {
         if !yes {
             confirm(&id, erase)?;
         }
+        if erase {
+            self.suspend_to_erase(&id).await?;
+        }
         let query = if erase { "?erase=true" } else { "" };
         let answer = self.client.delete(&format!("/tenants/{id}{query}")).await?;
         self.tell(&answer, || {
-            println!("The tenant `{id}` is removed.");
+            let mut out = format!("The tenant `{id}` is removed.\n");
             let erased = &answer["erased"];
             for store in erased["stores"].as_array().into_iter().flatten() {
-                println!(
-                    "  store {}: {} keys, {} bytes erased; a second look found {}",
-                    text(&store["store"]),
-                    store["keys"],
-                    store["bytes"],
-                    store["remaining"]
+                let (name, keys, bytes) = (text(&store["store"]), &store["keys"], &store["bytes"]);
+                let remaining = &store["remaining"];
+                let _ = writeln!(
+                    out,
+                    "  store {name}: {keys} keys, {bytes} bytes erased; a second look found {remaining}"
                 );
             }
             if erase {
-                println!("  log files removed: {}", erased["log_files"]);
+                let _ = writeln!(out, "  log files removed: {}", erased["log_files"]);
             } else {
-                println!("Its data is still there, and would be that of a new tenant of the same id.");
+                out.push_str("Its data is still there, and would be that of a new tenant of the same id.");
             }
+            out
         })
+    }
+
+    async fn suspend(&self, id: &TenantId) -> Result<Value, ClientError> {
+        self.client.post(&format!("/tenants/{id}/suspend"), &json!({})).await
+    }
+
+    /// What is erased must be suspended before. A record that cannot be read serves nobody anyway.
+    async fn suspend_to_erase(&self, id: &TenantId) -> Result<(), ClientError> {
+        match self.suspend(id).await {
+            Err(error) if error.code() != Some("unreadable") => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn rotate_key(&self, rotate: RotateKey) -> Result<()> {
@@ -281,8 +292,7 @@ impl Command {
         self.tell(&key, || {
             let end =
                 if grace == 0 { "no longer counts".into() } else { format!("counts for {grace} s more") };
-            println!("The key wk_{old} {end}.\n");
-            self.new_key(&key);
+            format!("The key wk_{old} {end}.\n\n{}", self.new_key(&key))
         })
     }
 
@@ -304,23 +314,18 @@ impl Command {
     }
 
     /// A key that was just made, and what to do with it.
-    fn new_key(&self, key: &Value) {
+    fn new_key(&self, key: &Value) -> String {
         let (secret, url) = (text(&key["secret"]), self.client.application_url().unwrap_or(APPLICATION_URL));
-        println!("API key (it is not shown again):\n  {secret}\n");
-        println!(
-            "Try: curl {url}/v1/responses -H 'authorization: Bearer {secret}' \
+        format!(
+            "API key (it is not shown again):\n  {secret}\n\n\
+             Try: curl {url}/v1/responses -H 'authorization: Bearer {secret}' \
              -H 'content-type: application/json' -d '{{\"input\":\"Hello\"}}'"
-        );
+        )
     }
 
-    /// Prints the answer: for programs as it is, for people by `say`.
-    fn tell(&self, answer: &Value, say: impl FnOnce()) -> Result<()> {
-        if self.json {
-            println!("{answer}");
-        } else {
-            say();
-        }
-        std::io::stdout().flush().context("the answer cannot be printed")
+    /// Prints the answer: for programs as it is, for people what `say` makes of it.
+    fn tell(&self, answer: &Value, say: impl FnOnce() -> String) -> Result<()> {
+        screen::print(&if self.json { answer.to_string() } else { say() })
     }
 }
 
@@ -330,17 +335,28 @@ fn confirm(id: &TenantId, erase: bool) -> Result<()> {
         bail!("this removes the tenant `{id}`; say --yes if that is meant");
     }
     let what = if erase { "and ALL ITS DATA" } else { "(its data stays)" };
-    print!("This removes the tenant `{id}` {what}. Type its id to go on: ");
-    std::io::stdout().flush()?;
+    screen::prompt(&format!("This removes the tenant `{id}` {what}. Type its id to go on: "))?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     if line.trim() == id.as_str() { Ok(()) } else { bail!("nothing was removed") }
 }
 
+/// A line of the list.
+fn describe_tenant(tenant: &Value) -> String {
+    let problem = tenant["problem"].as_str().map(|problem| format!("  NOT IN FORCE: {problem}"));
+    format!(
+        "{:<24} {:<10} {:<6} {}{}\n",
+        text(&tenant["id"]),
+        text(&tenant["state"]),
+        text(&tenant["source"]),
+        shown(text(&tenant["name"])),
+        problem.unwrap_or_default()
+    )
+}
+
 fn describe_key(key: &Value) -> String {
     let scopes: Vec<&str> = key["scopes"].as_array().into_iter().flatten().map(text).collect();
-    let time =
-        |name: &str| key[name].as_u64().map_or_else(|| "never".into(), |seconds| format!("{seconds} (Unix)"));
+    let time = |name: &str| key[name].as_u64().map_or_else(|| "never".to_owned(), moment);
     format!(
         "wk_{} {:?} scopes [{}], made {}, expires {}, last used {}",
         text(&key["id"]),

@@ -1,8 +1,7 @@
 //! `waggle token`
 
-#![expect(clippy::print_stdout, reason = "the token on standard output is what this is for")]
-
 use crate::admin_client::seconds;
+use crate::screen;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -71,7 +70,7 @@ impl Token {
             scopes: self.scope.join(" "),
             lifetime_s: self.lifetime,
         };
-        println!("{}", mint(&request, &key)?);
+        screen::print(&mint(&request, &key)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,6 @@
 //! From two commands to a multi-tenant server: `waggle up`, `waggle tenant`, and what the door does meanwhile.
 
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, waggle};
 use crate::tenants_support::{
     Admin, Answer, Caller, files_below, files_with, in_force, key_in, run, state_of, tenant, try_tenant,
 };
@@ -72,10 +72,17 @@ async fn a_tenant_is_listed_shown_suspended_and_resumed() {
     assert!(lines[0].starts_with("bank-a ") && lines[1].starts_with("shop-b "), "{list}");
     assert!(lines[1].contains("active") && lines[1].contains("The shop"), "{list}");
     let shown = tenant(&server, &["show", "shop-b"]);
-    for part in ["shop-b (of the store)", "\"The shop\"", &key[..15], "concurrent_requests", "last used"] {
+    for part in [
+        "shop-b (of the store)",
+        "\"The shop\"",
+        &key[..15],
+        "concurrent_requests",
+        "storage_bytes",
+        "last used 20",
+    ] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }
-    assert!(!shown.contains(&key[16..]), "{shown}");
+    assert!(!shown.contains(&key[16..]) && !shown.contains("Unix"), "{shown}");
 
     tenant(&server, &["suspend", "shop-b"]);
     let refused = shop.turn("hi").await;
@@ -138,6 +145,10 @@ async fn a_tenant_that_is_erased_leaves_nothing_behind() {
 
     let (done, _, error) = try_tenant(&state, &["remove", "bank-a", "--erase"]);
     assert!(!done && error.contains("--yes"), "without a terminal nobody can be asked: {error}");
+    let admin = Admin::of(&server);
+    let served = admin.call("DELETE", "/tenants/bank-a?erase=true", None).await;
+    assert_eq!((served.status, served.code().as_str()), (409, "tenant_active"), "{served:?}");
+    assert_eq!(bank.status("/hello").await, 200, "nothing was changed");
     let printed = tenant(&server, &["remove", "bank-a", "--erase", "--yes"]);
     for part in ["The tenant `bank-a` is removed", "store default:", "a second look found 0"] {
         assert!(printed.contains(part), "{part} is missing in {printed}");
@@ -157,6 +168,43 @@ async fn a_tenant_that_is_erased_leaves_nothing_behind() {
     server.restart();
     let found = files_with(&state, canary);
     assert!(found.is_empty(), "{found:?} hold it again");
+}
+
+#[tokio::test]
+async fn what_a_tenant_uses_is_told() {
+    let server = Setup::application().start();
+    let admin = Admin::of(&server);
+    let limits = json!({ "tokens_per_minute": 1_000_000, "storage_bytes_max": 1_000_000 });
+    let limited = Caller::with(&server, &admin.create("limited", json!({ "limits": limits })).await);
+    let free = Caller::with(&server, &admin.create("free", json!({})).await);
+    let usage = async |tenant: &str| admin.done("GET", &format!("/tenants/{tenant}/usage"), None).await;
+    assert_eq!(usage("limited").await["storage_bytes"], 0);
+    assert_eq!(usage("limited").await["tokens_last_minute"], 0);
+    for caller in [&limited, &free] {
+        assert_eq!(caller.turn("hello there").await.status, 200);
+    }
+    let (limited, free) = (usage("limited").await, usage("free").await);
+    let bytes = |usage: &Value| usage["storage_bytes"].as_u64().unwrap();
+    assert!(bytes(&limited) > 100 && bytes(&free) > 100, "{limited} {free}");
+    assert!(limited["tokens_last_minute"].as_u64().unwrap() > 0, "{limited}");
+    assert_eq!(free.get("tokens_last_minute"), None, "without a limit nobody counts them");
+}
+
+#[tokio::test]
+async fn an_output_that_nobody_reads_ends_the_program_quietly() {
+    let server = Setup::application().start();
+    tenant(&server, &["add", "bank-a"]);
+    let state = state_of(&server.setup);
+    for args in [&["list"][..], &["show", "bank-a"], &["list", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = waggle();
+        command.arg("tenant").args(args).arg("--state-dir").arg(&state).stdout(writer);
+        let output =
+            command.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+        assert_eq!(output.status.code(), Some(141), "{args:?}");
+    }
 }
 
 #[tokio::test]
@@ -201,8 +249,9 @@ async fn what_cannot_be_done_is_told_with_what_to_do() {
     key_in(&tenant(&server, &["add", "bank-a"]));
     refused(&["add", "bank-a"], &["bank-a"]);
     refused(&["add", "Bank A"], &["a-z"]);
-    refused(&["show", "nobody"], &["no such tenant"]);
-    refused(&["remove", "nobody", "--yes"], &["no such tenant"]);
+    refused(&["show", "nobody"], &["no tenant `nobody`"]);
+    refused(&["remove", "nobody", "--yes"], &["no tenant `nobody`"]);
+    refused(&["remove", "nobody", "--erase", "--yes"], &["no tenant `nobody`"]);
     refused(&["revoke-key", "bank-a", "aaaaaaaaaaaa"], &["no such"]);
     let wrong = server.setup.folder().join("wrong.toml");
     std::fs::write(&wrong, "colour = 1\n[limits]\nrequests_per_second = 0\n[variables]\nnone = \"x\"\n")

@@ -345,6 +345,7 @@ impl Scene {
         }
         for (method, path) in [
             ("POST", "/tenants/stored-1/suspend"),
+            ("POST", "/tenants/stored-2/suspend"),
             ("DELETE", "/tenants/stored-2?erase=true"),
             ("DELETE", "/tenants/stored-3"),
         ] {
@@ -429,6 +430,7 @@ fn store_settings(mint: &mut Mint, model: &str) -> Value {
         secrets.insert(format!("x{number}"), upstream(&format!("https://x{number}.example"), mint.secret()));
     }
     json!({
+        "variables": { "model_api_key": mint.secret() },
         "secrets": secrets,
         "issuers": [{ "issuer": "https://i.example", "audience": "w", "secret": { "value": mint.secret() } }],
     })
@@ -540,6 +542,21 @@ fn a_start_that_fails_tells_no_secret() {
         let error = failing_start(&setup.runtime_config(&store));
         assert!(error.contains("127.0.0.1"), "{error}");
         check(scheme, error.as_bytes());
+    }
+    // Nor anything else of the runtime configuration where it has a mistake.
+    let url = format!("url = \"redis://:{secret}@127.0.0.1:1\"");
+    for edit in [
+        format!("[key_value_store.default]\ntype = \"redis\"\n{url}\npassword = \"{secret}\"\n"),
+        format!("[key_value_store.default]\ntype = \"redis\"\nurls = \"{secret}\"\n"),
+        format!("[key_value_store.default]\ntype = \"{secret}\"\n"),
+        format!("[key_value_store.default]\ntype = \"redis\"\nurl = {secret}\n"),
+        format!("[key_value_store.default]\ntype = \"redis\"\n{}\n", &url[..url.len() - 1]),
+        format!("[admin]\nkey = \"{secret}\"\n"),
+    ] {
+        let setup = Setup::functions(&[Function::hello()]).runtime_config(&edit);
+        let error = failing_start(&setup);
+        assert!(error.contains("runtime-config.toml:"), "{error}");
+        check(&edit.replace(&secret, "(the secret)"), error.as_bytes());
     }
     let key = ("ADMIN_KEY", &secret[..20]);
     let setup = Setup::functions(&[Function::hello()]).env(key.0, key.1);

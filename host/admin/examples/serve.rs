@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use waggle_admin::{AdminKey, ErasureReport, Host, StoreErasure, Usage, serve};
 use waggle_secret::Secret;
 use waggle_tenancy::{
     Directory, DirectoryConfig, FetchedJwks, JwksFetch, Limits, MemoryTenantStore, Registry, SealingKey,
-    TenantId, TokenIssuers,
+    TenantId, TenantRules, TokenIssuers,
 };
 
 /// An application whose tenants own nothing.
@@ -27,7 +28,11 @@ impl Host for Application {
 
     async fn ended(&self, _tenant: &TenantId) {}
 
-    fn usage(&self, _tenant: &TenantId) -> Usage {
+    fn quiet_after(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn usage(&self, _tenant: &TenantId) -> Usage {
         Usage { concurrent_requests: Some(0), ..Usage::default() }
     }
 
@@ -54,7 +59,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         base_dir: PathBuf::new(),
     });
     let store = Arc::new(MemoryTenantStore::default());
-    let registry = Registry::open(store, directory, sealing, Arc::new(|_tenant| Vec::new())).await?;
+    let rules = TenantRules {
+        check: Arc::new(|_tenant| Vec::new()),
+        secret_variables: Arc::new(|name| name.contains("secret")),
+    };
+    let registry = Registry::open(store, directory, sealing, rules).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
     serve(listener, registry, Arc::new(Application), key, std::future::pending()).await;

@@ -16,11 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use waggle_tenancy::{
     ApiKey, NewKey, Origin, Registry, RegistryError, Tenant, TenantId, TenantSettings, TenantState,
     TenantView,
 };
+
+/// How long an erasure waits for other hosts; if it takes longer, the client is told when to come back.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A request that was let in, read whole.
 pub(crate) struct Call {
@@ -58,7 +61,7 @@ impl Api {
             Operation::RevokeKey => self.revoke_key(&call).await,
             Operation::RotateKey => self.rotate_key(&call).await,
             Operation::ShowUsage => {
-                let usage = self.host.usage(&self.view(&call)?.tenant.id);
+                let usage = self.host.usage(&self.view(&call)?.tenant.id).await;
                 Ok(Answer::json(StatusCode::OK, &usage))
             }
             Operation::Health | Operation::Document => Err(Problem::internal(&"answered before")),
@@ -131,6 +134,7 @@ impl Api {
         }
         precondition::check(&call.if_match, view.revision)?;
         let (revision, report) = if erase {
+            self.wait_until_quiet(&view).await?;
             let (revision, report) = self.erase(call, id, view.revision).await?;
             (revision, Some(report))
         } else {
@@ -156,8 +160,33 @@ impl Api {
         Ok(Answer::empty(StatusCode::NO_CONTENT))
     }
 
-    /// Suspends before it erases, so that nothing new is written meanwhile, and forgets the settings first, so that they
-    /// leave the store's files with the data. If it fails, the tenant is still there and it can be tried again.
+    /// Waits until nobody can write to the tenant's data any more, so that what is counted after the erasure proves
+    /// something: other hosts have to see that it is suspended, and to finish what they have.
+    async fn wait_until_quiet(&self, view: &TenantView) -> Result<(), Problem> {
+        let id = &view.tenant.id;
+        let Some(since) = view.quiet_since else {
+            let detail = format!(
+                "`{id}` is being served. Suspend it first (`POST {BASE}/tenants/{id}/suspend`, or `waggle tenant suspend \
+                 {id}`), so that nothing new is written; then erase it."
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, "tenant_active", detail));
+        };
+        let left = self.host.quiet_after().saturating_sub(since.elapsed());
+        if left > QUIET_WAIT_MAX {
+            let seconds = left.as_millis().div_ceil(1_000);
+            let detail = format!(
+                "Hosts that share the store may go on with requests of `{id}` for {seconds} s. Erase it then; it stays \
+                 suspended, and nothing was erased yet."
+            );
+            let problem = Problem::new(StatusCode::CONFLICT, "tenant_not_quiet", detail);
+            return Err(problem.with(header::RETRY_AFTER, &seconds.to_string()));
+        }
+        tokio::time::sleep(left).await;
+        Ok(())
+    }
+
+    /// Forgets the settings first, so that they leave the store's files with the data. If it fails, the tenant is still
+    /// there and it can be tried again.
     async fn erase(
         &self,
         call: &Call,
@@ -175,8 +204,8 @@ impl Api {
         if report.is_complete() { Ok((emptied, report)) } else { Err(failed("a second look found keys")) }
     }
 
-    /// Suspends the tenant and takes its settings and keys, if it still is at `revision`, and answers the revision after
-    /// that. A record that cannot be read is not in force, so nobody is served by it.
+    /// Takes the suspended tenant's settings and keys, if it still is at `revision`, and answers the revision after that. A
+    /// record that cannot be read is not in force, so nobody is served by it.
     async fn emptied(&self, call: &Call, id: &TenantId, revision: u64) -> Result<u64, Problem> {
         let empty = |settings: &mut TenantSettings| {
             *settings = TenantSettings { state: TenantState::Suspended, ..TenantSettings::default() };
@@ -184,7 +213,7 @@ impl Api {
         };
         match self.registry.edit(id, Some(revision), empty).await {
             Ok((view, ())) => {
-                audit(call, "suspend tenant", id, None);
+                audit(call, "empty tenant", id, None);
                 Ok(view.revision)
             }
             Err(RegistryError::Unreadable(_)) => Ok(revision),
@@ -240,7 +269,13 @@ impl Api {
     }
 
     fn id(&self, call: &Call) -> Result<TenantId, Problem> {
-        TenantId::new(&call.id).map_err(|_no_id| no_tenant())
+        TenantId::new(&call.id).map_err(|_no_id| {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown_tenant",
+                "There is no such tenant; what stands in the path is no tenant's id.",
+            )
+        })
     }
 
     fn view(&self, call: &Call) -> Result<TenantView, Problem> {
@@ -310,8 +345,8 @@ fn key_refused(mut error: RegistryError) -> Problem {
     refused(error, "")
 }
 
-fn no_tenant() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown_tenant", "There is no such tenant.")
+fn no_tenant(id: &TenantId) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_tenant", format!("There is no tenant `{id}`."))
 }
 
 /// The answer to what the registry refuses; `base` is where the settings stand in the body.
@@ -324,7 +359,7 @@ fn refused(error: RegistryError, base: &str) -> Problem {
         RegistryError::Conflict(_) => conflict("conflict"),
         RegistryError::Contended(_) => conflict("contended"),
         RegistryError::Unreadable(_) => conflict("unreadable"),
-        RegistryError::NotFound(_) => no_tenant(),
+        RegistryError::NotFound(id) => no_tenant(&id),
         RegistryError::KeyNotFound(_) => {
             Problem::new(StatusCode::NOT_FOUND, "unknown_key", "The tenant has no such API key.")
         }

@@ -5,7 +5,8 @@ use crate::problem::{Mistake, step};
 use crate::shape;
 use std::collections::BTreeMap;
 use waggle_tenancy::{
-    ApiKey, FieldMistake, Isolation, Issuer, SecretSource, TenantSettings, TenantState, UpstreamSecret,
+    ApiKey, FieldMistake, Isolation, Issuer, SecretSource, TenantSettings, TenantState, TenantVariable,
+    UpstreamSecret,
 };
 
 /// Members of a JSON Web Key that are not public (RFC 7518, sections 6.2.2, 6.3.2 and 6.4; RFC 8037, section 2).
@@ -23,12 +24,17 @@ pub(crate) fn show(settings: &TenantSettings, is_secret: impl Fn(&str) -> bool) 
         state: Some(show_state(settings.state)),
         issuers: settings.issuers.iter().map(show_issuer).collect(),
         variables: variables
-            .map(|(name, value)| (name.clone(), (!is_secret(name)).then(|| value.clone())))
+            .map(|(name, value)| {
+                // One that is sealed was secret once, even if spin.toml says otherwise by now.
+                let shown = value.as_plain().filter(|_value| !is_secret(name));
+                (name.clone(), shown.map(str::to_owned))
+            })
             .collect(),
         secrets: secrets.map(|(name, secret)| (name.clone(), show_secret(secret))).collect(),
         allowed_outbound_hosts: settings.allowed_outbound_hosts.clone(),
         functions: settings.functions.clone(),
         models: settings.models.clone(),
+        answer_cache_s: settings.answer_cache_s,
         limits: settings.limits,
         isolation: settings.isolation.map(|isolation| match isolation {
             Isolation::Tenant => shape::Isolation::Tenant,
@@ -130,7 +136,7 @@ pub(crate) fn apply(
     let secrets = secrets.collect();
     let mut variables = BTreeMap::new();
     for (name, value) in new.variables {
-        match value.or_else(|| old.variables.get(&name).cloned()) {
+        match value.map(TenantVariable::Plain).or_else(|| old.variables.get(&name).cloned()) {
             Some(value) => drop(variables.insert(name, value)),
             None => {
                 let place = format!("{base}/variables{}", step(&name));
@@ -154,6 +160,7 @@ pub(crate) fn apply(
         allowed_outbound_hosts: new.allowed_outbound_hosts,
         functions: new.functions,
         models: new.models,
+        answer_cache_s: new.answer_cache_s,
         limits: new.limits,
         isolation: new.isolation.map(|isolation| match isolation {
             shape::Isolation::Tenant => Isolation::Tenant,
@@ -282,7 +289,7 @@ mod tests {
                 { "issuer": "j", "audience": "a", "jwks": r#"{"keys":[{"kty":"oct","k":"canary-oct"}]}"# },
                 { "issuer": "l", "audience": "a", "jwks": r#"{"keys":[{"kty":"EC","x":"1"}]}"# }
             ],
-            "variables": { "token": "canary-variable", "model": "m" },
+            "variables": { "token": "canary-variable", "model": "m", "once": { "sealed": "v1.canary-sealed" } },
             "secrets": {
                 "up": { "origin": "https://a.test", "secret": { "value": "canary-upstream" } },
                 "env": { "origin": "https://a.test", "path_prefix": "/e", "secret": { "environment": "E" } }
@@ -308,7 +315,10 @@ mod tests {
     fn what_is_shown_holds_no_secret_and_is_taken_back_as_it_is() {
         let text = shown().to_string();
         assert!(!text.contains("canary"), "{text}");
-        assert!(text.contains(r#""token":null"#) && text.contains(r#""environment":"E""#), "{text}");
+        assert!(
+            text.contains(r#""once":null,"token":null"#) && text.contains(r#""environment":"E""#),
+            "{text}"
+        );
         assert_eq!(applied(|_| {}), Ok(old()));
     }
 
@@ -363,7 +373,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(settings.secrets["up"].secret, SecretSource::Value("new".into()));
-        assert_eq!(settings.variables["token"], "new");
+        assert_eq!(settings.variables["token"], "new".into());
     }
 
     #[test]

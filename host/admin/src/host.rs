@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::ToSchema;
 use waggle_tenancy::TenantId;
 
@@ -9,8 +10,8 @@ use waggle_tenancy::TenantId;
 #[async_trait]
 pub trait Host: Send + Sync {
     /// Ends the instances of `tenant`, removes all it has in all stores and its log files, and then looks again: the
-    /// report counts what was removed and what is still there. The tenant is suspended while this runs. Doing it twice
-    /// is no error.
+    /// report counts what was removed and what is still there. The tenant is suspended while this runs, and has been for
+    /// [`Host::quiet_after`]. Doing it twice is no error.
     ///
     /// # Errors
     /// A sentence for the log: why not everything could be removed. It is done again with the next try.
@@ -19,8 +20,12 @@ pub trait Host: Send + Sync {
     /// `tenant` has been removed: its instances end, and nothing of it stays in memory.
     async fn ended(&self, tenant: &TenantId);
 
-    /// What `tenant` uses at this moment. Must not block.
-    fn usage(&self, tenant: &TenantId) -> Usage;
+    /// How long after a tenant was suspended other hosts may still write to its data: until they have seen it, and
+    /// their last requests have ended. Zero where no other host shares the stores.
+    fn quiet_after(&self) -> Duration;
+
+    /// What `tenant` uses at this moment, within a few seconds.
+    async fn usage(&self, tenant: &TenantId) -> Usage;
 
     /// Whether the application declares the variable `name` as secret; its value is then never shown.
     fn is_secret_variable(&self, name: &str) -> bool;
@@ -56,7 +61,7 @@ pub struct StoreErasure {
     pub remaining: u64,
 }
 
-/// What a tenant uses at this moment. A field is absent when the host does not count it.
+/// What a tenant uses on this host at this moment. A field is absent when the host does not count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Requests under way.
@@ -65,7 +70,8 @@ pub struct Usage {
     /// Requests over a limit that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_requests: Option<u64>,
-    /// Tokens of models in the last minute.
+    /// Tokens of models in the last minute, measured: as the models' answers say, in steps of five seconds. Absent without
+    /// the limit `tokens_per_minute`, for then nobody counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_last_minute: Option<u64>,
     /// Instances alive.
@@ -74,7 +80,9 @@ pub struct Usage {
     /// Linear memory of all instances, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Keys and values in stores, bytes.
+    /// Bytes of keys and values in all stores, those that other hosts wrote included. Measured: counted anew for this
+    /// answer; it is not the estimate that the limit `storage_bytes_max` goes by. Absent where counting takes longer than
+    /// five seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_bytes: Option<u64>,
 }

@@ -11,7 +11,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 
 /// The bounds of [`waggle_tenancy::Limits`], which knows nothing of documents; a test compares the two.
-const LIMITS: [(&str, u64, u64, &str); 13] = [
+const LIMITS: [(&str, u64, u64, &str); 18] = [
     ("requests_per_second", 1, 1_000_000, "Requests in a second, on average."),
     ("requests_burst", 1, 1_000_000, "Requests that may come at once before the average counts."),
     ("concurrent_requests_max", 1, 1_000_000, "Requests under way at once."),
@@ -30,7 +30,24 @@ const LIMITS: [(&str, u64, u64, &str); 13] = [
     ("request_cpu_ms_max", 1, 600_000, "CPU time of one request, milliseconds."),
     ("cpu_ms_per_second", 1, 1_000_000, "CPU time in a second over all requests, milliseconds."),
     ("storage_bytes_max", 1 << 10, 16 << 40, "Bytes of keys and values in stores."),
+    ("tokens_per_day", 1, 1_000_000_000_000, "Tokens of models in a day (UTC)."),
+    ("tokens_per_month", 1, 1_000_000_000_000, "Tokens of models in a calendar month (UTC)."),
+    ("user_tokens_per_minute", 1, 1_000_000_000_000, "Tokens of each user in a minute."),
+    ("user_tokens_per_day", 1, 1_000_000_000_000, "Tokens of each user in a day (UTC)."),
+    ("user_tokens_per_month", 1, 1_000_000_000_000, "Tokens of each user in a calendar month (UTC)."),
 ];
+
+/// Limits that are money.
+const COSTS: [(&str, &str); 5] = [
+    ("cost_per_minute", "Cost of models in a minute, in the operator's currency."),
+    ("cost_per_day", "Cost of models in a day (UTC)."),
+    ("cost_per_month", "Cost of models in a calendar month (UTC)."),
+    ("user_cost_per_day", "Cost of each user in a day (UTC)."),
+    ("user_cost_per_month", "Cost of each user in a calendar month (UTC)."),
+];
+
+/// How an amount of money is written as text; as a number it may be written too.
+const COST_PATTERN: &str = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$";
 
 /// The document, made once.
 pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
@@ -51,6 +68,13 @@ pub(crate) fn limits() -> RefOr<Schema> {
             .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
             .minimum(Some(least))
             .maximum(Some(most))
+            .description(Some(description));
+        object = object.property(name, property);
+    }
+    for (name, description) in COSTS {
+        let property = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Null]))
+            .pattern(Some(COST_PATTERN))
             .description(Some(description));
         object = object.property(name, property);
     }
@@ -280,7 +304,14 @@ mod tests {
     #[test]
     fn the_documented_limits_are_those_that_hold() {
         let known = serde_json::to_value(Limits::default()).unwrap();
-        assert_eq!(known.as_object().unwrap().len(), LIMITS.len());
+        assert_eq!(known.as_object().unwrap().len(), LIMITS.len() + COSTS.len());
+        for (name, _) in COSTS {
+            let valid = |value: &str| {
+                let limits = serde_json::from_value::<Limits>(json!({ name: value }));
+                limits.is_ok_and(|limits| limits.validate().is_ok())
+            };
+            assert!(valid("0.000001") && valid("1000000000") && !valid("1000000001"), "{name}");
+        }
         for (name, least, most, _) in LIMITS {
             let valid = |value: u64| {
                 let limits = serde_json::from_value::<Limits>(json!({ name: value }));

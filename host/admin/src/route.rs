@@ -142,8 +142,11 @@ pub(crate) static ROUTES: [Route; 14] = [
         path: "/tenants/{id}",
         name: "removeTenant",
         summary: "Remove a tenant",
-        description: "With `erase=true` all its data is erased first, and the answer proves it. A tenant whose data \
-                      could not be erased stays, suspended and without settings, so that it can be tried again.",
+        description: "With `erase=true` all its data is erased first, and the answer proves it. The tenant must be \
+                      suspended: one that is served is refused with 409 `tenant_active`, and where hosts share a store \
+                      one that was suspended so lately that another host may still finish requests of it, with 409 \
+                      `tenant_not_quiet` and `Retry-After`. A tenant whose data could not be erased stays, suspended \
+                      and without settings, so that it can be tried again.",
         query: &["erase"],
         answers: &[(200, Some("Erasure")), (204, None)],
         refusals: &[400, 404, 409, 412],
@@ -156,6 +159,7 @@ pub(crate) static ROUTES: [Route; 14] = [
         path: "/tenants/{id}/suspend",
         name: "suspendTenant",
         summary: "Refuse a tenant's new requests",
+        description: "Works for a tenant that is not in force as well, so that it is suspended on hosts on which it is.",
         answers: &[(200, Some("Tenant"))],
         refusals: &[404, 409],
         etag: true,

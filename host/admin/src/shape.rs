@@ -100,6 +100,9 @@ pub(crate) struct Settings {
     pub(crate) functions: Option<Vec<String>>,
     /// The models its requests may name, a `*` at the end stands for any rest; null: all.
     pub(crate) models: Option<Vec<String>>,
+    /// How long answers of models are kept for the same question, seconds; 0: not at all; null: as the host is configured.
+    #[schema(maximum = 604800)]
+    pub(crate) answer_cache_s: Option<u64>,
     /// What it may use up.
     #[schema(schema_with = crate::openapi::limits)]
     pub(crate) limits: Limits,

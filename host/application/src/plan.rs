@@ -1,6 +1,7 @@
 //! Everything that can be known and checked before anything is opened: the manifest, the runtime configuration, the
 //! values of variables and the command line. All mistakes are reported together.
 
+use crate::discreet;
 use crate::error::StartError;
 use crate::machine;
 use crate::model::{self, ModelChoice, ModelOptions};
@@ -197,29 +198,31 @@ fn configuration(
     found: &mut Diagnostics,
 ) -> Result<Configuration, StartError> {
     let mut file = match &options.runtime_config {
-        Some(path) => RuntimeConfig::load(path)?,
+        // It holds the passwords of stores, and whatever was pasted into the wrong place.
+        Some(path) => RuntimeConfig::load(path).map_err(|mistakes| discreet::syntax(&mistakes))?,
         None => RuntimeConfig::empty(),
     };
-    let mut engine: EngineConfig = file.section("engine", found).unwrap_or_default();
-    let mut gateway: GatewayConfig = file.section("gateway", found).unwrap_or_default();
-    let mut egress: EgressConfig = file.section("egress", found).unwrap_or_default();
-    let answers: AnswerCacheConfig = file.section("answer_cache", found).unwrap_or_default();
-    let upstreams = upstreams(&mut file, found);
-    let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", found);
-    let mut tenancy: TenancyConfig = file.section("tenancy", found).unwrap_or_default();
-    let mut admin: AdminConfig = file.section("admin", found).unwrap_or_default();
-    file.finish(found);
-    if let Err(mistake) = engine.validate() {
-        found.push(file.mistake(&["engine"], mistake));
-    }
-    if let Err(mistake) = gateway.validate() {
-        found.push(file.mistake(&["gateway"], mistake));
-    }
-    if let Err(mistake) = tenancy.limits.validate() {
-        found.push(file.mistake(&["tenancy", "limits"], mistake));
-    }
-    if let Err(mistake) = admin.validate() {
-        found.push(file.mistake(&["admin"], mistake));
+    let mut read = Diagnostics::new();
+    let mut engine: EngineConfig = file.section("engine", &mut read).unwrap_or_default();
+    let mut gateway: GatewayConfig = file.section("gateway", &mut read).unwrap_or_default();
+    let mut egress: EgressConfig = file.section("egress", &mut read).unwrap_or_default();
+    let answers: AnswerCacheConfig = file.section("answer_cache", &mut read).unwrap_or_default();
+    let upstreams = upstreams(&mut file, &mut read);
+    let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", &mut read);
+    let mut tenancy: TenancyConfig = file.section("tenancy", &mut read).unwrap_or_default();
+    let mut admin: AdminConfig = file.section("admin", &mut read).unwrap_or_default();
+    file.finish(&mut read);
+    found.append(discreet::values(&read));
+    let checked: [(&[&str], Result<(), String>); 4] = [
+        (&["engine"], engine.validate()),
+        (&["gateway"], gateway.validate()),
+        (&["tenancy", "limits"], tenancy.limits.validate()),
+        (&["admin"], admin.validate()),
+    ];
+    for (section, outcome) in checked {
+        if let Err(mistake) = outcome {
+            found.push(discreet::place(&file.mistake(section, mistake)));
+        }
     }
     admin.listen = options.admin_listen.unwrap_or(admin.listen);
     egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
@@ -230,7 +233,7 @@ fn configuration(
             "the store `{0}` is not configured; add `[key_value_store.{0}]` with a `type`",
             tenancy.store
         );
-        found.push(file.mistake(&["tenancy", "store"], message));
+        found.push(discreet::place(&file.mistake(&["tenancy", "store"], message)));
     }
     let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
@@ -297,7 +300,7 @@ fn stores(
 ) -> BTreeMap<String, StoreConfig> {
     for (label, config) in &mut named {
         if let Err(mistake) = config.settings() {
-            found.push(file.mistake(&["key_value_store", label], mistake.to_string()));
+            found.push(discreet::place(&file.mistake(&["key_value_store", label], mistake.to_string())));
         }
         if let StoreConfig::Embedded { path: Some(path), .. } = config {
             *path = file.dir().join(&*path);
@@ -330,5 +333,79 @@ fn check_labels(
                 .at(manifest.source_file(), label.span.clone())
                 .help(help),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// What is told of a runtime configuration.
+    fn told(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, config) = (folder.path().join("spin.toml"), folder.path().join("runtime.toml"));
+        let head = "spin_manifest_version = 2\n[application]\nname = \"tested\"\n";
+        let rest = "[[trigger.http]]\nroute = \"/\"\ncomponent = \"a\"\n[component.a]\nsource = \"a.wasm\"\n";
+        std::fs::write(&manifest, format!("{head}{rest}")).unwrap();
+        std::fs::write(&config, text).unwrap();
+        let options = Options {
+            manifest,
+            profile: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            runtime_config: Some(config),
+            state_dir: None,
+            environment: Vec::new(),
+            variables: Vec::new(),
+            quiet: true,
+            tls: None,
+            model: ModelOptions { endpoint: None, api_key: None },
+            engine: EngineOverrides::default(),
+            tenants: None,
+            admin_listen: None,
+        };
+        match Plan::make(options, "http://127.0.0.1:1") {
+            Ok(_) => String::new(),
+            Err(StartError::Diagnostics(found)) => found.render(false),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn no_mistake_of_the_runtime_configuration_repeats_a_secret() {
+        #[track_caller]
+        fn check(text: &str, place: &str, parts: &[&str]) {
+            let told = told(text);
+            assert!(!told.contains("hunter"), "{text}: {told}");
+            assert!(told.contains(&format!("runtime.toml:{place}")), "{text}: {told}");
+            for part in parts {
+                assert!(told.contains(part), "{text}: {part:?} is missing in {told}");
+            }
+        }
+        assert_eq!(told("[engine]\nrequest_timeout_ms = 5000\n"), "");
+        let store = |lines: &str| format!("[key_value_store.cache]\n{lines}\n");
+        let url = "url = \"redis://:hunter2@10.0.0.1\"";
+        check(&store(&format!("type = \"redis\"\nurl_ = {}", &url[6..])), "3:1", &["url_", "`url`"]);
+        check(&store(&format!("type = \"redis\"\n{url}\npassword = \"hunter2\"")), "4:1", &["`password`"]);
+        check(&store(&format!("type = \"redis\"\n{}", &url[..url.len() - 1])), "3:", &["TOML"]);
+        check(&store("type = \"redis\"\nurl = hunter2"), "3:", &["must stand in quotes"]);
+        check(&store("type = \"redis\"\nurl = [\"hunter2\"]"), "3:7", &["3 | url = …", "expected a string"]);
+        check(&store("type = \"hunter2\""), "2:", &["unknown value", "`embedded`, `redis`"]);
+        check(&store("type = \"redis\"\nurl = \"hunter2\""), "1:", &["redis://[user:password@]host"]);
+        check("[admin]\nkey = \"hunter2\"\n", "2:1", &["unknown key `key`", "2 | key = …"]);
+        check("[admin]\nlisten = \"hunter2\"\n", "2:10", &["2 | listen = …"]);
+        check("[engine]\nisolation = \"hunter2\"\n", "2:13", &["known ones here: `tenant`, `request`"]);
+        check("[tenancy]\nstore = \"nowhere\" # hunter2\n", "2:9", &["`nowhere` is not configured"]);
+        check("[engine]\ninstances_max = 0 # hunter2\n", "1:2", &["instances_max"]);
+        check("admin_key = \"hunter2\"\n", "1:1", &["`admin_key`", "1 | admin_key = …"]);
+    }
+
+    #[test]
+    fn a_mistake_keeps_its_place_its_key_and_its_help() {
+        let told = told("[engine]\nrequest_timeot_ms = 5000\n");
+        for part in ["runtime.toml:2:1", "2 | request_timeot_ms = …", "did you mean `request_timeout_ms`?"]
+        {
+            assert!(told.contains(part), "{part:?} is missing in {told}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use waggle_kv::{QuotaStore, StorageQuota, Store, TenantPart};
+use waggle_kv::{Error, QuotaStore, StorageQuota, Store, TenantPart};
 use waggle_tenancy::{TenantEntry, TenantId};
 
 /// The quotas of all tenants that have one.
@@ -23,6 +23,23 @@ impl Quotas {
         let quota = quotas.entry(id.clone()).or_insert_with(|| StorageQuota::new(part, limit));
         quota.set_limit(limit);
         QuotaStore::new(Arc::clone(store), Arc::clone(quota))
+    }
+
+    /// How many bytes the tenant has in these stores, counted anew; a tenant that has a quota waits for the pause between
+    /// two counts.
+    pub(crate) async fn used(
+        &self,
+        tenant: &TenantId,
+        stores: impl Iterator<Item = &Arc<dyn Store>>,
+    ) -> Result<u64, Error> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
+        let quota = match known {
+            Some(quota) => quota,
+            None => StorageQuota::new(TenantPart::new(tenant.as_str())?, None),
+        };
+        // It knows the stores of the instances there were; what an earlier run of the host wrote counts as well.
+        stores.for_each(|store| drop(QuotaStore::new(Arc::clone(store), Arc::clone(&quota))));
+        quota.used().await
     }
 
     /// Forgets what is known of a tenant's use, because it is gone or erased.

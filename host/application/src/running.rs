@@ -12,19 +12,20 @@ use crate::stores::{STORE_FOLDER, Stores, close, open_stores};
 use crate::summary::{Summary, summary, url};
 use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
-use crate::tenant_host::RunningHost;
+use crate::tenant_host::{RunningHost, quiet_after};
 use crate::worlds::{FunctionPlan, ToGateway, Worlds};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use waggle_egress::Egress;
 use waggle_engine::{Engine, EngineConfig};
 use waggle_gateway::{Drained, Gateway};
 use waggle_kv::{BudgetRecords, Store};
 use waggle_telemetry::TenantLogFiles;
+use waggle_tenancy::Directory;
 use waggle_tenancy::budget::Budgets;
 
 /// A host that listens but does not serve yet.
@@ -74,7 +75,7 @@ impl Running {
         let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
         let checks =
             Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
-        let mut tenancy = Tenancy::open(plan, checks, records, Arc::clone(&egress)).await?;
+        let mut tenancy = Tenancy::open(plan, Arc::clone(&checks), records, Arc::clone(&egress)).await?;
         let models = Arc::new(models(plan, records, &egress)?);
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
@@ -92,13 +93,7 @@ impl Running {
             log_files: Arc::clone(&log_files),
             quiet: plan.options.quiet,
         });
-        let (retiring, changing) = (engine.clone(), Arc::clone(&models));
-        tenancy.directory.on_change(Box::new(move |tenants| {
-            for tenant in tenants {
-                changing.tenant_changed(tenant);
-                retiring.retire(tenant);
-            }
-        }));
+        retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
         let gateway = Arc::new(Gateway::new(
             engine.clone(),
             worlds,
@@ -119,9 +114,15 @@ impl Running {
             engine,
             directory: Arc::clone(&tenancy.directory),
             stores: stores.clone(),
+            records: Arc::clone(records),
             quotas,
+            models: Arc::clone(&models),
             log_files,
-            manifest,
+            checks,
+            quiet_after: quiet_after(
+                stores.values().chain([records]),
+                Duration::from_millis(plan.engine.response_timeout_ms),
+            ),
         };
         let url = url(plan, &listener);
         let admin = Admin::bind(plan, host, &url).await?;
@@ -149,6 +150,28 @@ impl Running {
         close_records(&self.records).await;
         drained
     }
+}
+
+/// A tenant that changes gets new instances; one that is gone leaves nothing in memory, whichever host removed it.
+fn retire_what_changes(
+    directory: &Arc<Directory>,
+    engine: &Engine,
+    quotas: &Arc<Quotas>,
+    models: &Arc<Models>,
+) {
+    // The directory owns the listener.
+    let (current, engine) = (Arc::downgrade(directory), engine.clone());
+    let (quotas, models) = (Arc::clone(quotas), Arc::clone(models));
+    directory.on_change(Box::new(move |tenants| {
+        for tenant in tenants {
+            models.tenant_changed(tenant);
+            engine.retire(tenant);
+            if current.upgrade().is_some_and(|directory| directory.entry(tenant).is_none()) {
+                quotas.forget(tenant);
+                models.forget(tenant);
+            }
+        }
+    }));
 }
 
 async fn close_records(records: &Arc<dyn Store>) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use waggle_egress::Egress;
 use waggle_kv::{HostRecords, Store};
-use waggle_tenancy::{Directory, DirectoryConfig, Door, Registry, SealingKey, TokenIssuers};
+use waggle_tenancy::{Directory, DirectoryConfig, Door, Registry, SealingKey, TenantRules, TokenIssuers};
 
 /// The key that seals tenants' secrets, in the state folder.
 const SEALING_KEY_FILE: &str = "sealing-key";
@@ -20,6 +20,8 @@ const SEALING_KEY_FILE: &str = "sealing-key";
 const RECORD_FAMILY: &str = "tenant";
 /// How often it is looked whether another host has changed a tenant.
 const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// When another host has seen a change, as long as the store answers: the look after the next, and the reading.
+pub(crate) const STORE_FOLLOWED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The tenants in force and what keeps them so.
 pub(crate) struct Tenancy {
@@ -60,7 +62,7 @@ impl Tenancy {
             Arc::new(RecordedTenants(records)),
             Arc::clone(&directory),
             sealing,
-            Arc::new(move |tenant| checks.check(tenant)),
+            rules(checks),
         )
         .await
         .map_err(|failure| StartError::Tenants { reason: failure.to_string() })?;
@@ -82,6 +84,14 @@ impl Tenancy {
 impl Drop for Tenancy {
     fn drop(&mut self) {
         self.following.iter().for_each(AbortHandle::abort);
+    }
+}
+
+fn rules(checks: Arc<TenantChecks>) -> TenantRules {
+    let declared = Arc::clone(&checks);
+    TenantRules {
+        check: Arc::new(move |tenant| checks.check(tenant)),
+        secret_variables: Arc::new(move |name| declared.is_secret(name)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use waggle_egress::Credential;
 use waggle_manifest::{Manifest, OutboundHost, Variables};
 use waggle_secret::Secret;
-use waggle_tenancy::{FieldMistake, Tenant};
+use waggle_tenancy::{FieldMistake, Tenant, TenantSettings};
 
 /// The variable by which functions learn which models a tenant may use.
 pub(crate) const MODELS_VARIABLE: &str = "models";
@@ -16,6 +16,11 @@ pub(crate) struct TenantChecks {
 }
 
 impl TenantChecks {
+    /// Whether spin.toml declares that variable as secret.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.manifest.variables.iter().any(|variable| variable.name.value == name && variable.is_secret)
+    }
+
     /// Every mistake.
     pub(crate) fn check(&self, tenant: &Tenant) -> Vec<FieldMistake> {
         let mut found = Vec::new();
@@ -61,9 +66,13 @@ impl TenantChecks {
             );
             found.push(FieldMistake::new(&["models"], message));
         }
+        // The registry has opened what is sealed; what did not open is not in force anyway.
+        let own = tenant.settings.variables.iter();
+        let own = own.filter_map(|(name, value)| Some((name.as_str(), value.as_plain()?)));
+        let models = models(&tenant.settings);
+        let models = models.as_deref().map(|models| (MODELS_VARIABLE, models));
         if found.is_empty()
-            && let Err(mistakes) =
-                self.variables.with_overrides(&self.manifest, overrides(tenant).iter().map(pair))
+            && let Err(mistakes) = self.variables.with_overrides(&self.manifest, own.chain(models))
         {
             for mistake in mistakes.iter() {
                 found.push(FieldMistake::new(&["variables"], mistake.message.clone()));
@@ -72,14 +81,7 @@ impl TenantChecks {
     }
 }
 
-/// The tenant's own values of application variables.
-pub(crate) fn overrides(tenant: &Tenant) -> Vec<(String, String)> {
-    let models = tenant.settings.models.as_ref().map(|models| (MODELS_VARIABLE.to_owned(), models.join(",")));
-    let own = tenant.settings.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
-    own.chain(models).collect()
-}
-
-/// Both parts borrowed.
-pub(crate) fn pair(pair: &(String, String)) -> (&str, &str) {
-    (&pair.0, &pair.1)
+/// The value of [`MODELS_VARIABLE`]; none where the tenant may use all.
+pub(crate) fn models(settings: &TenantSettings) -> Option<String> {
+    settings.models.as_ref().map(|models| models.join(","))
 }

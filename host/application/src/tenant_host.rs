@@ -1,29 +1,48 @@
 //! What the admin API asks of the running host: to erase a tenant, to end it, to say what it uses.
 
+use crate::models::Models;
 use crate::quotas::Quotas;
+use crate::tenancy::STORE_FOLLOWED_WITHIN;
+use crate::tenant_checks::TenantChecks;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waggle_admin::{ErasureReport, Host, StoreErasure, Usage};
 use waggle_engine::Engine;
-use waggle_kv::{Store, TenantPart};
-use waggle_manifest::Manifest;
+use waggle_kv::{Place, Store, TenantPart};
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, TenantId};
 
 /// How long the instances of a tenant that is erased may go on with what they have.
 const INSTANCES_END_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long what a tenant stores may be counted, for one who asks.
+const COUNT_MAX: Duration = Duration::from_secs(5);
 
 /// The running host.
 pub(crate) struct RunningHost {
     pub(crate) engine: Engine,
     pub(crate) directory: Arc<Directory>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
+    /// Where counters of its budgets are.
+    pub(crate) records: Arc<dyn Store>,
+    pub(crate) models: Arc<Models>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) log_files: Arc<TenantLogFiles>,
-    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) checks: Arc<TenantChecks>,
+    /// See [`quiet_after`].
+    pub(crate) quiet_after: Duration,
+}
+
+/// How long after a suspension other hosts may still write: where a store is on a server, until they have seen it and
+/// the longest response has ended. `response_timeout` is that of this host; theirs should be the same.
+pub(crate) fn quiet_after<'s>(
+    mut stores: impl Iterator<Item = &'s Arc<dyn Store>>,
+    response_timeout: Duration,
+) -> Duration {
+    let is_shared = stores.any(|store| matches!(store.place(), Place::Server(_)));
+    if is_shared { STORE_FOLLOWED_WITHIN + response_timeout } else { Duration::ZERO }
 }
 
 impl RunningHost {
@@ -59,31 +78,57 @@ impl Host for RunningHost {
                 remaining: erased.remaining,
             });
         }
+        // What is in both is erased by now, so nothing is counted twice.
+        let counters = self.records.erase(&part).await.map_err(|error| format!("budgets: {error}"))?;
+        if counters.keys > 0 || counters.remaining > 0 {
+            report.stores.push(StoreErasure {
+                store: "(budgets)".to_owned(),
+                keys: counters.keys,
+                bytes: counters.bytes,
+                remaining: counters.remaining,
+            });
+        }
         let (log_files, id) = (Arc::clone(&self.log_files), tenant.clone());
         let removed = tokio::task::spawn_blocking(move || log_files.remove(id.as_str())).await;
         let removed = removed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         report.log_files = u32::try_from(removed).unwrap_or(u32::MAX);
         self.quotas.forget(tenant);
+        self.models.forget(tenant);
         Ok(report)
     }
 
     async fn ended(&self, tenant: &TenantId) {
         self.engine.retire(tenant);
         self.quotas.forget(tenant);
+        self.models.forget(tenant);
     }
 
-    fn usage(&self, tenant: &TenantId) -> Usage {
+    fn quiet_after(&self) -> Duration {
+        self.quiet_after
+    }
+
+    async fn usage(&self, tenant: &TenantId) -> Usage {
+        let counting = tokio::time::timeout(COUNT_MAX, self.quotas.used(tenant, self.stores.values()));
+        let storage_bytes = match counting.await {
+            Ok(Ok(bytes)) => Some(bytes),
+            Ok(Err(error)) => {
+                tracing::warn!(%tenant, %error, "what the tenant stores cannot be counted");
+                None
+            }
+            Err(_late) => None,
+        };
         let meter = self.directory.entry(tenant).map(|entry| Arc::clone(&entry.meter));
         Usage {
             concurrent_requests: meter.as_ref().map(|meter| u64::from(meter.requests_under_way())),
             waiting_requests: meter.as_ref().map(|meter| u64::from(meter.requests_waiting())),
             instances: Some(u64::from(self.engine.instances(tenant))),
             memory_bytes: Some(self.engine.memory_bytes(tenant)),
-            ..Usage::default()
+            tokens_last_minute: meter.as_ref().and_then(|meter| meter.tokens_last_minute()),
+            storage_bytes,
         }
     }
 
     fn is_secret_variable(&self, name: &str) -> bool {
-        self.manifest.variables.iter().any(|variable| variable.name.value == name && variable.is_secret)
+        self.checks.is_secret(name)
     }
 }

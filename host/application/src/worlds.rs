@@ -4,7 +4,7 @@ use crate::log_sink::FunctionLogs;
 use crate::models::Models;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
-use crate::tenant_checks::{overrides, pair};
+use crate::tenant_checks::{MODELS_VARIABLE, models};
 use async_trait::async_trait;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -90,11 +90,13 @@ impl Worlds {
     /// The application's variables with the tenant's own values. That they fit was checked when the tenant came into
     /// force.
     fn variables_of(&self, entry: &TenantEntry) -> Option<Cow<'_, Variables>> {
-        let own = overrides(&entry.tenant);
-        if own.is_empty() {
+        let models = models(&entry.tenant.settings);
+        let models = models.as_deref().map(|models| (MODELS_VARIABLE, models));
+        let mut own = entry.variables().chain(models).peekable();
+        if own.peek().is_none() {
             return Some(Cow::Borrowed(&self.variables));
         }
-        match self.variables.with_overrides(&self.manifest, own.iter().map(pair)) {
+        match self.variables.with_overrides(&self.manifest, own) {
             Ok(variables) => Some(Cow::Owned(variables)),
             Err(mistakes) => {
                 tracing::error!(tenant = %entry.tenant.id, %mistakes, "the tenant's variables do not fit");

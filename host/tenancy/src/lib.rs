@@ -18,6 +18,7 @@ mod tenant;
 mod tenant_id;
 #[cfg(test)]
 mod testing;
+mod variable;
 
 pub use api_key::{API_KEY_ID_BYTES, API_KEY_PREFIX, ApiKey};
 pub use budget::{
@@ -46,8 +47,8 @@ pub use meter::{
     RateState, TOKENS_DEBT_MINUTES_MAX, WAIT_MS_MAX_DEFAULT, WAITING_REQUESTS_MAX_DEFAULT, rate_limit_fields,
 };
 pub use registry::{
-    MemoryTenantStore, NewKey, Registry, RegistryError, STORE_WAIT_MS_MAX, StoreFailure, StoredTenant,
-    TenantCheck, TenantStore, TenantView, WriteFailure,
+    MemoryTenantStore, NewKey, Registry, RegistryError, STORE_WAIT_MS_MAX, SecretVariables, StoreFailure,
+    StoredTenant, TenantCheck, TenantRules, TenantStore, TenantView, WriteFailure,
 };
 pub use sealing::{SEALING_KEY_BYTES, SealedText, SealingError, SealingKey};
 pub use secret_source::{SECRET_BYTES_MAX, SecretError, SecretSource};
@@ -57,6 +58,7 @@ pub use tenant::{
     VARIABLE_BYTES_MAX, VARIABLES_MAX,
 };
 pub use tenant_id::{DEFAULT_TENANT, TENANT_ID_BYTES_MAX, TenantId, TenantIdError};
+pub use variable::TenantVariable;
 
 /// The most bytes of a tenant's name, and of a key's.
 pub const NAME_BYTES_MAX: usize = 200;

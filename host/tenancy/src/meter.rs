@@ -13,6 +13,7 @@ mod bucket;
 mod exceeded;
 mod fields;
 mod seats;
+mod window;
 
 pub use address::{ADDRESSES_MAX, AddressMeter};
 pub use exceeded::Exceeded;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use window::Minute;
 
 /// Requests of one tenant that may wait at once, where `waiting_requests_max` is absent.
 pub const WAITING_REQUESTS_MAX_DEFAULT: u32 = 64;
@@ -53,6 +55,7 @@ pub struct Meter {
     epoch: Instant,
     requests: Bucket,
     tokens: Bucket,
+    tokens_of_minute: Minute,
     seats: Seats,
     /// Its one permit belongs to the first of those that wait; it is handed on in the order of arrival.
     turn: Semaphore,
@@ -164,6 +167,7 @@ impl Meter {
             epoch: Instant::now(),
             requests: Bucket::default(),
             tokens: Bucket::default(),
+            tokens_of_minute: Minute::default(),
             seats: Seats::default(),
             turn: Semaphore::new(1),
             changed: Notify::new(),
@@ -229,8 +233,17 @@ impl Meter {
     pub fn spend_tokens(&self, tokens: u64) {
         let plan = self.plan.load();
         if let Some(rate) = plan.tokens {
-            self.tokens.charge(rate, self.now_ns(), rate.cost_ns(tokens), TOKENS_DEBT_NS_MAX);
+            let now = self.now_ns();
+            self.tokens.charge(rate, now, rate.cost_ns(tokens), TOKENS_DEBT_NS_MAX);
+            self.tokens_of_minute.add(now, tokens);
         }
+    }
+
+    /// The tokens of the last minute, counted in steps of five seconds: of 55 seconds at least and 60 at most. None
+    /// without `tokens_per_minute`; then nobody counts them.
+    #[must_use]
+    pub fn tokens_last_minute(&self) -> Option<u64> {
+        self.plan.load().tokens.map(|_limited| self.tokens_of_minute.sum(self.now_ns()))
     }
 
     /// What is left of `requests_per_second`; none without that limit.

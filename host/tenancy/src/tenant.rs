@@ -17,7 +17,7 @@ pub(crate) use check::is_header_byte;
 use crate::api_key::ApiKey;
 use crate::issuer::Issuer;
 use crate::limits::Limits;
-use crate::{SecretSource, TenantId};
+use crate::{SecretSource, TenantId, TenantVariable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub struct TenantSettings {
     pub issuers: Vec<Issuer>,
     /// Values that go before those of spin.toml, the command line and the environment; only variables that spin.toml
     /// declares.
-    pub variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, TenantVariable>,
     /// Keys of upstreams, put on by the host, by name.
     pub secrets: BTreeMap<String, UpstreamSecret>,
     /// Narrows `allowed_outbound_hosts` of every function: a call must be allowed by both. Absent: no narrowing.
@@ -54,6 +54,9 @@ pub struct TenantSettings {
     pub functions: Option<Vec<String>>,
     /// The models its requests may name; a `*` at the end stands for any rest. Absent: all.
     pub models: Option<Vec<String>>,
+    /// How long answers of models are kept for the same question, seconds; 0 to 604,800, 0: not at all. Absent: as the host
+    /// is configured.
+    pub answer_cache_s: Option<u64>,
     /// What it may use up; what is absent is the host's default.
     pub limits: Limits,
     /// How its requests are kept apart from each other; absent: as the host is configured.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use waggle_secret::Secret;
 use waggle_tenancy::{
     Directory, DirectoryConfig, FetchedJwks, JwksFetch, Limits, MemoryTenantStore, NewKey, Registry,
-    SealingKey, StoredTenant, Tenant, TenantId, TenantSettings, TenantStore, TokenIssuers,
+    SealingKey, StoredTenant, Tenant, TenantId, TenantRules, TenantSettings, TenantStore, TokenIssuers,
 };
 
 const SECRET: &str = "canary-secret-of-32-bytes-or-more";
@@ -47,7 +47,7 @@ fn full() -> TenantSettings {
             { "issuer": "b", "audience": "w", "jwks": jwks, "clock_skew_s": 0, "user_claim": "user" },
             { "issuer": "c", "audience": "w", "jwks_url": "https://id.example/jwks" }
         ],
-        "variables": { "instructions": "Be kind." },
+        "variables": { "instructions": "Be kind.", "api_key": SECRET, "empty_key": "" },
         "secrets": {
             "search": { "origin": "https://search.example", "path_prefix": "/v1", "header": "x-api-key",
                         "prefix": "", "secret": { "value": SECRET } },
@@ -81,7 +81,11 @@ async fn stored() -> Vec<StoredTenant> {
         base_dir: PathBuf::new(),
     });
     let tenants: Arc<dyn TenantStore> = Arc::clone(&store) as _;
-    let registry = Registry::open(tenants, directory, sealing, Arc::new(|_| Vec::new())).await.unwrap();
+    let rules = TenantRules {
+        check: Arc::new(|_| Vec::new()),
+        secret_variables: Arc::new(|name| name.ends_with("_key")),
+    };
+    let registry = Registry::open(tenants, directory, sealing, rules).await.unwrap();
     for (id, settings) in [("a", TenantSettings::default()), ("bank-7_eu", full())] {
         let id = TenantId::new(id).unwrap();
         registry.create(Tenant { id: id.clone(), settings }).await.unwrap();
@@ -146,6 +150,8 @@ async fn the_schema_refuses_what_is_never_written() {
     check("/secrets/search/secret", json!({ "value": "plain" }));
     check("/secrets/search/secret", json!({ "sealed": "plain" }));
     check("/secrets/search/secret", json!({ "environment": "HOME" }));
+    check("/variables/api_key", json!({ "sealed": "plain" }));
+    check("/variables/api_key", json!({ "value": "plain" }));
     check("/issuers/0/secret", json!({ "file": "/etc/passwd" }));
     check("/issuers/0", json!({ "issuer": "a", "audience": "w", "clock_skew_s": 0, "user_claim": "sub" }));
     check("/api_keys/0/hash", json!("wk_abcdefgh2345_"));

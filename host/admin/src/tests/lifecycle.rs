@@ -1,6 +1,7 @@
 //! What an administrator does with tenants and keys.
 
 use super::*;
+use std::time::Instant;
 
 #[tokio::test]
 async fn a_tenant_is_created_shown_changed_and_removed() {
@@ -93,6 +94,11 @@ async fn an_erasure_is_proven_and_one_that_is_not_leaves_the_tenant_suspended() 
     let served = served().await;
     served.post("/tenants", json!({ "id": "acme", "settings": { "name": "Acme" } })).await;
     served.post("/tenants/acme/keys", json!({})).await;
+    let refused = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("tenant_active")));
+    assert!(refused.json["detail"].as_str().unwrap().contains("waggle tenant suspend acme"));
+    assert_eq!(served.get("/tenants/acme").await.json["settings"]["name"], "Acme", "nothing has changed");
+    served.post("/tenants/acme/suspend", json!({})).await;
     let left = StoreErasure { store: "default".into(), keys: 1, bytes: 1, remaining: 1 };
     *served.application.fails.lock().unwrap() = Some(ErasureReport { stores: vec![left], log_files: 0 });
     let failed = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
@@ -105,6 +111,40 @@ async fn an_erasure_is_proven_and_one_that_is_not_leaves_the_tenant_suspended() 
     assert_eq!(erased.json["erased"]["stores"][0]["remaining"], 0);
     assert_eq!(served.calls(), ["erase acme", "erase acme", "ended acme"]);
     assert_eq!(served.get("/tenants/acme").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_hosts_that_share_the_store() {
+    let served = served().await;
+    served.post("/tenants", json!({ "id": "acme" })).await;
+    served.post("/tenants/acme/suspend", json!({})).await;
+    *served.application.quiet_after.lock().unwrap() = Duration::from_secs(602);
+    let refused = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("tenant_not_quiet")));
+    let seconds: u64 = refused.header(header::RETRY_AFTER).parse().unwrap();
+    assert!((590..=602).contains(&seconds), "{seconds}");
+    assert_eq!(served.calls(), Vec::<String>::new());
+
+    let began = Instant::now();
+    let quiet_after = Duration::from_millis(700);
+    *served.application.quiet_after.lock().unwrap() = quiet_after;
+    served.post("/tenants/acme/resume", json!({})).await;
+    served.post("/tenants/acme/suspend", json!({})).await;
+    let erased = served.ask(Method::DELETE, "/tenants/acme?erase=true", None).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
+    assert!(began.elapsed() >= quiet_after, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_can_read_is_erased_without_more_ado() {
+    let served = served().await;
+    let id = TenantId::new("damaged").unwrap();
+    served.store.put(&id, b"{".to_vec(), None).await.unwrap();
+    // Any change that finds another's makes this host read all of them.
+    served.post("/tenants", json!({ "id": "damaged" })).await;
+    assert_eq!(served.post("/tenants/damaged/suspend", json!({})).await.json["code"], "unreadable");
+    let erased = served.ask(Method::DELETE, "/tenants/damaged?erase=true", None).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
 }
 
 #[tokio::test]
@@ -143,6 +183,16 @@ async fn a_tenant_of_the_file_is_shown_but_not_changed() {
         assert!(answered.json["detail"].as_str().unwrap().contains("tenants.toml"));
     }
     assert_eq!(served.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_named() {
+    let served = served().await;
+    for (method, path) in [(Method::GET, ""), (Method::DELETE, ""), (Method::POST, "/suspend")] {
+        let answered = served.ask(method, &format!("/tenants/nobody{path}"), None).await;
+        assert_eq!((answered.status, &answered.json["code"]), (404, &json!("unknown_tenant")));
+        assert_eq!(answered.json["detail"], "There is no tenant `nobody`.");
+    }
 }
 
 #[tokio::test]

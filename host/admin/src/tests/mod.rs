@@ -20,12 +20,13 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use waggle_secret::Secret;
 use waggle_tenancy::{
     Directory, DirectoryConfig, FetchedJwks, FieldMistake, JwksFetch, Limits, MemoryTenantStore, Origin,
-    Registry, SealingKey, Tenant, TenantId, TenantSettings, TokenIssuers,
+    Registry, SealingKey, Tenant, TenantId, TenantRules, TenantSettings, TenantStore, TokenIssuers,
 };
 
 const KEY: &str = "wadm_0123456789abcdef0123456789abcdef";
@@ -35,6 +36,7 @@ const KEY: &str = "wadm_0123456789abcdef0123456789abcdef";
 struct Application {
     calls: Mutex<Vec<String>>,
     fails: Mutex<Option<ErasureReport>>,
+    quiet_after: Mutex<Duration>,
 }
 
 #[async_trait]
@@ -52,7 +54,11 @@ impl Host for Application {
         self.calls.lock().unwrap().push(format!("ended {tenant}"));
     }
 
-    fn usage(&self, _tenant: &TenantId) -> Usage {
+    fn quiet_after(&self) -> Duration {
+        *self.quiet_after.lock().unwrap()
+    }
+
+    async fn usage(&self, _tenant: &TenantId) -> Usage {
         Usage { instances: Some(2), ..Usage::default() }
     }
 
@@ -75,6 +81,7 @@ struct Served {
     address: SocketAddr,
     application: Arc<Application>,
     directory: Arc<Directory>,
+    store: Arc<MemoryTenantStore>,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -109,8 +116,12 @@ async fn served() -> Served {
             .collect()
     };
     let store = Arc::new(MemoryTenantStore::default());
-    let registry =
-        Registry::open(store, Arc::clone(&directory), sealing, Arc::new(unknown_function)).await.unwrap();
+    let rules = TenantRules {
+        check: Arc::new(unknown_function),
+        secret_variables: Arc::new(|name| name.starts_with("secret_")),
+    };
+    let tenants: Arc<dyn TenantStore> = Arc::clone(&store) as _;
+    let registry = Registry::open(tenants, Arc::clone(&directory), sealing, rules).await.unwrap();
     let application = Arc::new(Application::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -120,7 +131,7 @@ async fn served() -> Served {
         let key = AdminKey::new(&Secret::new(KEY)).unwrap();
         serve(listener, registry, host, key, async move { drop(stopped.await) }).await;
     });
-    Served { address, application, directory, stop: Some(stop), ended: Some(ended), _folder: folder }
+    Served { address, application, directory, store, stop: Some(stop), ended: Some(ended), _folder: folder }
 }
 
 impl Served {

@@ -108,6 +108,31 @@ async fn none_of_a_hundred_canaries_is_in_an_answer_or_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_secret_variable_is_neither_shown_nor_stored_and_kept_when_it_is_sent_back() {
+    let served = served().await;
+    let new = json!({ "id": "acme", "settings": settings(1) });
+    assert_eq!(served.post("/tenants", new).await.status, 201);
+    let in_force = || -> Vec<(String, String)> {
+        let entry = served.directory.entry(&TenantId::new("acme").unwrap()).unwrap();
+        entry.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let before = in_force();
+    assert!(before.iter().any(|(name, value)| name == "secret_token" && value.contains("canary-variable")));
+    let shown = served.get("/tenants/acme").await.json["settings"].clone();
+    assert_eq!(shown["variables"], json!({ "model": "m", "secret_token": null }));
+    let (_, records) = served.store.load().await.unwrap();
+    assert!(!String::from_utf8(records[0].settings.clone()).unwrap().contains("canary"));
+    let mut changed = shown;
+    changed["name"] = json!("Acme");
+    assert_eq!(served.ask(Method::PUT, "/tenants/acme", Some(changed.clone())).await.status, 200);
+    assert_eq!(in_force(), before);
+    changed["variables"]["secret_token"] = json!("canary-other");
+    let answered = served.ask(Method::PUT, "/tenants/acme", Some(changed)).await;
+    assert_eq!(answered.json["settings"]["variables"]["secret_token"], Value::Null, "{}", answered.text);
+    assert_eq!(in_force()[1].1, "canary-other");
+}
+
+#[tokio::test]
 async fn secrets_of_the_files_tenants_stay_hidden_too() {
     let served = served().await;
     let mut filed = settings(999);
@@ -128,12 +153,13 @@ async fn each_change_is_one_line_that_says_who_did_what_to_whom() {
     served.post("/tenants", json!({ "id": "audited-1" })).await;
     let made = served.post("/tenants/audited-1/keys", json!({})).await;
     let id = made.json["key"]["id"].as_str().unwrap().to_owned();
+    served.post("/tenants/audited-1/suspend", json!({})).await;
     served.ask(Method::DELETE, "/tenants/audited-1?erase=true", None).await;
     served.get("/tenants/audited-1").await;
     let text = log.text();
     let lines: Vec<&str> =
         text.lines().filter(|line| line.contains(" admin: ") && line.contains("audited-1")).collect();
-    let actions = ["create tenant", "add key", "suspend tenant", "remove and erase tenant"];
+    let actions = ["create tenant", "add key", "suspend tenant", "empty tenant", "remove and erase tenant"];
     assert_eq!(lines.len(), actions.len(), "{lines:#?}");
     for (line, action) in lines.iter().zip(actions) {
         assert!(line.contains(action) && line.contains("remote=127.0.0.1:"), "{line}");

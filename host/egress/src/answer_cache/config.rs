@@ -23,11 +23,15 @@ pub struct AnswerCacheConfig {
     /// How much is kept of one tenant, in bytes. 512 KiB to 64 GiB; 8 MiB by default.
     #[serde(deserialize_with = "between::<_, CACHE_BYTES_MIN, CACHE_BYTES_MAX>")]
     pub tenant_bytes_max: u64,
+    /// How long an answer is kept for a tenant that does not say, in seconds; 0 turns the cache off. 0 to 604,800 (a week);
+    /// 0 by default.
+    #[serde(deserialize_with = "between::<_, 0, TIME_TO_LIVE_S_MAX>")]
+    pub time_to_live_s: u64,
 }
 
 impl Default for AnswerCacheConfig {
     fn default() -> Self {
-        Self { bytes_max: 64 << 20, tenant_bytes_max: 8 << 20 }
+        Self { bytes_max: 64 << 20, tenant_bytes_max: 8 << 20, time_to_live_s: 0 }
     }
 }
 

@@ -1,11 +1,12 @@
 //! A tenant in force: its settings with everything that a request needs worked out in advance.
 
-use super::resolve::{resolve_issuers, resolve_secrets};
+use super::resolve::{resolve_issuers, resolve_secrets, resolve_variables};
 use super::{DirectoryConfig, Origin};
 use crate::api_key::{CredentialHash, KeyId};
 use crate::jwt::IssuerEntry;
 use crate::meter::Meter;
 use crate::{ApiKey, FieldMistake, Limits, Tenant, TenantId, TenantSettings, TenantState, UpstreamSecret};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waggle_secret::Secret;
@@ -26,6 +27,8 @@ pub struct TenantEntry {
     pub(crate) keys: Vec<KeyInForce>,
     pub(super) issuers: Vec<IssuerEntry>,
     secrets: Vec<(UpstreamSecret, Secret)>,
+    /// The values of the variables that are sealed in the settings.
+    opened: BTreeMap<String, Secret>,
 }
 
 /// An API key, ready to be compared.
@@ -59,6 +62,14 @@ impl TenantEntry {
         &self.secrets
     }
 
+    /// The tenant's own values of application variables, sealed ones opened.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tenant.settings.variables.iter().filter_map(|(name, variable)| {
+            let value = variable.as_plain().or_else(|| self.opened.get(name).map(Secret::expose));
+            Some((name.as_str(), value?))
+        })
+    }
+
     /// When this host last accepted the API key `id`, seconds since 1970; nothing if it never has.
     #[must_use]
     pub fn last_used(&self, id: &str) -> Option<u64> {
@@ -79,6 +90,7 @@ impl TenantEntry {
             keys: Vec::new(),
             issuers: Vec::new(),
             secrets: Vec::new(),
+            opened: BTreeMap::new(),
         }
     }
 
@@ -95,10 +107,13 @@ impl TenantEntry {
         let mut mistakes = if same.is_some() { Vec::new() } else { tenant.check() };
         let secrets = resolve_secrets(tenant, config, &mut mistakes);
         let issuers = resolve_issuers(tenant, config, &mut mistakes);
+        let opened = resolve_variables(tenant, config, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        if same.is_some_and(|entry| entry.secrets == secrets && entry.issuers == issuers) {
+        if same.is_some_and(|entry| {
+            entry.secrets == secrets && entry.issuers == issuers && entry.opened == opened
+        }) {
             return Ok(Built::Unchanged);
         }
         let limits = tenant.settings.limits.or(config.defaults);
@@ -112,6 +127,7 @@ impl TenantEntry {
             keys: keys.filter_map(|key| KeyInForce::new(key, before)).collect(),
             issuers,
             secrets,
+            opened,
         })))
     }
 }

@@ -3,7 +3,8 @@
 use super::DirectoryConfig;
 use crate::jwt::IssuerEntry;
 use crate::tenant::is_header_byte;
-use crate::{FieldMistake, SecretSource, Tenant, UpstreamSecret};
+use crate::{FieldMistake, SealingError, SecretError, SecretSource, Tenant, TenantVariable, UpstreamSecret};
+use std::collections::BTreeMap;
 use waggle_secret::Secret;
 
 /// The fewest bytes of a key of HS256 (RFC 7518, section 3.2).
@@ -62,6 +63,27 @@ pub(super) fn resolve_issuers(
             *file = config.base_dir.join(&*file).to_string_lossy().into_owned();
         }
         resolved.push(IssuerEntry { tenant: tenant.id.clone(), issuer, secret });
+    }
+    resolved
+}
+
+/// The values of the variables that are sealed.
+pub(super) fn resolve_variables(
+    tenant: &Tenant,
+    config: &DirectoryConfig,
+    mistakes: &mut Vec<FieldMistake>,
+) -> BTreeMap<String, Secret> {
+    let mut resolved = BTreeMap::new();
+    for (name, variable) in &tenant.settings.variables {
+        let TenantVariable::Sealed(sealed) = variable else { continue };
+        let opened = match &config.sealing {
+            Some(key) => key.open(&tenant.id, sealed).map_err(|error: SealingError| error.to_string()),
+            None => Err(SecretError::Sealed.to_string()),
+        };
+        match opened {
+            Ok(value) => drop(resolved.insert(name.clone(), value)),
+            Err(message) => mistakes.push(FieldMistake::new(&["variables", name], message)),
+        }
     }
     resolved
 }

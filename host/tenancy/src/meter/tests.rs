@@ -353,3 +353,20 @@ fn what_is_admitted_can_go_anywhere() {
     let fields: BTreeSet<_> = fields.as_object().unwrap().keys().cloned().collect();
     assert!(names.iter().all(|name| fields.contains(*name)), "a limit is called by its field");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_tokens_of_the_last_minute_are_counted_where_they_are_limited() {
+    let meter = Meter::new(Limits::default());
+    meter.spend_tokens(7);
+    assert_eq!(meter.tokens_last_minute(), None);
+    meter.set_limits(Limits { tokens_per_minute: Some(10), ..Limits::default() });
+    assert_eq!(meter.tokens_last_minute(), Some(0));
+    meter.spend_tokens(9);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    meter.spend_tokens(100);
+    assert_eq!(meter.tokens_last_minute(), Some(109), "what comes back to the bucket was used all the same");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(meter.tokens_last_minute(), Some(100));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(meter.tokens_last_minute(), Some(0));
+}

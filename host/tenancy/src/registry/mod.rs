@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod memory;
+mod rules;
 mod seal;
 mod store;
 #[cfg(test)]
@@ -16,21 +17,21 @@ mod watch;
 pub use error::RegistryError;
 pub use keys::NewKey;
 pub use memory::MemoryTenantStore;
+pub use rules::{SecretVariables, TenantCheck, TenantRules};
 pub use store::{STORE_WAIT_MS_MAX, StoreFailure, StoredTenant, TenantStore, WriteFailure};
 
 use crate::{
-    Directory, FieldMistake, Origin, SealingKey, Tenant, TenantEntry, TenantId, TenantSettings, TenantState,
+    ChangeRefused, Directory, FieldMistake, Origin, SealingKey, Tenant, TenantEntry, TenantId,
+    TenantSettings, TenantState,
 };
-use seal::{only_inline, sealed};
+use seal::{only_inline, sealed, with_variables_opened};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::timely;
+use tokio::time::Instant;
 
 /// How often a change is made again because another host was faster.
 const ATTEMPTS_MAX: usize = 8;
-
-/// What the application finds wrong with a tenant, such as a function that does not exist.
-pub type TenantCheck = Arc<dyn Fn(&Tenant) -> Vec<FieldMistake> + Send + Sync>;
 
 /// A tenant as it is written down, in force or not.
 #[derive(Clone)]
@@ -45,6 +46,9 @@ pub struct TenantView {
     pub entry: Option<Arc<TenantEntry>>,
     /// Why it is not in force, where it is not.
     pub problem: Option<Arc<str>>,
+    /// Since when this host knows that no new requests of it are served anywhere: it is suspended, or nobody can read
+    /// its record. None for what is active, and for tenants of the file.
+    pub quiet_since: Option<Instant>,
 }
 
 /// The tenants of the store.
@@ -52,7 +56,7 @@ pub struct Registry {
     store: Arc<dyn TenantStore>,
     directory: Arc<Directory>,
     sealing: Arc<SealingKey>,
-    check: TenantCheck,
+    rules: TenantRules,
     /// Held by whoever changes something or takes over what is in the store.
     turn: tokio::sync::Mutex<Known>,
     /// What the store holds, as far as this host knows.
@@ -74,6 +78,22 @@ struct Held {
     /// None if the record cannot be read.
     tenant: Option<Arc<Tenant>>,
     problem: Option<Arc<str>>,
+    quiet_since: Option<Instant>,
+}
+
+impl Held {
+    /// What is held of a tenant from now on. `before` is what this was made from.
+    fn new(revision: u64, tenant: Option<Arc<Tenant>>, before: Option<&Held>) -> Self {
+        let is_served = tenant.as_ref().is_some_and(|tenant| tenant.settings.state == TenantState::Active);
+        let since = || before.and_then(|held| held.quiet_since).unwrap_or_else(Instant::now);
+        Self { revision, tenant, problem: None, quiet_since: (!is_served).then(since) }
+    }
+
+    /// The tenant, to be changed.
+    fn readable(&self, id: &TenantId) -> Result<Tenant, RegistryError> {
+        let tenant = self.tenant.as_deref().cloned();
+        tenant.ok_or_else(|| RegistryError::Unreadable(id.clone()))
+    }
 }
 
 impl Registry {
@@ -86,13 +106,13 @@ impl Registry {
         store: Arc<dyn TenantStore>,
         directory: Arc<Directory>,
         sealing: Arc<SealingKey>,
-        check: TenantCheck,
+        rules: TenantRules,
     ) -> Result<Arc<Self>, StoreFailure> {
         let registry = Arc::new(Self {
             store,
             directory,
             sealing,
-            check,
+            rules,
             turn: tokio::sync::Mutex::new(Known::default()),
             held: Mutex::new(BTreeMap::new()),
         });
@@ -125,6 +145,7 @@ impl Registry {
                 revision: entry.revision,
                 entry: Some(Arc::clone(entry)),
                 problem: None,
+                quiet_since: None,
             });
         }
         let held = self.held().get(id).cloned().ok_or_else(|| RegistryError::NotFound(id.clone()))?;
@@ -135,10 +156,11 @@ impl Registry {
             revision: held.revision,
             entry,
             problem: held.problem,
+            quiet_since: held.quiet_since,
         })
     }
 
-    /// Adds a tenant. Secrets given by value are sealed before they are written.
+    /// Adds a tenant. Secrets given by value, and values of secret variables, are sealed before they are written.
     ///
     /// # Errors
     /// [`RegistryError::Exists`], [`RegistryError::FromFile`], [`RegistryError::Invalid`],
@@ -183,25 +205,35 @@ impl Registry {
         Ok(replaced.await?.0)
     }
 
-    /// Refuses the tenant's requests from now on; what it owns stays. On other hosts it takes until they look.
+    /// Refuses the tenant's requests from now on; what it owns stays. On other hosts it takes until they look. Nothing
+    /// else of the tenant is looked at: one that cannot be in force on this host, because its secrets are sealed under
+    /// another key, can be suspended for those on which it is.
     ///
     /// # Errors
-    /// As [`Registry::replace`], without the mismatch.
+    /// [`RegistryError::NotFound`], [`RegistryError::FromFile`], [`RegistryError::Unreadable`], or the store's failure.
     pub async fn suspend(&self, id: &TenantId) -> Result<TenantView, RegistryError> {
-        self.set_state(id, TenantState::Suspended).await
+        let mut known = self.turn.lock().await;
+        self.not_from_file(id)?;
+        for _ in 0..ATTEMPTS_MAX {
+            let held = self.current(id, None)?;
+            let mut tenant = held.readable(id)?;
+            tenant.settings.state = TenantState::Suspended;
+            match self.write(&Arc::new(tenant), Some(held.revision), &mut known).await? {
+                // What keeps it from being in force stands in the view; it is suspended all the same.
+                Some(_in_force_or_not) => return self.get(id),
+                None => self.reload(&mut known).await?,
+            }
+        }
+        Err(RegistryError::Contended(id.clone()))
     }
 
     /// Serves the tenant's requests again.
     ///
     /// # Errors
-    /// As [`Registry::suspend`].
+    /// As [`Registry::replace`], without the mismatch.
     pub async fn resume(&self, id: &TenantId) -> Result<TenantView, RegistryError> {
-        self.set_state(id, TenantState::Active).await
-    }
-
-    async fn set_state(&self, id: &TenantId, state: TenantState) -> Result<TenantView, RegistryError> {
         let set = |settings: &mut TenantSettings| {
-            settings.state = state;
+            settings.state = TenantState::Active;
             Ok(())
         };
         Ok(self.edit(id, None, set).await?.0)
@@ -245,8 +277,7 @@ impl Registry {
         self.not_from_file(id)?;
         for _ in 0..ATTEMPTS_MAX {
             let held = self.current(id, if_revision)?;
-            let unreadable = || RegistryError::Unreadable(id.clone());
-            let mut tenant = Tenant::clone(held.tenant.as_ref().ok_or_else(unreadable)?);
+            let mut tenant = held.readable(id)?;
             let result = edit(&mut tenant.settings)?;
             let tenant = self.prepare(tenant)?;
             match self.put(&tenant, Some(held.revision), &mut known).await? {
@@ -286,11 +317,11 @@ impl Registry {
     fn prepare(&self, tenant: Tenant) -> Result<Arc<Tenant>, RegistryError> {
         let mut mistakes = tenant.check();
         mistakes.extend(only_inline(&tenant));
-        mistakes.extend((self.check)(&tenant));
+        mistakes.extend((self.rules.check)(&with_variables_opened(&tenant, &self.sealing)));
         if !mistakes.is_empty() {
             return Err(RegistryError::Invalid(mistakes));
         }
-        let tenant = Arc::new(sealed(tenant, &self.sealing)?);
+        let tenant = Arc::new(sealed(tenant, &self.sealing, &self.rules.secret_variables)?);
         self.directory.would_update(Origin::Store, std::slice::from_ref(&tenant))?;
         Ok(tenant)
     }
@@ -302,6 +333,23 @@ impl Registry {
         expected: Option<u64>,
         known: &mut Known,
     ) -> Result<Option<TenantView>, RegistryError> {
+        match self.write(tenant, expected, known).await? {
+            Some(in_force) => {
+                in_force?;
+                self.get(&tenant.id).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a tenant and puts it in force where that can be; what is written stays, with its problem, where it cannot.
+    /// None if another host has changed it meanwhile.
+    async fn write(
+        &self,
+        tenant: &Arc<Tenant>,
+        expected: Option<u64>,
+        known: &mut Known,
+    ) -> Result<Option<Result<(), ChangeRefused>>, RegistryError> {
         let settings = serde_json::to_vec(&tenant.settings)
             .map_err(|error| StoreFailure::new(format!("a tenant cannot be written as JSON: {error}")))?;
         let revision = match timely(self.store.put(&tenant.id, settings, expected)).await {
@@ -309,14 +357,17 @@ impl Registry {
             Err(WriteFailure::Conflict) => return Ok(None),
             Err(WriteFailure::Store(failure)) => return Err(self.lost(failure, known)),
         };
-        let held = Held { revision, tenant: Some(Arc::clone(tenant)), problem: None };
-        self.held().insert(tenant.id.clone(), held);
-        if let Err(refused) = self.directory.update(Origin::Store, std::slice::from_ref(tenant), &[]) {
-            // Tenants.toml was read anew between the check and now. What is written stays, with its problem.
-            self.put_in_force(known);
-            return Err(refused.into());
+        {
+            let mut held = self.held();
+            let next = Held::new(revision, Some(Arc::clone(tenant)), held.get(&tenant.id));
+            held.insert(tenant.id.clone(), next);
         }
-        self.get(&tenant.id).map(Some)
+        let updated = self.directory.update(Origin::Store, std::slice::from_ref(tenant), &[]);
+        if updated.is_err() {
+            // Of a tenant that was checked before: tenants.toml was read anew between the check and now.
+            self.put_in_force(known);
+        }
+        Ok(Some(updated.map(|_change| ())))
     }
 
     /// Whether a failed write was made nobody knows, so all is read anew before long.

@@ -1,6 +1,7 @@
 //! Secrets on their way into the store.
 
-use crate::{FieldMistake, SealingError, SealingKey, SecretSource, Tenant};
+use super::SecretVariables;
+use crate::{FieldMistake, SealingError, SealingKey, SecretSource, Tenant, TenantVariable};
 use std::path::Path;
 
 /// What a tenant of the store cannot name: whoever may change tenants is not thereby one who may read files and
@@ -28,8 +29,12 @@ pub(super) fn only_inline(tenant: &Tenant) -> Vec<FieldMistake> {
     mistakes
 }
 
-/// The tenant with each value sealed. What is sealed already stays as it is: the directory finds out whether it opens.
-pub(super) fn sealed(mut tenant: Tenant, key: &SealingKey) -> Result<Tenant, SealingError> {
+/// The tenant with each secret value sealed, those of secret variables as well. What is sealed already stays as it is: the directory finds out whether it opens.
+pub(super) fn sealed(
+    mut tenant: Tenant,
+    key: &SealingKey,
+    secret_variables: &SecretVariables,
+) -> Result<Tenant, SealingError> {
     let settings = &mut tenant.settings;
     let of_upstreams = settings.secrets.values_mut().map(|secret| &mut secret.secret);
     let of_issuers = settings.issuers.iter_mut().filter_map(|issuer| issuer.secret.as_mut());
@@ -40,5 +45,29 @@ pub(super) fn sealed(mut tenant: Tenant, key: &SealingKey) -> Result<Tenant, Sea
             *source = SecretSource::Sealed(key.seal(&tenant.id, value.expose())?);
         }
     }
+    for (name, variable) in &mut settings.variables {
+        if let TenantVariable::Plain(value) = variable
+            && secret_variables(name)
+        {
+            *variable = TenantVariable::Sealed(key.seal(&tenant.id, value)?);
+        }
+    }
     Ok(tenant)
+}
+
+/// The tenant with its variables opened, for checks of their values. One that does not open is left out: the directory
+/// says so.
+pub(super) fn with_variables_opened(tenant: &Tenant, key: &SealingKey) -> Tenant {
+    let mut opened = tenant.clone();
+    opened.settings.variables.retain(|_name, variable| match variable {
+        TenantVariable::Plain(_) => true,
+        TenantVariable::Sealed(sealed) => match key.open(&tenant.id, sealed) {
+            Ok(value) => {
+                *variable = value.expose().into();
+                true
+            }
+            Err(_) => false,
+        },
+    });
+    opened
 }

@@ -1,6 +1,7 @@
 //! The registry over a store in memory: one host, two hosts, and a store that fails.
 
 mod model;
+mod sealing;
 
 use super::*;
 use crate::testing::{
@@ -10,6 +11,21 @@ use crate::{Caller, Denied, Door, SecretSource};
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// An application that does not declare `undeclared`, declares `secret_…` as secret, and takes no value `wrong`.
+fn rules() -> TenantRules {
+    let check: TenantCheck = Arc::new(|tenant| {
+        let of = |name: &str, what: &str| FieldMistake::new(&["variables", name], what);
+        let found = tenant.settings.variables.iter().filter_map(|(name, value)| match value.as_plain() {
+            _ if name == "undeclared" => Some(of(name, "not declared")),
+            Some("wrong") => Some(of(name, "does not fit")),
+            Some(_) => None,
+            None => Some(of(name, "sealed")),
+        });
+        found.collect()
+    });
+    TenantRules { check, secret_variables: Arc::new(|name| name.starts_with("secret_")) }
+}
 
 /// A host: what it knows and its door.
 pub(super) struct Host {
@@ -21,11 +37,16 @@ pub(super) struct Host {
 impl Host {
     pub(super) async fn over(store: Arc<dyn TenantStore>) -> Self {
         let directory = directory();
-        let check: TenantCheck = Arc::new(|tenant| {
-            let unknown = tenant.settings.variables.keys().filter(|name| *name == "undeclared");
-            unknown.map(|name| FieldMistake::new(&["variables", name], "not declared")).collect()
-        });
-        let opened = Registry::open(store, Arc::clone(&directory), sealing_key(1), check).await;
+        Self::with(store, directory, sealing_key(1)).await
+    }
+
+    /// One whose key is another than that of the others.
+    async fn with_another_key(store: Arc<dyn TenantStore>) -> Self {
+        Self::with(store, crate::testing::directory_sealed_by(2), sealing_key(2)).await
+    }
+
+    async fn with(store: Arc<dyn TenantStore>, directory: Arc<Directory>, key: Arc<SealingKey>) -> Self {
+        let opened = Registry::open(store, Arc::clone(&directory), key, rules()).await;
         Self { registry: opened.unwrap(), door: Door::new(Arc::clone(&directory)), directory }
     }
 
@@ -144,7 +165,7 @@ async fn every_kind_of_mistake_is_reported_and_nothing_is_written() {
     let host = Host::over(store.clone()).await;
     let mut bank = tenant("bank");
     bank.settings.limits.wait_ms_max = Some(60_001);
-    bank.settings.variables.insert("undeclared".to_owned(), String::new());
+    bank.settings.variables.insert("undeclared".to_owned(), "".into());
     bank.settings
         .secrets
         .insert("a".to_owned(), upstream_secret(SecretSource::File("/etc/passwd".to_owned())));
@@ -214,10 +235,7 @@ async fn a_tenant_that_cannot_be_in_force_is_left_out_alone_and_can_be_removed()
     first.registry.create(tenant("shop")).await.unwrap();
     store.put(&id("kiosk"), b"{\"name\": 7}".to_vec(), None).await.unwrap();
 
-    let directory = crate::testing::directory_sealed_by(2);
-    let opened =
-        Registry::open(store, Arc::clone(&directory), sealing_key(2), Arc::new(|_| Vec::new())).await;
-    let registry = opened.unwrap();
+    let Host { registry, directory, .. } = Host::with_another_key(store).await;
     let problem = |name: &str| registry.get(&id(name)).unwrap().problem.unwrap_or_default().to_string();
     assert!(problem("bank").contains("sealed under another key"), "{}", problem("bank"));
     assert!(problem("bank").contains("secrets.a.secret"));
@@ -402,6 +420,6 @@ async fn a_write_of_unknown_outcome_is_found_out_at_the_next_look() {
 async fn a_store_that_cannot_be_read_is_no_empty_store() {
     let store = Arc::new(Failing::default());
     store.fails.store(true, Ordering::Relaxed);
-    let opened = Registry::open(store, directory(), sealing_key(1), Arc::new(|_| Vec::new())).await;
+    let opened = Registry::open(store, directory(), sealing_key(1), rules()).await;
     assert!(opened.is_err());
 }

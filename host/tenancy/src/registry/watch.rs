@@ -117,14 +117,14 @@ fn read(record: &StoredTenant) -> Held {
     match serde_json::from_slice(&record.settings) {
         Ok(settings) => {
             let tenant = Arc::new(Tenant { id: record.id.clone(), settings });
-            Held { revision, tenant: Some(tenant), problem: None }
+            Held::new(revision, Some(tenant), None)
         }
         Err(error) => {
             // Its place is said, not what stands there.
             let (line, column) = (error.line(), error.column());
             let problem = format!("its record cannot be read (line {line}, column {column})");
             tracing::error!(tenant = %record.id, problem, "a tenant of the store is not in force");
-            Held { revision, tenant: None, problem: Some(Arc::from(problem)) }
+            Held { problem: Some(Arc::from(problem)), ..Held::new(revision, None, None) }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Tenant, TenantSettings, UpstreamSecret};
 use crate::api_key::{ApiKey, CredentialHash, KeyId};
-use crate::{NAME_BYTES_MAX, SECRET_BYTES_MAX, SecretSource};
+use crate::{NAME_BYTES_MAX, SECRET_BYTES_MAX, SecretSource, TenantVariable};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -31,7 +31,7 @@ const PATH_BYTES_MAX: usize = 1_024;
 /// The most bytes of an upstream secret's header name, and of what stands before its value.
 const HEADER_BYTES_MAX: usize = 64;
 
-/// The most bytes of a sealed secret: base64 of the longest one, and what goes with it.
+/// The most bytes of a sealed secret or variable: base64 of the longest one, and what goes with it.
 const SEALED_BYTES_MAX: usize = SECRET_BYTES_MAX / 3 * 4 + 256;
 
 /// Header fields whose meaning belongs to the connection or the message, not to a credential (RFC 9110, section 7.6.1).
@@ -88,6 +88,9 @@ impl Tenant {
         check_list(&mut found, "functions", functions.as_deref());
         check_list(&mut found, "models", models.as_deref());
         check_models(&mut found, models.as_deref());
+        if self.settings.answer_cache_s.is_some_and(|seconds| seconds > ANSWER_CACHE_S_MAX) {
+            found.add(&["answer_cache_s"], format!("it must be from 0 to {ANSWER_CACHE_S_MAX} (a week)"));
+        }
         if let Err(message) = limits.validate() {
             // The sentence begins with the field's name.
             let field = message.split('`').nth(1).unwrap_or_default();
@@ -96,6 +99,9 @@ impl Tenant {
         found.0
     }
 }
+
+/// The longest time that answers are kept, seconds.
+const ANSWER_CACHE_S_MAX: u64 = 604_800;
 
 struct Mistakes(Vec<FieldMistake>);
 
@@ -185,11 +191,15 @@ fn check_variables(found: &mut Mistakes, settings: &TenantSettings) {
     found.count("variables", settings.variables.len(), VARIABLES_MAX);
     for (name, value) in &settings.variables {
         check_identifier(found, &["variables", name], name);
-        if value.len() > VARIABLE_BYTES_MAX {
+        let most = match value {
+            TenantVariable::Plain(_) => VARIABLE_BYTES_MAX,
+            TenantVariable::Sealed(_) => SEALED_BYTES_MAX,
+        };
+        if value.len() > most {
             let length = value.len();
             found.add(
                 &["variables", name],
-                format!("the value has {length} bytes; at most {VARIABLE_BYTES_MAX} are allowed"),
+                format!("the value has {length} bytes; at most {most} are allowed"),
             );
         }
     }

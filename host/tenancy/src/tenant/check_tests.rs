@@ -9,7 +9,7 @@ fn full() -> Tenant {
     let settings = &mut tenant.settings;
     settings.name = "Bank".to_owned();
     settings.issuers.push(issuer("bank", 1));
-    settings.variables.insert("system_prompt".to_owned(), "Be kind.".to_owned());
+    settings.variables.insert("system_prompt".to_owned(), "Be kind.".into());
     let secret = SecretSource::Value("sk-1\n".to_owned());
     settings.secrets.insert("openai".to_owned(), upstream_secret(secret));
     settings.allowed_outbound_hosts = Some(vec!["https://api.example.com".to_owned()]);
@@ -59,9 +59,9 @@ fn a_mistake_is_found_at_its_field() {
     check("functions.0", "1 to 512", |s| s.functions = Some(vec![String::new()]));
     check("functions.1", "already", |s| s.functions = Some(vec!["a".to_owned(), "a".to_owned()]));
     check("models.0", "at the end", |s| s.models = Some(vec!["gpt-*-mini".to_owned()]));
-    check("variables.Upper", "a-z", |s| drop(s.variables.insert("Upper".to_owned(), String::new())));
+    check("variables.Upper", "a-z", |s| drop(s.variables.insert("Upper".to_owned(), "".into())));
     check("variables.v", "at most 65536", |s| {
-        s.variables.insert("v".to_owned(), "x".repeat(VARIABLE_BYTES_MAX + 1));
+        s.variables.insert("v".to_owned(), "x".repeat(VARIABLE_BYTES_MAX + 1).into());
     });
 }
 
@@ -73,7 +73,7 @@ fn too_many_are_refused_by_their_number() {
         s.allowed_outbound_hosts = Some((0..1_001).map(|n| n.to_string()).collect());
     });
     check("variables", "there are 101", |s| {
-        s.variables = (0..101).map(|n| (format!("v{n}"), String::new())).collect();
+        s.variables = (0..101).map(|n| (format!("v{n}"), "".into())).collect();
     });
     check("api_keys", "there are 101", |s| {
         s.api_keys = (0..101).map(|_| ApiKey::generate("", Vec::new(), 0, None).0).collect();
