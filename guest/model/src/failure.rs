@@ -11,6 +11,10 @@ use waggle_openai::response::ResponseError;
 
 /// The longest wait that is passed on to a caller.
 const RETRY_AFTER_S_MAX: u32 = 3600;
+/// The same for a budget, which may have to wait for the next month.
+const BUDGET_RETRY_AFTER_S_MAX: u32 = 31 * 24 * 3600;
+/// The host's code for a budget that is used up.
+const BUDGET_EXCEEDED: &str = "budget_exceeded";
 /// The most characters of an endpoint's own message that a caller reads.
 const PASSED_CHARACTERS_MAX: usize = 300;
 
@@ -74,8 +78,14 @@ struct ErrorFields<'a> {
 }
 
 /// What a host that calls upstreams on our behalf says when all of them failed.
-const HOST_CODES: [&str; 5] =
-    ["upstream_unavailable", "upstream_open", "upstream_busy", "upstream_timeout", "rate_limit_exceeded"];
+const HOST_CODES: [&str; 6] = [
+    "upstream_unavailable",
+    "upstream_open",
+    "upstream_busy",
+    "upstream_timeout",
+    "rate_limit_exceeded",
+    BUDGET_EXCEEDED,
+];
 
 fn host_code(raw: &RawValue) -> Option<&'static str> {
     let code = raw.get().trim_matches('"');
@@ -86,13 +96,16 @@ impl ModelFailure {
     /// Reads an answer whose status is not 200.
     pub fn from_status(status: u16, body: &[u8], retry_after: Option<&str>) -> Self {
         let error = serde_json::from_slice::<ErrorBody<'_>>(body).ok().map(|body| body.error);
+        let code = error.as_ref().and_then(|error| error.code).and_then(host_code);
+        let longest =
+            if code == Some(BUDGET_EXCEEDED) { BUDGET_RETRY_AFTER_S_MAX } else { RETRY_AFTER_S_MAX };
         Self::Status {
             status,
-            code: error.as_ref().and_then(|error| error.code).and_then(host_code),
+            code,
             message: error.map(|error| echo_long(&error.message)),
             retry_after_s: retry_after
                 .and_then(|text| text.trim().parse().ok())
-                .map(|seconds: u32| seconds.min(RETRY_AFTER_S_MAX)),
+                .map(|seconds: u32| seconds.min(longest)),
         }
     }
 
@@ -101,6 +114,15 @@ impl ModelFailure {
     pub fn to_api_error(&self) -> ApiError {
         match self {
             Self::Transport(failure) => transport_error(failure),
+            // The host's own words, which name the budget and say when there is one again.
+            Self::Status { code: Some(BUDGET_EXCEEDED), message, retry_after_s, .. } => {
+                let message = message.as_deref().unwrap_or("A budget is used up.");
+                ApiError {
+                    kind: "insufficient_quota",
+                    code: Some(BUDGET_EXCEEDED),
+                    ..ApiError::rate_limited(*retry_after_s, message)
+                }
+            }
             Self::Status { status, message, retry_after_s, .. } => {
                 status_error(*status, message.as_deref(), *retry_after_s)
             }
@@ -112,10 +134,11 @@ impl ModelFailure {
     }
 
     /// Whether an answer of our own may take the place of the one that did not come: the call failed, and not because
-    /// of what the caller asked, nor because the caller has gone.
+    /// of what the caller asked or has used up, nor because the caller has gone.
     pub fn falls_back(&self) -> bool {
         match self {
-            Self::Transport(TransportFailure::Ended(_)) => false,
+            Self::Transport(TransportFailure::Ended(_))
+            | Self::Status { code: Some(BUDGET_EXCEEDED), .. } => false,
             Self::Status { status, .. } => !matches!(status, 400 | 404 | 413 | 422),
             _ => true,
         }
@@ -318,5 +341,17 @@ mod tests {
         assert_eq!(answered(429, "x").to_api_error().retry_after_s, Some(7));
         let html = ModelFailure::from_status(429, b"<html>", Some("Fri, 31 Dec 1999 23:59:59 GMT"));
         assert_eq!(html.to_api_error().retry_after_s, None);
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_told_in_the_hosts_words_and_never_talked_over() {
+        let body = br#"{"error":{"message":"The budget of tokens a month (tokens_per_month) is used up.","code":"budget_exceeded"}}"#;
+        let failure = ModelFailure::from_status(429, body, Some("2000000"));
+        let error = failure.to_api_error();
+        assert_eq!((error.status, error.code), (429, Some("budget_exceeded")));
+        assert!(error.message.contains("tokens_per_month"), "{}", error.message);
+        assert_eq!(error.retry_after_s, Some(2_000_000));
+        assert!(!failure.falls_back() && !failure.escalates());
+        assert_eq!(failure.to_response_error().code, "rate_limit_exceeded");
     }
 }

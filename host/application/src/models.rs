@@ -11,7 +11,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-use waggle_egress::answer_cache::{AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers};
+use waggle_egress::answer_cache::{
+    AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
+};
 use waggle_egress::upstream::config::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
 use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
@@ -65,12 +67,13 @@ impl Models {
             let mut values = names.zip(entry.upstream_secrets());
             values.find(|(name, _)| *name == wanted).map(|(_, (_place, value))| value.clone())
         };
-        let credentials = self.config.tenant_credentials(tenant.as_str(), secret).unwrap_or_else(|mistakes| {
-            for mistake in mistakes {
-                tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
-            }
-            UpstreamCredentials::default()
-        });
+        let credentials =
+            self.config.tenant_credentials(tenant.as_str(), secret).unwrap_or_else(|mistakes| {
+                for mistake in mistakes {
+                    tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
+                }
+                UpstreamCredentials::default()
+            });
         let kept = entry.tenant.settings.answer_cache_s;
         let settings = kept.map_or(self.answer_settings, |time_to_live_s| AnswerSettings { time_to_live_s });
         TenantModels(Arc::new(Calls {
@@ -105,7 +108,9 @@ fn look_up(source: &CredentialSource, api_key: Option<&Secret>) -> Result<Secret
     match source {
         CredentialSource::Environment(name) => match api_key {
             Some(key) if name == API_KEY_VARIABLE => Ok(key.clone()),
-            _ => SecretSource::Environment(name.clone()).read(std::path::Path::new(".")).map_err(|e| e.to_string()),
+            _ => SecretSource::Environment(name.clone())
+                .read(std::path::Path::new("."))
+                .map_err(|e| e.to_string()),
         },
         CredentialSource::File(path) => SecretSource::File(path.to_string_lossy().into_owned())
             .read(std::path::Path::new("."))
@@ -164,7 +169,8 @@ impl ModelCalls for TenantModels {
         let answered = match collected {
             Ok(request) => self.0.ask(request, context).await,
             Err(error) => {
-                let refused: Result<Response<waggle_egress::upstream::UpstreamBody>, _> = error.into_response();
+                let refused: Result<Response<waggle_egress::upstream::UpstreamBody>, _> =
+                    error.into_response();
                 return match refused {
                     Ok(response) => Ok(response.map(|body| body.map_err(egress_error).boxed_unsync())),
                     Err(error) => Err(egress_error(error)),
@@ -209,7 +215,12 @@ impl Calls {
     }
 
     /// Makes the call itself, within the budgets, and has what it used counted.
-    async fn make(self: Arc<Self>, request: Request<Bytes>, asker: Asker, cancelled: CancellationToken) -> Made {
+    async fn make(
+        self: Arc<Self>,
+        request: Request<Bytes>,
+        asker: Asker,
+        cancelled: CancellationToken,
+    ) -> Made {
         let reservation = match self.reserve(&request, asker.user.as_deref()).await {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
@@ -223,7 +234,8 @@ impl Calls {
             observer: None,
         };
         let response = self.models.upstreams.call_collected(request, options).await?;
-        let answered = response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
+        let answered =
+            response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
         let Some(prices) = answered.map(|answered| answered.prices) else {
             reservation.cancel();
             return Ok(response.map(BodyExt::boxed_unsync));
@@ -247,7 +259,8 @@ impl Calls {
         let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
         let routes = self.models.upstreams.routes();
         let candidates = routes.candidates(&call.model, &[], self.tenant.as_str());
-        let prices = candidates.ok().and_then(|all| all.first().map(|first| first.prices)).unwrap_or_default();
+        let prices =
+            candidates.ok().and_then(|all| all.first().map(|first| first.prices)).unwrap_or_default();
         let estimate = Estimate {
             tokens: prompt.saturating_add(answer),
             cost_micros: prices.cost_micros(prompt, 0, answer),
@@ -270,7 +283,8 @@ fn over_budget(over: &OverBudget) -> Response<AnswerBody> {
             "param": null,
         }
     });
-    let mut response = Response::new(Full::from(error.to_string()).map_err(|never| match never {}).boxed_unsync());
+    let mut response =
+        Response::new(Full::from(error.to_string()).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response.headers_mut().insert(header::RETRY_AFTER, over.reset_seconds.into());

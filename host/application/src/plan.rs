@@ -122,7 +122,8 @@ impl Plan {
         };
         let ((), warnings) = found.into_result(())?;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
-        let Configuration { engine, gateway, egress, answers, stores, tenancy, admin, dir, .. } = configuration;
+        let Configuration { engine, gateway, egress, answers, stores, tenancy, admin, dir, .. } =
+            configuration;
         Ok(Self {
             options,
             manifest,

@@ -1,8 +1,8 @@
 //! A plan carried out: stores open, functions loaded, the listener bound; and the way back down.
 
 use crate::admin::Admin;
-use crate::error::StartError;
 use crate::budget_store::RecordedBudgets;
+use crate::error::StartError;
 use crate::model::ModelChoice;
 use crate::models::Models;
 use crate::mounts::mounts;
@@ -129,7 +129,17 @@ impl Running {
         tenancy.follow();
         let summary = summary(plan, url, &admin, &tenancy, cached, began);
         many_mappings(&plan.engine);
-        Ok(Self { listener, tls, gateway, stores, records: Arc::clone(records), admin, tenancy, models, summary })
+        Ok(Self {
+            listener,
+            tls,
+            gateway,
+            stores,
+            records: Arc::clone(records),
+            admin,
+            tenancy,
+            models,
+            summary,
+        })
     }
 
     /// What was started.

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use waggle_egress::{Credential, Credentials, Egress};
 use waggle_egress::upstream::MODELS_HOST;
+use waggle_egress::{Credential, Credentials, Egress};
 use waggle_engine::{
     CallContext, EngineConfig, FunctionWorld, InstanceBounds, InternalCalls, InternalTarget, LogSink,
     OutboundPolicy, StoreHandle, TenantBounds, TokenSink, WasiBody, WorldSource,

@@ -201,6 +201,7 @@ impl Call {
             cancelled: self.cancelled(),
             allow_private,
             credentials: Some(Arc::clone(&self.world.credentials)),
+            ..SendOptions::default()
         };
         let tokens = self.world.tokens.clone().filter(|_sink| is_metered(request.uri().path()));
         let request_bytes = request.body().size_hint().lower();
