@@ -15,4 +15,7 @@
 //! | `latency` | how long first bytes take: for hedges and for people |
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
+mod breaker;
+mod latency;
 pub mod policy;
+mod retry;
