@@ -16,6 +16,8 @@
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
 mod breaker;
+mod concurrency;
+mod endpoints;
 mod latency;
 pub mod policy;
 mod retry;
