@@ -203,10 +203,10 @@ mod tests {
         for _ in 0..100 {
             run.window(16, 5, 200, 5);
         }
-        assert_eq!(run.estimate.limit(), 14);
-        assert_eq!(run.window(6, 50, 200, 0), 14, "half of it was not used");
-        assert_eq!(run.window(14, 50, 200, 0), 17);
-        assert_eq!(run.window(17, 50, 200, 0), 21);
+        assert_eq!(run.estimate.limit(), MIN);
+        assert_eq!(run.window(1, 50, 200, 0), 4, "half of it was not used");
+        assert_eq!(run.window(4, 50, 200, 0), 6);
+        assert_eq!(run.window(6, 50, 200, 0), 8);
         let mut windows = 0;
         while run.estimate.limit() < MAX {
             let limit = run.estimate.limit();
