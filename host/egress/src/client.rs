@@ -1,6 +1,8 @@
 //! One call from end to end.
 
 use std::error::Error as StdError;
+use std::iter;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +13,20 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use rustls::RootCertStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::{ConfigError, EgressConfig, TIMEOUT_MS_MAX};
 use crate::connect::Connector;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, QuerySecrets};
 use crate::error::EgressError;
 use crate::headers::strip_hop_by_hop;
 use crate::pool::{Connection, Lease, Pool};
 use crate::resolve::{Resolve, SystemResolver};
 use crate::target::Target;
 use crate::tls;
+use crate::transport::{HttpVersion, TransportError, TransportProfile};
 
 /// The largest head of a response, status line and headers together, in bytes.
 pub const RESPONSE_HEADER_BYTES_MAX: u32 = 64 * 1024;
@@ -43,8 +47,13 @@ pub struct SendOptions {
     pub cancelled: Option<CancellationToken>,
     /// Whether private addresses may be called, because the operator named the host. See [`crate::permits`].
     pub allow_private: bool,
-    /// Credentials of whoever the call is made for; they are put on after those of the configuration, in their place.
+    /// Credentials of the upstream that the call is made to; they are put on after those of the configuration, in their
+    /// place.
+    pub upstream_credentials: Option<Arc<Credentials>>,
+    /// Credentials of whoever the call is made for; they are put on last, in place of all others.
     pub credentials: Option<Arc<Credentials>>,
+    /// How the connection is made, if not as all others are. Connections are shared only between calls of one profile.
+    pub transport: Option<Arc<TransportProfile>>,
 }
 
 /// Sends requests out. Cheap to clone; all clones share one pool.
@@ -53,11 +62,23 @@ pub struct Egress(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
+    /// What every call trusts.
+    roots: RootCertStore,
+    /// How connections are made for calls that do not say.
+    profile: TransportProfile,
     pool: Pool,
     credentials: Credentials,
     connect_timeout: Duration,
     first_byte_timeout: Duration,
     between_bytes_timeout: Duration,
+}
+
+/// Where one call goes, and over which kind of connection.
+#[derive(Clone, Copy)]
+struct Route<'a> {
+    target: &'a Target,
+    path: &'a PathAndQuery,
+    profile: &'a TransportProfile,
 }
 
 /// The timeouts of one call, after defaults and bounds.
@@ -82,10 +103,12 @@ impl Egress {
     /// As [`Egress::new`].
     pub fn with_resolver(config: EgressConfig, resolver: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
         config.check()?;
-        let tls = tls::client_config(config.extra_roots_file.as_deref())?;
+        let roots = tls::roots(config.extra_roots_file.as_deref())?;
         let idle_per_host_max = usize::try_from(config.idle_connections_per_host_max).unwrap_or(usize::MAX);
         Ok(Self(Arc::new(Inner {
-            connector: Connector::new(resolver, tls),
+            connector: Connector::new(resolver),
+            profile: TransportProfile::of_all(roots.clone())?,
+            roots,
             pool: Pool::new(idle_per_host_max, config.idle_timeout()),
             connect_timeout: Duration::from_millis(config.connect_timeout_ms),
             first_byte_timeout: Duration::from_millis(config.first_byte_timeout_ms),
@@ -98,6 +121,19 @@ impl Egress {
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         self.0.pool.idle_count()
+    }
+
+    /// How connections to one upstream are made: they trust the certificates in the PEM file `roots_file` beside those that
+    /// every call trusts, and speak `http`. Make one for an upstream and keep it.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn transport_profile(
+        &self,
+        roots_file: Option<&Path>,
+        http: HttpVersion,
+    ) -> Result<Arc<TransportProfile>, TransportError> {
+        TransportProfile::new(self.0.roots.clone(), roots_file, http).map(Arc::new)
     }
 
     /// Sends `request`, whose URI is absolute, and returns the response as soon as its head is there. Status codes are
@@ -142,19 +178,23 @@ impl Inner {
                 reason: "CONNECT opens a tunnel, not a request",
             });
         }
-        let target = Target::of(request.uri(), options.allow_private)?;
-        let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let profile = options.transport.as_deref().unwrap_or(&self.profile);
+        let target = Target { profile: profile.id, ..Target::of(request.uri(), options.allow_private)? };
+        let mut path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         strip_hop_by_hop(request.headers_mut());
-        self.credentials.inject(&target, path.path(), request.headers_mut())?;
-        if let Some(own) = &options.credentials {
-            own.inject(&target, path.path(), request.headers_mut())?;
+        let mut in_query = QuerySecrets::default();
+        let own = [options.upstream_credentials.as_deref(), options.credentials.as_deref()];
+        for credentials in iter::once(&self.credentials).chain(own.into_iter().flatten()) {
+            credentials.inject(&target, &mut path, request.headers_mut(), &mut in_query)?;
         }
 
         let timeouts = self.timeouts(options);
-        let (response, lease) = self.exchange(request, &target, &path, &timeouts).await?;
+        let route = Route { target: &target, path: &path, profile };
+        let (response, lease) = self.exchange(request, route, &timeouts).await?;
         let (mut head, incoming) = response.into_parts();
         check_head(&head)?;
         strip_hop_by_hop(&mut head.headers);
+        in_query.scrub(&mut head.headers);
         let body = ResponseBody::new(incoming, lease, timeouts.between_bytes, options.cancelled.clone());
         Ok(Response::from_parts(head, body))
     }
@@ -163,18 +203,17 @@ impl Inner {
     async fn exchange(
         &self,
         mut request: Request<RequestBody>,
-        target: &Target,
-        path: &PathAndQuery,
+        route: Route<'_>,
         timeouts: &Timeouts,
     ) -> Result<(Response<Incoming>, Option<Lease>), EgressError> {
-        let mut idle = self.pool.take(target);
+        let mut idle = self.pool.take(route.target);
         loop {
             let is_reused = idle.is_some();
             let connection = match idle.take() {
                 Some(connection) => connection,
-                None => self.connect(target, timeouts.connect).await?,
+                None => self.connect(route, timeouts.connect).await?,
             };
-            match self.send_on(connection, request, target, path, timeouts.first_byte).await? {
+            match self.send_on(connection, request, route, timeouts.first_byte).await? {
                 Sent::Answered(response, lease) => return Ok((response, lease)),
                 // The second attempt takes a new connection: where one idle connection was dead, others may be.
                 Sent::NotWritten(unsent, _) if is_reused => request = unsent,
@@ -183,11 +222,11 @@ impl Inner {
         }
     }
 
-    async fn connect(&self, target: &Target, timeout: Duration) -> Result<Connection, EgressError> {
+    async fn connect(&self, route: Route<'_>, timeout: Duration) -> Result<Connection, EgressError> {
         // Boxed, because the state of a TLS handshake is large and most calls find a connection in the pool.
-        let connection = Box::pin(self.connector.connect(target, timeout)).await?;
+        let connection = Box::pin(self.connector.connect(route.target, route.profile, timeout)).await?;
         if let Connection::Http2(sender) = &connection {
-            self.pool.share(target, sender);
+            self.pool.share(route.target, sender);
         }
         Ok(connection)
     }
@@ -196,10 +235,10 @@ impl Inner {
         &self,
         connection: Connection,
         mut request: Request<RequestBody>,
-        target: &Target,
-        path: &PathAndQuery,
+        route: Route<'_>,
         timeout: Duration,
     ) -> Result<Sent, EgressError> {
+        let Route { target, path, .. } = route;
         let late = |_| EgressError::ConnectionReadTimeout { host: target.host().to_owned(), after: timeout };
         match connection {
             Connection::Http1(mut connection) => {

@@ -13,12 +13,10 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 
 use crate::address::{classify, permits};
 use crate::client::RESPONSE_HEADER_BYTES_MAX;
@@ -27,6 +25,7 @@ use crate::pool::{Connection, Http1Connection};
 use crate::resolve::Resolve;
 use crate::target::Target;
 use crate::tls;
+use crate::transport::{HttpVersion, TransportProfile};
 
 /// How long one address may take before the next is tried beside it (RFC 8305, section 8).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
@@ -38,22 +37,22 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes connections.
 pub(crate) struct Connector {
     resolver: Arc<dyn Resolve>,
-    tls: TlsConnector,
     http1: http1::Builder,
 }
 
 impl Connector {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>, tls: ClientConfig) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>) -> Self {
         let mut http1 = http1::Builder::new();
         // The number of headers stays at hyper's 100 (`RESPONSE_HEADERS_MAX`): setting it would cost an allocation.
         http1.max_header_size(RESPONSE_HEADER_BYTES_MAX as usize);
-        Self { resolver, tls: TlsConnector::from(Arc::new(tls)), http1 }
+        Self { resolver, http1 }
     }
 
-    /// A new connection to `target`, ready to carry a call, within `timeout`.
+    /// A new connection to `target`, made as `profile` says, ready to carry a call, within `timeout`.
     pub(crate) async fn connect(
         &self,
         target: &Target,
+        profile: &TransportProfile,
         timeout: Duration,
     ) -> Result<Connection, EgressError> {
         let deadline = Instant::now() + timeout;
@@ -62,7 +61,9 @@ impl Connector {
         let connecting = async {
             let stream = connect_any(host, &addresses, target.port(), timeout).await?;
             if target.tls {
-                self.handshake_tls(host, stream).await
+                self.handshake_tls(host, stream, profile).await
+            } else if profile.http == HttpVersion::Http2 {
+                self.handshake_http2(stream).await
             } else {
                 self.handshake_http1(stream).await
             }
@@ -91,14 +92,22 @@ impl Connector {
         check_addresses(host, found, target.allow_private, false)
     }
 
-    async fn handshake_tls(&self, host: &str, stream: TcpStream) -> Result<Connection, EgressError> {
+    async fn handshake_tls(
+        &self,
+        host: &str,
+        stream: TcpStream,
+        profile: &TransportProfile,
+    ) -> Result<Connection, EgressError> {
         let name = ServerName::try_from(host)
             .map_err(|_| EgressError::uri("the host cannot be the name of a server"))?
             .to_owned();
         let stream =
-            self.tls.connect(name, stream).await.map_err(|error| EgressError::from_tls(host, &error))?;
+            profile.tls.connect(name, stream).await.map_err(|error| EgressError::from_tls(host, &error))?;
         if tls::is_http2(stream.get_ref().1.alpn_protocol()) {
             self.handshake_http2(stream).await
+        } else if profile.http == HttpVersion::Http2 {
+            let reason = format!("{host} did not agree on HTTP/2; let `http` be \"auto\" or \"1.1\"");
+            Err(EgressError::HttpProtocolError { reason })
         } else {
             self.handshake_http1(stream).await
         }

@@ -1,15 +1,24 @@
 //! The operator's secrets, put on a request when it goes exactly where the secret belongs, and never otherwise.
 
+mod path;
+mod query;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-
-use crate::error::EgressError;
-use crate::target::Target;
 use waggle_secret::Secret;
 
-/// How often a path is percent-decoded when it is searched for dot segments: some servers decode more than once.
-const DECODE_ROUNDS_MAX: usize = 4;
+use self::path::{is_below, is_evasive};
+use self::query::QuerySecret;
+pub(crate) use self::query::QuerySecrets;
+use crate::error::EgressError;
+use crate::target::Target;
+use crate::upstream::BaseUrl;
+
+/// The most bytes of the name of a query parameter that holds a secret.
+const PARAMETER_BYTES_MAX: usize = 64;
 
 /// A secret and where it belongs: one scheme, host and port, and the paths below one prefix.
 #[derive(Debug, Clone)]
@@ -18,8 +27,75 @@ pub struct Credential {
     host: Box<str>,
     port: u16,
     path_prefix: Box<str>,
-    header: HeaderName,
-    value: HeaderValue,
+    sent: Sent,
+}
+
+/// How a secret is sent, ready to be put on.
+#[derive(Debug, Clone)]
+enum Sent {
+    /// The value is sensitive, so it is redacted when it is formatted.
+    Header {
+        name: HeaderName,
+        value: HeaderValue,
+    },
+    Query(Arc<QuerySecret>),
+}
+
+/// How a secret is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// As a header field.
+    Header {
+        /// The field's name.
+        name: HeaderName,
+        /// What stands before the secret in the field's value, a space included.
+        prefix: Box<str>,
+    },
+    /// As a parameter of the query.
+    Query {
+        /// The parameter's name.
+        name: Box<str>,
+    },
+}
+
+impl CredentialPlace {
+    /// The header field `name`, whose value is `prefix` and the secret.
+    ///
+    /// # Errors
+    /// When no field of that name can hold a secret.
+    pub fn header(name: &str, prefix: &str) -> Result<Self, CredentialError> {
+        Ok(Self::Header { name: parse_header(name)?, prefix: prefix.into() })
+    }
+
+    /// The query parameter `name`: 1 to 64 of `A-Z`, `a-z`, `0-9`, `-`, `.`, `_` and `~` (the unreserved characters of
+    /// RFC 3986).
+    ///
+    /// # Errors
+    /// When it has other characters.
+    pub fn query(name: &str) -> Result<Self, CredentialError> {
+        if (1..=PARAMETER_BYTES_MAX).contains(&name.len()) && name.bytes().all(query::is_unreserved) {
+            Ok(Self::Query { name: name.into() })
+        } else {
+            Err(CredentialError::Parameter { name: name.to_owned() })
+        }
+    }
+
+    fn with(&self, secret: &Secret) -> Result<Sent, CredentialError> {
+        if secret.expose().is_empty() {
+            return Err(CredentialError::Empty);
+        }
+        match self {
+            Self::Header { name, prefix } => {
+                let refuse = |_| CredentialError::Value { header: name.as_str().to_owned() };
+                let mut value =
+                    HeaderValue::from_str(&format!("{prefix}{}", secret.expose())).map_err(refuse)?;
+                // A sensitive value is redacted in debug output and stays out of HTTP/2's header tables.
+                value.set_sensitive(true);
+                Ok(Sent::Header { name: name.clone(), value })
+            }
+            Self::Query { name } => Ok(Sent::Query(Arc::new(QuerySecret::new(name, secret)))),
+        }
+    }
 }
 
 /// Why a [`Credential`] cannot be used. Never holds the secret.
@@ -37,6 +113,13 @@ pub enum CredentialError {
         "the secret for the header {header} has characters that a header cannot hold, such as a line end"
     )]
     Value { header: String },
+    #[error(
+        "{name:?} is no name of a query parameter that can hold a secret; it has 1 to {PARAMETER_BYTES_MAX} of the \
+         characters A-Z, a-z, 0-9, `-`, `.`, `_` and `~`"
+    )]
+    Parameter { name: String },
+    #[error("the secret is empty")]
+    Empty,
 }
 
 impl Credential {
@@ -52,21 +135,37 @@ impl Credential {
         header: &str,
         value: &Secret,
     ) -> Result<Self, CredentialError> {
-        let target = parse_origin(origin)?;
-        let path_prefix = parse_path_prefix(path_prefix)?;
-        let name = parse_header(header)?;
-        let mut secret = HeaderValue::from_str(value.expose())
-            .map_err(|_| CredentialError::Value { header: name.as_str().to_owned() })?;
-        // A sensitive value is redacted in debug output and stays out of HTTP/2's header tables.
-        secret.set_sensitive(true);
-        Ok(Self {
-            tls: target.tls,
-            host: target.host().to_ascii_lowercase().into(),
-            port: target.port(),
-            path_prefix,
-            header: name,
-            value: secret,
-        })
+        Self::placed(origin, path_prefix, &CredentialPlace::header(header, "")?, value)
+    }
+
+    /// As [`Credential::new`], sent as `place` says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn placed(
+        origin: &str,
+        path_prefix: &str,
+        place: &CredentialPlace,
+        secret: &Secret,
+    ) -> Result<Self, CredentialError> {
+        Ok(Self::made(&parse_origin(origin)?, parse_path_prefix(path_prefix)?, place.with(secret)?))
+    }
+
+    /// A secret for all that lies below `base`.
+    ///
+    /// # Errors
+    /// When the secret cannot be sent there.
+    pub fn of_base(
+        base: &BaseUrl,
+        place: &CredentialPlace,
+        secret: &Secret,
+    ) -> Result<Self, CredentialError> {
+        Ok(Self::made(base.target(), base.path().into(), place.with(secret)?))
+    }
+
+    fn made(target: &Target, path_prefix: Box<str>, sent: Sent) -> Self {
+        let host = target.host().to_ascii_lowercase().into();
+        Self { tls: target.tls, host, port: target.port(), path_prefix, sent }
     }
 
     fn covers(&self, target: &Target) -> bool {
@@ -89,7 +188,7 @@ fn parse_origin(origin: &str) -> Result<Target, CredentialError> {
 }
 
 /// Checks a prefix and takes off its last slash: `/` becomes empty and covers every path.
-fn parse_path_prefix(path_prefix: &str) -> Result<Box<str>, CredentialError> {
+pub(crate) fn parse_path_prefix(path_prefix: &str) -> Result<Box<str>, CredentialError> {
     let refuse = |reason| CredentialError::PathPrefix { path_prefix: path_prefix.to_owned(), reason };
     let prefix = path_prefix.strip_suffix('/').unwrap_or(path_prefix);
     if prefix.is_empty() {
@@ -136,7 +235,8 @@ impl Credentials {
         Self { by_host }
     }
 
-    /// Puts the secrets that belong to `target` and `path` on `headers`.
+    /// Puts the secrets that belong to `target` and `path` on `headers` or into the query of `path`, which is noted in
+    /// `in_query`.
     ///
     /// # Errors
     /// Refuses a path with dot segments where a secret depends on the path: the upstream could read it as another path
@@ -144,79 +244,43 @@ impl Credentials {
     pub(crate) fn inject(
         &self,
         target: &Target,
-        path: &str,
+        path: &mut PathAndQuery,
         headers: &mut HeaderMap,
+        in_query: &mut QuerySecrets,
     ) -> Result<(), EgressError> {
-        if self.by_host.is_empty() {
-            return Ok(());
+        let credentials = self.of_host(target.host());
+        let here = || credentials.iter().filter(|credential| credential.covers(target));
+        if here().any(|credential| !credential.path_prefix.is_empty()) && is_evasive(path.path()) {
+            return Err(EgressError::HttpRequestDenied {
+                reason: "the path has segments . or .. (perhaps encoded), and a credential depends on the path",
+            });
         }
-        let host = target.host();
+        for credential in here() {
+            if !is_below(path.path(), &credential.path_prefix) {
+                continue;
+            }
+            match &credential.sent {
+                Sent::Header { name, value } => drop(headers.insert(name.clone(), value.clone())),
+                Sent::Query(secret) => {
+                    *path = secret.put_on(path)?;
+                    in_query.note(Arc::clone(secret));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of_host(&self, host: &str) -> &[Credential] {
+        if self.by_host.is_empty() {
+            return &[];
+        }
         let found = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             self.by_host.get(host.to_ascii_lowercase().as_str())
         } else {
             self.by_host.get(host)
         };
-        let Some(credentials) = found else { return Ok(()) };
-        let here = || credentials.iter().filter(|credential| credential.covers(target));
-        if here().any(|credential| !credential.path_prefix.is_empty()) && is_evasive(path) {
-            return Err(EgressError::HttpRequestDenied {
-                reason: "the path has segments . or .. (perhaps encoded), and a credential depends on the path",
-            });
-        }
-        for credential in here().filter(|credential| is_below(path, &credential.path_prefix)) {
-            headers.insert(credential.header.clone(), credential.value.clone());
-        }
-        Ok(())
+        found.map_or(&[], Vec::as_slice)
     }
-}
-
-/// Whether `path` is `prefix` or lies below it, by whole segments.
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a server could read `path` as another path: it has a segment `.` or `..`, plain, percent-encoded (even more
-/// than once), set apart by a backslash, or followed by a `;` parameter.
-fn is_evasive(path: &str) -> bool {
-    let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..DECODE_ROUNDS_MAX {
-        if has_dot_segment(&bytes) {
-            return true;
-        }
-        if !bytes.contains(&b'%') {
-            return false;
-        }
-        bytes = percent_decode(&bytes);
-    }
-    // Still not plain after all rounds: nobody writes such a path in good faith.
-    bytes.contains(&b'%')
-}
-
-fn has_dot_segment(path: &[u8]) -> bool {
-    path.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        matches!(name, b"." | b"..")
-    })
-}
-
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let digit = |index: usize| text.get(index).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut index = 0;
-    while let Some(byte) = text.get(index) {
-        let pair = if *byte == b'%' { digit(index + 1).zip(digit(index + 2)) } else { None };
-        match pair.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                index += 3;
-            }
-            None => {
-                decoded.push(*byte);
-                index += 1;
-            }
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]
@@ -229,7 +293,11 @@ mod tests {
 
     fn inject(credentials: &Credentials, uri: &str, headers: &mut HeaderMap) -> Result<(), EgressError> {
         let uri: Uri = uri.parse().unwrap();
-        credentials.inject(&Target::of(&uri, false).unwrap(), uri.path(), headers)
+        let mut path = uri.path_and_query().unwrap().clone();
+        let mut in_query = QuerySecrets::default();
+        credentials.inject(&Target::of(&uri, false).unwrap(), &mut path, headers, &mut in_query)?;
+        assert_eq!(Some(&path), uri.path_and_query(), "only headers are put on here");
+        Ok(())
     }
 
     #[test]
@@ -346,12 +414,51 @@ mod tests {
         check("https://api.example.com", "/", "a b", "hunter2", "no name of a header");
         check("https://api.example.com", "/", "Host", "hunter2", "no name of a header");
         check("https://api.example.com", "/", "authorization", "hunter2\r\nx: y", "line end");
+        check("https://api.example.com", "/", "authorization", "", "the secret is empty");
+    }
+
+    #[test]
+    fn a_secret_in_the_query_goes_only_where_it_belongs_and_the_longest_prefix_wins() {
+        let place = CredentialPlace::query("key").unwrap();
+        let made = |prefix: &str, secret: &str| {
+            Credential::placed("https://a.example", prefix, &place, &Secret::new(secret)).unwrap()
+        };
+        let credentials = Credentials::new(vec![made("/v1/team", "team"), made("/v1", "all")]);
+        let check = |uri: &str, expected: &str| {
+            let uri: Uri = uri.parse().unwrap();
+            let mut path = uri.path_and_query().unwrap().clone();
+            let target = Target::of(&uri, false).unwrap();
+            let mut in_query = QuerySecrets::default();
+            credentials.inject(&target, &mut path, &mut HeaderMap::new(), &mut in_query).unwrap();
+            assert_eq!(path.as_str(), expected);
+        };
+        check("https://a.example/v1/x?key=guess&a", "/v1/x?a&key=all");
+        check("https://a.example/v1/team/x", "/v1/team/x?key=team");
+        check("https://a.example/v2?key=guess", "/v2?key=guess");
+        check("http://a.example/v1/x", "/v1/x");
+        check("https://b.example/v1/x", "/v1/x");
+    }
+
+    #[test]
+    fn a_secret_for_a_base_goes_to_what_lies_below_it() {
+        let base = BaseUrl::parse("https://API.example.com/v1/").unwrap();
+        let place = CredentialPlace::header("authorization", "Bearer ").unwrap();
+        let credential = Credential::of_base(&base, &place, &Secret::new("sk")).unwrap();
+        let credentials = Credentials::new(vec![credential]);
+        let mut headers = HeaderMap::new();
+        inject(&credentials, "https://api.example.com/v1/chat", &mut headers).unwrap();
+        assert_eq!(headers["authorization"], "Bearer sk");
+        let mut headers = HeaderMap::new();
+        inject(&credentials, "https://api.example.com/v2", &mut headers).unwrap();
+        assert!(headers.is_empty());
     }
 
     #[test]
     fn debug_output_never_holds_the_secret() {
+        let place = CredentialPlace::query("key").unwrap();
+        let in_query = Credential::placed("https://a.example", "/", &place, &Secret::new("hunter2")).unwrap();
         let credential = credential("https://a.example", "/", "authorization", "Bearer hunter2");
-        let text = format!("{credential:?} {:?}", Credentials::new(vec![credential.clone()]));
+        let text = format!("{credential:?} {:?}", Credentials::new(vec![credential.clone(), in_query]));
         assert!(!text.contains("hunter2"), "{text}");
     }
 }

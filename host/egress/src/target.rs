@@ -6,14 +6,16 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use crate::error::EgressError;
+use crate::transport::ProfileId;
 
 /// Where a request goes. It is also the key of the pool: a connection that was made with leave to enter the private
-/// network is never lent to a call that lacks it.
+/// network, or under another profile, is never lent to a call that lacks it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
     pub(crate) authority: Authority,
     pub(crate) allow_private: bool,
+    pub(crate) profile: ProfileId,
 }
 
 impl Target {
@@ -29,7 +31,7 @@ impl Target {
             return Err(EgressError::uri("the host is missing"));
         };
         check_authority(authority)?;
-        Ok(Self { tls, authority: authority.clone(), allow_private })
+        Ok(Self { tls, authority: authority.clone(), allow_private, profile: ProfileId::default() })
     }
 
     /// The host as it is written, without the brackets of an IPv6 address.

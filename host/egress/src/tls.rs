@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::ConfigError;
+use crate::transport::HttpVersion;
 
 /// The protocols offered by ALPN, the preferred one first.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -18,33 +19,44 @@ pub(crate) fn is_http2(alpn: Option<&[u8]>) -> bool {
     alpn == Some(ALPN_HTTP2)
 }
 
-/// The TLS configuration of all calls: Mozilla's roots, and those of `extra_roots_file` beside them. The roots of the
-/// operating system are not read, so that an image needs no certificate package and trusts the same everywhere.
-pub(crate) fn client_config(extra_roots_file: Option<&Path>) -> Result<ClientConfig, ConfigError> {
+/// Mozilla's roots, and those of `extra_roots_file` beside them. The roots of the operating system are not read, so that an
+/// image needs no certificate package and trusts the same everywhere.
+pub(crate) fn roots(extra_roots_file: Option<&Path>) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra_roots_file {
-        add_roots(&mut roots, path)?;
+        add_roots(&mut roots, path)
+            .map_err(|reason| ConfigError::ExtraRoots { path: path.to_owned(), reason })?;
     }
+    Ok(roots)
+}
+
+/// A TLS configuration that trusts `roots` and offers `http`. It remembers its own sessions only, so that none is resumed
+/// with a server that another configuration trusted.
+pub(crate) fn client_config(roots: RootCertStore, http: HttpVersion) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.alpn_protocols = match http {
+        HttpVersion::Auto => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
+        HttpVersion::Http1 => vec![ALPN_HTTP1.to_vec()],
+        HttpVersion::Http2 => vec![ALPN_HTTP2.to_vec()],
+    };
     Ok(config)
 }
 
-fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), ConfigError> {
-    let refuse = |reason: String| ConfigError::ExtraRoots { path: path.to_owned(), reason };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refuse(error.to_string()))?;
+/// Adds the certificates of a PEM file, or says why they cannot be used.
+pub(crate) fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
     let mut count = 0;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
+        let certificate = certificate.map_err(|error| error.to_string())?;
         count += 1;
-        roots.add(certificate).map_err(|error| refuse(format!("certificate {count}: {error}")))?;
+        roots.add(certificate).map_err(|error| format!("certificate {count}: {error}"))?;
     }
     if count == 0 {
-        return Err(refuse("it holds no certificate; it must be in PEM form (BEGIN CERTIFICATE)".to_owned()));
+        return Err("it holds no certificate; it must be in PEM form (BEGIN CERTIFICATE)".to_owned());
     }
     Ok(())
 }
@@ -63,7 +75,7 @@ mod tests {
             if let Some(content) = content {
                 fs::write(&path, content).unwrap();
             }
-            let message = client_config(Some(&path)).unwrap_err().to_string();
+            let message = roots(Some(&path)).unwrap_err().to_string();
             assert!(message.contains("extra_roots_file") && message.contains(name), "{message}");
             assert!(message.contains(part), "{message} lacks {part:?}");
         };
@@ -78,7 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn http2_is_offered_before_http1() {
-        assert_eq!(client_config(None).unwrap().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    fn what_is_offered_follows_the_version_and_http2_comes_first() {
+        let check = |http, expected: &[&[u8]]| {
+            assert_eq!(client_config(roots(None).unwrap(), http).unwrap().alpn_protocols, expected);
+        };
+        check(HttpVersion::Auto, &[b"h2", b"http/1.1"]);
+        check(HttpVersion::Http1, &[b"http/1.1"]);
+        check(HttpVersion::Http2, &[b"h2"]);
     }
 }
