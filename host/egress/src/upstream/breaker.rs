@@ -39,6 +39,15 @@ impl BreakerState {
             Self::HalfOpen => "half_open",
         }
     }
+
+    /// The one of both that lets less pass.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Open, _) | (_, Self::Open) => Self::Open,
+            (Self::HalfOpen, _) | (_, Self::HalfOpen) => Self::HalfOpen,
+            (Self::Closed, Self::Closed) => Self::Closed,
+        }
+    }
 }
 
 /// What a verdict did.

@@ -55,10 +55,6 @@ impl Endpoints {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.weights.len()
-    }
-
     /// Chooses an endpoint whose breaker lets a call pass, one outside of `tried` if there is any.
     ///
     /// # Errors
@@ -100,6 +96,11 @@ impl Endpoints {
             }
         }
         state
+    }
+
+    /// What each breaker lets pass.
+    pub(crate) fn states(&self, now: Instant) -> Vec<BreakerState> {
+        self.breakers.iter().map(|breaker| breaker.state(now)).collect()
     }
 
     /// The breaker of one endpoint.

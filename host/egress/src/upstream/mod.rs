@@ -30,8 +30,8 @@ mod snapshot;
 
 pub use breaker::BreakerState;
 pub use call::{
-    Answered, CallOptions, Carrier, CollectError, MODELS_HOST, REQUEST_BODY_BYTES_MAX, RESPONSE_BODY_BYTES_MAX,
-    UpstreamBody, Upstreams, collect,
+    Answered, CallOptions, Carrier, CollectError, MODELS_HOST, REQUEST_BODY_BYTES_MAX,
+    RESPONSE_BODY_BYTES_MAX, UpstreamBody, Upstreams, collect,
 };
 pub use config::{
     BaseUrl, BaseUrlError, ConfigMistake, CredentialConfig, CredentialSource, ENDPOINTS_MAX, Endpoint,

@@ -34,9 +34,8 @@ impl Counters {
     }
 
     pub(crate) fn failures(&self) -> [(FailureKind, u64); FailureKind::ALL.len()] {
-        FailureKind::ALL.map(|kind| {
-            (kind, self.failures.get(kind as usize).map_or(0, |counter| counter.load(Relaxed)))
-        })
+        FailureKind::ALL
+            .map(|kind| (kind, self.failures.get(kind as usize).map_or(0, |counter| counter.load(Relaxed))))
     }
 }
 

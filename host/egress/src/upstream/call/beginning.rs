@@ -93,12 +93,10 @@ struct Choice<'a> {
 /// Whether `data` is a chunk that only opens the stream. What is not understood says something.
 fn is_opening(data: &[u8]) -> bool {
     let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else { return data.is_empty() };
-    let is_silent = |(name, value): (&&str, &&RawValue)| {
-        *name == "role" || matches!(value.get(), "null" | "\"\"" | "[]")
-    };
-    let is_open = |choice: &Choice<'_>| {
-        choice.finish_reason.is_none() && choice.delta.iter().flatten().all(is_silent)
-    };
+    let is_silent =
+        |(name, value): (&&str, &&RawValue)| *name == "role" || matches!(value.get(), "null" | "\"\"" | "[]");
+    let is_open =
+        |choice: &Choice<'_>| choice.finish_reason.is_none() && choice.delta.iter().flatten().all(is_silent);
     chunk.usage.is_none() && chunk.error.is_none() && chunk.choices.iter().all(is_open)
 }
 
@@ -109,7 +107,8 @@ mod tests {
     use http_body::Frame;
     use http_body_util::StreamBody;
 
-    const ROLE: &str = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+    const ROLE: &str =
+        r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
     const TOKEN: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}"#;
 
     async fn first(pieces: &[&str], is_events: bool) -> Result<(String, usize), NoBeginning> {
@@ -170,7 +169,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_ends_before_is_no_beginning() {
-        for (pieces, is_events) in [(vec![], true), (vec![], false), (vec![""], false), (vec![": x\n\n"], true)] {
+        for (pieces, is_events) in
+            [(vec![], true), (vec![], false), (vec![""], false), (vec![": x\n\n"], true)]
+        {
             assert!(matches!(first(&pieces, is_events).await, Err(NoBeginning::Empty)), "{pieces:?}");
         }
     }

@@ -185,7 +185,8 @@ mod tests {
     fn a_retry_after_goes_with_the_failure() {
         for status in [429, 503, 500] {
             let status = StatusCode::from_u16(status).unwrap();
-            let Head::Failure { failure, .. } = judge_head(status, &headers("", "7"), SystemTime::now()) else {
+            let Head::Failure { failure, .. } = judge_head(status, &headers("", "7"), SystemTime::now())
+            else {
                 panic!("{status} is a failure");
             };
             assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
@@ -198,7 +199,11 @@ mod tests {
             let head = judge_head(StatusCode::OK, &headers(content_type, ""), SystemTime::now());
             let found = match head {
                 Head::Answer { is_events } => Some(is_events),
-                Head::Failure { failure, is_overload: false } if failure == Failure::new(FailureKind::NoAnswer) => None,
+                Head::Failure { failure, is_overload: false }
+                    if failure == Failure::new(FailureKind::NoAnswer) =>
+                {
+                    None
+                }
                 _ => panic!("{content_type}: {head:?}"),
             };
             assert_eq!(found, expected, "{content_type}");
