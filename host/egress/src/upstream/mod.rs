@@ -15,11 +15,24 @@
 //! | `latency` | how long first bytes take: for hedges and for people |
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
+mod breaker;
+mod call;
+mod concurrency;
 mod config;
+mod endpoints;
+mod latency;
 pub mod model_body;
 pub mod policy;
+mod report;
+mod retry;
 mod route;
+mod snapshot;
 
+pub use breaker::BreakerState;
+pub use call::{
+    Answered, CallOptions, Carrier, CollectError, MODELS_HOST, REQUEST_BODY_BYTES_MAX,
+    RESPONSE_BODY_BYTES_MAX, UpstreamBody, Upstreams, collect,
+};
 pub use config::{
     BaseUrl, BaseUrlError, ConfigMistake, CredentialConfig, CredentialSource, ENDPOINTS_MAX, Endpoint,
     FAILOVER_MAX, MODEL_NAME_BYTES_MAX, MODELS_MAX, ModelConfig, ModelName, ModelPattern, NameError, Price,
@@ -27,4 +40,7 @@ pub use config::{
     UPSTREAMS_PER_MODEL_MAX, URL_BYTES_MAX, UpstreamConfig, UpstreamCredentials, UpstreamName,
     UpstreamsConfig,
 };
+pub use latency::Quantiles;
+pub use report::{AttemptOutcome, AttemptReport, CallObserver, CallReport, Ending, FailureKind};
 pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes};
+pub use snapshot::UpstreamSnapshot;

@@ -1,0 +1,1 @@
+//! Calls against scripted upstreams, on a clock that stands still.
