@@ -3,11 +3,7 @@
 //! They lie in the tenant's own part of a store, so that whoever erases a tenant erases them, but in a partition that no
 //! store label leads to: no function reads or writes them. Every counter has an end, after which it goes away by itself.
 
-use crate::{
-    Counted, CounterChange, Error, Partition, Store,
-    counters::parse,
-    limits::check_key,
-};
+use crate::{Counted, CounterChange, Error, Partition, Store, counters::parse, limits::check_key};
 use std::sync::Arc;
 
 /// Keeps these counters apart from other records of the host on a tenant.

@@ -1,7 +1,8 @@
 //! What every store checks before it does anything, in one place: whether it is open, and the bounds.
 
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, Store, StoreOptions, Swap, TenantPart, Usage,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, Store, StoreOptions, Swap,
+    TenantPart, Usage,
     limits::{check_changes, check_counters, check_entries, check_key, check_keys, check_page, check_value},
 };
 use async_trait::async_trait;

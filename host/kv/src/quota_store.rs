@@ -3,8 +3,8 @@
 //! Reads and, where there is no limit, writes go straight to the store behind: they cost one call and one branch more.
 
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StorageQuota, Store, StoreOptions, Swap, TenantPart,
-    Usage,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StorageQuota, Store,
+    StoreOptions, Swap, TenantPart, Usage,
 };
 use async_trait::async_trait;
 use bytes::Bytes;

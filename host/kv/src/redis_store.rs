@@ -4,8 +4,8 @@
 //! Redis is set there (`appendfsync`).
 
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
-    redis_url::RedisUrl,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart,
+    Usage, checked::Medium, redis_url::RedisUrl,
 };
 use bytes::Bytes;
 use redis::{

@@ -17,7 +17,8 @@ impl Engine {
         let full: Vec<Bytes> =
             changes.iter().map(|change| Bytes::from(partition.full_key(&change.key))).collect();
         self.update_many(&full, |found| {
-            let value = |(value, change): (Option<Bytes>, &CounterChange)| parse(&change.key, value.as_deref());
+            let value =
+                |(value, change): (Option<Bytes>, &CounterChange)| parse(&change.key, value.as_deref());
             let current = found.into_iter().zip(changes).map(value).collect::<Result<Vec<u64>, Error>>()?;
             let counted = step(&current, changes);
             let totals = counted.totals().iter();

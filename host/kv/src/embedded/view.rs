@@ -2,8 +2,8 @@
 
 use super::{Embedded, batch::Change, engine::Engine, record};
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart, Usage, checked::Medium,
-    limits::check_key, partition::end_of_prefix,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart,
+    Usage, checked::Medium, limits::check_key, partition::end_of_prefix,
 };
 use bytes::Bytes;
 use std::{

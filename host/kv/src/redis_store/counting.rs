@@ -49,8 +49,8 @@ impl RedisStore {
             call.arg(change.expires_ms.min(COUNTER_MAX));
         }
         let answer = call.invoke_async(&mut self.connection.clone()).await;
-        let answer: Vec<u64> =
-            answer.map_err(|error| self.number_error(&error, wrong_counter(changes, &error.to_string()), 0))?;
+        let answer: Vec<u64> = answer
+            .map_err(|error| self.number_error(&error, wrong_counter(changes, &error.to_string()), 0))?;
         let (refused, totals) = answer.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
         let totals = totals.to_vec();
         let counted = match usize::try_from(refused).ok().and_then(|refused| refused.checked_sub(1)) {
@@ -74,9 +74,16 @@ mod tests {
 
     #[test]
     fn the_counter_that_is_no_number_is_named() {
-        let change = |key: &str| CounterChange { key: key.into(), correction: 0, charge: 0, below: None, expires_ms: 0 };
+        let change = |key: &str| CounterChange {
+            key: key.into(),
+            correction: 0,
+            charge: 0,
+            below: None,
+            expires_ms: 0,
+        };
         let changes = ["a", "b"].map(change);
-        let check = |error: &str, expected: &str| assert_eq!(wrong_counter(&changes, error), expected, "{error}");
+        let check =
+            |error: &str, expected: &str| assert_eq!(wrong_counter(&changes, error), expected, "{error}");
         check("ResponseError: counter 2 is not an integer script: 1", "b");
         check("counter 1 is not an integer", "a");
         check("counter 9 is not an integer", "a");

@@ -186,8 +186,7 @@ pub(crate) async fn counting_refuses_what_is_no_counter(fixture: Fixture) {
         }
         assert_eq!(records.read("acme", &["right".to_owned()]).await.unwrap(), [0]);
     }
-    let many: Vec<_> =
-        (0..=COUNTERS_PER_STEP_MAX).map(|i| change(&i.to_string(), 0, 1, None)).collect();
+    let many: Vec<_> = (0..=COUNTERS_PER_STEP_MAX).map(|i| change(&i.to_string(), 0, 1, None)).collect();
     let error = records.count("acme", &many).await.unwrap_err();
     assert!(matches!(error, Error::BatchTooLong { .. }), "{error}");
     records.count("acme", &many[1..]).await.unwrap();
