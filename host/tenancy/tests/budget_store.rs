@@ -174,6 +174,8 @@ async fn a_redis_that_goes_and_comes_back_learns_what_it_missed() {
         budget.reserve(Some("ann"), calls(100)).await.unwrap().settle(50, 50);
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let raw = RedisStore::connect(&server.url(), StoreOptions::default()).await.err().unwrap();
+    assert!(!format!("{} {raw:?}", failure(raw.clone())).contains(server.password()));
     let states = budget.state(None).await;
     assert_eq!(states[0].used, 350, "the tenant's use goes on from what was last seen");
     let over =

@@ -8,6 +8,7 @@ use proptest::{
 };
 use std::{
     collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 use waggle_kv::{
@@ -69,12 +70,11 @@ pub(crate) async fn counters_follow_the_model_whatever_is_done(fixture: Fixture)
         steps.into_iter().map(step).collect::<Vec<_>>()
     });
     let records = BudgetRecords::new(fixture.store.clone());
-    let mut run = 0;
+    let runs = AtomicU64::new(0);
     let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let tested = tokio::task::block_in_place(|| {
         TestRunner::new(config).run(&steps, |steps| {
-            run += 1;
-            let tenant = format!("t{run}");
+            let tenant = format!("t{}", runs.fetch_add(1, Ordering::Relaxed));
             let mut model = BTreeMap::<String, u64>::new();
             for changes in steps {
                 let counted = tokio::runtime::Handle::current().block_on(records.count(&tenant, &changes));

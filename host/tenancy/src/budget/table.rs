@@ -45,7 +45,7 @@ pub(super) struct Shared {
     clock: BudgetClock,
     runtime: Handle,
     /// Wakes the task that tries the store again.
-    away: Notify,
+    away: Arc<Notify>,
     /// Steps that nobody waits for.
     under_way: AtomicUsize,
     at_rest: Notify,
@@ -73,16 +73,15 @@ impl Budgets {
             store,
             clock,
             runtime: Handle::current(),
-            away: Notify::new(),
+            away: Arc::default(),
             under_way: AtomicUsize::new(0),
             at_rest: Notify::new(),
             unwritten_users: Arc::default(),
         };
-        let shared = Arc::new(shared);
-        let inner =
-            Inner { shared: Arc::clone(&shared), budgets: Mutex::default(), next: AtomicUsize::new(0) };
+        let away = Arc::clone(&shared.away);
+        let inner = Inner { shared: Arc::new(shared), budgets: Mutex::default(), next: AtomicUsize::new(0) };
         let inner = Arc::new(inner);
-        let keeper = tokio::spawn(keep(Arc::downgrade(&inner), shared));
+        let keeper = tokio::spawn(keep(Arc::downgrade(&inner), away));
         Self { inner, keeper }
     }
 
@@ -180,9 +179,10 @@ impl Inner {
     }
 }
 
-async fn keep(inner: Weak<Inner>, shared: Arc<Shared>) {
+/// Holds nothing of the store while it waits: whoever drops the budgets has it back.
+async fn keep(inner: Weak<Inner>, away: Arc<Notify>) {
     loop {
-        shared.away.notified().await;
+        away.notified().await;
         loop {
             sleep(Duration::from_millis(RETRY_MS)).await;
             let Some(inner) = inner.upgrade() else { return };
