@@ -24,11 +24,11 @@ use super::pump::{Course, Led, fly};
 use super::shelf::{AnswerStats, Found, Seat, Shelf};
 use crate::error::EgressError;
 
-/// The longest time somebody waits for another's call, without a deadline of its own.
-const FOLLOW_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long somebody without a deadline waits for another's call: as long as a call takes at most, by default.
+const FOLLOW_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// A request, as far as its answer depends on it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// The path it goes to, without a query. Only those that end in `/chat/completions` are looked at.
     pub path: &'a str,
@@ -41,8 +41,9 @@ pub struct Question<'a> {
 /// Who asks: until when an answer is of use, and how it is told that none is.
 #[derive(Debug, Clone, Default)]
 pub struct AskOptions {
-    /// When the answer must have begun. Who follows another's call until then makes a call after all, which can see for
-    /// itself that it is late; without a deadline that is so after a minute.
+    /// When the answer must have begun. Who follows another's call until then makes a call after all, which is to see for
+    /// itself that it is late: so one place says what becomes of late calls, and those who wait together do not call
+    /// together. `None` is five minutes from now.
     pub deadline: Option<Instant>,
     /// Ends this asker's part at any point, the body of the response included.
     pub cancelled: Option<CancellationToken>,
@@ -150,8 +151,7 @@ impl Open {
         F: Future<Output = Result<Response<B>, EgressError>> + Send + 'static,
         B: Body<Data = Bytes, Error = EgressError> + Send + Unpin + 'static,
     {
-        let latest = Instant::now() + FOLLOW_TIME_MAX;
-        let until = options.deadline.map_or(latest, |deadline| deadline.min(latest));
+        let until = options.deadline.unwrap_or_else(|| Instant::now() + FOLLOW_TIME_MAX);
         let turn = loop {
             // Before the look at the flight, so that no change after it is missed.
             let changed = seat.flight.changed.notified();
@@ -253,6 +253,16 @@ async fn cancellation(token: Option<&CancellationToken>) {
     match token {
         Some(token) => token.cancelled().await,
         None => std::future::pending().await,
+    }
+}
+
+impl fmt::Debug for Question<'_> {
+    /// Without the body, which is what somebody asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("path", &self.path)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,6 +41,9 @@
 //! again: all read the same end. A stream ends with its event `[DONE]`, whatever its connection does
 //! after it; readers may leave there.
 //!
+//! Up to [`ANSWER_BYTES_MAX`] no reader slows another. A larger answer comes at the pace of its fastest reader, and those
+//! who fall further behind than that many bytes are cut off with an error.
+//!
 //! # Where a semantic cache goes
 //! Inside the call that is given to [`TenantAnswers::get_or_call`]: it is then asked once for all who ask the same at the
 //! same time, and only for what is not kept exactly. What it answers without a call carries [`AnswerSource::Hit`] in the

@@ -17,6 +17,8 @@ use super::locked;
 
 /// The most calls of one tenant that can be followed at once; others are made by themselves.
 const FLIGHTS_MAX: usize = 4_096;
+/// For how many a tenant without any keeps the memory.
+const FLIGHTS_USUAL: usize = 16;
 /// What an answer takes on average, in bytes: by this is chosen how many keys are remembered of answers that had to go.
 const ANSWER_BYTES_USUAL: u64 = 4 * 1024;
 
@@ -120,9 +122,16 @@ impl Content {
         self.answers.as_ref().map_or(0, |answers| answers.len() as u64)
     }
 
-    /// Whether the calls of this question are still those of `flight`.
-    fn has(&self, key: &Key, flight: &Arc<Flight>) -> bool {
-        self.flights.get(key).is_some_and(|found| Arc::ptr_eq(found, flight))
+    /// Takes `flight` out, after which nobody can join it. Returns whether it was still there.
+    fn take_out(&mut self, key: &Key, flight: &Arc<Flight>) -> bool {
+        let is_there = self.flights.get(key).is_some_and(|found| Arc::ptr_eq(found, flight));
+        if is_there {
+            self.flights.remove(key);
+            if self.flights.is_empty() {
+                self.flights.shrink_to(FLIGHTS_USUAL);
+            }
+        }
+        is_there
     }
 }
 
@@ -199,11 +208,10 @@ impl Shelf {
     pub(crate) fn keep(&self, key: Key, flight: &Arc<Flight>, kept: Kept) {
         let weight = kept.weight();
         let mut content = locked(&self.content);
-        if !content.has(&key, flight) || !self.is_on() {
+        if !content.take_out(&key, flight) || !self.is_on() {
             drop(content);
             return self.account.give_back(weight);
         }
-        content.flights.remove(&key);
         let answers = content.answers.get_or_insert_with(|| new_answers(self.bytes_max));
         let charged = answers.weight() + weight;
         let count = answers.len() + 1;
@@ -214,10 +222,7 @@ impl Shelf {
 
     /// Nobody can join the call any more.
     pub(crate) fn detach(&self, key: &Key, flight: &Arc<Flight>) {
-        let mut content = locked(&self.content);
-        if content.has(key, flight) {
-            content.flights.remove(key);
-        }
+        locked(&self.content).take_out(key, flight);
     }
 
     /// Forgets all answers, and keeps none of the calls under way.
@@ -300,8 +305,8 @@ impl Drop for Seat {
         if self.flight.seats.fetch_sub(1, Relaxed) > 1 {
             return;
         }
-        if self.flight.abandon() && content.has(&self.key, &self.flight) {
-            content.flights.remove(&self.key);
+        if self.flight.abandon() {
+            content.take_out(&self.key, &self.flight);
         }
     }
 }

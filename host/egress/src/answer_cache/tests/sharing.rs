@@ -131,7 +131,7 @@ async fn an_answer_that_breaks_off_later_breaks_off_for_all_and_for_nobody_after
 async fn each_waits_for_another_no_longer_than_its_own_deadline() {
     let (caches, model) = (caches(), Model::default());
     let answers = a_minute(&caches, "bank");
-    let slow = Script { pause: ms(90_000), ..Script::saying("slow") };
+    let slow = Script { pause: ms(200_000), ..Script::saying("slow") };
     let leader = asker(&answers, &model, 0, slow);
     settle().await;
     let impatient = AskOptions { deadline: Some(Instant::now() + ms(100)), ..AskOptions::default() };
@@ -141,7 +141,7 @@ async fn each_waits_for_another_no_longer_than_its_own_deadline() {
     assert_eq!(start.elapsed().as_millis(), 100);
     let start = Instant::now();
     assert_eq!(ask(&answers, "q", &model, quick).await.text(), completion("quick"));
-    assert_eq!(start.elapsed().as_millis(), 60_000, "also without a deadline it does not wait for ever");
+    assert_eq!(start.elapsed().as_millis(), 300_000, "also without a deadline it does not wait for ever");
     assert_eq!(leader.await.unwrap().text(), completion("slow"));
 }
 
