@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use waggle_kv::BudgetRecords;
 use waggle_tenancy::TenantId;
-use waggle_tenancy::budget::{BudgetStore, BudgetStoreFailure, Counted, CounterChange};
+use waggle_tenancy::{BudgetStore, BudgetStoreFailure, Counted, CounterChange};
 
 /// The counters in one store.
 pub(crate) struct RecordedBudgets(pub(crate) BudgetRecords);

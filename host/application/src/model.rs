@@ -9,7 +9,7 @@ use crate::error::StartError;
 use crate::models::API_KEY_VARIABLE;
 use http::Uri;
 use std::collections::BTreeMap;
-use waggle_egress::upstream::config::{
+use waggle_egress::upstream::{
     BaseUrl, CredentialConfig, CredentialSource, ModelConfig, UpstreamConfig, UpstreamName, UpstreamsConfig,
 };
 use waggle_egress::{Credential, Secret};

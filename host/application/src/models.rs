@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use waggle_egress::answer_cache::{
     AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
 };
-use waggle_egress::upstream::config::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
+use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
 use waggle_egress::{CancellationToken, Egress, EgressError};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
-use waggle_tenancy::budget::{Budget, Budgets, Estimate, OverBudget, Reservation};
+use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
 use waggle_tenancy::{Meter, SecretSource, TenantEntry, TenantId};
 
 /// Tokens of an answer that a call is expected to have where it sets no bound itself, for what it reserves of a budget.

@@ -12,7 +12,7 @@ use waggle_admin::AdminConfig;
 use waggle_egress::EgressConfig;
 use waggle_egress::answer_cache::AnswerCacheConfig;
 use waggle_egress::upstream::MODELS_HOST;
-use waggle_egress::upstream::config::UpstreamsConfig;
+use waggle_egress::upstream::UpstreamsConfig;
 use waggle_engine::EngineConfig;
 use waggle_gateway::GatewayConfig;
 use waggle_kv::StoreConfig;

@@ -25,8 +25,8 @@ use waggle_engine::{Engine, EngineConfig};
 use waggle_gateway::{Drained, Gateway};
 use waggle_kv::{BudgetRecords, Store};
 use waggle_telemetry::TenantLogFiles;
+use waggle_tenancy::Budgets;
 use waggle_tenancy::Directory;
-use waggle_tenancy::budget::Budgets;
 
 /// A host that listens but does not serve yet.
 pub struct Running {
