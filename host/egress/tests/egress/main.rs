@@ -10,3 +10,4 @@ mod reuse;
 mod support;
 mod timeouts;
 mod tls;
+mod transport;

@@ -27,14 +27,14 @@ use waggle_egress::{Egress, EgressConfig, Resolve, ResolveFuture};
 use crate::support::{Upstream, call, egress, failure, fetch, read_head, text, until, within};
 
 /// A certificate authority of our own, and its certificate in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     _folder: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -44,7 +44,7 @@ impl Authority {
         Self { issuer, file, _folder: folder }
     }
 
-    fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -63,14 +63,15 @@ impl Authority {
     }
 
     /// An egress that trusts this authority and finds every name on this machine.
-    fn egress(&self) -> Egress {
+    pub(crate) fn egress(&self) -> Egress {
         let config = EgressConfig { extra_roots_file: Some(self.file.clone()), ..EgressConfig::default() };
         Egress::with_resolver(config, Arc::new(Here)).unwrap()
     }
 }
 
+/// Finds every name on this machine.
 #[derive(Debug)]
-struct Here;
+pub(crate) struct Here;
 
 impl Resolve for Here {
     fn resolve(&self, _host: &str) -> ResolveFuture {
@@ -79,7 +80,7 @@ impl Resolve for Here {
 }
 
 /// An upstream over TLS that answers each request, over HTTP/1.1, with "hi".
-async fn http1_upstream(acceptor: TlsAcceptor) -> Upstream {
+pub(crate) async fn http1_upstream(acceptor: TlsAcceptor) -> Upstream {
     Upstream::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
@@ -138,13 +139,13 @@ async fn serve_http2(
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-struct Http2Upstream {
-    upstream: Upstream,
+pub(crate) struct Http2Upstream {
+    pub(crate) upstream: Upstream,
     gone: watch::Receiver<bool>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
-async fn http2_upstream(acceptor: TlsAcceptor) -> Http2Upstream {
+pub(crate) async fn http2_upstream(acceptor: TlsAcceptor) -> Http2Upstream {
     let (sender, gone) = watch::channel(false);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let uris = Arc::clone(&seen);
@@ -155,7 +156,7 @@ async fn http2_upstream(acceptor: TlsAcceptor) -> Http2Upstream {
     Http2Upstream { upstream, gone, seen }
 }
 
-fn https(upstream: &Upstream, host: &str, path: &str) -> String {
+pub(crate) fn https(upstream: &Upstream, host: &str, path: &str) -> String {
     format!("https://{host}:{}{path}", upstream.address.port())
 }
 

@@ -29,12 +29,13 @@ pub(super) fn checked(
     let mut found = Found::default();
     found.bound(&["upstream"], "upstreams", upstreams.len(), UPSTREAMS_MAX);
     found.bound(&["model"], "models", models.len(), MODELS_MAX);
+    let has_models = !models.is_empty();
     let upstreams = named(upstreams, "upstream", UpstreamName::parse, &mut found);
     let models = named(models, "model", ModelPattern::parse, &mut found);
     for (name, upstream) in &upstreams {
         check_upstream(name.as_str(), upstream, &mut found);
     }
-    if let (Some(name), true) = (upstreams.keys().next(), models.is_empty()) {
+    if let Some(name) = upstreams.keys().next().filter(|_| !has_models) {
         let message = format_args!(
             "no model leads to any upstream; add `[model.\"*\"]` with `upstream = \"{name}\"`, or name the models one by one"
         );

@@ -294,7 +294,8 @@ fn each_key_is_looked_up_where_it_is_kept() {
 fn a_credential_is_put_on_every_endpoint_and_only_there() {
     let text = "[upstream.a]\nendpoints = [{ url = 'http://a/v1' }, { url = 'https://b' }]\n\
                 credential = { environment = 'A', query = 'key' }\n[model.'*']\nupstream = 'a'\n";
-    let upstream = &read(text).upstreams()["a"];
+    let config = read(text);
+    let upstream = &config.upstreams()["a"];
     assert_eq!(upstream.credential.as_ref().unwrap().place, CredentialPlace::query("key").unwrap());
     let credentials = upstream.credentials(&Secret::new("sk")).unwrap().unwrap();
     let check = |url: &str, expected: bool| {

@@ -136,10 +136,8 @@ fn a_body_that_stays_as_it_is_is_not_copied() {
 fn a_deeply_nested_body_is_read_without_running_out_of_stack() {
     let depth = 1_000_000;
     let body = bytes(&format!(r#"{{"x":{}{},"model":"old"}}"#, "[".repeat(depth), "]".repeat(depth)));
-    match with_model(&body, "new") {
-        Ok(changed) => assert!(changed.ends_with(br#","model":"new"}"#)),
-        Err(error) => assert!(matches!(error, BodyError::NotJson { .. }), "{error}"),
-    }
+    let changed = with_model(&body, "new").unwrap();
+    assert!(changed.ends_with(br#","model":"new"}"#));
 }
 
 /// Any JSON, with the names that matter among those of the members.
@@ -222,19 +220,24 @@ proptest! {
         expected.remove("models");
         let tree: Map<String, Value> = serde_json::from_slice(&changed).unwrap();
         prop_assert_eq!(tree, expected);
-        // Every other member is there byte for byte, in its order, and nothing else.
+        // Every other member is there as it was written, in its order, and nothing else; white space that stood around
+        // what is gone may be gone as well.
         let kept: Vec<String> = members
             .iter()
-            .zip(&written)
+            .zip(written)
             .filter(|(((name, _), _, _), _)| name != "models")
-            .map(|(((name, value), before, after), written)| match name.as_str() {
+            .map(|(((name, _), before, after), written)| match name.as_str() {
                 "model" => format!("{before}{}{after}:{before}{}{after}", json!(name), json!(new)),
-                _ => { let _ = value; written.clone() }
+                _ => written,
             })
             .collect();
-        let squeezed = |text: &str| text.chars().filter(|one| !one.is_ascii_whitespace()).collect::<String>();
+        let kept = format!("{open}{{{}}}{close}", kept.join(","));
         let text = std::str::from_utf8(&changed).unwrap();
-        prop_assert_eq!(squeezed(text), squeezed(&format!("{{{}}}", kept.join(","))));
+        let squeezed = |text: &str| text.chars().filter(|one| !one.is_ascii_whitespace()).collect::<String>();
+        prop_assert_eq!(squeezed(text), squeezed(&kept));
+        if members.iter().all(|((name, _), _, _)| name != "models") {
+            prop_assert!(text == kept || new == model);
+        }
     }
 
     #[test]
