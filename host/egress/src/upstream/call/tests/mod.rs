@@ -1,1 +1,10 @@
-//! Calls against scripted upstreams, on a clock that stands still.
+//! Calls against scripted upstreams, on a clock that moves only when everybody waits.
+
+mod answers;
+mod attempts;
+mod bodies;
+mod breaking;
+mod drops;
+mod failover;
+mod hedging;
+mod script;
