@@ -136,11 +136,12 @@ impl Api {
         let (revision, report) = if erase {
             self.wait_until_quiet(&view).await?;
             let (revision, report) = self.erase(call, id, view.revision).await?;
-            (revision, Some(report))
+            (Some(revision), Some(report))
         } else {
-            (view.revision, None)
+            // Who makes no condition removes what there is, whatever another host has made of it meanwhile.
+            ((!call.if_match.is_empty()).then_some(view.revision), None)
         };
-        self.registry.remove(id, Some(revision)).await.map_err(|error| refused(error, ""))?;
+        self.registry.remove(id, revision).await.map_err(|error| refused(error, ""))?;
         self.host.ended(id).await;
         audit(call, if erase { "remove and erase tenant" } else { "remove tenant" }, id, None);
         Ok(match report {

@@ -165,6 +165,26 @@ async fn a_change_is_made_on_what_was_seen_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn without_a_condition_a_tenant_is_removed_whatever_another_host_made_of_it() {
+    let served = served().await;
+    let seen = served.post("/tenants", json!({ "id": "acme" })).await;
+    let id = TenantId::new("acme").unwrap();
+    // Another host changes it; this one has not looked yet.
+    let revision = seen.json["revision"].as_u64().unwrap();
+    let settings = serde_json::to_vec(&TenantSettings::default()).unwrap();
+    served.store.put(&id, settings, Some(revision)).await.unwrap();
+    let tag = seen.header(header::ETAG).to_owned();
+    let request = served.request(Method::DELETE, "/tenants/acme").header(header::IF_MATCH, tag);
+    assert_eq!(served.send(request.body(Full::default()).unwrap()).await.status, 412);
+
+    let (_, records) = served.store.load().await.unwrap();
+    let settings = serde_json::to_vec(&TenantSettings::default()).unwrap();
+    served.store.put(&id, settings, Some(records[0].revision)).await.unwrap();
+    assert_eq!(served.ask(Method::DELETE, "/tenants/acme", None).await.status, 204);
+    assert!(served.store.load().await.unwrap().1.is_empty());
+}
+
+#[tokio::test]
 async fn a_tenant_of_the_file_is_shown_but_not_changed() {
     let served = served().await;
     served.configure_by_file("filed", json!({ "name": "Filed" }));
