@@ -197,6 +197,19 @@ async fn what_was_asked_before_an_invalidation_is_not_kept_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_an_invalidation_is_not_kept() {
+    let (caches, model) = (caches(), Model::default());
+    let answers = a_minute(&caches, "bank");
+    let (old, ()) = tokio::join!(ask(&answers, "q", &model, Script::saying("old")), async {
+        settle().await;
+        answers.invalidate();
+    });
+    assert_eq!(old.text(), completion("old"));
+    assert_eq!((caches.stats().answers, caches.stats().bytes), (0, 0));
+    assert_eq!(ask(&answers, "q", &model, Script::saying("new")).await.text(), completion("new"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_cache_had_is_not_kept_for_another_lifetime() {
     let (caches, model) = (caches(), Model::default());
     let answers = a_minute(&caches, "bank");

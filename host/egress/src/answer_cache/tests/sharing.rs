@@ -1,10 +1,14 @@
 //! Identical questions at the same time.
 
 use super::support::*;
-use crate::answer_cache::{AnswerSource, AskOptions, Question, TenantAnswers};
+use crate::answer_cache::{AnswerBody, AnswerSource, AskOptions, Question, TenantAnswers};
 use crate::error::EgressError;
+use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::join_all;
 use http::Response;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -145,20 +149,54 @@ async fn each_waits_for_another_no_longer_than_its_own_deadline() {
     assert_eq!(leader.await.unwrap().text(), completion("slow"));
 }
 
-async fn panicking() -> Result<Response<ModelBody>, EgressError> {
+/// A call that panics before its head, or in its body after one piece.
+async fn panicking(in_body: bool) -> Result<Response<ModelBody>, EgressError> {
     sleep(ms(10)).await;
-    panic!("a mistake in a call");
+    if !in_body {
+        panic!("a mistake in a call");
+    }
+    let pieces = futures::stream::iter(0..2).then(|index| async move {
+        sleep(ms(10)).await;
+        if index == 1 {
+            panic!("a mistake in a body");
+        }
+        Ok(Frame::data(Bytes::from_static(b"data: {}\n\n")))
+    });
+    Ok(Response::new(BodyExt::boxed_unsync(StreamBody::new(pieces))))
+}
+
+async fn leading_into_a_panic(
+    answers: &TenantAnswers,
+    in_body: bool,
+) -> Result<Response<AnswerBody<ModelBody>>, EgressError> {
+    let body = asking("q");
+    let question = Question { path: "/v1/chat/completions", model: "small", body: body.as_bytes() };
+    answers.get_or_call(question, AskOptions::default(), |_token| panicking(in_body)).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_leaves_its_followers_a_place() {
     let (caches, model) = (caches(), Model::default());
     let answers = a_minute(&caches, "bank");
+    let start = Instant::now();
     let follower = asker(&answers, &model, 1, Script::saying("yes"));
-    let body = asking("q");
-    let question = Question { path: "/v1/chat/completions", model: "small", body: body.as_bytes() };
-    let result = answers.get_or_call(question, AskOptions::default(), |_token| panicking()).await;
+    let result = leading_into_a_panic(&answers, false).await;
     assert_eq!(result.map(|_| ()).unwrap_err().code(), "connection-terminated");
     assert_eq!(follower.await.unwrap().text(), completion("yes"));
+    assert!(start.elapsed() < ms(100), "it is told at once");
     assert_eq!(caches.stats().calls, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_panics_ends_for_all_who_read_it() {
+    let (caches, model) = (caches(), Model::default());
+    let answers = a_minute(&caches, "bank");
+    let start = Instant::now();
+    let follower = asker(&answers, &model, 1, Script::failing());
+    let leader = read(leading_into_a_panic(&answers, true).await.unwrap(), start).await;
+    for got in [leader, follower.await.unwrap()] {
+        assert_eq!((got.pieces.len(), got.error), (1, Some("HTTP-response-incomplete")));
+    }
+    assert!(start.elapsed() < ms(100));
+    assert_eq!((model.calls(), caches.stats().calls), (0, 0));
 }
