@@ -296,6 +296,9 @@ async fn a_request_that_is_only_half_sent_does_not_hold_its_connection() {
     assert_eq!(get_text(&client(), &server.url("/hello")).await, (200, "hello\n".to_owned()));
 }
 
+/// What a caller reads when no model answers, in place of a text.
+const FALLBACK_ERROR: [&str; 2] = ["--variable", "fallback=error"];
+
 /// A conversation of one good turn, and the means to see whether it has changed.
 struct Conversation {
     server: Server,
@@ -364,18 +367,24 @@ impl Conversation {
 
 #[tokio::test]
 async fn a_model_that_fails_leaves_the_conversation_as_it_was() {
-    let conversation = Conversation::with(Setup::application()).await;
-    conversation.check_refused("[sim: fault=html] x", 502, "model_endpoint_error").await;
-    conversation.check_refused("[sim: fault=reset] x", 502, "model_endpoint_error").await;
-    conversation.check_refused("[sim: status=500] x", 502, "model_endpoint_error").await;
-    conversation.check_refused("[sim: status=401] x", 502, "model_endpoint_unauthorized").await;
+    // Each on a host of its own: after some failures the model would not be asked at all.
+    let fresh = async || Conversation::with(Setup::application().args(&FALLBACK_ERROR)).await;
+    for (directive, status, code) in [
+        ("fault=html", 503, "model_endpoint_overloaded"),
+        ("fault=reset", 503, "model_endpoint_overloaded"),
+        ("status=500", 503, "model_endpoint_overloaded"),
+        ("status=401", 502, "model_endpoint_unauthorized"),
+    ] {
+        fresh().await.check_refused(&format!("[sim: {directive}] x"), status, code).await;
+    }
+    let conversation = fresh().await;
     for head in
         conversation.check_refused("[sim: status=429 retry_after=7] x", 429, "rate_limit_exceeded").await
     {
         assert_eq!(head["retry-after"], "7");
     }
     for fault in ["cut", "cut-mid-event", "bad-json", "reset after=3"] {
-        conversation.check_broken_off(&format!("[sim: fault={fault}] x")).await;
+        fresh().await.check_broken_off(&format!("[sim: fault={fault}] x")).await;
     }
     let response = conversation.say("What is my name?", false).await;
     let answer: Value = response.json().await.unwrap();
@@ -384,7 +393,7 @@ async fn a_model_that_fails_leaves_the_conversation_as_it_was() {
 
 #[tokio::test]
 async fn a_model_that_does_not_answer_in_time_is_given_up() {
-    let setup = Setup::application().args(&["--variable", "model_timeout_ms=300"]);
+    let setup = Setup::application().args(&FALLBACK_ERROR).args(&["--variable", "model_timeout_ms=300"]);
     let conversation = Conversation::with(setup).await;
     conversation.check_refused("[sim: fault=hang] x", 504, "model_endpoint_timeout").await;
     conversation.check_refused("[sim: headers_ms=20000] x", 504, "model_endpoint_timeout").await;
@@ -392,7 +401,7 @@ async fn a_model_that_does_not_answer_in_time_is_given_up() {
 
 #[tokio::test]
 async fn a_model_that_falls_silent_in_the_middle_is_given_up() {
-    let setup = Setup::application().args(&["--variable", "model_timeout_ms=300"]);
+    let setup = Setup::application().args(&FALLBACK_ERROR).args(&["--variable", "model_timeout_ms=300"]);
     let conversation = Conversation::with(setup).await;
     let before = conversation.items().await;
     let mut events = conversation.say("[sim: fault=hang after=3] x y z w", true).await.bytes_stream();
@@ -411,6 +420,8 @@ async fn a_model_that_refuses_connections_is_reported_as_such() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
-    let conversation = Conversation::with(Setup::application().args(&["--model-endpoint", &endpoint])).await;
-    conversation.check_refused("hello", 502, "model_endpoint_unreachable").await;
+    let conversation =
+        Conversation::with(Setup::application().args(&FALLBACK_ERROR).args(&["--model-endpoint", &endpoint]))
+            .await;
+    conversation.check_refused("hello", 503, "model_endpoint_overloaded").await;
 }

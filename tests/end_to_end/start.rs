@@ -39,6 +39,7 @@ async fn the_key_of_the_model_appears_nowhere() {
     let server = Setup::application()
         .env("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
         .env("OPENAI_API_KEY", "sk-canary-1234567890")
+        .args(&["--variable", "fallback=error"])
         .start();
     let body = serde_json::json!({"input": "hi"});
     let (status, answer) = crate::support::post(&client(), &server.url("/v1/responses"), &body).await;

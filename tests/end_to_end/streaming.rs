@@ -189,8 +189,11 @@ async fn items(server: &Server, conversation: &str) -> Vec<Value> {
 async fn check_word_by_word(path: &str, body: Value) {
     let model = HeldModel::start().await;
     let server = model.server();
+    // An answer has begun when something of it has been said.
+    model.say("One");
     let mut events = Events::open(&server, path, &body).await;
-    for word in ["One", " two", " three", ".", " 你好", "\n", " end"] {
+    assert_eq!(events.delta().await, "One", "{path}");
+    for word in [" two", " three", ".", " 你好", "\n", " end"] {
         model.say(word);
         assert_eq!(events.delta().await, word, "{path}");
     }
@@ -221,12 +224,12 @@ async fn a_turn_is_reported_complete_only_when_another_connection_can_read_it() 
     let server = model.server();
     let conversation = new_conversation(&server).await;
     let body = json!({"input": "hi", "stream": true, "conversation": conversation});
+    model.say("Hello");
     let mut events = Events::open(&server, "/v1/responses", &body).await;
     let created = events.expect().await;
     assert_eq!(created.name, "response.created");
     let id = created.json()["response"]["id"].as_str().unwrap().to_owned();
     let url = server.url(&format!("/v1/responses/{id}"));
-    model.say("Hello");
     assert_eq!(events.delta().await, "Hello");
     assert_eq!(get(&client(), &url).await.0, 404, "a turn that is not over is not kept");
     assert!(
@@ -332,16 +335,16 @@ async fn a_stream_that_breaks_ends_as_failed_and_leaves_the_conversation_as_it_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_fails_before_its_stream_begins_is_an_error_with_a_status() {
-    let server = Setup::application().start();
+    let server = Setup::application().args(&["--variable", "fallback=error"]).start();
     let check = async |directive: &str, status: u16, code: &str| {
         let body = json!({"input": format!("[sim: {directive}] hi"), "stream": true});
         let (actual, error) = post(&client(), &server.url("/v1/responses"), &body).await;
         assert_eq!((actual, error["error"]["code"].as_str()), (status, Some(code)), "{directive}: {error}");
     };
-    check("status=500", 502, "model_endpoint_error").await;
+    check("status=500", 503, "model_endpoint_overloaded").await;
     check("status=429", 429, "rate_limit_exceeded").await;
-    check("fault=html", 502, "model_endpoint_error").await;
-    check("fault=reset", 502, "model_endpoint_error").await;
+    check("fault=html", 503, "model_endpoint_overloaded").await;
+    check("fault=reset", 503, "model_endpoint_overloaded").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use waggle_egress::answer_cache::{
     AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
@@ -17,7 +17,7 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
 use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
-use waggle_egress::{CancellationToken, Egress, EgressError};
+use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
@@ -29,6 +29,9 @@ const ANSWER_TOKENS_EXPECTED: u64 = 1_024;
 /// What all tenants' calls to models share.
 pub(crate) struct Models {
     config: UpstreamsConfig,
+    egress: Egress,
+    /// The host's own keys.
+    keys: UpstreamCredentials,
     upstreams: Upstreams,
     budgets: Budgets,
     answers: AnswerCaches,
@@ -56,11 +59,19 @@ impl Models {
         let upstreams = Upstreams::new(&config, &keys, egress.clone())
             .map_err(|mistake| StartError::Upstreams { reason: mistake.to_string() })?;
         let answer_settings = AnswerSettings { time_to_live_s: answers.time_to_live_s };
-        Ok(Self { config, upstreams, budgets, answers: AnswerCaches::new(answers), answer_settings })
+        Ok(Self {
+            config,
+            egress: egress.clone(),
+            keys,
+            upstreams,
+            budgets,
+            answers: AnswerCaches::new(answers),
+            answer_settings,
+        })
     }
 
     /// The calls of one tenant, as it is now.
-    pub(crate) fn of(self: &Arc<Self>, entry: &TenantEntry) -> TenantModels {
+    pub(crate) fn of(self: &Arc<Self>, entry: &TenantEntry, own: Arc<Credentials>) -> TenantModels {
         let tenant = &entry.tenant.id;
         let secret = |wanted: &str| {
             let names = entry.tenant.settings.secrets.keys();
@@ -82,6 +93,7 @@ impl Models {
             budget: self.budgets.of(tenant, &entry.limits),
             answers: self.answers.tenant(tenant.as_str(), settings),
             credentials,
+            own,
             models: Arc::clone(self),
         }))
     }
@@ -119,6 +131,8 @@ fn look_up(source: &CredentialSource, api_key: Option<&Secret>) -> Result<Secret
     }
 }
 
+/// Where the models are listed.
+const LIST_PATH: &str = "/v1/models";
 /// Where OpenAI's clients look for a key.
 pub(crate) const API_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
@@ -131,6 +145,8 @@ struct Calls {
     budget: Option<Arc<Budget>>,
     answers: TenantAnswers,
     credentials: UpstreamCredentials,
+    /// The tenant's own keys, by where they belong.
+    own: Arc<Credentials>,
     models: Arc<Models>,
 }
 
@@ -141,6 +157,8 @@ type Made = Result<Response<AnswerBody>, EgressError>;
 struct Asker {
     user: Option<String>,
     deadline: Instant,
+    /// When the answer must have begun.
+    patience: Option<Instant>,
 }
 
 #[async_trait]
@@ -154,8 +172,12 @@ impl ModelCalls for TenantModels {
         request: Request<WasiBody>,
         context: ModelCallContext,
     ) -> Result<Response<WasiBody>, BodyError> {
-        if request.method() == Method::GET && request.uri().path() == "/v1/models" {
-            return Ok(self.0.list());
+        if request.method() == Method::GET
+            && let Some(rest) = request.uri().path().strip_prefix(LIST_PATH)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            let wanted = rest.strip_prefix('/').filter(|name| !name.is_empty()).map(ToOwned::to_owned);
+            return self.0.models_named(wanted, context).await.map_err(egress_error);
         }
         let collecting = collect(request);
         let collected = match &context.cancelled {
@@ -182,17 +204,65 @@ impl ModelCalls for TenantModels {
 }
 
 impl Calls {
-    /// The models the tenant may name, as OpenAI's API lists them.
-    fn list(&self) -> Response<WasiBody> {
-        let names = self.models.upstreams.routes().models(self.tenant.as_str());
-        let data: Vec<_> = names
-            .iter()
-            .map(|name| json!({ "id": &**name, "object": "model", "created": 0, "owned_by": "waggle" }))
-            .collect();
-        let body = json!({ "object": "list", "data": data }).to_string();
-        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
-        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        response
+    /// The models the tenant may name, or one of them, as OpenAI's API shows them. Where the configuration knows them by
+    /// patterns only, the upstream is asked.
+    async fn models_named(
+        &self,
+        wanted: Option<String>,
+        context: ModelCallContext,
+    ) -> Result<Response<WasiBody>, EgressError> {
+        let routes = self.models.upstreams.routes();
+        let names = routes.models(self.tenant.as_str());
+        if names.is_empty() {
+            return self.ask_for_models(wanted.as_deref(), context).await;
+        }
+        let shown = |name: &str| json!({ "id": name, "object": "model", "created": 0, "owned_by": "waggle" });
+        Ok(match wanted {
+            None => {
+                let data: Vec<_> = names.iter().map(|name| shown(name)).collect();
+                json_response(StatusCode::OK, &json!({ "object": "list", "data": data })).map(to_wasi_body)
+            }
+            Some(name) => match routes.candidates(&name, &[], self.tenant.as_str()) {
+                Ok(_candidates) => json_response(StatusCode::OK, &shown(&name)).map(to_wasi_body),
+                Err(unknown) => {
+                    let (kind, code) = ("invalid_request_error", "model_not_found");
+                    error(StatusCode::NOT_FOUND, kind, code, &unknown.to_string(), None).map(to_wasi_body)
+                }
+            },
+        })
+    }
+
+    /// The models as the first upstream shows them.
+    async fn ask_for_models(
+        &self,
+        wanted: Option<&str>,
+        context: ModelCallContext,
+    ) -> Result<Response<WasiBody>, EgressError> {
+        let tenant = self.tenant.as_str();
+        let mut open = self.models.config.upstreams().values().enumerate();
+        let found = open.find(|(_, upstream)| upstream.is_open_to(tenant));
+        let endpoint =
+            found.and_then(|(index, upstream)| Some((index, upstream, upstream.endpoints.first()?)));
+        let Some((index, upstream, endpoint)) = endpoint else {
+            let list = json!({ "object": "list", "data": [] });
+            return Ok(json_response(StatusCode::OK, &list).map(to_wasi_body));
+        };
+        let rest = wanted.map_or_else(|| "/models".to_owned(), |name| format!("/models/{name}"));
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.uri_mut() = endpoint.url.join(&rest)?;
+        let keys = if upstream.tenant_secret().is_some() { &self.credentials } else { &self.models.keys };
+        let options = SendOptions {
+            first_byte_timeout: context.first_byte_timeout,
+            cancelled: context.cancelled,
+            // The operator has named the endpoint.
+            allow_private: true,
+            upstream_credentials: keys.get(index).cloned(),
+            credentials: Some(Arc::clone(&self.own)),
+            transport: upstream.transport(&self.models.egress).ok().flatten(),
+            ..SendOptions::default()
+        };
+        let response = self.models.egress.send(request, options).await?;
+        Ok(response.map(|body| body.map_err(egress_error).boxed_unsync()))
     }
 
     async fn ask(
@@ -201,8 +271,10 @@ impl Calls {
         context: ModelCallContext,
     ) -> Result<Response<WasiBody>, EgressError> {
         let user = context.user.as_ref().and_then(|user| user.to_str().ok()).map(ToOwned::to_owned);
-        let asker = Asker { user, deadline: Instant::from_std(context.deadline) };
-        let options = AskOptions { deadline: Some(asker.deadline), cancelled: context.cancelled };
+        let deadline = Instant::from_std(context.deadline);
+        let patience = context.first_byte_timeout.and_then(|wait| Instant::now().checked_add(wait));
+        let asker = Asker { user, deadline, patience };
+        let options = AskOptions { deadline: Some(deadline), cancelled: context.cancelled };
         let body = request.body().clone();
         let path = request.uri().path().to_owned();
         // What is no call is the upstreams' to explain.
@@ -231,9 +303,17 @@ impl Calls {
             deadline: Some(asker.deadline),
             cancelled: Some(cancelled),
             credentials: Some(&self.credentials),
+            own: Some(&self.own),
             observer: None,
         };
-        let response = self.models.upstreams.call_collected(request, options).await?;
+        let calling = self.models.upstreams.call_collected(request, options);
+        let response = match asker.patience {
+            None => calling.await?,
+            Some(patience) => match timeout_at(patience, calling).await {
+                Ok(answered) => answered?,
+                Err(_late) => return Ok(too_late()),
+            },
+        };
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
         let Some(prices) = answered.map(|answered| answered.prices) else {
@@ -275,18 +355,39 @@ const JSON: header::HeaderValue = header::HeaderValue::from_static("application/
 
 /// What a function, and by it the client, reads when a budget is used up.
 fn over_budget(over: &OverBudget) -> Response<AnswerBody> {
-    let error = json!({
-        "error": {
-            "message": over.to_string(),
-            "type": "insufficient_quota",
-            "code": "budget_exceeded",
-            "param": null,
-        }
-    });
-    let mut response =
-        Response::new(Full::from(error.to_string()).map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response.headers_mut().insert(header::RETRY_AFTER, over.reset_seconds.into());
+    let (kind, code) = ("insufficient_quota", "budget_exceeded");
+    error(StatusCode::TOO_MANY_REQUESTS, kind, code, &over.to_string(), Some(over.reset_seconds))
+}
+
+/// What it reads when no answer began within the time that the function waits.
+fn too_late() -> Response<AnswerBody> {
+    let message = "The model did not answer in time.";
+    error(StatusCode::GATEWAY_TIMEOUT, "server_error", "upstream_timeout", message, Some(1))
+}
+
+fn error(
+    status: StatusCode,
+    kind: &str,
+    code: &str,
+    message: &str,
+    retry_after_s: Option<u64>,
+) -> Response<AnswerBody> {
+    let error = json!({ "error": { "message": message, "type": kind, "code": code, "param": null } });
+    let mut response = json_response(status, &error);
+    if let Some(seconds) = retry_after_s {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
     response
+}
+
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<AnswerBody> {
+    let body = Full::from(body.to_string()).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+fn to_wasi_body(body: AnswerBody) -> WasiBody {
+    body.map_err(egress_error).boxed_unsync()
 }

@@ -60,6 +60,7 @@ impl WorldSource for Worlds {
             let store = self.quotas.limited(&entry, store);
             Some((label.clone(), StoreHandle { store, partition }))
         });
+        let credentials = Arc::new(credentials(&entry));
         Some(FunctionWorld {
             tenant: tenant.clone(),
             function: function.into(),
@@ -75,8 +76,8 @@ impl WorldSource for Worlds {
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
-            models: Arc::new(self.models.of(&entry)),
-            credentials: Arc::new(credentials(&entry)),
+            models: Arc::new(self.models.of(&entry, Arc::clone(&credentials))),
+            credentials,
             tokens: entry
                 .limits
                 .tokens_per_minute

@@ -192,7 +192,7 @@ impl Call {
             OutboundDecision::Private => true,
         };
         if self.world.models.takes(host) {
-            return self.world.models.call(request, self.model_context()).await;
+            return self.world.models.call(request, self.model_context(options)).await;
         }
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),
@@ -215,11 +215,12 @@ impl Call {
         })
     }
 
-    fn model_context(&self) -> ModelCallContext {
+    fn model_context(&self, options: Option<RequestOptions>) -> ModelCallContext {
         let context = self.context();
         let user = context.caller.iter().find(|(name, _value)| name == USER_FIELD);
         ModelCallContext {
             deadline: context.body_deadline,
+            first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
             cancelled: self.cancelled(),
             user: user.map(|(_name, value)| value.clone()),
         }

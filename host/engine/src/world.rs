@@ -91,6 +91,8 @@ pub trait ModelCalls: Send + Sync + 'static {
 pub struct ModelCallContext {
     /// When the client's request ends, whatever has come by then.
     pub deadline: Instant,
+    /// How long the function waits for the head of the answer, if it said so.
+    pub first_byte_timeout: Option<Duration>,
     /// Ends the call, its response's body included.
     pub cancelled: Option<CancellationToken>,
     /// The tenant's user who asks, if one does.

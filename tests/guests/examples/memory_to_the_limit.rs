@@ -12,9 +12,11 @@ async fn handle(request: guests::Request) -> guests::Answer {
         return guests::fine();
     }
     while memory_grow::<0>(1) != usize::MAX {
-        let last = (memory_size::<0>() * 65536 - 1) as *mut u8;
-        // SAFETY: the page was got just now and nothing else knows of it.
-        unsafe { last.write_volatile(1) };
+        let page = (memory_size::<0>() - 1) * 65536;
+        for part in (page..page + 65536).step_by(4096) {
+            // SAFETY: the page was got just now and nothing else knows of it.
+            unsafe { (part as *mut u8).write_volatile(1) };
+        }
     }
     let refused_at_once = memory_grow::<0>(65535) == usize::MAX;
     guests::answer(200, format!("{} pages, {refused_at_once}", memory_size::<0>()))

@@ -43,6 +43,7 @@ use super::report::{CallObserver, Ending};
 use super::route::{Candidates, Routes};
 use super::snapshot::UpstreamSnapshot;
 use crate::client::Egress;
+use crate::credentials::Credentials;
 use crate::error::EgressError;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
@@ -74,6 +75,8 @@ pub struct CallOptions<'a> {
     pub cancelled: Option<CancellationToken>,
     /// The tenant's keys, for the upstreams that want the tenant's.
     pub credentials: Option<&'a UpstreamCredentials>,
+    /// What else the tenant has, by where it belongs: put on last, in place of the upstream's own.
+    pub own: Option<&'a Arc<Credentials>>,
     /// Who is told what the call did.
     pub observer: Option<Arc<dyn CallObserver>>,
 }

@@ -36,6 +36,7 @@ pub(super) struct Shot<'a> {
     pub(super) is_streamed: bool,
     /// The host's key, or the tenant's.
     pub(super) credentials: Option<Arc<Credentials>>,
+    pub(super) own: Option<Arc<Credentials>>,
     /// When it must have been answered.
     pub(super) deadline: Instant,
 }
@@ -186,7 +187,7 @@ impl Shot<'_> {
             // The operator has named the endpoint.
             allow_private: true,
             upstream_credentials: self.credentials.clone(),
-            credentials: None,
+            credentials: self.own.clone(),
             transport: self.upstream.transport.clone(),
         }
     }

@@ -87,6 +87,7 @@ impl<'a, C: Carrier> Run<'a, C> {
             body: self.call.with_model(&candidate.model),
             is_streamed: self.call.stream,
             credentials: self.credentials(upstream, candidate.upstream)?,
+            own: self.options.own.cloned(),
             deadline: self.options.deadline.map_or(total, |deadline| deadline.min(total)),
         })
     }
