@@ -1,7 +1,7 @@
 //! Budgets over the stores that hosts have: the embedded one over a restart, and a real Redis that several hosts share,
 //! that goes away and comes back.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 #[path = "../../kv/tests/support/redis.rs"]
 mod redis_server;

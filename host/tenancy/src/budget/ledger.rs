@@ -206,15 +206,17 @@ impl Ledger {
         self.leave(step.slots.user);
     }
 
-    /// The store has failed: it has yet to learn what the step was to tell it. From now on nobody waits for it.
-    pub(super) fn failed(&mut self, step: &Step) {
-        self.is_away = true;
+    /// The store has failed: it has yet to learn what the step was to tell it. From now on nobody waits for it. Whether
+    /// that was so before.
+    pub(super) fn failed(&mut self, step: &Step) -> bool {
+        let was_away = std::mem::replace(&mut self.is_away, true);
         for (slot, change) in step.slots.slots.iter().zip(&step.changes) {
             if let Some(counter) = self.current(step.slots.user, slot) {
                 counter.unwritten = counter.unwritten.saturating_add(change.correction);
             }
         }
         self.leave(step.slots.user);
+        was_away
     }
 
     /// Takes what the store has yet to learn, as steps; of windows that are over nothing is told any more.

@@ -12,13 +12,17 @@
 //!
 //! **Where it is counted.** In the [`BudgetStore`], in one atomic step before a call (one round trip, where the store is a
 //! server) and one after it, which nobody waits for. A host that is killed leaves the calls that it had under way
-//! counted as they were estimated; nothing else of what it counted is lost. The counters of a user are there only where a
-//! limit for users is set, and go away after their window.
+//! counted as they were estimated, and takes with it what it counted while the store was away; nothing else is lost. The
+//! counters of a user are there only where a limit for users is set, and go away after their window.
 //!
 //! **When the store is away** calls go on: budgets must not take the service down. Each host then counts by itself, on
 //! from what it last saw, and of users that it has no call of from nothing; so all hosts together use each budget at most
 //! once more for each host. A call waits for the store 250 ms at most, and after the first failure none waits; every
 //! second the store is tried again, and then learns what it missed. A step whose answer was lost may be counted twice.
+//!
+//! **`tokens_per_minute`** is looked at twice: as a rate at the door, by [`Meter`](crate::Meter), which turns requests away
+//! before anything is spent and lets tokens come back bit by bit, and here, as a minute of the calendar, which bounds calls
+//! that go on at once. Each counts a call once; whichever is used up refuses it.
 
 mod kind;
 mod ledger;
@@ -158,10 +162,10 @@ impl Budget {
         };
         match complete(Arc::clone(self).ask(step, estimate, now_s)).await {
             Some(Ok(decision)) => decision,
-            Some(Err(failure)) => self.store_failed(&failure).reserve_alone(slots, estimate, now_s),
+            Some(Err(_failure)) => self.reserve_alone(slots, estimate, now_s),
             None => {
-                let late = BudgetStoreFailure::new(format!("no answer within {STORE_WAIT_MS_MAX} ms"));
-                self.store_failed(&late).reserve_alone(slots, estimate, now_s)
+                self.store_is_late();
+                self.reserve_alone(slots, estimate, now_s)
             }
         }
     }
@@ -212,10 +216,7 @@ impl Budget {
     ) -> Result<Result<Reservation, OverBudget>, BudgetStoreFailure> {
         let counted = match self.shared.count(&self.tenant, &step).await {
             Ok(counted) => counted,
-            Err(failure) => {
-                self.ledger().failed(&step);
-                return Err(failure);
-            }
+            Err(failure) => return Err(self.store_failed(&step, failure)),
         };
         let answer = self.ledger().answered(&step, &counted, now_s);
         Ok(answer.map(|()| Reservation::new(self, step.slots, held)))
@@ -240,26 +241,32 @@ impl Budget {
     }
 
     async fn tell(self: Arc<Self>, step: Step) {
-        if let Err(failure) = self.write(&step).await {
-            self.store_failed(&failure);
-        }
+        // A failure is told by then, and what the step was to say is said later.
+        let _outcome = self.write(&step).await;
     }
 
     async fn write(&self, step: &Step) -> Result<(), BudgetStoreFailure> {
-        let outcome = self.shared.count(&self.tenant, step).await;
-        let mut ledger = self.ledger();
-        match outcome {
-            Ok(_) => ledger.written(step),
-            Err(_) => ledger.failed(step),
+        match self.shared.count(&self.tenant, step).await {
+            Ok(_counted) => {
+                self.ledger().written(step);
+                Ok(())
+            }
+            Err(failure) => Err(self.store_failed(step, failure)),
         }
-        outcome.map(|_counted| ())
     }
 
     /// From now on nobody waits for the store, until it answers again.
-    fn store_failed(self: &Arc<Self>, failure: &BudgetStoreFailure) -> &Arc<Self> {
+    fn store_failed(&self, step: &Step, failure: BudgetStoreFailure) -> BudgetStoreFailure {
+        let was_away = self.ledger().failed(step);
+        self.shared.went_away(&self.tenant, &failure, was_away);
+        failure
+    }
+
+    /// The same of a store whose answer may still come.
+    fn store_is_late(&self) {
         let was_away = std::mem::replace(&mut self.ledger().is_away, true);
-        self.shared.went_away(&self.tenant, failure, was_away);
-        self
+        let late = BudgetStoreFailure::new(format!("no answer within {STORE_WAIT_MS_MAX} ms"));
+        self.shared.went_away(&self.tenant, &late, was_away);
     }
 
     /// Tells the store what it missed. When that succeeds, it is asked again from now on.
@@ -272,7 +279,9 @@ impl Budget {
         for step in steps {
             match &outcome {
                 Ok(()) => outcome = self.write(&step).await,
-                Err(_) => self.ledger().failed(&step),
+                Err(_) => {
+                    self.ledger().failed(&step);
+                }
             }
         }
         outcome?;
