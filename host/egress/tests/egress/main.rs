@@ -11,3 +11,5 @@ mod support;
 mod timeouts;
 mod tls;
 mod transport;
+mod upstream;
+mod upstream_servers;
