@@ -12,3 +12,5 @@ mod support;
 mod timeouts;
 mod tls;
 mod transport;
+mod upstream;
+mod upstream_servers;

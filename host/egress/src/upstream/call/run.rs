@@ -135,8 +135,8 @@ impl<'a, C: Carrier> Run<'a, C> {
                 Err(NoAnswer::Error(error)) => return Err(error),
                 Err(NoAnswer::Refused(status)) => {
                     tries.failures.add_refusal(status);
-                    last = None;
-                    break;
+                    judge(upstream, permit, true);
+                    return Ok(None);
                 }
                 Err(NoAnswer::Late) => {
                     tries.failures.add(Reason::Timeout, None);

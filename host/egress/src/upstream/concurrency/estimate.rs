@@ -203,6 +203,7 @@ mod tests {
         for _ in 0..100 {
             run.window(16, 5, 200, 5);
         }
+        run.window(1, 5, 200, 5);
         assert_eq!(run.estimate.limit(), MIN);
         assert_eq!(run.window(1, 50, 200, 0), 4, "half of it was not used");
         assert_eq!(run.window(4, 50, 200, 0), 6);
