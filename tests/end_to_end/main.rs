@@ -8,6 +8,7 @@ mod crash;
 mod hostile;
 mod hostile_calls;
 mod inner_calls;
+mod models;
 mod neighbours;
 mod portability;
 mod spin;
