@@ -282,7 +282,7 @@ fn own<B>(answer: Answer, record: &mut Record) -> Response<UpstreamBody<B>> {
 }
 
 /// An upstream's response, with who it is.
-fn answered<B>(
+fn answered<B: Body>(
     won: Won<'_, B>,
     mut record: Record,
     cancelled: Option<CancellationToken>,

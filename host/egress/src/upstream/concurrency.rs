@@ -352,4 +352,35 @@ mod tests {
         }
         assert_empty(&limit);
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_is_lost_between_threads_and_nobody_is_forgotten() {
+        let policy = ConcurrencyPolicy { min: 1, max: 3, waiting_max: 1_000, wait_ms: 20_000 };
+        let limit = ConcurrencyLimit::new(&policy, Instant::now());
+        let tasks: Vec<_> = (0..500)
+            .map(|number| {
+                let limit = Arc::clone(&limit);
+                tokio::spawn(async move {
+                    for round in 0..20 {
+                        let mut waiting = Box::pin(limit.enter(far()));
+                        if (number + round) % 3 == 0 && waiting.as_mut().now_or_never().is_none() {
+                            // This one goes, and may have been given a place in the meantime.
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                        if (number + round) % 3 != 0 {
+                            let place = waiting.await.expect("there is time enough for all");
+                            assert!(limit.in_flight() <= 3);
+                            tokio::task::yield_now().await;
+                            drop(place);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_empty(&limit);
+    }
 }

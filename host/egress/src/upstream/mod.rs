@@ -13,6 +13,7 @@
 //! | `breaker`, `endpoints` | who is not asked at the moment, and who is asked next |
 //! | `concurrency` | how many calls an upstream gets at once, learnt from its latency |
 //! | `latency` | how long first bytes take: for hedges and for people |
+//! | `report`, `snapshot` | what is told of calls, and the state of upstreams |
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
 mod breaker;

@@ -188,6 +188,13 @@ async fn one_failure_is_made_good_by_a_retry_or_another_upstream() {
 }
 
 #[tokio::test]
+async fn a_failure_that_is_told_whole_leaves_the_connection_for_the_retry() {
+    let server = Server::start(|_| Does::Send(whole("429 Too Many Requests", "", "{}"))).await;
+    let got = call(&upstreams(&[&server.url], POLICY), STREAMED).await;
+    assert_eq!((got.status, server.requests(), server.connections()), (429, 3, 1));
+}
+
+#[tokio::test]
 async fn an_open_breaker_refuses_at_once_and_one_probe_finds_the_way_back() {
     let works = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&works);

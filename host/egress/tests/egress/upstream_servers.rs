@@ -66,6 +66,7 @@ pub(crate) fn json() -> String {
 /// A server that counts the requests it has read.
 pub(crate) struct Server {
     pub(crate) url: String,
+    upstream: Upstream,
     requests: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
 }
@@ -90,11 +91,16 @@ impl Server {
             }
         })
         .await;
-        Self { url: upstream.url(""), requests, open }
+        Self { url: upstream.url(""), upstream, requests, open }
     }
 
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(SeqCst)
+    }
+
+    /// How many connections it has taken so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.upstream.connections()
     }
 
     /// Waits until it has no connection that is at work on a request.

@@ -67,12 +67,6 @@ impl<B> UpstreamBody<B> {
         Self { held: Some(text), rest: None, bytes: 0, is_done: false, call: None }
     }
 
-    /// An answer of which `held` has been read.
-    pub(super) fn of(held: Bytes, rest: B, call: Under) -> Self {
-        let held = Some(held).filter(|held| !held.is_empty());
-        Self { held, rest: Some(rest), bytes: 0, is_done: false, call: Some(call) }
-    }
-
     /// Ends the call: its place is free, and its end is told.
     fn end(&mut self, ending: Ending) {
         self.rest = None;
@@ -103,6 +97,20 @@ impl<B> UpstreamBody<B> {
             return self.fail(Ending::TooLarge, EgressError::HttpResponseIncomplete { reason });
         }
         Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl<B: Body> UpstreamBody<B> {
+    /// An answer of which `held` has been read.
+    pub(super) fn of(held: Bytes, rest: B, call: Under) -> Self {
+        let held = Some(held).filter(|held| !held.is_empty());
+        let is_over = held.is_none() && rest.is_end_stream();
+        let mut body = Self { held, rest: Some(rest), bytes: 0, is_done: false, call: Some(call) };
+        if is_over {
+            // Nobody may ever ask for a piece.
+            body.end(Ending::Complete);
+        }
+        body
     }
 }
 

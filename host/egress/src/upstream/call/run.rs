@@ -58,6 +58,13 @@ impl<'a, C: Carrier> Run<'a, C> {
         failures: &mut Failures,
     ) -> Result<Option<Won<'a, C::Body>>, EgressError> {
         for candidate in candidates {
+            if self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                failures.add(Reason::Timeout, None);
+                break;
+            }
+            if record.report.attempts >= ATTEMPTS_PER_CALL_MAX {
+                break;
+            }
             let Some(upstream) = self.upstreams.get(candidate.upstream) else { continue };
             Counters::add(&upstream.counters.calls);
             let Some(shot) = self.shot(upstream, candidate, record) else {
@@ -67,10 +74,6 @@ impl<'a, C: Carrier> Run<'a, C> {
             let mut tries = Tries { record, failures, tried: EndpointSet::default(), count: 0 };
             if let Some(begun) = self.try_upstream(&shot, candidate, &mut tries).await? {
                 return Ok(Some(Won { begun, upstream, candidate, deadline: shot.deadline }));
-            }
-            let is_over = self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if is_over || record.report.attempts >= ATTEMPTS_PER_CALL_MAX {
-                break;
             }
         }
         Ok(None)
@@ -98,7 +101,7 @@ impl<'a, C: Carrier> Run<'a, C> {
         }
         let own = self.options.credentials.and_then(|credentials| credentials.get(index));
         if own.is_none() {
-            tracing::warn!(
+            tracing::debug!(
                 upstream = upstream.name.as_str(),
                 tenant = self.options.tenant,
                 "the upstream is not called: the tenant has no secret of the name that its credential wants"

@@ -92,6 +92,39 @@ async fn an_endpoint_that_fails_is_ejected_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_endpoint_that_fails_fast_does_not_open_the_upstream() {
+    let scene = Scene::new(&TWO_ENDPOINTS.replace("[model.m]", "attempts_max = 1\n[model.m]"), |host, _| {
+        if host == "a.test" { Act::error(refused) } else { Act::stream(500) }
+    });
+    // Its failures are all there before the other one has answered once.
+    let got = futures::future::join_all((0..20).map(|_| scene.stream())).await;
+    assert!(got.iter().filter(|got| got.status == 503).count() >= 5);
+    let snapshot = scene.snapshot();
+    assert_eq!((snapshot.breaker, snapshot.endpoints[0]), (BreakerState::Closed, BreakerState::Open));
+    assert_eq!(scene.stream().await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_in_trouble_had_still_been_asked_does_not_lower_the_bound_on_calls() {
+    let (scene, works) = switched(&one("attempts_max = 1"), Act::hang());
+    for _ in 0..10 {
+        futures::future::join_all((0..100).map(|_| scene.stream())).await;
+        tokio::time::advance(Duration::from_millis(200)).await;
+    }
+    works.store(false, SeqCst);
+    futures::future::join_all((0..1_000).map(|_| scene.stream())).await;
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_secs(30)).await;
+        scene.stream().await;
+    }
+    assert_eq!(scene.snapshot().breaker, BreakerState::Open);
+    works.store(true, SeqCst);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    futures::future::join_all((0..2).map(|_| scene.stream())).await;
+    assert_eq!((scene.stream().await.status, scene.snapshot().limit), (200, 4_096));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_whose_endpoints_all_fail_is_open_after_a_few_calls() {
     let endpoints: Vec<_> = (0..16).map(|index| format!("{{ url = 'http://e{index}.test' }}")).collect();
     let config =

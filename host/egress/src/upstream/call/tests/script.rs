@@ -24,13 +24,16 @@ pub(super) const ROLE: &str =
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 pub(super) const JSON: &str = "{\"choices\":[]}";
 
+/// A piece of a body, or its error, and the wait before it in milliseconds.
+type Piece = (u64, Result<Bytes, fn() -> EgressError>);
+
 /// What an upstream does with one request.
 #[derive(Debug, Clone)]
 pub(super) struct Act {
     head_ms: u64,
     head: Result<(u16, &'static str), fn() -> EgressError>,
     headers: Vec<(&'static str, String)>,
-    pieces: Vec<(u64, Result<Bytes, fn() -> EgressError>)>,
+    pieces: Vec<Piece>,
 }
 
 /// The error of a connection that is refused.
@@ -137,7 +140,7 @@ impl Drop for Alive {
 
 /// The body of a scripted response.
 pub(super) struct ScriptBody {
-    pieces: VecDeque<(u64, Result<Bytes, fn() -> EgressError>)>,
+    pieces: VecDeque<Piece>,
     pause: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     _alive: Alive,
