@@ -204,7 +204,12 @@ async fn responses_that_are_none_end_as_documented() {
     let cases = [
         case("/panic/?now", FAILED, 100),
         case("/trap/?now", FAILED, 100),
-        case("/trap-in-body/?now", &["200 cut fine, at first\n", "500 function_failed"], 50),
+        // Where head and failure meet before anything was written, the client reads nothing.
+        case(
+            "/trap-in-body/?now",
+            &["200 cut fine, at first\n", "500 function_failed", "connection closed"],
+            50,
+        ),
         case("/exits/?now", FAILED, 20),
         case("/exits/failure?now", FAILED, 20),
         case("/exits/abort?now", FAILED, 20),
