@@ -8,7 +8,7 @@ use std::sync::Arc;
 const MIB: u64 = 1 << 20;
 
 fn bounded(bytes_max: u64, tenant_bytes_max: u64) -> AnswerCaches {
-    AnswerCaches::new(&AnswerCacheConfig { bytes_max, tenant_bytes_max })
+    AnswerCaches::new(&AnswerCacheConfig { bytes_max, tenant_bytes_max, ..AnswerCacheConfig::default() })
 }
 
 /// An answer of about `bytes`.
