@@ -17,7 +17,7 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
 use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
-use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, SendOptions};
+use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, SendOptions, TransportProfile};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
@@ -32,6 +32,8 @@ pub(crate) struct Models {
     egress: Egress,
     /// The host's own keys.
     keys: UpstreamCredentials,
+    /// How each upstream's list of models is asked for.
+    transports: Vec<Option<Arc<TransportProfile>>>,
     upstreams: Upstreams,
     budgets: Budgets,
     answers: AnswerCaches,
@@ -58,11 +60,16 @@ impl Models {
         })?;
         let upstreams = Upstreams::new(&config, &keys, egress.clone())
             .map_err(|mistake| StartError::Upstreams { reason: mistake.to_string() })?;
+        let transports = config.upstreams().values().map(|upstream| upstream.transport(egress));
+        let transports = transports
+            .collect::<Result<_, _>>()
+            .map_err(|error| StartError::Upstreams { reason: error.to_string() })?;
         let answer_settings = AnswerSettings { time_to_live_s: answers.time_to_live_s };
         Ok(Self {
             config,
             egress: egress.clone(),
             keys,
+            transports,
             upstreams,
             budgets,
             answers: AnswerCaches::new(answers),
@@ -258,11 +265,14 @@ impl Calls {
             allow_private: true,
             upstream_credentials: keys.get(index).cloned(),
             credentials: Some(Arc::clone(&self.own)),
-            transport: upstream.transport(&self.models.egress).ok().flatten(),
+            transport: self.models.transports.get(index).cloned().flatten(),
             ..SendOptions::default()
         };
-        let response = self.models.egress.send(request, options).await?;
-        Ok(response.map(|body| body.map_err(egress_error).boxed_unsync()))
+        let sending = self.models.egress.send(request, options);
+        let Ok(response) = timeout_at(Instant::from_std(context.deadline), sending).await else {
+            return Ok(too_late().map(to_wasi_body));
+        };
+        Ok(response?.map(|body| body.map_err(egress_error).boxed_unsync()))
     }
 
     async fn ask(
