@@ -257,7 +257,10 @@ def check_errors():
     refused(openai.BadRequestError, lambda: create(input="hi", temperature="hot"), 400, "temperature", "invalid_type")
     lost = lambda: create(input="hi", previous_response_id=unknown)  # noqa: E731
     refused(openai.BadRequestError, lost, 400, "previous_response_id", "previous_response_not_found")
-    refused(openai.RateLimitError, lambda: create(input="[sim: status=429]"), 429, None, "rate_limit_exceeded")
+    # A model that does not answer is no error unless the tenant wants one.
+    busy = create(input="[sim: status=429]")
+    assert busy.output_text == "We are busy, please try again later", busy
+    assert busy.metadata["waggle_fallback_reason"] == "rate_limit_exceeded", busy
 
 
 async def check_async(saved):
