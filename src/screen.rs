@@ -35,7 +35,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 /// Writes `text` to standard output as it is.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn prompt(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
