@@ -46,8 +46,8 @@ const COSTS: [(&str, &str); 5] = [
     ("user_cost_per_month", "Cost of each user in a calendar month (UTC)."),
 ];
 
-/// How an amount of money is written as text; as a number it may be written too.
-const COST_PATTERN: &str = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$";
+/// How an amount of money is written: more than nothing, with at most six decimals.
+const COST_PATTERN: &str = r"^(0\.[0-9]{0,5}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{0,5}[1-9])?)$";
 
 /// The document, made once.
 pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
@@ -73,7 +73,7 @@ pub(crate) fn limits() -> RefOr<Schema> {
     }
     for (name, description) in COSTS {
         let property = ObjectBuilder::new()
-            .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Null]))
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
             .pattern(Some(COST_PATTERN))
             .description(Some(description));
         object = object.property(name, property);
@@ -269,11 +269,11 @@ mod tests {
     fn every_keyword_of_a_shape_is_one_that_is_checked() {
         fn look(schema: &Value, seen: &mut Vec<String>) {
             for (keyword, value) in schema.as_object().unwrap() {
-                // Every name of a JSON object is a string anyway.
-                // Every name of a JSON object is a string anyway, and `TenantId` checks its pattern itself.
+                // Every name of a JSON object is a string anyway; `TenantId` and `Money` check their patterns themselves.
                 let annotation = ["description", "format", "writeOnly", "default"]
                     .contains(&keyword.as_str())
                     || (keyword == "pattern" && *value == json!("^[a-z0-9_-]{1,64}$"))
+                    || (keyword == "pattern" && *value == json!(COST_PATTERN))
                     || (keyword == "propertyNames" && *value == json!({ "type": "string" }));
                 assert!(annotation || KEYWORDS.contains(&keyword.as_str()), "`{keyword}` is not checked");
                 match keyword.as_str() {
