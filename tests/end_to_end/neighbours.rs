@@ -17,7 +17,7 @@ use tenants::{Caller, GOOD, Good, check_sound, memory_mib, with_tenants};
 /// The tenant that misbehaves.
 const HOSTILE: &str = "hostile";
 /// What the process may hold when the storm is over, MiB; the compiled functions are the most of it.
-const RESIDENT_MIB_MAX: u64 = 300;
+const RESIDENT_MIB_MAX: u64 = 450;
 
 /// A server with these guests beside `hello` and `kv-probe`, and the two tenants; `lines` are the hostile one's.
 fn beside_good(guests: &[&str], config: &str, lines: &str) -> Setup {
