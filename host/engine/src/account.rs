@@ -36,6 +36,8 @@ pub(crate) struct TenantAccount {
     /// Lines of the log about its failures.
     pub(crate) failures: FailureBudget,
     active: Weak<Active>,
+    /// See [`Active::shared_until_ns`].
+    shared_until_ns: Arc<AtomicU64>,
 }
 
 impl TenantAccount {
@@ -52,6 +54,7 @@ impl TenantAccount {
             budget: CpuBudget::default(),
             failures: FailureBudget::default(),
             active: Arc::downgrade(active),
+            shared_until_ns: Arc::clone(&active.shared_until_ns),
         })
     }
 
@@ -117,6 +120,11 @@ impl TenantAccount {
         self.behind_until_ns.load(Relaxed)
     }
 
+    /// Whether another tenant used the processor lately. Who is alone delays nobody, and pays for changes of lanes.
+    pub(crate) fn has_neighbours(&self) -> bool {
+        now_ns() < self.shared_until_ns.load(Relaxed)
+    }
+
     /// One of its instances computed for long, or failed.
     pub(crate) fn suspect(&self) {
         self.suspect_until_ns.store(now_ns() + BEHIND_NS, Relaxed);
@@ -152,11 +160,23 @@ impl Drop for InstanceCount {
 
 /// The accounts that used CPU time lately, so that balancing looks at these and not at all tenants.
 #[derive(Default)]
-pub(crate) struct Active(Mutex<Vec<Arc<TenantAccount>>>);
+pub(crate) struct Active {
+    accounts: Mutex<Vec<Arc<TenantAccount>>>,
+    /// Until when the processor counts as shared by several tenants, because it was.
+    shared_until_ns: Arc<AtomicU64>,
+}
+
+/// For how long it counts as shared, nanoseconds: a tenant that asks now and then has neighbours all the time.
+const SHARED_NS: u64 = 60_000_000_000;
 
 impl Active {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<TenantAccount>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Several tenants use the processor.
+    pub(crate) fn is_shared(&self) {
+        self.shared_until_ns.store(now_ns() + SHARED_NS, Relaxed);
     }
 
     /// The active accounts with what they used since the last call. Those that used nothing leave the list.

@@ -45,7 +45,10 @@ impl CpuAccount {
 
     /// The lane it belongs in from its next poll on.
     pub(crate) fn lane(&self) -> Lane {
-        Lane::until(self.long_until_ns.load(Relaxed).max(self.tenant.behind_until_ns()))
+        match Lane::until(self.long_until_ns.load(Relaxed).max(self.tenant.behind_until_ns())) {
+            Lane::Back if self.tenant.has_neighbours() => Lane::Back,
+            _ => Lane::Front,
+        }
     }
 
     /// How long it has to wait before it may run again, because its tenant has used up its CPU time.
@@ -142,6 +145,7 @@ pub(crate) enum Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Active;
 
     fn account(allowance: Duration) -> CpuAccount {
         CpuAccount::new(allowance, TenantAccount::new(&Arc::default()))
@@ -195,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_long_stretch_makes_way_for_others() {
-        let account = account(Duration::from_secs(3_600));
+        let active = Arc::<Active>::default();
+        let account = CpuAccount::new(Duration::from_secs(3_600), TenantAccount::new(&active));
         account.enter();
         assert_eq!(account.charge(), Verdict::GoOn);
         assert_eq!(account.lane(), Lane::Front);
@@ -203,6 +208,8 @@ mod tests {
             std::hint::spin_loop();
         }
         assert_eq!(account.charge(), Verdict::MakeWay);
+        assert_eq!(account.lane(), Lane::Front, "it is alone");
+        active.is_shared();
         assert_eq!(account.lane(), Lane::Back, "it goes on where it delays nobody");
     }
 }

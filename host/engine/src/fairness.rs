@@ -15,6 +15,9 @@ const SHARED_PERCENT: u64 = 90;
 /// for a core, so whatever the instances could use, they have used.
 pub(crate) fn balance(active: &Active, cores: usize, period: Duration, is_busy: bool) {
     let accounts = active.drain();
+    if accounts.len() > 1 {
+        active.is_shared();
+    }
     let used: Vec<u64> = accounts.iter().map(|(_account, used)| *used).collect();
     let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
     let machine_ns = period_ns.saturating_mul(cores as u64);
