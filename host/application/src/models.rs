@@ -17,7 +17,7 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
 use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
-use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, SendOptions, TransportProfile};
+use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
@@ -32,8 +32,6 @@ pub(crate) struct Models {
     egress: Egress,
     /// The host's own keys.
     keys: UpstreamCredentials,
-    /// How each upstream's list of models is asked for.
-    transports: Vec<Option<Arc<TransportProfile>>>,
     upstreams: Upstreams,
     budgets: Budgets,
     answers: AnswerCaches,
@@ -60,16 +58,11 @@ impl Models {
         })?;
         let upstreams = Upstreams::new(&config, &keys, egress.clone())
             .map_err(|mistake| StartError::Upstreams { reason: mistake.to_string() })?;
-        let transports = config.upstreams().values().map(|upstream| upstream.transport(egress));
-        let transports = transports
-            .collect::<Result<_, _>>()
-            .map_err(|error| StartError::Upstreams { reason: error.to_string() })?;
         let answer_settings = AnswerSettings { time_to_live_s: answers.time_to_live_s };
         Ok(Self {
             config,
             egress: egress.clone(),
             keys,
-            transports,
             upstreams,
             budgets,
             answers: AnswerCaches::new(answers),
@@ -197,14 +190,9 @@ impl ModelCalls for TenantModels {
         };
         let answered = match collected {
             Ok(request) => self.0.ask(request, context).await,
-            Err(error) => {
-                let refused: Result<Response<waggle_egress::upstream::UpstreamBody>, _> =
-                    error.into_response();
-                return match refused {
-                    Ok(response) => Ok(response.map(|body| body.map_err(egress_error).boxed_unsync())),
-                    Err(error) => Err(egress_error(error)),
-                };
-            }
+            Err(error) => error
+                .into_response::<ResponseBody>()
+                .map(|response| response.map(|body| body.map_err(egress_error).boxed_unsync())),
         };
         answered.map_err(egress_error)
     }
@@ -265,7 +253,7 @@ impl Calls {
             allow_private: true,
             upstream_credentials: keys.get(index).cloned(),
             credentials: Some(Arc::clone(&self.own)),
-            transport: self.models.transports.get(index).cloned().flatten(),
+            transport: self.models.upstreams.transport(index),
             ..SendOptions::default()
         };
         let sending = self.models.egress.send(request, options);
@@ -287,8 +275,9 @@ impl Calls {
         let options = AskOptions { deadline: Some(deadline), cancelled: context.cancelled };
         let body = request.body().clone();
         let path = request.uri().path().to_owned();
-        // What is no call is the upstreams' to explain.
-        let model = model_body::read(&body).map(|call| call.model.into_owned()).unwrap_or_default();
+        // Only the cache asks for it here; what is no call is the upstreams' to explain.
+        let called = self.answers.is_on().then(|| model_body::read(&body).ok()).flatten();
+        let model = called.map(|call| call.model.into_owned()).unwrap_or_default();
         let question = Question { path: &path, model: &model, body: &body };
         let calls = Arc::clone(self);
         let make = move |cancelled| async move { calls.make(request, asker, cancelled).await };

@@ -94,21 +94,9 @@ impl Running {
             quiet: plan.options.quiet,
         });
         retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
-        let gateway = Arc::new(Gateway::new(
-            engine.clone(),
-            worlds,
-            plan.manifest.route_table(),
-            Arc::clone(&tenancy.door),
-            plan.gateway.clone(),
-            &plan.engine,
-        )?);
+        let gateway = gateway(plan, &engine, worlds, &tenancy)?;
         internal.connect(&gateway);
-        let tls = plan
-            .options
-            .tls
-            .as_ref()
-            .map(|(certificate, key)| waggle_gateway::acceptor(certificate, key))
-            .transpose()?;
+        let tls = acceptor(plan)?;
         let listener = listen(plan.options.listen, "--listen").await?;
         let host = RunningHost {
             engine,
@@ -182,6 +170,23 @@ fn retire_what_changes(
             }
         }
     }));
+}
+
+fn gateway(
+    plan: &Plan,
+    engine: &Engine,
+    worlds: Arc<Worlds>,
+    tenancy: &Tenancy,
+) -> Result<Arc<Gateway>, StartError> {
+    let (routes, door) = (plan.manifest.route_table(), Arc::clone(&tenancy.door));
+    let gateway = Gateway::new(engine.clone(), worlds, routes, door, plan.gateway.clone(), &plan.engine)?;
+    Ok(Arc::new(gateway))
+}
+
+/// What TLS connections are accepted with, where there is a certificate.
+fn acceptor(plan: &Plan) -> Result<Option<waggle_gateway::TlsAcceptor>, StartError> {
+    let files = plan.options.tls.as_ref();
+    Ok(files.map(|(certificate, key)| waggle_gateway::acceptor(certificate, key)).transpose()?)
 }
 
 async fn close_records(records: &Arc<dyn Store>) {

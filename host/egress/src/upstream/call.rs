@@ -148,6 +148,12 @@ impl<C: Carrier> Upstreams<C> {
         &self.0.routes
     }
 
+    /// How connections to the upstream of this index are made, where that is not as all others are.
+    #[must_use]
+    pub fn transport(&self, upstream: usize) -> Option<Arc<crate::transport::TransportProfile>> {
+        self.0.upstreams.get(upstream)?.transport.clone()
+    }
+
     /// The state of each upstream, in the order of their names.
     #[must_use]
     pub fn snapshot(&self) -> Vec<UpstreamSnapshot> {
