@@ -261,12 +261,13 @@ async fn every_counter_is_as_its_family_is_described_and_is_erased_with_its_tena
 #[tokio::test]
 async fn counters_of_users_are_bounded_by_their_windows() {
     const USERS: usize = 300;
+    const DAY_S: u64 = 86_400;
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let records = BudgetRecords::new(Arc::clone(&store));
-    let now_s = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    // Far in the future, so that nothing expires while the test looks at it.
-    let clock_s = Arc::new(AtomicU64::new(now_s + 10 * 365 * 86_400));
+    let today = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / DAY_S;
+    // A noon far in the future: nothing expires while the test looks at it, and no day ends.
+    let clock_s = Arc::new(AtomicU64::new((today + 10 * 365) * DAY_S + DAY_S / 2));
     let clock = Arc::clone(&clock_s);
     let counters = Arc::new(Counters(BudgetRecords::new(Arc::clone(&store))));
     let budgets = Budgets::with_clock(counters, Arc::new(move || clock.load(Ordering::SeqCst)));
