@@ -131,25 +131,37 @@ async fn what_goes_on_after_the_response_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_handles_and_stacks_have_an_end() {
+async fn memory_and_stacks_have_an_end() {
     let guests = [
         "grow-memory",
         "memory-to-the-limit",
         "recurse",
         "unread-streams",
-        "handles-without-end",
         "polls-millions-p2",
         "odd-numbers",
     ];
+    // What ends here ends by itself, however busy the machine is.
     let config = "[engine]\ninstance_memory_bytes_max = 67108864\nrequest_cpu_ms_max = 5000\n\
-                  request_timeout_ms = 2500\nresponse_timeout_ms = 3000\n";
+                  request_timeout_ms = 25000\nresponse_timeout_ms = 30000\n";
     let server = beside_good(&guests, config, "").start();
-    let handles: &[&str] = &["500 function_failed", "200 got", "504 function_timeout"];
     let cases = [
         case("/grow-memory/?now", FAILED, 4),
         case("/memory-to-the-limit/?now", &["200 1024 pages, true"], 4),
         case("/recurse/?now", FAILED, 4),
         case("/unread-streams/?now", FAILED, 2),
+        case("/polls-millions-p2/?now", FAILED, 2),
+        case("/odd-numbers/random?now", FAILED, 2),
+    ];
+    check_all(&server, &cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_and_waits_have_an_end() {
+    let config = "[engine]\ninstance_memory_bytes_max = 67108864\nrequest_cpu_ms_max = 5000\n\
+                  request_timeout_ms = 2500\nresponse_timeout_ms = 3000\n";
+    let server = beside_good(&["handles-without-end", "odd-numbers"], config, "").start();
+    let handles: &[&str] = &["500 function_failed", "200 got", "504 function_timeout"];
+    let cases = [
         case("/handles-without-end/fields?now", handles, 2),
         case("/handles-without-end/options?now", handles, 2),
         case("/handles-without-end/requests?now", handles, 2),
@@ -158,10 +170,8 @@ async fn memory_handles_and_stacks_have_an_end() {
         case("/handles-without-end/stores?now", handles, 2),
         case("/handles-without-end/waits?now", handles, 2),
         case("/handles-without-end/streams-of-streams?now", handles, 2),
-        case("/polls-millions-p2/?now", FAILED, 2),
         case("/odd-numbers/wait-for?now", &["504 function_timeout"], 1),
         case("/odd-numbers/wait-until?now", &["504 function_timeout"], 1),
-        case("/odd-numbers/random?now", FAILED, 2),
     ];
     check_all(&server, &cases).await;
 }
