@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     thread::Thread,
 };
@@ -95,6 +95,10 @@ pub(crate) struct Progress {
     failure: OnceLock<Error>,
     changed: Notify,
     committer: OnceLock<Thread>,
+    /// The latest write that somebody waits for.
+    wanted: AtomicU64,
+    /// Whether the committer sleeps until it is woken.
+    is_idle: AtomicBool,
 }
 
 impl Progress {
@@ -104,6 +108,8 @@ impl Progress {
             failure: OnceLock::new(),
             changed: Notify::new(),
             committer: OnceLock::new(),
+            wanted: AtomicU64::new(0),
+            is_idle: AtomicBool::new(false),
         }
     }
 
@@ -113,7 +119,31 @@ impl Progress {
         let _ = self.committer.set(thread);
     }
 
-    /// Tells the committer that there is something to flush (or to stop for).
+    /// Tells the committer that a write was applied. It is woken only where it has nothing else to do.
+    pub(crate) fn applied(&self) {
+        // Pairs with the one in `idle_until_woken`: either the write is seen there, or the sleep here.
+        fence(Ordering::SeqCst);
+        if self.is_idle.load(Ordering::Relaxed) {
+            self.wake_committer();
+        }
+    }
+
+    /// Puts the committer to sleep, unless there is something to do by now. May return early.
+    pub(crate) fn idle_until_woken(&self, has_work: impl Fn() -> bool) {
+        self.is_idle.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !has_work() {
+            std::thread::park();
+        }
+        self.is_idle.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for a write that is not durable.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire) > self.durable()
+    }
+
+    /// Tells the committer that somebody waits (or that it is to stop).
     pub(crate) fn wake_committer(&self) {
         if let Some(thread) = self.committer.get() {
             thread.unpark();
@@ -148,7 +178,10 @@ impl Progress {
                 return Ok(());
             }
             self.check()?;
-            self.wake_committer();
+            // One that is wanted already has woken the committer, or is in the flush that is under way.
+            if self.wanted.fetch_max(sequence, Ordering::AcqRel) < sequence {
+                self.wake_committer();
+            }
             changed.await;
         }
     }

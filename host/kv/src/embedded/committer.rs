@@ -1,5 +1,6 @@
-//! The thread that flushes: one flush after another for as long as something is not yet durable, so that all writes
-//! that arrive during one flush share the next.
+//! The thread that makes writes durable. Writes gather in the engine's memory; when somebody waits for one of them, or
+//! after a moment if nobody does, all that have gathered are handed to the operating system in one piece and flushed to
+//! the device. All writes that arrive during one flush share the next.
 //!
 //! It flushes the engine's journal through a file handle of its own. The engine's own `persist` would hold the lock
 //! of the journal for the length of the flush, some milliseconds in which no write could be applied
@@ -7,19 +8,23 @@
 
 use super::FlushHook;
 use crate::{Error, commit::Progress};
-use fjall::Database;
+use fjall::{Database, PersistMode};
 use std::{
     fs::{File, OpenOptions},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 const JOURNAL_EXTENSION: &str = "jnl";
+/// How long a write that nobody waits for may stay in memory.
+const UNWANTED_MS_MAX: u64 = 10;
 
 /// The running thread; dropping it flushes what is left and ends it.
 pub(super) struct Committer {
@@ -77,16 +82,18 @@ struct Flusher {
 impl Flusher {
     fn run(&mut self) {
         loop {
-            // Read before the flush: every write up to here has reached the journal file, because the engine makes
-            // a write visible only after that.
-            let applied = self.database.visible_seqno();
-            if self.progress.durable() >= applied {
+            let durable = self.progress.durable();
+            if durable >= self.database.visible_seqno() {
                 if self.stop.load(Ordering::Acquire) {
                     return;
                 }
-                thread::park();
+                self.progress.idle_until_woken(|| durable < self.database.visible_seqno());
                 continue;
             }
+            self.gather();
+            // Read before the flush: every write up to here is in the journal, because the engine makes a write visible
+            // only after that.
+            let applied = self.database.visible_seqno();
             if let Err(error) = self.flush() {
                 tracing::error!(%error, "a write could not be made durable; the store takes no more writes");
                 self.progress.fail(Error::Poisoned { reason: error.to_string() });
@@ -96,10 +103,23 @@ impl Flusher {
         }
     }
 
+    /// Returns when somebody waits for a write, or when there has been one for long enough.
+    fn gather(&self) {
+        let until = Instant::now() + Duration::from_millis(UNWANTED_MS_MAX);
+        while !self.progress.is_wanted() && !self.stop.load(Ordering::Acquire) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if let Some(hook) = &self.before_flush {
             hook()?;
         }
+        self.database.persist(PersistMode::Buffer).map_err(io::Error::other)?;
         self.journal.flush()
     }
 }
@@ -136,7 +156,7 @@ impl Journal {
         match open_journal(&journal_path(&self.directory, number)) {
             Ok(file) => Ok(Some(Self { directory: self.directory.clone(), number, file })),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Err(_) if journal_path(&self.directory, self.number).exists() => Ok(None),
+            Err(_) if self.file.metadata()?.nlink() > 0 => Ok(None),
             Err(_) => Self::newest(&self.directory)
                 .map(|newest| Some(newest).filter(|newest| newest.number > self.number)),
         }
@@ -170,7 +190,6 @@ fn open_journal(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
     use fjall::KeyspaceCreateOptions;
-    use std::time::{Duration, Instant};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{Clock, Commit, Error, Partition, commit::Progress};
 use bytes::Bytes;
-use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode, Readable, Snapshot,
-};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, Readable, Snapshot};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -298,15 +296,15 @@ impl Engine {
         self.commit(batch)
     }
 
-    /// A batch that reaches the operating system when it is committed, and so survives the end of the process.
+    /// A batch. Committed, it is visible and has its place among the writes; the committer takes it from there.
     pub(super) fn batch(&self) -> OwnedWriteBatch {
-        self.database.batch().durability(Some(PersistMode::Buffer))
+        self.database.batch()
     }
 
     pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<Commit, Error> {
         batch.commit().map_err(|error| self.error(error))?;
         let commit = self.applied();
-        self.progress.wake_committer();
+        self.progress.applied();
         Ok(commit)
     }
 
