@@ -52,7 +52,8 @@ impl Incoming {
         };
         drop(headers);
         let (received, received_reader) = wit_future::new(|| Ok(()));
-        let body = WasiBody::new(Request::consume_body(request, received_reader), received);
+        let body =
+            WasiBody::new(Request::consume_body(request, received_reader), received, head.content_length);
         Self { head, body }
     }
 }

@@ -26,7 +26,7 @@ impl Guest for Chat {
         let service = Service {
             store: store::WasiStore::default(),
             upstream: upstream::WasiUpstream,
-            platform: platform::WasiPlatform,
+            platform: platform::WasiPlatform::new(),
         };
         match service.handle(incoming.head.as_request(), incoming.body).await {
             Answer::Reply(reply) => outgoing::whole(reply),

@@ -3,15 +3,56 @@
 use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::system_clock;
 use spin_sdk::wasip3::random::random::get_random_u64;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use waggle_chat::platform::Platform;
 
-/// The component's surroundings.
-pub(crate) struct WasiPlatform;
+/// For how long a variable is what it was. Where a host lets variables change under a running instance, a change is seen
+/// after this.
+const VARIABLES_MS_MAX: u64 = 1_000;
+
+/// Variables as they were read, and when the first of them was.
+#[derive(Default)]
+struct Variables {
+    since_ms: u64,
+    values: HashMap<String, Option<String>>,
+}
+
+thread_local! {
+    /// One instance serves many requests, and a turn wants nine variables, each a call of the host.
+    static VARIABLES: RefCell<Variables> = RefCell::default();
+}
+
+/// The component's surroundings, for one request.
+pub(crate) struct WasiPlatform {
+    began_ms: u64,
+}
+
+fn now_ms() -> u64 {
+    let now = system_clock::now();
+    u64::try_from(now.seconds).unwrap_or(0) * 1000 + u64::from(now.nanoseconds) / 1_000_000
+}
+
+impl WasiPlatform {
+    pub(crate) fn new() -> Self {
+        Self { began_ms: now_ms() }
+    }
+
+    /// The variable as it is known, if that is recent.
+    fn known(&self, name: &str) -> Option<Option<String>> {
+        VARIABLES.with_borrow_mut(|known| {
+            // A clock may go back.
+            if self.began_ms.abs_diff(known.since_ms) >= VARIABLES_MS_MAX {
+                *known = Variables { since_ms: self.began_ms, values: HashMap::new() };
+            }
+            known.values.get(name).cloned()
+        })
+    }
+}
 
 impl Platform for WasiPlatform {
     fn now_ms(&self) -> u64 {
-        let now = system_clock::now();
-        u64::try_from(now.seconds).unwrap_or(0) * 1000 + u64::from(now.nanoseconds) / 1_000_000
+        now_ms()
     }
 
     fn random(&self) -> u128 {
@@ -19,11 +60,16 @@ impl Platform for WasiPlatform {
     }
 
     async fn variable(&self, name: &str) -> Result<Option<String>, String> {
-        match variables::get(name).await {
-            Ok(value) => Ok(Some(value)),
-            Err(variables::Error::Undefined(_)) => Ok(None),
-            Err(error) => Err(error.to_string()),
+        if let Some(known) = self.known(name) {
+            return Ok(known);
         }
+        let value = match variables::get(name).await {
+            Ok(value) => Some(value),
+            Err(variables::Error::Undefined(_)) => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        VARIABLES.with_borrow_mut(|known| known.values.insert(name.to_owned(), value.clone()));
+        Ok(value)
     }
 
     fn log(&self, line: &str) {

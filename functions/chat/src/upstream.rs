@@ -122,10 +122,11 @@ impl Upstream for WasiUpstream {
         };
         let (content_type, retry_after) = (header("content-type"), header("retry-after"));
         let model = header("waggle-model");
+        let length = header("content-length").and_then(|length| length.parse().ok());
         drop(headers);
         let status = response.get_status_code();
         let (received, received_reader) = wit_future::new(|| Ok(()));
-        let body = WasiBody::new(Response::consume_body(response, received_reader), received);
+        let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);
         Ok(UpstreamResponse { status, content_type, retry_after, model, body })
     }
 }
