@@ -43,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-tenancy"]),
     // Leaves: they know none of ours but the type of a secret.
     ("waggle-secret", &[]),
+    ("waggle-measure", &[]),
     ("waggle-manifest", &[]),
     ("waggle-kv", &[]),
     ("waggle-egress", &["waggle-secret"]),
