@@ -31,6 +31,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-gateway",
             "waggle-kv",
             "waggle-manifest",
+            "waggle-measure",
+            "waggle-operations",
             "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",
@@ -39,15 +41,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The admin API writes tenants and reads nothing else.
     ("waggle-admin", &["waggle-secret", "waggle-tenancy"]),
     // gateway -> engine -> capabilities.
-    ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-tenancy"]),
-    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-tenancy"]),
-    // Leaves: they know none of ours but the type of a secret.
+    ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-measure", "waggle-tenancy"]),
+    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy"]),
+    // Leaves: they know none of ours but the type of a secret, and what to measure with.
     ("waggle-secret", &[]),
+    ("waggle-measure", &[]),
     ("waggle-manifest", &[]),
-    ("waggle-kv", &[]),
-    ("waggle-egress", &["waggle-secret"]),
-    ("waggle-tenancy", &["waggle-secret"]),
-    ("waggle-telemetry", &[]),
+    ("waggle-kv", &["waggle-measure"]),
+    ("waggle-egress", &["waggle-measure", "waggle-secret"]),
+    ("waggle-tenancy", &["waggle-measure", "waggle-secret"]),
+    ("waggle-telemetry", &["waggle-measure"]),
+    // The operations listener tells what telemetry gathers, and nothing that it would have to know.
+    ("waggle-operations", &["waggle-telemetry"]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
     ("hello", &[]),

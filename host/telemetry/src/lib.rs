@@ -6,6 +6,7 @@ mod budget;
 mod function_log;
 mod line;
 mod log;
+pub mod metrics;
 mod tenant_files;
 #[cfg(test)]
 mod testing;
