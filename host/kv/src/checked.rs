@@ -1,8 +1,8 @@
 //! What every store checks before it does anything, in one place: whether it is open, and the bounds.
 
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, Store, StoreOptions, Swap,
-    TenantPart, Usage,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Operation, Partition, Place, Store, StoreMetrics,
+    StoreOptions, Swap, TenantPart, Usage,
     limits::{check_changes, check_counters, check_entries, check_key, check_keys, check_page, check_value},
 };
 use async_trait::async_trait;
@@ -17,6 +17,8 @@ use std::{
 pub(crate) trait Medium: Send + Sync + 'static {
     /// Set once, when the store is closed.
     fn closed(&self) -> &AtomicBool;
+    /// What it counts.
+    fn metrics(&self) -> &StoreMetrics;
     fn get(
         &self,
         partition: &Partition,
@@ -95,12 +97,14 @@ fn check_open(medium: &impl Medium) -> Result<(), Error> {
 impl<M: Medium> Store for M {
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {
         check_key(key)?;
-        Medium::get(self, partition, key).await
+        let work = Medium::get(self, partition, key);
+        Medium::metrics(self).measured(Operation::Get, work).await
     }
 
     async fn exists(&self, partition: &Partition, key: &str) -> Result<bool, Error> {
         check_key(key)?;
-        Medium::exists(self, partition, key).await
+        let work = Medium::exists(self, partition, key);
+        Medium::metrics(self).measured(Operation::Get, work).await
     }
 
     async fn get_many(&self, partition: &Partition, keys: &[String]) -> Result<Vec<Option<Bytes>>, Error> {
@@ -108,7 +112,8 @@ impl<M: Medium> Store for M {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        Medium::get_many(self, partition, keys).await
+        let work = Medium::get_many(self, partition, keys);
+        Medium::metrics(self).measured(Operation::GetMany, work).await
     }
 
     async fn keys(
@@ -119,20 +124,23 @@ impl<M: Medium> Store for M {
         limit: usize,
     ) -> Result<KeyPage, Error> {
         check_page(prefix, limit)?;
-        Medium::keys(self, partition, prefix, cursor, limit).await
+        let work = Medium::keys(self, partition, prefix, cursor, limit);
+        Medium::metrics(self).measured(Operation::Keys, work).await
     }
 
     async fn set(&self, partition: &Partition, key: &str, value: Bytes) -> Result<Commit, Error> {
         check_open(self)?;
         check_key(key)?;
         check_value(&value)?;
-        Medium::set(self, partition, key, value).await
+        let work = Medium::set(self, partition, key, value);
+        Medium::metrics(self).measured(Operation::Set, work).await
     }
 
     async fn delete(&self, partition: &Partition, key: &str) -> Result<Commit, Error> {
         check_open(self)?;
         check_key(key)?;
-        Medium::delete(self, partition, key).await
+        let work = Medium::delete(self, partition, key);
+        Medium::metrics(self).measured(Operation::Delete, work).await
     }
 
     async fn set_many(&self, partition: &Partition, entries: Vec<(String, Bytes)>) -> Result<Commit, Error> {
@@ -141,7 +149,8 @@ impl<M: Medium> Store for M {
         if entries.is_empty() {
             return Ok(Medium::applied(self));
         }
-        Medium::set_many(self, partition, entries, bytes).await
+        let work = Medium::set_many(self, partition, entries, bytes);
+        Medium::metrics(self).measured(Operation::SetMany, work).await
     }
 
     async fn delete_many(&self, partition: &Partition, keys: Vec<String>) -> Result<Commit, Error> {
@@ -150,13 +159,15 @@ impl<M: Medium> Store for M {
         if keys.is_empty() {
             return Ok(Medium::applied(self));
         }
-        Medium::delete_many(self, partition, keys).await
+        let work = Medium::delete_many(self, partition, keys);
+        Medium::metrics(self).measured(Operation::DeleteMany, work).await
     }
 
     async fn increment(&self, partition: &Partition, key: &str, delta: i64) -> Result<(i64, Commit), Error> {
         check_open(self)?;
         check_key(key)?;
-        Medium::increment(self, partition, key, delta).await
+        let work = Medium::increment(self, partition, key, delta);
+        Medium::metrics(self).measured(Operation::Increment, work).await
     }
 
     async fn compare_and_swap(
@@ -169,7 +180,8 @@ impl<M: Medium> Store for M {
         check_open(self)?;
         check_key(key)?;
         check_value(&value)?;
-        Medium::compare_and_swap(self, partition, key, expected, value).await
+        let work = Medium::compare_and_swap(self, partition, key, expected, value);
+        Medium::metrics(self).measured(Operation::Swap, work).await
     }
 
     async fn swap_many(
@@ -181,7 +193,8 @@ impl<M: Medium> Store for M {
         check_open(self)?;
         check_changes(&expected)?;
         check_changes(&changes)?;
-        Medium::swap_many(self, partition, expected, changes).await
+        let work = Medium::swap_many(self, partition, expected, changes);
+        Medium::metrics(self).measured(Operation::Swap, work).await
     }
 
     async fn count(
@@ -191,7 +204,8 @@ impl<M: Medium> Store for M {
     ) -> Result<(Counted, Commit), Error> {
         check_open(self)?;
         check_counters(changes)?;
-        Medium::count(self, partition, changes).await
+        let work = Medium::count(self, partition, changes);
+        Medium::metrics(self).measured(Operation::Increment, work).await
     }
 
     async fn usage(&self, tenant: &TenantPart) -> Result<Usage, Error> {
@@ -205,6 +219,10 @@ impl<M: Medium> Store for M {
 
     fn place(&self) -> Place {
         Medium::place(self)
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        Medium::metrics(self)
     }
 
     fn options(&self) -> StoreOptions {

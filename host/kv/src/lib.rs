@@ -19,6 +19,7 @@ mod embedded;
 mod error;
 mod host_records;
 mod limits;
+mod metrics;
 mod partition;
 mod quota;
 mod quota_store;
@@ -38,6 +39,7 @@ pub use limits::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, KEY_BYTES_MAX, KEYS_PAGE_MAX, LABEL_BYTES_MAX, TENANT_BYTES_MAX,
     TIME_TO_LIVE_DAYS_MAX, VALUE_BYTES_MAX,
 };
+pub use metrics::{Operation, OperationMetrics, StoreMetrics};
 pub use partition::{Partition, TenantPart};
 pub use quota::StorageQuota;
 pub use quota_store::QuotaStore;

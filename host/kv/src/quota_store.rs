@@ -4,7 +4,7 @@
 
 use crate::{
     Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StorageQuota, Store,
-    StoreOptions, Swap, TenantPart, Usage,
+    StoreMetrics, StoreOptions, Swap, TenantPart, Usage,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -240,6 +240,10 @@ impl Store for QuotaStore {
 
     async fn erase(&self, tenant: &TenantPart) -> Result<Erased, Error> {
         self.freeing(self.inner.erase(tenant)).await
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        self.inner.metrics()
     }
 
     fn place(&self) -> Place {

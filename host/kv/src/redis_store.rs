@@ -4,8 +4,8 @@
 //! Redis is set there (`appendfsync`).
 
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart,
-    Usage, checked::Medium, redis_url::RedisUrl,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreMetrics, StoreOptions,
+    Swap, TenantPart, Usage, checked::Medium, redis_url::RedisUrl,
 };
 use bytes::Bytes;
 use redis::{
@@ -74,6 +74,7 @@ pub struct RedisStore {
     swap_many: Script,
     count: Script,
     sizes: Script,
+    metrics: StoreMetrics,
     is_closed: AtomicBool,
 }
 
@@ -107,6 +108,7 @@ impl RedisStore {
             swap_many: Script::new(SWAP_MANY),
             count: Script::new(counting::COUNT),
             sizes: Script::new(tenant::SIZES),
+            metrics: StoreMetrics::default(),
             is_closed: AtomicBool::new(false),
         })
     }
@@ -166,6 +168,10 @@ fn describe(url: &Arc<str>, error: &RedisError) -> Error {
 impl Medium for RedisStore {
     fn closed(&self) -> &AtomicBool {
         &self.is_closed
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {

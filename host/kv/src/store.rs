@@ -1,6 +1,6 @@
 //! The trait that every store satisfies.
 
-use crate::{Commit, Counted, CounterChange, Error, Partition, TenantPart};
+use crate::{Commit, Counted, CounterChange, Error, Partition, StoreMetrics, TenantPart};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -160,6 +160,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where the data is.
     fn place(&self) -> Place;
+
+    /// What it has counted since it was opened.
+    fn metrics(&self) -> &StoreMetrics;
 
     /// What the store was opened with.
     fn options(&self) -> StoreOptions;

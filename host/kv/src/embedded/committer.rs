@@ -21,6 +21,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use waggle_measure::Histogram;
 
 const JOURNAL_EXTENSION: &str = "jnl";
 /// How long a write that nobody waits for may stay in memory.
@@ -40,6 +41,7 @@ impl Committer {
         directory: &Path,
         progress: &Arc<Progress>,
         before_flush: Option<FlushHook>,
+        flushes: &Arc<Histogram>,
     ) -> Result<Self, Error> {
         let journal = Journal::newest(directory).map_err(|source| Error::io(directory, source))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -49,6 +51,7 @@ impl Committer {
             progress: progress.clone(),
             stop: stop.clone(),
             before_flush,
+            flushes: Arc::clone(flushes),
         };
         let thread = thread::Builder::new()
             .name("kv-committer".into())
@@ -77,6 +80,7 @@ struct Flusher {
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     before_flush: Option<FlushHook>,
+    flushes: Arc<Histogram>,
 }
 
 impl Flusher {
@@ -94,7 +98,10 @@ impl Flusher {
             // Read before the flush: every write up to here is in the journal, because the engine makes a write visible
             // only after that.
             let applied = self.database.visible_seqno();
-            if let Err(error) = self.flush() {
+            let began = Instant::now();
+            let flushed = self.flush();
+            self.flushes.observe(began.elapsed());
+            if let Err(error) = flushed {
                 tracing::error!(%error, "a write could not be made durable; the store takes no more writes");
                 self.progress.fail(Error::Poisoned { reason: error.to_string() });
                 return;

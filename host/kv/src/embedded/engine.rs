@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use waggle_measure::Histogram;
 
 /// Entries of the expiry index are rounded up to this, so that a key written often has few of them.
 const EXPIRY_BUCKET_MS: u64 = 60_000;
@@ -34,6 +35,7 @@ const SEALED_JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// is there, and the lock on the directory goes last.
 pub(super) struct Engine {
     _committer: Committer,
+    flushes: Arc<Histogram>,
     progress: Arc<Progress>,
     pub(super) data: Keyspace,
     pub(super) expiry: Keyspace,
@@ -59,9 +61,11 @@ impl Engine {
         directory.mark_ready()?;
         // What the engine has found in its journal is durable: it flushes the journal when it opens.
         let progress = Arc::new(Progress::new(database.visible_seqno()));
-        let committer = Committer::start(&database, &files, &progress, options.before_flush)?;
+        let flushes = Arc::new(Histogram::default());
+        let committer = Committer::start(&database, &files, &progress, options.before_flush, &flushes)?;
         Ok(Self {
             _committer: committer,
+            flushes,
             progress,
             data,
             expiry,
@@ -210,6 +214,11 @@ impl Engine {
         // Whoever erases waits for all of it at the end.
         let _ = self.commit(batch)?;
         Ok(())
+    }
+
+    /// How long its flushes took.
+    pub(super) fn flushes(&self) -> &Arc<Histogram> {
+        &self.flushes
     }
 
     /// Where the engine's files are.

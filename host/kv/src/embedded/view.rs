@@ -2,8 +2,8 @@
 
 use super::{Embedded, batch::Change, engine::Engine, record};
 use crate::{
-    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreOptions, Swap, TenantPart,
-    Usage, checked::Medium, limits::check_key, partition::end_of_prefix,
+    Commit, Counted, CounterChange, Erased, Error, KeyPage, Partition, Place, StoreMetrics, StoreOptions,
+    Swap, TenantPart, Usage, checked::Medium, limits::check_key, partition::end_of_prefix,
 };
 use bytes::Bytes;
 use std::{
@@ -22,6 +22,7 @@ const PAGE_RECORDS_MAX: usize = 4 * crate::KEYS_PAGE_MAX;
 pub(super) struct View {
     embedded: Embedded,
     options: StoreOptions,
+    metrics: StoreMetrics,
     is_closed: AtomicBool,
 }
 
@@ -41,7 +42,8 @@ fn with_full_key<T>(partition: &Partition, key: &str, read: impl FnOnce(&[u8]) -
 
 impl View {
     pub(super) fn new(embedded: Embedded, options: StoreOptions) -> Self {
-        Self { embedded, options, is_closed: AtomicBool::new(false) }
+        let metrics = StoreMetrics::with_flushes(Arc::clone(embedded.engine().flushes()));
+        Self { embedded, options, metrics, is_closed: AtomicBool::new(false) }
     }
 
     fn engine(&self) -> &Arc<Engine> {
@@ -84,6 +86,10 @@ impl View {
 impl Medium for View {
     fn closed(&self) -> &AtomicBool {
         &self.is_closed
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {
