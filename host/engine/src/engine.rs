@@ -13,6 +13,7 @@ use crate::load::{
     self, CORE_INSTANCES_PER_COMPONENT_MAX, Components, Loaded, MEMORIES_PER_COMPONENT_MAX,
     TABLES_PER_COMPONENT_MAX,
 };
+use crate::metrics::FunctionMetrics;
 use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
@@ -285,6 +286,13 @@ impl Engine {
     #[must_use]
     pub fn memory_bytes(&self, tenant: &TenantId) -> u64 {
         self.pools.memory_bytes(tenant)
+    }
+
+    /// What each function has counted, by its name.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<(Arc<str>, Arc<FunctionMetrics>)> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.iter().map(|(name, loaded)| (Arc::clone(name), Arc::clone(&loaded.metrics))).collect()
     }
 
     /// Tells idle instances to end, at most `count`; when the host is short of memory.

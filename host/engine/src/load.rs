@@ -5,6 +5,7 @@
 //! component and of the compiler's settings.
 
 use crate::error::LoadError;
+use crate::metrics::FunctionMetrics;
 use crate::state::InstanceState;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) cached: bool,
     /// As how many instances one of it counts: as many as it has linear memories, for each takes the room of an instance.
     pub(crate) weight: u32,
+    pub(crate) metrics: Arc<FunctionMetrics>,
 }
 
 /// Linear memories one component may have.
@@ -87,7 +89,7 @@ pub(crate) fn load(
         .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
-    Ok(Loaded { pre, cached, weight: memories.max(1) })
+    Ok(Loaded { pre, cached, weight: memories.max(1), metrics: Arc::default() })
 }
 
 /// The first eight bytes tell components, core modules and everything else apart.

@@ -9,6 +9,7 @@ use crate::engine::{EngineShared, Instance, InstanceError};
 use crate::error::{HandleError, Limit};
 use crate::failures::FailureBudget;
 use crate::load::Loaded;
+use crate::metrics::FunctionMetrics;
 use crate::worker::{self, Ending, InstancePermit, Job, Seat};
 use crate::world::FunctionWorld;
 use std::pin::pin;
@@ -103,6 +104,7 @@ impl Pool {
         let Err((job, limit)) = self.try_dispatch(job) else { return Ok(()) };
         let most = self.engine.config.waiting_requests_max;
         let waiting = WaitingCount::enter(&self.waiting);
+        let _waits = self.metrics().waiting.hold();
         if waiting.count > most {
             return Err(self.busy(limit, format!("{most} requests wait already")));
         }
@@ -156,6 +158,9 @@ impl Pool {
             },
         };
         let served = seat.occupy();
+        if permit.is_none() {
+            self.metrics().reused.increment();
+        }
         let reuse_max = if self.shares() { self.engine.config.instance_reuse_count_max } else { 1 };
         if served >= reuse_max || self.closed.load(SeqCst) {
             seats.leave(&seat);
@@ -164,6 +169,8 @@ impl Pool {
         job.scope.take_place(Place { seat: Arc::clone(&seat), pool: Arc::clone(self) });
         seat.deliver(job);
         if let Some(permit) = permit {
+            self.metrics().created.increment();
+            self.metrics().live.add(1);
             let work = worker::work(Arc::clone(self), Arc::clone(&seat), permit);
             self.engine.lanes.spawn(&seat, work);
         }
@@ -231,7 +238,10 @@ impl Pool {
     }
 
     pub(crate) async fn instantiate(&self, seat: &Arc<Seat>) -> Result<Instance, InstanceError> {
-        self.engine.instantiate(&self.loaded, &self.world, &self.account, seat).await
+        let began = Instant::now();
+        let made = self.engine.instantiate(&self.loaded, &self.world, &self.account, seat).await;
+        self.metrics().starts.observe(began.elapsed());
+        made
     }
 
     /// From now on no request should come, and every instance ends when it has finished what it has. A request that
@@ -286,6 +296,7 @@ impl Pool {
     pub(crate) fn ended(self: &Arc<Self>, seat: &Arc<Seat>, ending: Ending) {
         seat.retire();
         self.lock_seats().forget(seat);
+        self.metrics().count_ending(&ending);
         self.log_ending(seat, &ending);
         let failed_to_start = matches!(ending, Ending::NotInstantiated { .. });
         let _ = seat.ending.set(ending);
@@ -299,6 +310,10 @@ impl Pool {
         }
         self.freed.notify_waiters();
         self.engine.instance_released.notify_waiters();
+    }
+
+    fn metrics(&self) -> &FunctionMetrics {
+        &self.loaded.metrics
     }
 
     /// Until when the tenant's work stays behind.

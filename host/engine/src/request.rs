@@ -16,6 +16,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
+use waggle_measure::Timer;
 use waggle_tenancy::Admitted;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -48,6 +49,8 @@ pub struct Admission {
     pub tenant: Option<Admitted>,
     /// The connection it came by, which goes to the lane of its tenant.
     pub connection: Option<Arc<ConnectionLane>>,
+    /// Shows that it is under way, and how long it took.
+    pub timer: Option<Timer>,
 }
 
 /// The commits of one instance that are applied but not known to be durable.

@@ -23,6 +23,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// The word for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(crate) fn not_found(method: &http::Method, path: &str) -> Self {
         let shown: String = path.chars().take(200).collect();
         Self::new(StatusCode::NOT_FOUND, "unknown_url", format!("Unknown request URL: {method} {shown}"))

@@ -7,6 +7,7 @@ use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
 use crate::identity;
+use crate::metrics::GatewayMetrics;
 use async_trait::async_trait;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
@@ -20,6 +21,7 @@ use waggle_engine::{
     InternalTarget, WasiBody, WorldSource,
 };
 use waggle_manifest::{RouteMatch, RouteTable};
+use waggle_measure::{TenantSlot, TopTenants};
 use waggle_tenancy::{
     Caller, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError, rate_limit_fields,
 };
@@ -38,6 +40,7 @@ pub struct Gateway {
     worlds: Arc<dyn WorldSource>,
     routes: RouteTable,
     admission: AdmissionControl,
+    metrics: Arc<GatewayMetrics>,
     config: GatewayConfig,
     request_timeout: Duration,
     response_timeout: Duration,
@@ -54,11 +57,13 @@ impl Gateway {
         worlds: Arc<dyn WorldSource>,
         routes: RouteTable,
         door: Arc<Door>,
+        tenants: Arc<TopTenants>,
         config: GatewayConfig,
         engine_config: &EngineConfig,
     ) -> Result<Self, TrustedProxyError> {
         Ok(Self {
             admission: AdmissionControl::new(&config, door, &engine)?,
+            metrics: Arc::new(GatewayMetrics::new(&routes, tenants)),
             engine,
             worlds,
             routes,
@@ -72,6 +77,12 @@ impl Gateway {
     #[must_use]
     pub fn config(&self) -> &GatewayConfig {
         &self.config
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<GatewayMetrics> {
+        &self.metrics
     }
 
     /// Runs the work of a connection.
@@ -95,9 +106,10 @@ impl Gateway {
         // Counts a reference to what the request holds, and copies nothing.
         let target = request.uri().clone();
         let path = target.path();
-        let from = Arrival { client, scheme, connection, path, request_id: &request_id };
-        let mut tenant = None;
-        let mut response = match self.admit(request, from, &mut tenant).await {
+        let from =
+            Arrival { client, scheme, connection, path, request_id: &request_id, began: Instant::now() };
+        let mut seen = Seen::default();
+        let mut response = match self.admit(request, from, &mut seen).await {
             Ok(response) => response,
             Err((refusal, None)) => refusal.into_response(path, &request_id),
             Err((refusal, Some(unread))) => {
@@ -109,31 +121,40 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        if let Some(fields) = tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
+        let slot = seen.tenant.as_ref().map_or(TenantSlot::OTHER, |entry| {
+            entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count()
+        });
+        self.metrics.count_answer(slot, seen.route, response.status());
+        if let Some(fields) = seen.tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
             response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
             response.headers_mut().insert(RATE_LIMIT, fields.limit);
         }
         response
     }
 
-    /// From the first look at a request to its response. `tenant` is set as soon as it is known.
+    /// From the first look at a request to its response. `seen` is filled as things become known.
     async fn admit(
         &self,
         request: Request<Incoming>,
         from: Arrival<'_>,
-        tenant: &mut Option<Arc<TenantEntry>>,
+        seen: &mut Seen,
     ) -> Result<Response<WasiBody>, (Refusal, Option<Incoming>)> {
         if from.path == HEALTH_PATH {
             return Ok(Response::new(body::full("OK".to_owned())));
         }
-        let (admission, caller) = match self.let_in(&request, from, tenant).await {
+        let (mut admission, caller) = match self.let_in(&request, from, &mut seen.tenant).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return Err((refusal, Some(request.into_body()))),
+            Err(refusal) => {
+                self.metrics.count_refusal(refusal.code());
+                return Err((refusal, Some(request.into_body())));
+            }
         };
         let Some(route) = self.routes.lookup(from.path) else {
             let refusal = Refusal::not_found(request.method(), from.path);
             return Err((refusal, Some(request.into_body())));
         };
+        seen.route = route.number;
+        admission.timer = route.number.and_then(|number| self.metrics.start(number, from.began));
         let uri = absolute(&request, from.scheme).map_err(|refusal| (refusal, None))?;
         let fields = identity::fields(&caller).map_err(|refusal| (refusal, None))?;
         let (mut parts, incoming) = request.into_parts();
@@ -176,7 +197,7 @@ impl Gateway {
             Refusal::over_limit(&exceeded)
         })?;
         let connection = Some(Arc::clone(from.connection));
-        Ok((Admission { host: Some(host), tenant: Some(place), connection }, caller))
+        Ok((Admission { host: Some(host), tenant: Some(place), connection, timer: None }, caller))
     }
 
     fn body_bytes_max(&self, tenant: &TenantEntry) -> u64 {
@@ -283,6 +304,7 @@ async fn unless_cut(
 /// The match of a call that names its function instead of a route, as Spin gives it to the function.
 fn direct<'a>(function: &'a str, path: &'a str) -> RouteMatch<'a, 'a> {
     RouteMatch {
+        number: None,
         component: function,
         matched_route: "/...",
         raw_route: "/...",
@@ -308,6 +330,14 @@ struct Arrival<'a> {
     connection: &'a Arc<ConnectionLane>,
     path: &'a str,
     request_id: &'a Arc<str>,
+    began: Instant,
+}
+
+/// What became known of a request.
+#[derive(Default)]
+struct Seen {
+    tenant: Option<Arc<TenantEntry>>,
+    route: Option<usize>,
 }
 
 /// The request's target with scheme and authority, as a function expects it. RFC 9112, section 3.2: a request of

@@ -9,12 +9,14 @@ mod error;
 mod gateway;
 mod headers;
 mod identity;
+mod metrics;
 mod pressure;
 mod server;
 mod tls;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, shutting_down};
+pub use metrics::{Answers, GatewayMetrics, RouteMetrics};
 pub use server::{Drained, serve};
 pub use tls::{TlsError, acceptor};
 pub use tokio_rustls::TlsAcceptor;

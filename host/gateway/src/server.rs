@@ -60,6 +60,7 @@ pub async fn serve(
         let lane = Arc::<ConnectionLane>::default();
         let from = Peer { client, lane: Arc::clone(&lane) };
         Arc::clone(&gateway).spawn_connection(&lane, async move {
+            let _open = gateway.metrics().connections.hold();
             connection(stream, from, tls, gateway, watcher).await;
             drop(permit);
         });

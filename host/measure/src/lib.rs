@@ -7,8 +7,10 @@ mod counter;
 mod family;
 mod histogram;
 mod tenants;
+mod timer;
 
 pub use counter::{Counter, Gauge, Held};
 pub use family::Family;
 pub use histogram::{BOUNDS, Bounds, Histogram, HistogramSnapshot};
 pub use tenants::{OTHER_TENANTS, PerTenant, TenantSeat, TenantSlot, TopTenants};
+pub use timer::Timer;

@@ -20,14 +20,16 @@ pub use exceeded::Exceeded;
 pub use fields::{RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields, rate_limit_fields};
 
 use crate::limits::Limits;
+use crate::tenant_id::TenantId;
 use arc_swap::ArcSwap;
 use bucket::{Bucket, MINUTE_NS, Rate, SECOND_NS, Verdict};
 use http::HeaderValue;
 use seats::Seats;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use waggle_measure::{TenantSeat, TopTenants};
 use window::Minute;
 
 /// Requests of one tenant that may wait at once, where `waiting_requests_max` is absent.
@@ -62,6 +64,8 @@ pub struct Meter {
     /// Wakes the first of those that wait: a seat is free, or the limits have changed. It keeps one wake-up for whoever
     /// is about to listen, and who becomes the first looks before it listens, so none is lost.
     changed: Notify,
+    /// In which series of the metrics it is counted.
+    measured: OnceLock<Arc<TenantSeat>>,
 }
 
 /// The limits, made ready for the request path.
@@ -171,7 +175,13 @@ impl Meter {
             seats: Seats::default(),
             turn: Semaphore::new(1),
             changed: Notify::new(),
+            measured: OnceLock::new(),
         })
+    }
+
+    /// Where the metrics count `tenant`, whose meter this is.
+    pub fn seat(&self, tenants: &Arc<TopTenants>, tenant: &TenantId) -> &Arc<TenantSeat> {
+        self.measured.get_or_init(|| tenants.seat(tenant.as_str()))
     }
 
     /// Changes the limits and keeps the counts: what is used up stays used up, and requests that wait are served by the

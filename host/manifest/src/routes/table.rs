@@ -40,6 +40,8 @@ struct Node {
 /// The route that serves a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch<'t, 'p> {
+    /// Which of [`RouteTable::routes`] it is; none for a call that names its function.
+    pub number: Option<usize>,
     /// The component that serves it.
     pub component: &'t str,
     /// The matched route in Spin's notation, as `spin-matched-route` gives it, such as `/users/:id/...`.
@@ -85,6 +87,7 @@ impl RouteTable {
         let route = self.routes.get(number)?;
         let pattern = &route.pattern;
         Some(RouteMatch {
+            number: Some(number),
             component: &route.component,
             matched_route: pattern.as_str(),
             raw_route: pattern.raw(),
