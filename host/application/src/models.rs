@@ -9,6 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use waggle_egress::answer_cache::{
@@ -159,6 +160,8 @@ struct Asker {
     deadline: Instant,
     /// When the answer must have begun.
     patience: Option<Instant>,
+    connect_timeout: Option<Duration>,
+    between_bytes_timeout: Option<Duration>,
 }
 
 #[async_trait]
@@ -247,7 +250,9 @@ impl Calls {
         *request.uri_mut() = endpoint.url.join(&rest)?;
         let keys = if upstream.tenant_secret().is_some() { &self.credentials } else { &self.models.keys };
         let options = SendOptions {
+            connect_timeout: context.connect_timeout,
             first_byte_timeout: context.first_byte_timeout,
+            between_bytes_timeout: context.between_bytes_timeout,
             cancelled: context.cancelled,
             // The operator has named the endpoint.
             allow_private: true,
@@ -271,7 +276,13 @@ impl Calls {
         let user = context.user.as_ref().and_then(|user| user.to_str().ok()).map(ToOwned::to_owned);
         let deadline = Instant::from_std(context.deadline);
         let patience = context.first_byte_timeout.and_then(|wait| Instant::now().checked_add(wait));
-        let asker = Asker { user, deadline, patience };
+        let asker = Asker {
+            user,
+            deadline,
+            patience,
+            connect_timeout: context.connect_timeout,
+            between_bytes_timeout: context.between_bytes_timeout,
+        };
         let options = AskOptions { deadline: Some(deadline), cancelled: context.cancelled };
         let body = request.body().clone();
         let path = request.uri().path().to_owned();
@@ -300,6 +311,8 @@ impl Calls {
         let options = CallOptions {
             tenant: self.tenant.as_str(),
             deadline: Some(asker.deadline),
+            connect_timeout: asker.connect_timeout,
+            between_bytes_timeout: asker.between_bytes_timeout,
             cancelled: Some(cancelled),
             credentials: Some(&self.credentials),
             own: Some(&self.own),

@@ -51,6 +51,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 pub(crate) use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,12 @@ pub struct CallOptions<'a> {
     pub tenant: &'a str,
     /// When all of the call must be over, its answer's body included; the upstream's `total_timeout_ms` holds as well.
     pub deadline: Option<Instant>,
+    /// How long each attempt may wait for a connection, and how long the answer may pause once its head is there. The
+    /// shorter of this and the upstream's own holds. Where this one is much shorter, what it ends is no failure of the
+    /// upstream.
+    pub connect_timeout: Option<Duration>,
+    /// See [`CallOptions::connect_timeout`].
+    pub between_bytes_timeout: Option<Duration>,
     /// Ends the call at any point, its answer's body included, when it is cancelled.
     pub cancelled: Option<CancellationToken>,
     /// The tenant's keys, for the upstreams that want the tenant's.
@@ -293,7 +300,7 @@ fn answered<B: Body>(
     mut record: Record,
     cancelled: Option<CancellationToken>,
 ) -> Response<UpstreamBody<B>> {
-    let Won { begun, upstream, candidate, deadline } = won;
+    let Won { begun, upstream, candidate, deadline, is_pause_fair } = won;
     let report = &mut record.report;
     report.model = Some(Arc::clone(&candidate.configured));
     report.upstream = Some(upstream.name.clone());
@@ -305,6 +312,7 @@ fn answered<B: Body>(
         upstream: Arc::clone(upstream),
         endpoint: begun.endpoint,
         is_answer: begun.is_answer,
+        is_pause_fair,
         deadline,
         cancelled,
         waits: None,

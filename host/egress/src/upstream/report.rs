@@ -62,7 +62,8 @@ pub enum AttemptOutcome {
     Failed(FailureKind),
     /// Another attempt of the same call was faster.
     Outrun,
-    /// The call was given up: its client went away, or its deadline passed.
+    /// The call was given up: its client went away, its deadline passed, or its function waits much less long than the
+    /// upstream would have had.
     GivenUp,
 }
 

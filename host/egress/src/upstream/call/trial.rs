@@ -1,7 +1,7 @@
 //! One attempt under way: its place, its leave from the breaker, and its account. Whatever becomes of it, and wherever it is
 //! dropped, all of that is given back and told exactly once.
 
-use super::judge::Failure;
+use super::judge::{Failure, is_fair};
 use super::upstream::Upstream;
 use crate::upstream::breaker::{BreakerPermit, Verdict};
 use crate::upstream::concurrency::Place;
@@ -13,9 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// An attempt that the call's deadline ends counts as the upstream's time-out if it had this part of its time, in percent.
-const FAIR_PART_PERCENT: u32 = 50;
 
 /// What may be used for an attempt: a place, and leave to ask an endpoint.
 pub(super) struct Entry<'a> {
@@ -102,14 +99,18 @@ impl<'a> Trial<'a> {
     /// It failed. `is_overload`: the upstream said that it has too much to do.
     pub(super) fn failed(mut self, failure: &Failure, is_overload: bool) {
         let now = Instant::now();
-        self.fail(failure.kind, failure.is_of_upstream(), is_overload, now);
+        if failure.is_fair {
+            self.fail(failure.kind, failure.is_of_upstream(), is_overload, now);
+        } else {
+            self.over(AttemptOutcome::GivenUp, now);
+        }
     }
 
     /// The call's deadline ended it. `allowed` is the time it would have had by the upstream's own policy.
     pub(super) fn late(mut self, allowed: Duration) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.started);
-        if took * 100 >= allowed * FAIR_PART_PERCENT {
+        if is_fair(took, allowed) {
             self.fail(FailureKind::Timeout, true, false, now);
         } else {
             self.over(AttemptOutcome::GivenUp, now);

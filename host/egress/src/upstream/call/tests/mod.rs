@@ -7,4 +7,5 @@ mod breaking;
 mod drops;
 mod failover;
 mod hedging;
+mod patience;
 mod script;
