@@ -16,8 +16,8 @@ use waggle_egress::answer_cache::{
     AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
 };
 use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
-use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
-use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
+use waggle_egress::upstream::{CredentialSource, Prices, PromptsSpent, UpstreamCredentials, UpstreamsConfig};
+use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
@@ -307,6 +307,7 @@ impl Calls {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
+        let bill = Bill { meter: self.meter.clone(), reservation, spent: PromptsSpent::default() };
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
@@ -316,6 +317,7 @@ impl Calls {
             cancelled: Some(cancelled),
             credentials: Some(&self.credentials),
             own: Some(&self.own),
+            spent: Some(&bill.spent),
             observer: None,
         };
         let calling = self.models.upstreams.call_collected(request, options);
@@ -328,26 +330,19 @@ impl Calls {
         };
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
-        let Some(prices) = answered.map(|answered| answered.prices) else {
-            reservation.cancel();
+        let Some((prices, prompt)) = answered.map(|answered| (answered.prices, answered.prompt_tokens))
+        else {
             return Ok(response.map(BodyExt::boxed_unsync));
         };
-        let meter = self.meter.clone();
-        let tell = move |used: Usage| {
-            if let Some(meter) = meter {
-                meter.spend_tokens(used.total());
-            }
-            let cost_micros = prices.cost_micros(used.input, used.cached_input, used.output);
-            reservation.settle(used.total(), cost_micros);
-        };
+        let tell = move |used: Usage| bill.answered(used, prompt, &prices);
         Ok(response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()))
     }
 
-    /// Sets aside what the call may use. Given up before its answer has begun, it counts with its prompt.
+    /// Sets aside what the call may use.
     async fn reserve(&self, request: &Request<Bytes>, user: Option<&str>) -> Result<Reservation, OverBudget> {
         let Some(budget) = &self.budget else { return Ok(Reservation::default()) };
         let Ok(call) = model_body::read(request.body()) else { return Ok(Reservation::default()) };
-        let prompt = estimated_tokens(call.prompt_bytes as u64);
+        let prompt = call.prompt_tokens();
         let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
         let routes = self.models.upstreams.routes();
         let candidates = routes.candidates(&call.model, &[], self.tenant.as_str());
@@ -357,9 +352,40 @@ impl Calls {
             tokens: prompt.saturating_add(answer),
             cost_micros: prices.cost_micros(prompt, 0, answer),
         };
-        let mut reservation = budget.reserve(user, estimate).await?;
-        reservation.note(prompt, prices.cost_micros(prompt, 0, 0));
-        Ok(reservation)
+        budget.reserve(user, estimate).await
+    }
+}
+
+/// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
+/// answer, with none, or given up.
+struct Bill {
+    meter: Option<Arc<Meter>>,
+    reservation: Reservation,
+    /// Prompts of attempts without an answer, which upstreams charge for all the same.
+    spent: PromptsSpent,
+}
+
+impl Bill {
+    /// The call was answered, and its answer used this. One of which nobody has read anything has cost its prompt.
+    fn answered(mut self, used: Usage, prompt_tokens: u64, prices: &Prices) {
+        let used = if used.total() == 0 { Usage { input: prompt_tokens, ..used } } else { used };
+        self.count(used.total(), prices.cost_micros(used.input, used.cached_input, used.output));
+    }
+
+    fn count(&mut self, tokens: u64, cost_micros: u64) {
+        if let Some(meter) = &self.meter {
+            meter.spend_tokens(tokens);
+        }
+        self.reservation.note(tokens, cost_micros);
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if self.spent.prompts() > 0 {
+            self.count(self.spent.tokens(), self.spent.cost_micros());
+        }
+        // The reservation settles with what was noted when it is dropped, which is next.
     }
 }
 

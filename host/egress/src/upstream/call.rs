@@ -42,6 +42,7 @@ use super::model_body::{self, BodyError};
 use super::report::{CallObserver, Ending};
 use super::route::{Candidates, Routes};
 use super::snapshot::UpstreamSnapshot;
+use super::spent::PromptsSpent;
 use crate::client::Egress;
 use crate::credentials::Credentials;
 use crate::error::EgressError;
@@ -84,6 +85,8 @@ pub struct CallOptions<'a> {
     pub credentials: Option<&'a UpstreamCredentials>,
     /// What else the tenant has, by where it belongs: put on last, in place of the upstream's own.
     pub own: Option<&'a Arc<Credentials>>,
+    /// Where the prompts are counted that attempts spent without an answer.
+    pub spent: Option<&'a PromptsSpent>,
     /// Who is told what the call did.
     pub observer: Option<Arc<dyn CallObserver>>,
 }
@@ -99,6 +102,8 @@ pub struct Answered {
     pub prices: Prices,
     /// How many attempts were made, over all upstreams, hedges included.
     pub attempts: u32,
+    /// The tokens of the prompt, by estimate: what was used if nothing of the answer is read.
+    pub prompt_tokens: u64,
 }
 
 /// All upstreams. Cheap to clone.
@@ -251,7 +256,7 @@ impl<C: Carrier> Upstreams<C> {
             },
         };
         Ok(match won {
-            Some(won) => answered(won, record, options.cancelled.clone()),
+            Some(won) => answered(won, record, call.prompt_tokens(), options.cancelled.clone()),
             None => own(failures.answer(), &mut record),
         })
     }
@@ -298,6 +303,7 @@ fn own<B>(answer: Answer, record: &mut Record) -> Response<UpstreamBody<B>> {
 fn answered<B: Body>(
     won: Won<'_, B>,
     mut record: Record,
+    prompt_tokens: u64,
     cancelled: Option<CancellationToken>,
 ) -> Response<UpstreamBody<B>> {
     let Won { begun, upstream, candidate, deadline, is_pause_fair } = won;
@@ -334,6 +340,7 @@ fn answered<B: Body>(
         upstream: upstream.name.clone(),
         prices: candidate.prices,
         attempts,
+        prompt_tokens,
     });
     response
 }

@@ -73,10 +73,11 @@ impl Shot<'_> {
     pub(super) async fn attempt<C: Carrier>(
         &self,
         carrier: &C,
-        trial: Trial<'_>,
+        mut trial: Trial<'_>,
     ) -> Result<Begun<C::Body>, NoAnswer> {
         let request = self.request(trial.endpoint).map_err(NoAnswer::Error)?;
-        let response = match timeout_at(self.deadline, carrier.send(request, self.options())).await {
+        let sending = carrier.send(request, self.options(), &trial.is_sent);
+        let response = match timeout_at(self.deadline, sending).await {
             Err(_) => return Err(self.late(trial)),
             Ok(Err(error)) => return Err(self.no_answer(trial, error)),
             Ok(Ok(response)) => response,
@@ -85,6 +86,7 @@ impl Shot<'_> {
         let endpoint = trial.endpoint;
         match judge_head(head.status, &head.headers, SystemTime::now()) {
             Head::Answer { is_events } => {
+                trial.accepted();
                 let (trial, first) = self.begin(trial, &mut rest, is_events).await?;
                 Ok(Begun { head, first, rest, endpoint, is_answer: true, place: trial.answered() })
             }

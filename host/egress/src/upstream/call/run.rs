@@ -184,6 +184,9 @@ impl<'a, C: Carrier> Run<'a, C> {
             is_hedge: false,
             is_streamed: shot.is_streamed,
             request_bytes: shot.body.len() as u64,
+            prompt_tokens: self.call.prompt_tokens(),
+            prices: &candidate.prices,
+            spent: self.options.spent,
         };
         let trial = Trial::new(shot.upstream, entry, told);
         match hedge_delay(shot) {

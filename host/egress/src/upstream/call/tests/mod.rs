@@ -9,3 +9,4 @@ mod failover;
 mod hedging;
 mod patience;
 mod script;
+mod spending;

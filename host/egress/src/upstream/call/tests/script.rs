@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -184,6 +184,7 @@ impl Carrier for Script {
         &self,
         request: Request<Full<Bytes>>,
         options: SendOptions,
+        is_sent: &AtomicBool,
     ) -> Result<Response<ScriptBody>, EgressError> {
         let alive = Alive::new(&self.alive);
         let (head, body) = request.into_parts();
@@ -206,6 +207,9 @@ impl Carrier for Script {
         if wait > timeout {
             return Err(EgressError::ConnectionTimeout { host: "hidden.example".into(), after: timeout });
         }
+        let is_refused =
+            act.head.is_err_and(|error| matches!(error(), EgressError::ConnectionRefused { .. }));
+        is_sent.store(!is_refused, SeqCst);
         let timeout = options.first_byte_timeout.unwrap();
         let wait = Duration::from_millis(act.head_ms);
         tokio::time::sleep(wait.min(timeout)).await;
