@@ -79,13 +79,10 @@ impl Models {
             let mut values = names.zip(entry.upstream_secrets());
             values.find(|(name, _)| *name == wanted).map(|(_, (_place, value))| value.clone())
         };
-        let credentials =
-            self.config.tenant_credentials(tenant.as_str(), secret).unwrap_or_else(|mistakes| {
-                for mistake in mistakes {
-                    tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
-                }
-                UpstreamCredentials::default()
-            });
+        let (credentials, mistakes) = self.config.tenant_credentials(tenant.as_str(), secret);
+        for mistake in mistakes {
+            tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
+        }
         let kept = entry.tenant.settings.answer_cache_s;
         let settings = kept.map_or(self.answer_settings, |time_to_live_s| AnswerSettings { time_to_live_s });
         TenantModels(Arc::new(Calls {

@@ -278,16 +278,32 @@ fn each_key_is_looked_up_where_it_is_kept() {
         let look_up = |name: &str| (name == "mine").then(|| Secret::new(secret));
         config.tenant_credentials(tenant, look_up)
     };
-    let mine = of_tenant("t", "hunter2").unwrap();
+    let (mine, mistakes) = of_tenant("t", "hunter2");
+    assert!(mistakes.is_empty(), "{mistakes:?}");
     assert_eq!([0, 1, 2].map(|index| mine.get(index).is_some()), [false, true, false]);
-    assert!(of_tenant("other", "hunter2").unwrap().get(1).is_none());
-    assert!(config.tenant_credentials("t", |_| None).unwrap().get(1).is_none());
+    assert!(of_tenant("other", "hunter2").0.get(1).is_none());
+    assert!(config.tenant_credentials("t", |_| None).0.get(1).is_none());
 
     let failed = config.host_credentials(|_| Err("the environment variable `A` is not set")).unwrap_err();
     assert_eq!(failed[0].to_string(), "upstream.a.credential: the environment variable `A` is not set");
-    let failed = of_tenant("t", "hunter2\n").unwrap_err();
-    assert!(failed[0].to_string().contains("line end"), "{failed:?}");
     assert!(!format!("{config:?} {host:?} {mine:?} {failed:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_secret_that_cannot_be_sent_costs_only_the_upstream_it_belongs_to() {
+    let text = "[upstream.a]\nurl = 'http://a'\ncredential = { tenant_secret = 'first' }\n\
+                [upstream.b]\nurl = 'http://b'\ncredential = { tenant_secret = 'second' }\n\
+                [upstream.c]\nurl = 'http://c'\ncredential = { tenant_secret = 'third' }\n[model.'*']\nupstream = 'a'\n";
+    let config = read(text);
+    let look_up = |name: &str| Some(Secret::new(if name == "second" { "hunter2\n" } else { "hunter3" }));
+    let (credentials, mistakes) = config.tenant_credentials("t", look_up);
+    assert_eq!([0, 1, 2].map(|index| credentials.get(index).is_some()), [true, false, true]);
+    let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].starts_with("upstream.b.credential: "), "{told:?}");
+    assert!(
+        told[0].contains("line end") && !format!("{credentials:?} {told:?}").contains("hunter"),
+        "{told:?}"
+    );
 }
 
 #[test]
