@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use waggle_egress::answer_cache::{
     AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
 };
-use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
+use waggle_egress::upstream::{
+    Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
+};
 use waggle_egress::upstream::{CredentialSource, Prices, PromptsSpent, UpstreamCredentials, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
@@ -341,14 +343,13 @@ impl Calls {
         let Ok(call) = model_body::read(request.body()) else { return Ok(Reservation::default()) };
         let prompt = call.prompt_tokens();
         let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
+        let also: Vec<&str> = call.models.iter().map(|name| &**name).collect();
         let routes = self.models.upstreams.routes();
-        let candidates = routes.candidates(&call.model, &[], self.tenant.as_str());
-        let prices =
-            candidates.ok().and_then(|all| all.first().map(|first| first.prices)).unwrap_or_default();
-        let estimate = Estimate {
-            tokens: prompt.saturating_add(answer),
-            cost_micros: prices.cost_micros(prompt, 0, answer),
-        };
+        let candidates = routes.candidates(&call.model, &also, self.tenant.as_str()).unwrap_or_default();
+        // Whoever answers costs this much at most. With less set aside, a burst of calls that all fail over to a dearer
+        // model would overshoot the budget by what each of them costs more.
+        let cost_micros = cost_micros_max(&candidates, prompt, answer);
+        let estimate = Estimate { tokens: prompt.saturating_add(answer), cost_micros };
         budget.reserve(user, estimate).await
     }
 }

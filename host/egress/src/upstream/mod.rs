@@ -45,6 +45,6 @@ pub use config::{
 };
 pub use latency::Quantiles;
 pub use report::{AttemptOutcome, AttemptReport, CallObserver, CallReport, Ending, FailureKind};
-pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes};
+pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes, cost_micros_max};
 pub use snapshot::UpstreamSnapshot;
 pub use spent::PromptsSpent;
