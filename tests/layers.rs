@@ -41,12 +41,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // gateway -> engine -> capabilities.
     ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-tenancy"]),
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-tenancy"]),
-    // Leaves: they know none of ours but the type of a secret.
+    // Leaves: they know none of ours but the types of a secret and of an amount of money.
     ("waggle-secret", &[]),
+    ("waggle-money", &[]),
     ("waggle-manifest", &[]),
     ("waggle-kv", &[]),
-    ("waggle-egress", &["waggle-secret"]),
-    ("waggle-tenancy", &["waggle-secret"]),
+    ("waggle-egress", &["waggle-money", "waggle-secret"]),
+    ("waggle-tenancy", &["waggle-money", "waggle-secret"]),
     ("waggle-telemetry", &[]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),

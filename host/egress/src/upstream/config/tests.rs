@@ -1,6 +1,7 @@
 //! What is read, and every mistake with its place.
 
 use waggle_manifest::{Diagnostics, RuntimeConfig};
+use waggle_money::Money;
 use waggle_secret::Secret;
 
 use super::*;
@@ -108,7 +109,7 @@ fn every_key_is_read() {
     assert_eq!((concurrency.min, concurrency.max), (15, 16));
     assert_eq!((concurrency.waiting_max, concurrency.wait_ms), (17, 18));
 
-    let price = |text| Price::parse(text).unwrap();
+    let price = |text: &str| Price::try_from(text.parse::<Money>().unwrap()).unwrap();
     let gpt = &config.models()["gpt-5*"];
     assert_eq!(gpt.upstreams, [UpstreamName::parse("openai").unwrap()]);
     assert_eq!((gpt.model.as_ref(), &*gpt.failover), (None, &[ModelName::parse("small").unwrap()][..]));
@@ -201,7 +202,7 @@ fn a_mistake_in_a_model_is_told_where_it_stands() {
         &[(7, "there is no model `y`; add `[model.\"y\"]`")],
     );
     check("[model.x]\nupstream = 'a'\nprice = 1", &[(7, "unknown key `price`")]);
-    check("[model.x]\nupstream = 'a'\ninput_price_per_million = -1", &[(7, "up to 6 decimals")]);
+    check("[model.x]\nupstream = 'a'\ninput_price_per_million = -1", &[(7, "at most 6 decimals")]);
     check("[model.'x*y']\nupstream = 'a'", &[(5, "neither a name of a model nor a pattern")]);
     check("[model.'']\nupstream = 'a'", &[(5, "neither a name of a model nor a pattern")]);
     check("", &[(1, "add `[model.\"*\"]` with `upstream = \"a\"`")]);
