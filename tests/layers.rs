@@ -43,13 +43,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // gateway -> engine -> capabilities.
     ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-measure", "waggle-tenancy"]),
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy"]),
-    // Leaves: they know none of ours but the type of a secret, and what to measure with.
+    // Leaves: they know none of ours but the types of a secret and of an amount of money, and what to measure with.
     ("waggle-secret", &[]),
+    ("waggle-money", &[]),
     ("waggle-measure", &[]),
     ("waggle-manifest", &[]),
     ("waggle-kv", &["waggle-measure"]),
-    ("waggle-egress", &["waggle-measure", "waggle-secret"]),
-    ("waggle-tenancy", &["waggle-measure", "waggle-secret"]),
+    ("waggle-egress", &["waggle-measure", "waggle-money", "waggle-secret"]),
+    ("waggle-tenancy", &["waggle-measure", "waggle-money", "waggle-secret"]),
     ("waggle-telemetry", &["waggle-measure"]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-telemetry"]),

@@ -9,14 +9,17 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use waggle_egress::answer_cache::{
     AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
 };
-use waggle_egress::upstream::{Answered, CallOptions, MODELS_HOST, Upstreams, collect, model_body};
-use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamsConfig};
-use waggle_egress::usage::{MeteredBody, Usage, estimated_tokens};
+use waggle_egress::upstream::{
+    Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
+};
+use waggle_egress::upstream::{CredentialSource, Prices, PromptsSpent, UpstreamCredentials, UpstreamsConfig};
+use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
 use waggle_secret::Secret;
@@ -78,13 +81,10 @@ impl Models {
             let mut values = names.zip(entry.upstream_secrets());
             values.find(|(name, _)| *name == wanted).map(|(_, (_place, value))| value.clone())
         };
-        let credentials =
-            self.config.tenant_credentials(tenant.as_str(), secret).unwrap_or_else(|mistakes| {
-                for mistake in mistakes {
-                    tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
-                }
-                UpstreamCredentials::default()
-            });
+        let (credentials, mistakes) = self.config.tenant_credentials(tenant.as_str(), secret);
+        for mistake in mistakes {
+            tracing::error!(%tenant, %mistake, "an upstream has no key for the tenant");
+        }
         let kept = entry.tenant.settings.answer_cache_s;
         let settings = kept.map_or(self.answer_settings, |time_to_live_s| AnswerSettings { time_to_live_s });
         TenantModels(Arc::new(Calls {
@@ -159,6 +159,8 @@ struct Asker {
     deadline: Instant,
     /// When the answer must have begun.
     patience: Option<Instant>,
+    connect_timeout: Option<Duration>,
+    between_bytes_timeout: Option<Duration>,
 }
 
 #[async_trait]
@@ -247,7 +249,9 @@ impl Calls {
         *request.uri_mut() = endpoint.url.join(&rest)?;
         let keys = if upstream.tenant_secret().is_some() { &self.credentials } else { &self.models.keys };
         let options = SendOptions {
+            connect_timeout: context.connect_timeout,
             first_byte_timeout: context.first_byte_timeout,
+            between_bytes_timeout: context.between_bytes_timeout,
             cancelled: context.cancelled,
             // The operator has named the endpoint.
             allow_private: true,
@@ -271,7 +275,13 @@ impl Calls {
         let user = context.user.as_ref().and_then(|user| user.to_str().ok()).map(ToOwned::to_owned);
         let deadline = Instant::from_std(context.deadline);
         let patience = context.first_byte_timeout.and_then(|wait| Instant::now().checked_add(wait));
-        let asker = Asker { user, deadline, patience };
+        let asker = Asker {
+            user,
+            deadline,
+            patience,
+            connect_timeout: context.connect_timeout,
+            between_bytes_timeout: context.between_bytes_timeout,
+        };
         let options = AskOptions { deadline: Some(deadline), cancelled: context.cancelled };
         let body = request.body().clone();
         let path = request.uri().path().to_owned();
@@ -296,13 +306,17 @@ impl Calls {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
+        let bill = Bill { meter: self.meter.clone(), reservation, spent: PromptsSpent::default() };
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
             deadline: Some(asker.deadline),
+            connect_timeout: asker.connect_timeout,
+            between_bytes_timeout: asker.between_bytes_timeout,
             cancelled: Some(cancelled),
             credentials: Some(&self.credentials),
             own: Some(&self.own),
+            spent: Some(&bill.spent),
             observer: None,
         };
         let calling = self.models.upstreams.call_collected(request, options);
@@ -315,38 +329,61 @@ impl Calls {
         };
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
-        let Some(prices) = answered.map(|answered| answered.prices) else {
-            reservation.cancel();
+        let Some((prices, prompt)) = answered.map(|answered| (answered.prices, answered.prompt_tokens))
+        else {
             return Ok(response.map(BodyExt::boxed_unsync));
         };
-        let meter = self.meter.clone();
-        let tell = move |used: Usage| {
-            if let Some(meter) = meter {
-                meter.spend_tokens(used.total());
-            }
-            let cost_micros = prices.cost_micros(used.input, used.cached_input, used.output);
-            reservation.settle(used.total(), cost_micros);
-        };
+        let tell = move |used: Usage| bill.answered(used, prompt, &prices);
         Ok(response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()))
     }
 
-    /// Sets aside what the call may use. Given up before its answer has begun, it counts with its prompt.
+    /// Sets aside what the call may use.
     async fn reserve(&self, request: &Request<Bytes>, user: Option<&str>) -> Result<Reservation, OverBudget> {
         let Some(budget) = &self.budget else { return Ok(Reservation::default()) };
         let Ok(call) = model_body::read(request.body()) else { return Ok(Reservation::default()) };
-        let prompt = estimated_tokens(call.prompt_bytes as u64);
+        let prompt = call.prompt_tokens();
         let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
+        let also: Vec<&str> = call.models.iter().map(|name| &**name).collect();
         let routes = self.models.upstreams.routes();
-        let candidates = routes.candidates(&call.model, &[], self.tenant.as_str());
-        let prices =
-            candidates.ok().and_then(|all| all.first().map(|first| first.prices)).unwrap_or_default();
-        let estimate = Estimate {
-            tokens: prompt.saturating_add(answer),
-            cost_micros: prices.cost_micros(prompt, 0, answer),
-        };
-        let mut reservation = budget.reserve(user, estimate).await?;
-        reservation.note(prompt, prices.cost_micros(prompt, 0, 0));
-        Ok(reservation)
+        let candidates = routes.candidates(&call.model, &also, self.tenant.as_str()).unwrap_or_default();
+        // Whoever answers costs this much at most. With less set aside, a burst of calls that all fail over to a dearer
+        // model would overshoot the budget by what each of them costs more.
+        let cost_micros = cost_micros_max(&candidates, prompt, answer);
+        let estimate = Estimate { tokens: prompt.saturating_add(answer), cost_micros };
+        budget.reserve(user, estimate).await
+    }
+}
+
+/// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
+/// answer, with none, or given up.
+struct Bill {
+    meter: Option<Arc<Meter>>,
+    reservation: Reservation,
+    /// Prompts of attempts without an answer, which upstreams charge for all the same.
+    spent: PromptsSpent,
+}
+
+impl Bill {
+    /// The call was answered, and its answer used this. One of which nobody has read anything has cost its prompt.
+    fn answered(mut self, used: Usage, prompt_tokens: u64, prices: &Prices) {
+        let used = if used.total() == 0 { Usage { input: prompt_tokens, ..used } } else { used };
+        self.count(used.total(), prices.cost_micros(used.input, used.cached_input, used.output));
+    }
+
+    fn count(&mut self, tokens: u64, cost_micros: u64) {
+        if let Some(meter) = &self.meter {
+            meter.spend_tokens(tokens);
+        }
+        self.reservation.note(tokens, cost_micros);
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if self.spent.prompts() > 0 {
+            self.count(self.spent.tokens(), self.spent.cost_micros());
+        }
+        // The reservation settles with what was noted when it is dropped, which is next.
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::iter;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,6 +80,8 @@ struct Route<'a> {
     target: &'a Target,
     path: &'a PathAndQuery,
     profile: &'a TransportProfile,
+    /// Says whether a connection has the request.
+    is_sent: &'a AtomicBool,
 }
 
 /// The timeouts of one call, after defaults and bounds.
@@ -155,13 +158,28 @@ impl Egress {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        self.send_telling(request, options, &AtomicBool::new(false)).await
+    }
+
+    /// Like [`Egress::send`]; `is_sent` says, whatever comes of it, whether the request was handed to a connection, so that
+    /// the other side may have it.
+    pub(crate) async fn send_telling<B>(
+        &self,
+        request: Request<B>,
+        options: SendOptions,
+        is_sent: &AtomicBool,
+    ) -> Result<Response<ResponseBody>, EgressError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let request = request.map(RequestBody::new);
         match options.cancelled.clone() {
-            None => self.0.call(request, &options).await,
+            None => self.0.call(request, &options, is_sent).await,
             Some(cancelled) => tokio::select! {
                 biased;
                 () = cancelled.cancelled() => Err(EgressError::Cancelled),
-                result = self.0.call(request, &options) => result,
+                result = self.0.call(request, &options, is_sent) => result,
             },
         }
     }
@@ -172,6 +190,7 @@ impl Inner {
         &self,
         mut request: Request<RequestBody>,
         options: &SendOptions,
+        is_sent: &AtomicBool,
     ) -> Result<Response<ResponseBody>, EgressError> {
         if *request.method() == Method::CONNECT {
             return Err(EgressError::HttpRequestMethodInvalid {
@@ -189,7 +208,7 @@ impl Inner {
         }
 
         let timeouts = self.timeouts(options);
-        let route = Route { target: &target, path: &path, profile };
+        let route = Route { target: &target, path: &path, profile, is_sent };
         let (response, lease) = self.exchange(request, route, &timeouts).await?;
         let (mut head, incoming) = response.into_parts();
         check_head(&head)?;
@@ -213,7 +232,11 @@ impl Inner {
                 Some(connection) => connection,
                 None => self.connect(route, timeouts.connect).await?,
             };
-            match self.send_on(connection, request, route, timeouts.first_byte).await? {
+            let sent = self.send_on(connection, request, route, timeouts.first_byte).await?;
+            if matches!(sent, Sent::NotWritten(..)) {
+                route.is_sent.store(false, Relaxed);
+            }
+            match sent {
                 Sent::Answered(response, lease) => return Ok((response, lease)),
                 // The second attempt takes a new connection: where one idle connection was dead, others may be.
                 Sent::NotWritten(unsent, _) if is_reused => request = unsent,
@@ -238,11 +261,12 @@ impl Inner {
         route: Route<'_>,
         timeout: Duration,
     ) -> Result<Sent, EgressError> {
-        let Route { target, path, .. } = route;
+        let Route { target, path, is_sent, .. } = route;
         let late = |_| EgressError::ConnectionReadTimeout { host: target.host().to_owned(), after: timeout };
         match connection {
             Connection::Http1(mut connection) => {
                 address_http1(&mut request, target, path)?;
+                is_sent.store(true, Relaxed);
                 let sending = connection.sender.try_send_request(request);
                 let result = tokio::time::timeout(timeout, sending).await.map_err(late)?;
                 let lease = || Some(Lease::new(connection, target.clone(), self.pool.clone()));
@@ -250,6 +274,7 @@ impl Inner {
             }
             Connection::Http2(mut sender) => {
                 address_http2(&mut request, target, path)?;
+                is_sent.store(true, Relaxed);
                 let sending = sender.try_send_request(request);
                 let result = tokio::time::timeout(timeout, sending).await.map_err(late)?;
                 if result.is_err() && sender.is_closed() {

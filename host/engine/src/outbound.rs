@@ -221,6 +221,8 @@ impl Call {
         ModelCallContext {
             deadline: context.body_deadline,
             first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
+            connect_timeout: options.and_then(|options| options.connect_timeout),
+            between_bytes_timeout: options.and_then(|options| options.between_bytes_timeout),
             cancelled: self.cancelled(),
             user: user.map(|(_name, value)| value.clone()),
         }

@@ -93,6 +93,10 @@ pub struct ModelCallContext {
     pub deadline: Instant,
     /// How long the function waits for the head of the answer, if it said so.
     pub first_byte_timeout: Option<Duration>,
+    /// How long it waits for a connection, if it said so.
+    pub connect_timeout: Option<Duration>,
+    /// How long the answer may pause, if it said so.
+    pub between_bytes_timeout: Option<Duration>,
     /// Ends the call, its response's body included.
     pub cancelled: Option<CancellationToken>,
     /// The tenant's user who asks, if one does.

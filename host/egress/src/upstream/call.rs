@@ -42,6 +42,7 @@ use super::model_body::{self, BodyError};
 use super::report::{CallObserver, Ending};
 use super::route::{Candidates, Routes};
 use super::snapshot::UpstreamSnapshot;
+use super::spent::PromptsSpent;
 use crate::client::Egress;
 use crate::credentials::Credentials;
 use crate::error::EgressError;
@@ -51,6 +52,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 pub(crate) use tokio_util::sync::CancellationToken;
 
@@ -71,12 +73,20 @@ pub struct CallOptions<'a> {
     pub tenant: &'a str,
     /// When all of the call must be over, its answer's body included; the upstream's `total_timeout_ms` holds as well.
     pub deadline: Option<Instant>,
+    /// How long each attempt may wait for a connection, and how long the answer may pause once its head is there. The
+    /// shorter of this and the upstream's own holds. Where this one is much shorter, what it ends is no failure of the
+    /// upstream.
+    pub connect_timeout: Option<Duration>,
+    /// See [`CallOptions::connect_timeout`].
+    pub between_bytes_timeout: Option<Duration>,
     /// Ends the call at any point, its answer's body included, when it is cancelled.
     pub cancelled: Option<CancellationToken>,
     /// The tenant's keys, for the upstreams that want the tenant's.
     pub credentials: Option<&'a UpstreamCredentials>,
     /// What else the tenant has, by where it belongs: put on last, in place of the upstream's own.
     pub own: Option<&'a Arc<Credentials>>,
+    /// Where the prompts are counted that attempts spent without an answer.
+    pub spent: Option<&'a PromptsSpent>,
     /// Who is told what the call did.
     pub observer: Option<Arc<dyn CallObserver>>,
 }
@@ -92,6 +102,8 @@ pub struct Answered {
     pub prices: Prices,
     /// How many attempts were made, over all upstreams, hedges included.
     pub attempts: u32,
+    /// The tokens of the prompt, by estimate: what was used if nothing of the answer is read.
+    pub prompt_tokens: u64,
 }
 
 /// All upstreams. Cheap to clone.
@@ -244,7 +256,7 @@ impl<C: Carrier> Upstreams<C> {
             },
         };
         Ok(match won {
-            Some(won) => answered(won, record, options.cancelled.clone()),
+            Some(won) => answered(won, record, call.prompt_tokens(), options.cancelled.clone()),
             None => own(failures.answer(), &mut record),
         })
     }
@@ -291,9 +303,10 @@ fn own<B>(answer: Answer, record: &mut Record) -> Response<UpstreamBody<B>> {
 fn answered<B: Body>(
     won: Won<'_, B>,
     mut record: Record,
+    prompt_tokens: u64,
     cancelled: Option<CancellationToken>,
 ) -> Response<UpstreamBody<B>> {
-    let Won { begun, upstream, candidate, deadline } = won;
+    let Won { begun, upstream, candidate, deadline, is_pause_fair } = won;
     let report = &mut record.report;
     report.model = Some(Arc::clone(&candidate.configured));
     report.upstream = Some(upstream.name.clone());
@@ -305,6 +318,7 @@ fn answered<B: Body>(
         upstream: Arc::clone(upstream),
         endpoint: begun.endpoint,
         is_answer: begun.is_answer,
+        is_pause_fair,
         deadline,
         cancelled,
         waits: None,
@@ -326,6 +340,7 @@ fn answered<B: Body>(
         upstream: upstream.name.clone(),
         prices: candidate.prices,
         attempts,
+        prompt_tokens,
     });
     response
 }

@@ -14,6 +14,7 @@
 //! | `concurrency` | how many calls an upstream gets at once, learnt from its latency |
 //! | `latency` | how long first bytes take: for hedges and for people |
 //! | `report`, `snapshot` | what is told of calls, and the state of upstreams |
+//! | `spent` | prompts that were sent for nothing, and are billed all the same |
 //! | `policy` | the numbers of all these, with their defaults and bounds |
 
 mod breaker;
@@ -28,6 +29,7 @@ mod report;
 mod retry;
 mod route;
 mod snapshot;
+mod spent;
 
 pub use breaker::BreakerState;
 pub use call::{
@@ -43,5 +45,6 @@ pub use config::{
 };
 pub use latency::Quantiles;
 pub use report::{AttemptOutcome, AttemptReport, CallObserver, CallReport, Ending, FailureKind};
-pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes};
+pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes, cost_micros_max};
 pub use snapshot::UpstreamSnapshot;
+pub use spent::PromptsSpent;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::members::{Field, Member, Members};
+use crate::usage::estimated_tokens;
 
 /// The most further models that a request names to fail over to.
 pub const FURTHER_MODELS_MAX: usize = 15;
@@ -118,6 +119,12 @@ pub fn with_model(body: &Bytes, name: &str) -> Result<Bytes, BodyError> {
 }
 
 impl ModelCall<'_> {
+    /// How many tokens the model has to read, about.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> u64 {
+        estimated_tokens(self.prompt_bytes as u64)
+    }
+
     /// The body with `name` as its `model` and without `models`; everything else is the same byte for byte. Nothing is copied
     /// where nothing changes.
     #[must_use]

@@ -62,7 +62,8 @@ pub enum AttemptOutcome {
     Failed(FailureKind),
     /// Another attempt of the same call was faster.
     Outrun,
-    /// The call was given up: its client went away, or its deadline passed.
+    /// The call was given up: its client went away, its deadline passed, or its function waits much less long than the
+    /// upstream would have had.
     GivenUp,
 }
 
@@ -83,8 +84,11 @@ pub struct AttemptReport<'a> {
     pub outcome: AttemptOutcome,
     /// How long it took, from its beginning to its outcome: to the first piece of an answer, if it has one.
     pub took: Duration,
-    /// The size of the body that was sent: what the upstream may have charged for, whatever the outcome.
+    /// The size of the body that was sent.
     pub request_bytes: u64,
+    /// Whether the upstream has most probably charged for the prompt though there is no answer; see
+    /// [`super::PromptsSpent`].
+    pub is_prompt_spent: bool,
 }
 
 /// How a call ended.

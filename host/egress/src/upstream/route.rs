@@ -27,6 +27,14 @@ pub struct Candidate {
 /// Where a call may go, first choice first: 1 to 16 different ones.
 pub type Candidates = Vec<Candidate>;
 
+/// What a call costs at the dearest of its candidates, in millionths of the operator's currency: the most that may come of
+/// it, wherever it is answered. Which one is the dearest depends on how long prompt and answer are.
+#[must_use]
+pub fn cost_micros_max(candidates: &[Candidate], input_tokens: u64, output_tokens: u64) -> u64 {
+    let cost = |candidate: &Candidate| candidate.prices.cost_micros(input_tokens, 0, output_tokens);
+    candidates.iter().map(cost).max().unwrap_or_default()
+}
+
 /// No upstream that the tenant may use has a model of this name. For the client, that is 404 `model_not_found`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("The model `{model}` does not exist or you do not have access to it.")]

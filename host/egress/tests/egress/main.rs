@@ -14,3 +14,4 @@ mod tls;
 mod transport;
 mod upstream;
 mod upstream_servers;
+mod upstream_spending;

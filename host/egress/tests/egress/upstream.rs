@@ -13,15 +13,10 @@ use waggle_egress::upstream::{BreakerState, CallOptions, FailureKind};
 use crate::support::{Upstream, until, until_closed, within};
 use crate::upstream_servers::{
     DONE, Does, EVENTS_HEAD, POLICY, ROLE, STREAMED, Server, TOKEN, WHOLE, assert_idle, call, chunk,
-    configured, json, request, snapshot, stream, upstreams, whole,
+    configured, events, json, request, snapshot, stream, upstreams, whole,
 };
 
 const HTML: &str = "<html><body>Bad Gateway</body></html>";
-
-fn events(pieces: &[&str]) -> String {
-    let chunks: String = pieces.iter().map(|piece| chunk(piece)).collect();
-    format!("{EVENTS_HEAD}{chunks}")
-}
 
 #[tokio::test]
 async fn a_working_upstream_is_asked_once_and_its_connection_used_again() {

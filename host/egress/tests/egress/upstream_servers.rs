@@ -48,6 +48,12 @@ pub(crate) fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
+/// The beginning of a stream of events: its head, and these pieces.
+pub(crate) fn events(pieces: &[&str]) -> String {
+    let chunks: String = pieces.iter().map(|piece| chunk(piece)).collect();
+    format!("{EVENTS_HEAD}{chunks}")
+}
+
 /// A whole stream of events.
 pub(crate) fn stream() -> String {
     format!("{EVENTS_HEAD}{}{}{}0\r\n\r\n", chunk(ROLE), chunk(TOKEN), chunk(DONE))

@@ -26,7 +26,6 @@
 
 mod kind;
 mod ledger;
-mod money;
 mod store;
 mod table;
 #[cfg(test)]
@@ -34,9 +33,9 @@ mod tests;
 mod window;
 
 pub use kind::BudgetUnit;
-pub use money::{MICROS_PER_UNIT, Money, MoneyError};
 pub use store::{BudgetStore, BudgetStoreFailure, Counted, CounterChange};
 pub use table::{BudgetClock, Budgets};
+pub use waggle_money::{MICROS_PER_UNIT, Money, MoneyError};
 
 use crate::TenantId;
 use arc_swap::ArcSwap;

@@ -3,7 +3,7 @@
 
 use super::beginning::{NoBeginning, begin};
 use super::carrier::Carrier;
-use super::judge::{Failure, Head, Judged, judge_error, judge_head};
+use super::judge::{Failure, Head, Judged, Patience, judge_error, judge_head};
 use super::trial::{Entry, Told, Trial};
 use super::upstream::Upstream;
 use crate::client::SendOptions;
@@ -39,6 +39,10 @@ pub(super) struct Shot<'a> {
     pub(super) own: Option<Arc<Credentials>>,
     /// When it must have been answered.
     pub(super) deadline: Instant,
+    /// How long an attempt waits for a connection.
+    pub(super) connect: Patience,
+    /// How long an answer may pause.
+    pub(super) between_bytes: Patience,
 }
 
 /// An answer that has begun, or a complaint that is passed on.
@@ -69,18 +73,20 @@ impl Shot<'_> {
     pub(super) async fn attempt<C: Carrier>(
         &self,
         carrier: &C,
-        trial: Trial<'_>,
+        mut trial: Trial<'_>,
     ) -> Result<Begun<C::Body>, NoAnswer> {
         let request = self.request(trial.endpoint).map_err(NoAnswer::Error)?;
-        let response = match timeout_at(self.deadline, carrier.send(request, self.options())).await {
+        let sending = carrier.send(request, self.options(), &trial.is_sent);
+        let response = match timeout_at(self.deadline, sending).await {
             Err(_) => return Err(self.late(trial)),
-            Ok(Err(error)) => return Err(no_answer(trial, error)),
+            Ok(Err(error)) => return Err(self.no_answer(trial, error)),
             Ok(Ok(response)) => response,
         };
         let (head, mut rest) = response.into_parts();
         let endpoint = trial.endpoint;
         match judge_head(head.status, &head.headers, SystemTime::now()) {
             Head::Answer { is_events } => {
+                trial.accepted();
                 let (trial, first) = self.begin(trial, &mut rest, is_events).await?;
                 Ok(Begun { head, first, rest, endpoint, is_answer: true, place: trial.answered() })
             }
@@ -117,7 +123,7 @@ impl Shot<'_> {
         let until = if self.is_streamed { in_time.min(self.deadline) } else { self.deadline };
         let failure = match timeout_at(until, begin(rest, is_events)).await {
             Ok(Ok(first)) => return Ok((trial, first)),
-            Ok(Err(NoBeginning::Error(error))) => return Err(no_answer(trial, error)),
+            Ok(Err(NoBeginning::Error(error))) => return Err(self.no_answer(trial, error)),
             Err(_) if until == self.deadline => return Err(self.late(trial)),
             Ok(Err(NoBeginning::Empty)) => Failure::new(FailureKind::NoAnswer),
             Err(_) => Failure::new(FailureKind::Timeout),
@@ -155,6 +161,23 @@ impl Shot<'_> {
         }
     }
 
+    /// What an error means that came instead of an answer.
+    fn no_answer(&self, trial: Trial<'_>, error: EgressError) -> NoAnswer {
+        tracing::debug!(upstream = trial.upstream.name.as_str(), endpoint = trial.endpoint, %error, "attempt failed");
+        let is_fair = match &error {
+            EgressError::ConnectionTimeout { .. } | EgressError::DnsTimeout { .. } => self.connect.is_fair,
+            EgressError::HttpResponseTimeout { .. } => self.between_bytes.is_fair,
+            _ => true,
+        };
+        let failure = match judge_error(error) {
+            Judged::Error(error) => return NoAnswer::Error(error),
+            Judged::Failure(failure) if is_fair => failure,
+            Judged::Failure(_) => Failure::hurried(),
+        };
+        trial.failed(&failure, false);
+        NoAnswer::Failed(failure)
+    }
+
     fn late(&self, trial: Trial<'_>) -> NoAnswer {
         trial.late(self.answer_timeout());
         NoAnswer::Late
@@ -177,11 +200,10 @@ impl Shot<'_> {
     }
 
     fn options(&self) -> SendOptions {
-        let policy = &self.upstream.policy;
         SendOptions {
-            connect_timeout: Some(Duration::from_millis(policy.connect_timeout_ms)),
+            connect_timeout: Some(self.connect.time),
             first_byte_timeout: Some(self.answer_timeout()),
-            between_bytes_timeout: Some(Duration::from_millis(policy.between_bytes_timeout_ms)),
+            between_bytes_timeout: Some(self.between_bytes.time),
             // The call as a whole is cancelled, and with it whatever it is waiting for.
             cancelled: None,
             // The operator has named the endpoint.
@@ -189,18 +211,6 @@ impl Shot<'_> {
             upstream_credentials: self.credentials.clone(),
             credentials: self.own.clone(),
             transport: self.upstream.transport.clone(),
-        }
-    }
-}
-
-/// What an error means that came instead of an answer.
-fn no_answer(trial: Trial<'_>, error: EgressError) -> NoAnswer {
-    tracing::debug!(upstream = trial.upstream.name.as_str(), endpoint = trial.endpoint, %error, "attempt failed");
-    match judge_error(error) {
-        Judged::Error(error) => NoAnswer::Error(error),
-        Judged::Failure(failure) => {
-            trial.failed(&failure, false);
-            NoAnswer::Failed(failure)
         }
     }
 }

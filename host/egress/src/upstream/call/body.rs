@@ -48,6 +48,8 @@ pub(super) struct Under {
     pub(super) endpoint: usize,
     /// Whether it is an answer, and not a complaint about the request.
     pub(super) is_answer: bool,
+    /// Whether it is the upstream's failure if the answer pauses for too long.
+    pub(super) is_pause_fair: bool,
     pub(super) deadline: Instant,
     pub(super) cancelled: Option<CancellationToken>,
     pub(super) waits: Option<Pin<Box<Waits>>>,
@@ -76,7 +78,11 @@ impl<B> UpstreamBody<B> {
         if matches!(ending, Ending::BrokeOff | Ending::Stalled | Ending::TooLarge) {
             Counters::add(&call.upstream.counters.cut);
         }
-        let is_of_upstream = matches!(ending, Ending::BrokeOff | Ending::Stalled);
+        let is_of_upstream = match ending {
+            Ending::BrokeOff => true,
+            Ending::Stalled => call.is_pause_fair,
+            _ => false,
+        };
         if call.is_answer && is_of_upstream {
             call.upstream.fail_late(call.endpoint);
         }

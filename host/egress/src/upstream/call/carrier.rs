@@ -8,9 +8,10 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 
 /// Sends one request and returns the head of its response as soon as it is there. Dropping the future, or the body, ends the
-/// call.
+/// call, and then too `is_sent` says whether the request had been handed to a connection.
 pub trait Carrier: Send + Sync + 'static {
     /// The body of a response.
     type Body: Body<Data = Bytes, Error = EgressError> + Send + Unpin + 'static;
@@ -20,6 +21,7 @@ pub trait Carrier: Send + Sync + 'static {
         &self,
         request: Request<Full<Bytes>>,
         options: SendOptions,
+        is_sent: &AtomicBool,
     ) -> impl Future<Output = Result<Response<Self::Body>, EgressError>> + Send;
 }
 
@@ -30,7 +32,8 @@ impl Carrier for Egress {
         &self,
         request: Request<Full<Bytes>>,
         options: SendOptions,
+        is_sent: &AtomicBool,
     ) -> impl Future<Output = Result<Response<ResponseBody>, EgressError>> + Send {
-        Self::send(self, request, options)
+        self.send_telling(request, options, is_sent)
     }
 }

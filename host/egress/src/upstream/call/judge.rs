@@ -15,21 +15,56 @@ pub(super) struct Failure {
     pub(super) may_retry: bool,
     /// How long it asked to wait before.
     pub(super) retry_after: Option<Duration>,
+    /// Whether the upstream had the time that is its own to answer.
+    pub(super) is_fair: bool,
 }
 
 impl Failure {
     pub(super) fn new(kind: FailureKind) -> Self {
-        Self { kind, may_retry: true, retry_after: None }
+        Self { kind, may_retry: true, retry_after: None, is_fair: true }
     }
 
     fn for_good(kind: FailureKind) -> Self {
         Self { may_retry: false, ..Self::new(kind) }
     }
 
+    /// A time-out that came long before the upstream's own. It says nothing of the upstream; and asked again, it would take
+    /// as long as before, at the cost of retries that others need.
+    pub(super) fn hurried() -> Self {
+        Self { is_fair: false, ..Self::for_good(FailureKind::Timeout) }
+    }
+
     /// Whether the breaker counts it: it says that the upstream does not work, not that it has too much to do or does not
     /// want this call.
     pub(super) fn is_of_upstream(&self) -> bool {
-        !matches!(self.kind, FailureKind::RateLimited | FailureKind::Refused)
+        self.is_fair && !matches!(self.kind, FailureKind::RateLimited | FailureKind::Refused)
+    }
+}
+
+/// A time-out that ends an attempt before the upstream's own counts as the upstream's failure if the upstream had this part
+/// of its time, in percent.
+const FAIR_PART_PERCENT: u32 = 50;
+
+/// Whether an upstream that would have had `allowed` has had a fair part of it with `had`.
+pub(super) fn is_fair(had: Duration, allowed: Duration) -> bool {
+    had * 100 >= allowed * FAIR_PART_PERCENT
+}
+
+/// How long something is waited for in one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// The shorter of what the upstream allows itself and what the function wants.
+    pub(super) time: Duration,
+    /// Whether it is the upstream's failure when that is over.
+    pub(super) is_fair: bool,
+}
+
+impl Patience {
+    /// Of an upstream that allows itself `policy_ms`, for a function that wants `wish`.
+    pub(super) fn new(wish: Option<Duration>, policy_ms: u64) -> Self {
+        let allowed = Duration::from_millis(policy_ms);
+        let time = wish.map_or(allowed, |wish| wish.min(allowed));
+        Self { time, is_fair: is_fair(time, allowed) }
     }
 }
 

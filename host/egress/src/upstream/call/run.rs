@@ -4,7 +4,7 @@ use super::CallOptions;
 use super::answer::{Failures, Reason};
 use super::attempt::{Begun, NoAnswer, Shot};
 use super::carrier::Carrier;
-use super::judge::Failure;
+use super::judge::{Failure, Patience};
 use super::record::Record;
 use super::trial::{Entry, Told, Trial};
 use super::upstream::Upstream;
@@ -44,6 +44,8 @@ pub(super) struct Won<'a, B> {
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) candidate: &'a Candidate,
     pub(super) deadline: Instant,
+    /// Whether an answer that pauses for too long is the upstream's failure.
+    pub(super) is_pause_fair: bool,
 }
 
 impl<'a, C: Carrier> Run<'a, C> {
@@ -73,7 +75,8 @@ impl<'a, C: Carrier> Run<'a, C> {
             };
             let mut tries = Tries { record, failures, tried: EndpointSet::default(), count: 0 };
             if let Some(begun) = self.try_upstream(&shot, candidate, &mut tries).await? {
-                return Ok(Some(Won { begun, upstream, candidate, deadline: shot.deadline }));
+                let (deadline, is_pause_fair) = (shot.deadline, shot.between_bytes.is_fair);
+                return Ok(Some(Won { begun, upstream, candidate, deadline, is_pause_fair }));
             }
         }
         Ok(None)
@@ -92,6 +95,11 @@ impl<'a, C: Carrier> Run<'a, C> {
             credentials: self.credentials(upstream, candidate.upstream)?,
             own: self.options.own.cloned(),
             deadline: self.options.deadline.map_or(total, |deadline| deadline.min(total)),
+            connect: Patience::new(self.options.connect_timeout, upstream.policy.connect_timeout_ms),
+            between_bytes: Patience::new(
+                self.options.between_bytes_timeout,
+                upstream.policy.between_bytes_timeout_ms,
+            ),
         })
     }
 
@@ -176,6 +184,9 @@ impl<'a, C: Carrier> Run<'a, C> {
             is_hedge: false,
             is_streamed: shot.is_streamed,
             request_bytes: shot.body.len() as u64,
+            prompt_tokens: self.call.prompt_tokens(),
+            prices: &candidate.prices,
+            spent: self.options.spent,
         };
         let trial = Trial::new(shot.upstream, entry, told);
         match hedge_delay(shot) {

@@ -1,21 +1,20 @@
 //! One attempt under way: its place, its leave from the breaker, and its account. Whatever becomes of it, and wherever it is
 //! dropped, all of that is given back and told exactly once.
 
-use super::judge::Failure;
+use super::judge::{Failure, is_fair};
 use super::upstream::Upstream;
 use crate::upstream::breaker::{BreakerPermit, Verdict};
 use crate::upstream::concurrency::Place;
+use crate::upstream::config::Prices;
 use crate::upstream::endpoints::Chosen;
 use crate::upstream::report::{AttemptOutcome, AttemptReport, CallObserver, FailureKind};
 use crate::upstream::snapshot::Counters;
+use crate::upstream::spent::PromptsSpent;
 use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// An attempt that the call's deadline ends counts as the upstream's time-out if it had this part of its time, in percent.
-const FAIR_PART_PERCENT: u32 = 50;
 
 /// What may be used for an attempt: a place, and leave to ask an endpoint.
 pub(super) struct Entry<'a> {
@@ -32,6 +31,9 @@ pub(super) struct Told<'a> {
     pub(super) is_hedge: bool,
     pub(super) is_streamed: bool,
     pub(super) request_bytes: u64,
+    pub(super) prompt_tokens: u64,
+    pub(super) prices: &'a Prices,
+    pub(super) spent: Option<&'a PromptsSpent>,
 }
 
 /// An attempt under way.
@@ -45,6 +47,10 @@ pub(super) struct Trial<'a> {
     /// Set by the first of several attempts that is answered.
     race: Option<&'a AtomicBool>,
     is_over: bool,
+    /// Whether the upstream has the request; the carrier says so.
+    pub(super) is_sent: AtomicBool,
+    /// Whether it has begun to answer.
+    is_accepted: bool,
 }
 
 impl<'a> Trial<'a> {
@@ -59,12 +65,19 @@ impl<'a> Trial<'a> {
             told,
             race: None,
             is_over: false,
+            is_sent: AtomicBool::new(false),
+            is_accepted: false,
         }
     }
 
     /// Says that it runs against another attempt of the same call.
     pub(super) fn race(&mut self, race: &'a AtomicBool) {
         self.race = Some(race);
+    }
+
+    /// The upstream has taken the request, by the head of its response.
+    pub(super) fn accepted(&mut self) {
+        self.is_accepted = true;
     }
 
     /// Its answer has begun. Its place is the answer's from now on.
@@ -102,14 +115,18 @@ impl<'a> Trial<'a> {
     /// It failed. `is_overload`: the upstream said that it has too much to do.
     pub(super) fn failed(mut self, failure: &Failure, is_overload: bool) {
         let now = Instant::now();
-        self.fail(failure.kind, failure.is_of_upstream(), is_overload, now);
+        if failure.is_fair {
+            self.fail(failure.kind, failure.is_of_upstream(), is_overload, now);
+        } else {
+            self.over(AttemptOutcome::GivenUp, now);
+        }
     }
 
     /// The call's deadline ended it. `allowed` is the time it would have had by the upstream's own policy.
     pub(super) fn late(mut self, allowed: Duration) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.started);
-        if took * 100 >= allowed * FAIR_PART_PERCENT {
+        if is_fair(took, allowed) {
             self.fail(FailureKind::Timeout, true, false, now);
         } else {
             self.over(AttemptOutcome::GivenUp, now);
@@ -153,6 +170,10 @@ impl<'a> Trial<'a> {
             AttemptOutcome::Outrun | AttemptOutcome::GivenUp => Counters::add(&counters.given_up),
             AttemptOutcome::Failed(kind) => counters.add_failure(kind),
         }
+        let is_prompt_spent = self.is_prompt_spent(outcome);
+        if let Some(spent) = self.told.spent.filter(|_| is_prompt_spent) {
+            spent.add(self.told.prompt_tokens, self.told.prices);
+        }
         let took = now.saturating_duration_since(self.started);
         tracing::debug!(
             upstream = self.upstream.name.as_str(),
@@ -174,7 +195,21 @@ impl<'a> Trial<'a> {
             outcome,
             took,
             request_bytes: self.told.request_bytes,
+            is_prompt_spent,
         });
+    }
+
+    /// Whether the upstream has read the prompt for nothing.
+    fn is_prompt_spent(&self, outcome: AttemptOutcome) -> bool {
+        match outcome {
+            // An answer has a usage of its own.
+            AttemptOutcome::Answered | AttemptOutcome::Complained(_) => false,
+            // It was left at work.
+            AttemptOutcome::Failed(FailureKind::Timeout)
+            | AttemptOutcome::Outrun
+            | AttemptOutcome::GivenUp => self.is_sent.load(Relaxed),
+            AttemptOutcome::Failed(_) => self.is_accepted,
+        }
     }
 }
 

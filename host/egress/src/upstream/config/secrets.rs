@@ -32,48 +32,47 @@ impl UpstreamsConfig {
         mut look_up: impl FnMut(&CredentialSource) -> Result<Secret, E>,
     ) -> Result<UpstreamCredentials, Vec<ConfigMistake>> {
         let is_of_host = |upstream: &UpstreamConfig| upstream.tenant_secret().is_none();
-        self.collect(|upstream| match &upstream.credential {
+        let (credentials, mistakes) = self.collect(|upstream| match &upstream.credential {
             Some(config) if is_of_host(upstream) => {
                 look_up(&config.source).map(Some).map_err(|error| error.to_string())
             }
             _ => Ok(None),
-        })
+        });
+        if mistakes.is_empty() { Ok(credentials) } else { Err(mistakes) }
     }
 
     /// Takes the keys that are secrets of `tenant`, by their names, for the upstreams it may use. A secret that it does not
-    /// have leaves that upstream without a key, so that it cannot be called for this tenant.
-    ///
-    /// # Errors
-    /// Every secret that cannot be sent as the upstream wants it.
+    /// have, or that cannot be sent as the upstream wants it, leaves that upstream without a key, so that it cannot be
+    /// called for this tenant. Each of the latter is told; the other upstreams have their keys all the same.
     pub fn tenant_credentials(
         &self,
         tenant: &str,
         look_up: impl Fn(&str) -> Option<Secret>,
-    ) -> Result<UpstreamCredentials, Vec<ConfigMistake>> {
+    ) -> (UpstreamCredentials, Vec<ConfigMistake>) {
         self.collect(|upstream| {
             let name = upstream.tenant_secret().filter(|_| upstream.is_open_to(tenant));
             Ok(name.and_then(&look_up))
         })
     }
 
+    /// All keys that can be had and sent, and what is wrong with the others.
     fn collect(
         &self,
         mut secret_of: impl FnMut(&UpstreamConfig) -> Result<Option<Secret>, String>,
-    ) -> Result<UpstreamCredentials, Vec<ConfigMistake>> {
-        let mut found = Vec::new();
+    ) -> (UpstreamCredentials, Vec<ConfigMistake>) {
+        let mut mistakes = Vec::new();
         let mut all = Vec::with_capacity(self.upstreams.len());
         for (name, upstream) in &self.upstreams {
             let made = secret_of(upstream).and_then(|secret| match secret {
                 Some(secret) => upstream.credentials(&secret).map_err(|error| error.to_string()),
                 None => Ok(None),
             });
-            match made {
-                Ok(credentials) => all.push(credentials.map(Arc::new)),
-                Err(message) => {
-                    found.push(ConfigMistake::new(&["upstream", name.as_str(), "credential"], message));
-                }
-            }
+            let credentials = made.unwrap_or_else(|message| {
+                mistakes.push(ConfigMistake::new(&["upstream", name.as_str(), "credential"], message));
+                None
+            });
+            all.push(credentials.map(Arc::new));
         }
-        if found.is_empty() { Ok(UpstreamCredentials(all.into())) } else { Err(found) }
+        (UpstreamCredentials(all.into()), mistakes)
     }
 }

@@ -1,6 +1,7 @@
 //! What is read, and every mistake with its place.
 
 use waggle_manifest::{Diagnostics, RuntimeConfig};
+use waggle_money::Money;
 use waggle_secret::Secret;
 
 use super::*;
@@ -108,7 +109,7 @@ fn every_key_is_read() {
     assert_eq!((concurrency.min, concurrency.max), (15, 16));
     assert_eq!((concurrency.waiting_max, concurrency.wait_ms), (17, 18));
 
-    let price = |text| Price::parse(text).unwrap();
+    let price = |text: &str| Price::try_from(text.parse::<Money>().unwrap()).unwrap();
     let gpt = &config.models()["gpt-5*"];
     assert_eq!(gpt.upstreams, [UpstreamName::parse("openai").unwrap()]);
     assert_eq!((gpt.model.as_ref(), &*gpt.failover), (None, &[ModelName::parse("small").unwrap()][..]));
@@ -201,7 +202,7 @@ fn a_mistake_in_a_model_is_told_where_it_stands() {
         &[(7, "there is no model `y`; add `[model.\"y\"]`")],
     );
     check("[model.x]\nupstream = 'a'\nprice = 1", &[(7, "unknown key `price`")]);
-    check("[model.x]\nupstream = 'a'\ninput_price_per_million = -1", &[(7, "up to 6 decimals")]);
+    check("[model.x]\nupstream = 'a'\ninput_price_per_million = -1", &[(7, "at most 6 decimals")]);
     check("[model.'x*y']\nupstream = 'a'", &[(5, "neither a name of a model nor a pattern")]);
     check("[model.'']\nupstream = 'a'", &[(5, "neither a name of a model nor a pattern")]);
     check("", &[(1, "add `[model.\"*\"]` with `upstream = \"a\"`")]);
@@ -278,16 +279,32 @@ fn each_key_is_looked_up_where_it_is_kept() {
         let look_up = |name: &str| (name == "mine").then(|| Secret::new(secret));
         config.tenant_credentials(tenant, look_up)
     };
-    let mine = of_tenant("t", "hunter2").unwrap();
+    let (mine, mistakes) = of_tenant("t", "hunter2");
+    assert!(mistakes.is_empty(), "{mistakes:?}");
     assert_eq!([0, 1, 2].map(|index| mine.get(index).is_some()), [false, true, false]);
-    assert!(of_tenant("other", "hunter2").unwrap().get(1).is_none());
-    assert!(config.tenant_credentials("t", |_| None).unwrap().get(1).is_none());
+    assert!(of_tenant("other", "hunter2").0.get(1).is_none());
+    assert!(config.tenant_credentials("t", |_| None).0.get(1).is_none());
 
     let failed = config.host_credentials(|_| Err("the environment variable `A` is not set")).unwrap_err();
     assert_eq!(failed[0].to_string(), "upstream.a.credential: the environment variable `A` is not set");
-    let failed = of_tenant("t", "hunter2\n").unwrap_err();
-    assert!(failed[0].to_string().contains("line end"), "{failed:?}");
     assert!(!format!("{config:?} {host:?} {mine:?} {failed:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_secret_that_cannot_be_sent_costs_only_the_upstream_it_belongs_to() {
+    let text = "[upstream.a]\nurl = 'http://a'\ncredential = { tenant_secret = 'first' }\n\
+                [upstream.b]\nurl = 'http://b'\ncredential = { tenant_secret = 'second' }\n\
+                [upstream.c]\nurl = 'http://c'\ncredential = { tenant_secret = 'third' }\n[model.'*']\nupstream = 'a'\n";
+    let config = read(text);
+    let look_up = |name: &str| Some(Secret::new(if name == "second" { "hunter2\n" } else { "hunter3" }));
+    let (credentials, mistakes) = config.tenant_credentials("t", look_up);
+    assert_eq!([0, 1, 2].map(|index| credentials.get(index).is_some()), [true, false, true]);
+    let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].starts_with("upstream.b.credential: "), "{told:?}");
+    assert!(
+        told[0].contains("line end") && !format!("{credentials:?} {told:?}").contains("hunter"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -169,3 +169,26 @@ fn names_are_shared_and_not_copied() {
         assert!(Arc::ptr_eq(&name(model), &name(model)), "{model}");
     }
 }
+
+#[test]
+fn the_dearest_candidate_depends_on_how_long_prompt_and_answer_are() {
+    let routes = routes(
+        "[upstream.a]\nurl = 'http://a'\n\
+         [model.free]\nupstream = 'a'\nfailover = ['reads', 'writes']\n\
+         [model.reads]\nupstream = 'a'\ninput_price_per_million = 9\noutput_price_per_million = 1\n\
+         [model.writes]\nupstream = 'a'\ninput_price_per_million = 1\noutput_price_per_million = 9\n",
+    );
+    let check = |model: &str, also: &[&str], input: u64, output: u64, expected: u64| {
+        let candidates = routes.candidates(model, also, "t").unwrap();
+        assert_eq!(
+            cost_micros_max(&candidates, input, output),
+            expected,
+            "{model} {also:?} {input} {output}"
+        );
+    };
+    check("free", &[], 100, 10, 910);
+    check("free", &[], 10, 100, 910);
+    check("reads", &[], 10, 100, 190);
+    check("reads", &["writes"], 10, 100, 910);
+    assert_eq!(cost_micros_max(&[], 10, 10), 0);
+}

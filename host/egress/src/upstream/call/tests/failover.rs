@@ -109,7 +109,7 @@ async fn a_tenant_without_its_key_does_not_reach_the_upstream_that_wants_it() {
     let got = scene.call(r#"{"model":"keyed"}"#).await;
     assert_eq!((scene.asked().as_str(), got.field("waggle-upstream")), ("b", "two"));
     let config: crate::upstream::UpstreamsConfig = toml::from_str(TWO).unwrap();
-    let credentials = config.tenant_credentials("bank-a", |_| Some(crate::Secret::new("sk"))).unwrap();
+    let (credentials, _none) = config.tenant_credentials("bank-a", |_| Some(crate::Secret::new("sk")));
     let options = CallOptions { credentials: Some(&credentials), ..scene.options() };
     let got = scene.call_with(r#"{"model":"keyed"}"#, options).await;
     assert_eq!((scene.asked().as_str(), got.field("waggle-upstream")), ("bd", "four"));

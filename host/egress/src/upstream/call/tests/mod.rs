@@ -7,4 +7,6 @@ mod breaking;
 mod drops;
 mod failover;
 mod hedging;
+mod patience;
 mod script;
+mod spending;

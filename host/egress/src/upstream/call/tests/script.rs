@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,6 +30,7 @@ type Piece = (u64, Result<Bytes, fn() -> EgressError>);
 /// What an upstream does with one request.
 #[derive(Debug, Clone)]
 pub(super) struct Act {
+    connect_ms: u64,
     head_ms: u64,
     head: Result<(u16, &'static str), fn() -> EgressError>,
     headers: Vec<(&'static str, String)>,
@@ -48,7 +49,8 @@ pub(super) fn cut() -> EgressError {
 
 impl Act {
     pub(super) fn status(status: u16) -> Self {
-        Self { head_ms: 0, head: Ok((status, "application/json")), headers: vec![], pieces: vec![] }
+        let head = Ok((status, "application/json"));
+        Self { connect_ms: 0, head_ms: 0, head, headers: vec![], pieces: vec![] }
     }
 
     pub(super) fn json() -> Self {
@@ -75,6 +77,11 @@ impl Act {
     /// Never answers.
     pub(super) fn hang() -> Self {
         Self::status(200).after(u64::MAX / 2)
+    }
+
+    /// Takes so long to connect to.
+    pub(super) fn connecting(self, connect_ms: u64) -> Self {
+        Self { connect_ms, ..self }
     }
 
     pub(super) fn after(self, head_ms: u64) -> Self {
@@ -177,6 +184,7 @@ impl Carrier for Script {
         &self,
         request: Request<Full<Bytes>>,
         options: SendOptions,
+        is_sent: &AtomicBool,
     ) -> Result<Response<ScriptBody>, EgressError> {
         let alive = Alive::new(&self.alive);
         let (head, body) = request.into_parts();
@@ -193,6 +201,15 @@ impl Carrier for Script {
             });
             (self.decide)(host, before)
         };
+        let timeout = options.connect_timeout.unwrap();
+        let wait = Duration::from_millis(act.connect_ms);
+        tokio::time::sleep(wait.min(timeout)).await;
+        if wait > timeout {
+            return Err(EgressError::ConnectionTimeout { host: "hidden.example".into(), after: timeout });
+        }
+        let is_refused =
+            act.head.is_err_and(|error| matches!(error(), EgressError::ConnectionRefused { .. }));
+        is_sent.store(!is_refused, SeqCst);
         let timeout = options.first_byte_timeout.unwrap();
         let wait = Duration::from_millis(act.head_ms);
         tokio::time::sleep(wait.min(timeout)).await;

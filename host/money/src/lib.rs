@@ -1,4 +1,5 @@
-//! Amounts of money: whole millionths of the operator's currency, never a floating-point number.
+//! Amounts of money: whole millionths of the operator's currency, never a floating-point number. Whoever has budgets and
+//! whoever has prices read and count them alike.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
