@@ -111,6 +111,9 @@ fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     }
     writeln!(out, "Tenants\n  {}", describe_tenants(summary))?;
     writeln!(out, "Admin API\n  {}/admin/v1", summary.admin_url)?;
+    if let Some(url) = &summary.operations_url {
+        writeln!(out, "Metrics\n  {url}/metrics")?;
+    }
     writeln!(out, "\nServing {url}")?;
     match (model, summary.tenants) {
         (ModelChoice::None, _) => Ok(()),

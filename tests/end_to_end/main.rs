@@ -10,6 +10,7 @@ mod hostile_calls;
 mod inner_calls;
 mod models;
 mod neighbours;
+mod operations;
 mod portability;
 mod spin;
 mod start;

@@ -154,6 +154,51 @@ async fn each_fault_of_a_model_is_tried_again_where_that_is_safe_and_ends_in_an_
     }
 }
 
+/// What a client reads of a turn: its status, and how its response ended, if it has one.
+async fn outcome(server: &Server, directive: &str, stream: bool) -> (u16, String, String) {
+    let body = json!({ "input": format!("[sim: {directive}] hi"), "stream": stream });
+    let response = client().post(server.url("/v1/responses")).json(&body).send().await.unwrap();
+    let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+    let last = text.trim_end().rsplit("data: ").next().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{directive}: {text}"));
+    let response = if stream && last["response"].is_object() { &last["response"] } else { &last };
+    let ended =
+        response["status"].as_str().or_else(|| response["error"]["code"].as_str()).unwrap_or_default();
+    let reason = response["metadata"]["waggle_fallback_reason"].as_str();
+    let reason = reason.or_else(|| response["error"]["code"].as_str()).unwrap_or_default();
+    (status, ended.to_owned(), reason.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_after_its_beginning_is_never_asked_for_again() {
+    let model = Model::start().await;
+    let limits = "first_byte_timeout_ms = 5000\nanswer_timeout_ms = 5000\nbetween_bytes_timeout_ms = 500\n";
+    let config = upstream("sim", &model.0.url(), limits) + "[model.\"*\"]\nupstream = \"sim\"\n";
+    let server = Setup::application().runtime_config(&config).start();
+    for (directive, stream) in [
+        ("fault=cut after=3", true),
+        ("fault=cut-mid-event after=3", true),
+        ("fault=reset after=3", true),
+        ("fault=hang after=3", true),
+        ("fault=bad-json after=3", true),
+        ("fault=cut after=3", false),
+        ("fault=bad-json", false),
+        ("fault=refuse-body", false),
+        ("fault=slow-headers drip_ms=1", false),
+        ("fault=endless", true),
+        ("fault=endless", false),
+    ] {
+        let before = model.0.handle().requests().len();
+        let began = Instant::now();
+        let (status, ended, reason) = outcome(&server, directive, stream).await;
+        let made = model.0.handle().requests().len() - before;
+        eprintln!(
+            "{directive}, streamed: {stream}: {status} {ended} {reason}, {made} attempts, {} ms",
+            began.elapsed().as_millis()
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_model_that_keeps_failing_is_left_alone_until_it_may_have_recovered() {
     let model = Model::start().await;

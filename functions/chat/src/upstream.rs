@@ -55,12 +55,17 @@ fn options(timeout_ms: u64) -> RequestOptions {
     options
 }
 
-fn headers(request: &UpstreamRequest) -> Result<Fields, TransportFailure> {
+fn headers(request: &UpstreamRequest, of_host: bool) -> Result<Fields, TransportFailure> {
     let accept = if request.events { "text/event-stream" } else { "application/json" };
     let mut entries = vec![("accept".to_owned(), accept.as_bytes().to_vec())];
     if let Some(body) = &request.body {
         entries.push(("content-type".to_owned(), b"application/json".to_vec()));
         entries.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+    }
+    // Only a host that calls upstreams on our behalf keeps this to itself.
+    if let Some(choice) = request.choice.filter(|_| of_host) {
+        entries.push(("waggle-tier".to_owned(), choice.tier.name().as_bytes().to_vec()));
+        entries.push(("waggle-tier-reason".to_owned(), choice.reason.as_bytes().to_vec()));
     }
     if !request.api_key.is_empty() {
         let value = format!("Bearer {}", request.api_key);
@@ -82,11 +87,11 @@ fn split(url: &str) -> Result<(Scheme, &str, &str), TransportFailure> {
     Ok((scheme, authority, path))
 }
 
-fn request(outgoing: UpstreamRequest) -> Result<Request, TransportFailure> {
+fn request(outgoing: UpstreamRequest, of_host: bool) -> Result<Request, TransportFailure> {
     let (scheme, authority, path) = split(&outgoing.url)?;
     let refused = |()| denied("model_origin and model_path make no valid URL");
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
-    let (headers, options) = (headers(&outgoing)?, options(outgoing.timeout_ms));
+    let (headers, options) = (headers(&outgoing, of_host)?, options(outgoing.timeout_ms));
     let method = if outgoing.body.is_some() { Method::Post } else { Method::Get };
     let contents = outgoing.body.map(|body| {
         let (mut writer, reader) = wit_stream::new();
@@ -110,7 +115,7 @@ impl Upstream for WasiUpstream {
 
     async fn send(&self, outgoing: UpstreamRequest) -> Result<UpstreamResponse<WasiBody>, TransportFailure> {
         let of_host = split(&outgoing.url).is_ok_and(|(_, authority, _)| authority == MODELS_HOST);
-        let sent = client::send(request(outgoing)?).await;
+        let sent = client::send(request(outgoing, of_host)?).await;
         let response = sent.map_err(|code| match code {
             ErrorCode::ConnectionTerminated if of_host => TransportFailure::Ended(code.to_string()),
             code => failure(&code),

@@ -87,7 +87,8 @@ impl Plan {
         platform: &P,
         attempt: impl AsyncFn(UpstreamRequest, bool) -> Result<Said<T>, ModelFailure>,
     ) -> Asked<T> {
-        let Self { first, next, choice } = self;
+        let Self { mut first, next, choice } = self;
+        first.request.choice = choice;
         let tier = |escalated| choice.map(|choice| TierTaken { choice, escalated });
         let one = attempt(first.request, next.is_some()).await;
         let better = |next: Ask| match &one {

@@ -89,6 +89,7 @@ impl Endpoint {
             body,
             events,
             timeout_ms: self.timeout_ms,
+            choice: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The seam between this library and the network: two traits.
 
+use crate::tier::Choice;
 use std::collections::VecDeque;
 use std::future::Future;
 
@@ -45,6 +46,8 @@ pub struct UpstreamRequest {
     pub events: bool,
     /// How long to wait for the connection, for the first byte, and between any two, in milliseconds.
     pub timeout_ms: u64,
+    /// Which tier was chosen for it and why, where one was: for the metrics of a host that asks for it.
+    pub choice: Option<Choice>,
 }
 
 /// The head of an endpoint's answer, and its body to come.

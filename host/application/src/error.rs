@@ -79,6 +79,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The operations listener cannot be offered.
+    #[error("{reason}")]
+    Operations {
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The gateway's configuration cannot be used.
     #[error("[gateway]: {0}")]
     TrustedProxies(#[from] waggle_tenancy::TrustedProxyError),

@@ -2,9 +2,10 @@
 //! order; what a function sees of all of it is a response.
 
 use crate::error::StartError;
+use crate::model_metrics::ModelMetrics;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
@@ -13,15 +14,18 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use waggle_egress::answer_cache::{
-    AnswerCacheConfig, AnswerCaches, AnswerSettings, AskOptions, Question, TenantAnswers,
+    AnswerCacheConfig, AnswerCaches, AnswerSettings, AnswerStats, AskOptions, Question, TenantAnswers,
 };
 use waggle_egress::upstream::{
     Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
 };
-use waggle_egress::upstream::{CredentialSource, Prices, PromptsSpent, UpstreamCredentials, UpstreamsConfig};
+use waggle_egress::upstream::{
+    CredentialSource, PromptsSpent, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig,
+};
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
+use waggle_measure::{TenantSeat, TopTenants};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
 use waggle_tenancy::{Meter, SecretSource, TenantEntry, TenantId};
@@ -40,6 +44,8 @@ pub(crate) struct Models {
     answers: AnswerCaches,
     /// For tenants that say nothing else.
     answer_settings: AnswerSettings,
+    tenants: Arc<TopTenants>,
+    metrics: ModelMetrics,
 }
 
 impl Models {
@@ -54,6 +60,7 @@ impl Models {
         egress: &Egress,
         budgets: Budgets,
         answers: &AnswerCacheConfig,
+        tenants: &Arc<TopTenants>,
     ) -> Result<Self, StartError> {
         let keys = config.host_credentials(|source| look_up(source, api_key)).map_err(|mistakes| {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
@@ -70,6 +77,8 @@ impl Models {
             budgets,
             answers: AnswerCaches::new(answers),
             answer_settings,
+            tenants: Arc::clone(tenants),
+            metrics: ModelMetrics::new(tenants),
         })
     }
 
@@ -90,12 +99,28 @@ impl Models {
         TenantModels(Arc::new(Calls {
             tenant: tenant.clone(),
             meter: entry.limits.tokens_per_minute.map(|_limited| Arc::clone(&entry.meter)),
+            seat: Arc::clone(entry.meter.seat(&self.tenants, tenant)),
             budget: self.budgets.of(tenant, &entry.limits),
             answers: self.answers.tenant(tenant.as_str(), settings),
             credentials,
             own,
             models: Arc::clone(self),
         }))
+    }
+
+    /// What it counts.
+    pub(crate) fn metrics(&self) -> &ModelMetrics {
+        &self.metrics
+    }
+
+    /// The state of the upstreams.
+    pub(crate) fn snapshot(&self) -> Vec<UpstreamSnapshot> {
+        self.upstreams.snapshot()
+    }
+
+    /// What the answer cache has done.
+    pub(crate) fn answer_stats(&self) -> AnswerStats {
+        self.answers.stats()
     }
 
     /// The tenant has changed, and with it what its answers depend on.
@@ -131,6 +156,11 @@ fn look_up(source: &CredentialSource, api_key: Option<&Secret>) -> Result<Secret
     }
 }
 
+/// What a function says of a model that it chose itself: the tier, and a word for the reason.
+const TIER_FIELD: HeaderName = HeaderName::from_static("waggle-tier");
+const TIER_REASON_FIELD: HeaderName = HeaderName::from_static("waggle-tier-reason");
+/// Longer words are not counted.
+const WORD_BYTES_MAX: usize = 32;
 /// Where the models are listed.
 const LIST_PATH: &str = "/v1/models";
 /// Where OpenAI's clients look for a key.
@@ -142,6 +172,7 @@ pub(crate) struct TenantModels(Arc<Calls>);
 struct Calls {
     tenant: TenantId,
     meter: Option<Arc<Meter>>,
+    seat: Arc<TenantSeat>,
     budget: Option<Arc<Budget>>,
     answers: TenantAnswers,
     credentials: UpstreamCredentials,
@@ -171,9 +202,10 @@ impl ModelCalls for TenantModels {
 
     async fn call(
         &self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         context: ModelCallContext,
     ) -> Result<Response<WasiBody>, BodyError> {
+        self.0.note_choice(request.headers_mut());
         if request.method() == Method::GET
             && let Some(rest) = request.uri().path().strip_prefix(LIST_PATH)
             && (rest.is_empty() || rest.starts_with('/'))
@@ -201,6 +233,24 @@ impl ModelCalls for TenantModels {
 }
 
 impl Calls {
+    /// What the function says of how it chose the model: for the metrics, and not for the upstream.
+    fn note_choice(&self, headers: &mut HeaderMap) {
+        let Some(tier) = headers.remove(TIER_FIELD) else { return };
+        let reason = headers.remove(TIER_REASON_FIELD);
+        let word = |value: &HeaderValue| {
+            let is_word = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            value
+                .to_str()
+                .ok()
+                .filter(is_word)
+                .filter(|text| text.len() <= WORD_BYTES_MAX)
+                .map(ToOwned::to_owned)
+        };
+        if let (Some(tier), Some(reason)) = (word(&tier), reason.as_ref().and_then(word)) {
+            self.models.metrics.count_choice(&tier, &reason);
+        }
+    }
+
     /// The models the tenant may name, or one of them, as OpenAI's API shows them. Where the configuration knows them by
     /// patterns only, the upstream is asked.
     async fn models_named(
@@ -306,7 +356,7 @@ impl Calls {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
-        let bill = Bill { meter: self.meter.clone(), reservation, spent: PromptsSpent::default() };
+        let bill = Bill { calls: Arc::clone(&self), reservation, spent: PromptsSpent::default() };
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
@@ -329,11 +379,10 @@ impl Calls {
         };
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
-        let Some((prices, prompt)) = answered.map(|answered| (answered.prices, answered.prompt_tokens))
-        else {
+        let Some(answered) = answered.cloned() else {
             return Ok(response.map(BodyExt::boxed_unsync));
         };
-        let tell = move |used: Usage| bill.answered(used, prompt, &prices);
+        let tell = move |used: Usage| bill.answered(used, &answered);
         Ok(response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()))
     }
 
@@ -357,7 +406,7 @@ impl Calls {
 /// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
 /// answer, with none, or given up.
 struct Bill {
-    meter: Option<Arc<Meter>>,
+    calls: Arc<Calls>,
     reservation: Reservation,
     /// Prompts of attempts without an answer, which upstreams charge for all the same.
     spent: PromptsSpent,
@@ -365,13 +414,19 @@ struct Bill {
 
 impl Bill {
     /// The call was answered, and its answer used this. One of which nobody has read anything has cost its prompt.
-    fn answered(mut self, used: Usage, prompt_tokens: u64, prices: &Prices) {
-        let used = if used.total() == 0 { Usage { input: prompt_tokens, ..used } } else { used };
-        self.count(used.total(), prices.cost_micros(used.input, used.cached_input, used.output));
+    fn answered(mut self, used: Usage, by: &Answered) {
+        let used = if used.total() == 0 { Usage { input: by.prompt_tokens, ..used } } else { used };
+        let cost_micros = by.prices.cost_micros(used.input, used.cached_input, used.output);
+        let counted = self.calls.models.metrics.of(self.calls.seat.slot(), &by.model);
+        counted.input.add(used.input);
+        counted.cached_input.add(used.cached_input);
+        counted.output.add(used.output);
+        counted.cost_micros.add(cost_micros);
+        self.count(used.total(), cost_micros);
     }
 
     fn count(&mut self, tokens: u64, cost_micros: u64) {
-        if let Some(meter) = &self.meter {
+        if let Some(meter) = &self.calls.meter {
             meter.spend_tokens(tokens);
         }
         self.reservation.note(tokens, cost_micros);

@@ -19,6 +19,7 @@ use waggle_kv::StoreConfig;
 use waggle_manifest::{
     Component, Diagnostic, Diagnostics, LoadOptions, Manifest, RuntimeConfig, Variables, environment_name,
 };
+use waggle_operations::TelemetryConfig;
 use waggle_tenancy::TenancyConfig;
 
 /// The store that needs no configuration.
@@ -90,6 +91,7 @@ pub struct Plan {
     pub(crate) stores: BTreeMap<String, StoreConfig>,
     pub(crate) tenancy: TenancyConfig,
     pub(crate) admin: AdminConfig,
+    pub(crate) telemetry: TelemetryConfig,
     /// The folder that relative paths of the runtime configuration are relative to.
     pub(crate) configuration_dir: PathBuf,
     pub(crate) model: ModelChoice,
@@ -122,8 +124,9 @@ impl Plan {
         };
         let ((), warnings) = found.into_result(())?;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
-        let Configuration { engine, gateway, egress, answers, stores, tenancy, admin, dir, .. } =
-            configuration;
+        let Configuration {
+            engine, gateway, egress, answers, stores, tenancy, admin, telemetry, dir, ..
+        } = configuration;
         Ok(Self {
             options,
             manifest,
@@ -137,6 +140,7 @@ impl Plan {
             stores,
             tenancy,
             admin,
+            telemetry,
             configuration_dir: dir,
             model,
             warnings,
@@ -189,6 +193,7 @@ struct Configuration {
     stores: BTreeMap<String, StoreConfig>,
     tenancy: TenancyConfig,
     admin: AdminConfig,
+    telemetry: TelemetryConfig,
     dir: PathBuf,
 }
 
@@ -212,13 +217,15 @@ fn configuration(
     let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", &mut read);
     let mut tenancy: TenancyConfig = file.section("tenancy", &mut read).unwrap_or_default();
     let mut admin: AdminConfig = file.section("admin", &mut read).unwrap_or_default();
+    let telemetry: TelemetryConfig = file.section("telemetry", &mut read).unwrap_or_default();
     file.finish(&mut read);
     found.append(discreet::values(&read));
-    let checked: [(&[&str], Result<(), String>); 4] = [
+    let checked: [(&[&str], Result<(), String>); 5] = [
         (&["engine"], engine.validate()),
         (&["gateway"], gateway.validate()),
         (&["tenancy", "limits"], tenancy.limits.validate()),
         (&["admin"], admin.validate()),
+        (&["telemetry"], telemetry.validate()),
     ];
     for (section, outcome) in checked {
         if let Err(mistake) = outcome {
@@ -244,7 +251,7 @@ fn configuration(
         return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
     }
     let dir = file.dir().to_path_buf();
-    Ok(Configuration { engine, gateway, egress, upstreams, answers, stores, tenancy, admin, dir })
+    Ok(Configuration { engine, gateway, egress, upstreams, answers, stores, tenancy, admin, telemetry, dir })
 }
 
 /// `[upstream.NAME]` and `[model.NAME]`, held against each other if all of them could be read.

@@ -3,9 +3,11 @@
 use crate::admin::Admin;
 use crate::budget_store::RecordedBudgets;
 use crate::error::StartError;
+use crate::metrics::{Sources, metrics};
 use crate::model::ModelChoice;
 use crate::models::Models;
 use crate::mounts::mounts;
+use crate::operations::OperationsListener;
 use crate::plan::Plan;
 use crate::quotas::Quotas;
 use crate::stores::{STORE_FOLDER, Stores, close, open_stores};
@@ -24,6 +26,7 @@ use waggle_egress::Egress;
 use waggle_engine::{Engine, EngineConfig};
 use waggle_gateway::{Drained, Gateway};
 use waggle_kv::{BudgetRecords, Store};
+use waggle_measure::TopTenants;
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::Budgets;
 use waggle_tenancy::Directory;
@@ -36,6 +39,7 @@ pub struct Running {
     stores: BTreeMap<String, Arc<dyn Store>>,
     records: Arc<dyn Store>,
     admin: Admin,
+    operations: OperationsListener,
     tenancy: Tenancy,
     models: Arc<Models>,
     summary: Summary,
@@ -76,7 +80,10 @@ impl Running {
         let checks =
             Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
         let mut tenancy = Tenancy::open(plan, Arc::clone(&checks), records, Arc::clone(&egress)).await?;
-        let models = Arc::new(models(plan, records, &egress)?);
+        let named = &plan.telemetry.metrics;
+        let tenants =
+            TopTenants::new(named.tenants_named_max, named.tenants_named.iter().map(String::as_str));
+        let models = Arc::new(models(plan, records, &egress, &tenants)?);
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
         let quotas = Arc::new(Quotas::default());
@@ -94,10 +101,18 @@ impl Running {
             quiet: plan.options.quiet,
         });
         retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
-        let gateway = gateway(plan, &engine, worlds, &tenancy)?;
+        let gateway = gateway(plan, &engine, worlds, &tenancy, tenants)?;
         internal.connect(&gateway);
         let tls = acceptor(plan)?;
         let listener = listen(plan.options.listen, "--listen").await?;
+        let sources = Sources {
+            gateway: Arc::clone(&gateway),
+            engine: engine.clone(),
+            stores: stores.clone(),
+            records: Arc::clone(records),
+            models: Arc::clone(&models),
+        };
+        let operations = OperationsListener::bind(&plan.telemetry.metrics, metrics(sources), &stores).await?;
         let host = RunningHost {
             engine,
             directory: Arc::clone(&tenancy.directory),
@@ -115,7 +130,7 @@ impl Running {
         let url = url(plan, &listener);
         let admin = Admin::bind(plan, host, &url).await?;
         tenancy.follow();
-        let summary = summary(plan, url, &admin, &tenancy, cached, began);
+        let summary = summary(plan, url, &admin, &operations, &tenancy, cached, began);
         many_mappings(&plan.engine);
         Ok(Self {
             listener,
@@ -124,6 +139,7 @@ impl Running {
             stores,
             records: Arc::clone(records),
             admin,
+            operations,
             tenancy,
             models,
             summary,
@@ -140,12 +156,19 @@ impl Running {
     /// durable.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Drained {
         let admin = self.admin.start(Arc::clone(&self.tenancy.registry));
+        let operations = self.operations.start();
+        let leave = operations.leave();
+        let stop = async {
+            stop.await;
+            leave();
+        };
         let drained = waggle_gateway::serve(self.listener, self.tls, self.gateway, stop).await;
         admin.stop().await;
         drop(self.tenancy);
         self.models.close().await;
         close(&self.stores).await;
         close_records(&self.records).await;
+        operations.stop().await;
         drained
     }
 }
@@ -177,9 +200,11 @@ fn gateway(
     engine: &Engine,
     worlds: Arc<Worlds>,
     tenancy: &Tenancy,
+    tenants: Arc<TopTenants>,
 ) -> Result<Arc<Gateway>, StartError> {
     let (routes, door) = (plan.manifest.route_table(), Arc::clone(&tenancy.door));
-    let gateway = Gateway::new(engine.clone(), worlds, routes, door, plan.gateway.clone(), &plan.engine)?;
+    let gateway =
+        Gateway::new(engine.clone(), worlds, routes, door, tenants, plan.gateway.clone(), &plan.engine)?;
     Ok(Arc::new(gateway))
 }
 
@@ -280,10 +305,15 @@ fn egress(plan: &Plan) -> Result<Egress, StartError> {
 }
 
 /// Calls to models, with budgets counted where the host's own records are.
-fn models(plan: &Plan, records: &Arc<dyn Store>, egress: &Egress) -> Result<Models, StartError> {
+fn models(
+    plan: &Plan,
+    records: &Arc<dyn Store>,
+    egress: &Egress,
+    tenants: &Arc<TopTenants>,
+) -> Result<Models, StartError> {
     let budgets = Budgets::new(Arc::new(RecordedBudgets(BudgetRecords::new(Arc::clone(records)))));
     let api_key = plan.options.model.api_key.as_ref();
-    Models::open(plan.upstreams.clone(), api_key, egress, budgets, &plan.answers)
+    Models::open(plan.upstreams.clone(), api_key, egress, budgets, &plan.answers, tenants)
 }
 
 /// Binds `address`, which `flag` can change.

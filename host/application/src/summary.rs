@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use crate::model::ModelChoice;
+use crate::operations::OperationsListener;
 use crate::plan::Plan;
 use crate::stores::STORE_FOLDER;
 use crate::tenancy::Tenancy;
@@ -18,6 +19,8 @@ pub struct Summary {
     pub url: String,
     /// Where the admin API is.
     pub admin_url: String,
+    /// Where metrics are read, unless that is off.
+    pub operations_url: Option<String>,
     /// How many tenants are in force; none when callers need no credential, because there never were any.
     pub tenants: Option<usize>,
     /// Whether other machines can reach the listener.
@@ -48,6 +51,7 @@ pub(crate) fn summary(
     plan: &Plan,
     url: String,
     admin: &Admin,
+    operations: &OperationsListener,
     tenancy: &Tenancy,
     loaded: (usize, usize),
     began: Instant,
@@ -77,6 +81,7 @@ pub(crate) fn summary(
         application: plan.manifest.application.name.clone(),
         url,
         admin_url: admin.url().to_owned(),
+        operations_url: operations.url().map(ToOwned::to_owned),
         tenants: (!tenancy.directory.is_open()).then(|| tenancy.directory.count()),
         is_public: !plan.options.listen.ip().is_loopback(),
         routes: routes.collect(),

@@ -124,7 +124,7 @@ impl Gateway {
         let slot = seen.tenant.as_ref().map_or(TenantSlot::OTHER, |entry| {
             entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count()
         });
-        self.metrics.count_answer(slot, seen.route, response.status());
+        self.metrics.count_answer(slot, seen.route, &response);
         if let Some(fields) = seen.tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
             response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
             response.headers_mut().insert(RATE_LIMIT, fields.limit);

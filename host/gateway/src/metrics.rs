@@ -1,6 +1,6 @@
 //! What the gateway counts: requests by tenant, route and status, how long they took, and what it refused.
 
-use http::StatusCode;
+use http::{HeaderName, Response};
 use std::sync::Arc;
 use std::time::Instant;
 use waggle_manifest::RouteTable;
@@ -8,6 +8,12 @@ use waggle_measure::{Counter, Family, Gauge, Histogram, PerTenant, TenantSlot, T
 
 /// Different reasons to refuse that are told apart; there are fewer.
 const REASONS_MAX: usize = 64;
+/// What there is no room for.
+const OTHER: &str = "other";
+/// A function says by this field that its answer stands in for a model's; the value is the reason, a word.
+const FALLBACK_FIELD: HeaderName = HeaderName::from_static("x-waggle-fallback");
+/// Longer words are not counted by themselves.
+const WORD_BYTES_MAX: usize = 32;
 /// The name of what lies on no route.
 const NO_ROUTE: &str = "none";
 /// The classes of status codes, 1xx to 5xx.
@@ -20,6 +26,7 @@ pub struct GatewayMetrics {
     routes: Box<[RouteMetrics]>,
     answers: PerTenant<Box<[[Counter; CLASSES]]>>,
     refusals: Family<String, Counter>,
+    fallbacks: Family<String, Counter>,
     /// Requests that are being answered, until the last byte of the answer.
     pub in_flight: Arc<Gauge>,
     /// Connections of clients.
@@ -65,7 +72,8 @@ impl GatewayMetrics {
             answers: PerTenant::made_by(&tenants, make),
             tenants,
             routes,
-            refusals: Family::new(REASONS_MAX, "other".to_owned()),
+            refusals: Family::new(REASONS_MAX, OTHER.to_owned()),
+            fallbacks: Family::new(REASONS_MAX, OTHER.to_owned()),
             in_flight: Arc::default(),
             connections: Arc::default(),
         }
@@ -81,8 +89,14 @@ impl GatewayMetrics {
     }
 
     /// A request was answered; `route` is none where it lay on none, or was refused before that was looked at.
-    pub(crate) fn count_answer(&self, tenant: TenantSlot, route: Option<usize>, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
+    pub(crate) fn count_answer<B>(&self, tenant: TenantSlot, route: Option<usize>, answer: &Response<B>) {
+        if let Some(reason) = answer.headers().get(FALLBACK_FIELD) {
+            let reason = reason.to_str().unwrap_or(OTHER);
+            let is_word = reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_known = is_word && reason.len() <= WORD_BYTES_MAX;
+            self.fallbacks.get(if is_known { reason } else { OTHER }).increment();
+        }
+        let class = usize::from(answer.status().as_u16() / 100).clamp(1, CLASSES) - 1;
         let route = route.unwrap_or(self.routes.len() - 1);
         if let Some(classes) = self.answers.get(tenant).get(route) {
             classes[class].increment();
@@ -118,8 +132,18 @@ impl GatewayMetrics {
     /// How many requests were not let in, by the code that the client read.
     #[must_use]
     pub fn refusals(&self) -> Vec<(String, u64)> {
-        self.refusals.series().into_iter().map(|(reason, counter)| (reason, counter.get())).collect()
+        counts(&self.refusals)
     }
+
+    /// How many answers stood in for a model's, by the reason they gave.
+    #[must_use]
+    pub fn fallbacks(&self) -> Vec<(String, u64)> {
+        counts(&self.fallbacks)
+    }
+}
+
+fn counts(family: &Family<String, Counter>) -> Vec<(String, u64)> {
+    family.series().into_iter().map(|(reason, counter)| (reason, counter.get())).collect()
 }
 
 #[cfg(test)]
@@ -131,10 +155,17 @@ mod tests {
         let tenants = TopTenants::new(4, ["bank"]);
         let metrics = GatewayMetrics::new(&RouteTable::default(), Arc::clone(&tenants));
         let bank = tenants.seat("bank").slot();
-        metrics.count_answer(bank, None, StatusCode::NOT_FOUND);
-        metrics.count_answer(bank, None, StatusCode::NOT_FOUND);
-        metrics.count_answer(TenantSlot::OTHER, None, StatusCode::UNAUTHORIZED);
-        metrics.count_answer(TenantSlot::OTHER, Some(7), StatusCode::OK);
+        let answer = |status: u16, fallback: Option<&str>| {
+            let mut answer = Response::builder().status(status);
+            if let Some(reason) = fallback {
+                answer = answer.header(FALLBACK_FIELD, reason);
+            }
+            answer.body(()).unwrap()
+        };
+        metrics.count_answer(bank, None, &answer(404, None));
+        metrics.count_answer(bank, None, &answer(404, Some("upstream_open")));
+        metrics.count_answer(TenantSlot::OTHER, None, &answer(401, Some("Not a word")));
+        metrics.count_answer(TenantSlot::OTHER, Some(7), &answer(200, None));
         let mut counted: Vec<_> = metrics
             .answers()
             .map(|one| (one.tenant.to_owned(), one.route.route.as_str(), one.class, one.count))
@@ -144,5 +175,8 @@ mod tests {
         assert_eq!(counted, expected, "a route that is none is not counted");
         metrics.count_refusal("overloaded");
         assert_eq!(metrics.refusals(), [("overloaded".to_owned(), 1)]);
+        let mut fallbacks = metrics.fallbacks();
+        fallbacks.sort();
+        assert_eq!(fallbacks, [("other".to_owned(), 1), ("upstream_open".to_owned(), 1)]);
     }
 }

@@ -1,0 +1,155 @@
+//! What operators see: metrics, and whether the host is alive and ready.
+
+use crate::support::{Server, Setup, client, eventually, get, get_text, post};
+use crate::tenants_support::{Caller, Model, key_in, tenant};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const LISTEN: &str = "[telemetry.metrics]\nlisten = \"127.0.0.1:0\"\n";
+
+/// Where the operations listener is, as the start-up screen says.
+fn operations(server: &Server, path: &str) -> String {
+    server.wait_for_output("/metrics");
+    let output = server.output();
+    let line = output.lines().find(|line| line.ends_with("/metrics")).unwrap();
+    line.trim().replace("/metrics", path)
+}
+
+/// All samples of a scrape, by name and labels as they are written.
+async fn scrape(server: &Server) -> BTreeMap<String, f64> {
+    let (status, text) = get_text(&client(), &operations(server, "/metrics")).await;
+    assert_eq!(status, 200, "{text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line}")))
+    });
+    samples.collect()
+}
+
+/// The sum of the samples of this name whose labels hold all of `labels`.
+fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
+    let of_name = |sample: &str| sample.split('{').next() == Some(name);
+    let all = samples.iter().filter(|(sample, _)| of_name(sample));
+    all.filter(|(sample, _)| labels.iter().all(|label| sample.contains(label))).map(|(_, value)| value).sum()
+}
+
+#[tokio::test]
+async fn what_happens_is_in_the_metrics() {
+    let (large, small) = (Model::start().await, Model::start().await);
+    let config = format!(
+        "{LISTEN}[upstream.first]\nurl = \"{}/v1\"\nattempts_max = 2\nbackoff_ms = 1\n\
+         [upstream.second]\nurl = \"{}/v1\"\n\
+         [model.large]\nupstream = \"first\"\noutput_price_per_million = \"1000\"\n[model.small]\nupstream = \"second\"\n",
+        large.0.url(),
+        small.0.url()
+    );
+    let server = Setup::application().runtime_config(&config).start();
+    let turn = async |body: Value| post(&client(), &server.url("/v1/responses"), &body).await.0;
+    assert_eq!(turn(json!({ "input": "hi", "model": "large" })).await, 200);
+    assert_eq!(turn(json!({ "input": "Hello!", "model": "auto" })).await, 200);
+    assert_eq!(turn(json!({ "input": "[sim: status=500] hi", "model": "large" })).await, 200);
+    assert_eq!(get_text(&client(), &server.url("/nowhere")).await.0, 404);
+    assert_eq!(get_text(&client(), &server.url("/hello")).await.0, 200);
+
+    let samples = scrape(&server).await;
+    let check = |name: &str, labels: &[&str], expected: f64| {
+        assert_eq!(sum(&samples, name, labels), expected, "{name} {labels:?}: {samples:#?}");
+    };
+    let chat = ["tenant=\"default\"", "function=\"chat\"", "status=\"2xx\""];
+    check("waggle_http_requests_total", &chat, 3.0);
+    check("waggle_http_requests_total", &["route=\"/hello\"", "status=\"2xx\""], 1.0);
+    check("waggle_http_requests_total", &["route=\"none\"", "status=\"4xx\""], 1.0);
+    check("waggle_http_request_duration_seconds_count", &["function=\"chat\""], 3.0);
+    check("waggle_http_requests_in_flight", &[], 0.0);
+    check("waggle_instances_created_total", &["function=\"hello\""], 1.0);
+    check("waggle_upstream_answers_total", &["upstream=\"first\""], 1.0);
+    check("waggle_upstream_answers_total", &["upstream=\"second\""], 1.0);
+    check("waggle_upstream_failures_total", &["upstream=\"first\"", "kind=\"status\""], 2.0);
+    check("waggle_upstream_retries_total", &["upstream=\"first\""], 1.0);
+    check("waggle_upstream_breaker_state", &["upstream=\"first\"", "endpoint=\"all\""], 0.0);
+    check("waggle_fallbacks_total", &["reason=\"upstream_unavailable\""], 1.0);
+    check("waggle_tier_choices_total", &["tier=\"small\""], 1.0);
+    check(
+        "waggle_kv_operations_total",
+        &["store=\"default\"", "operation=\"set_many\"", "outcome=\"ok\""],
+        3.0,
+    );
+    check("waggle_kv_operations_total", &["outcome=\"failed\""], 0.0);
+    let at_least = |name: &str, labels: &[&str], least: f64| {
+        assert!(sum(&samples, name, labels) >= least, "{name} {labels:?}: {samples:#?}");
+    };
+    at_least("waggle_instances_created_total", &["function=\"chat\""], 1.0);
+    at_least("waggle_kv_sync_duration_seconds_count", &[], 1.0);
+    at_least(
+        "waggle_model_tokens_total",
+        &["model=\"large\"", "direction=\"output\"", "tenant=\"default\""],
+        1.0,
+    );
+    at_least("waggle_model_cost_total", &["model=\"large\""], 0.000_001);
+    at_least("process_resident_memory_bytes", &[], 1e6);
+    assert!(
+        !large.last().to_string().contains("waggle_tier"),
+        "what is for the metrics is not for the upstream"
+    );
+}
+
+#[tokio::test]
+async fn tenants_have_their_own_series_and_refusals_their_reason() {
+    let config = format!("{LISTEN}tenants_named_max = 1\ntenants_named = [\"bank\"]\n");
+    let server = Setup::application().runtime_config(&config).start();
+    let bank = Caller::with(&server, &key_in(&tenant(&server, &["add", "bank", "--name", "Bank"])));
+    let shop = Caller::with(&server, &key_in(&tenant(&server, &["add", "shop", "--name", "Shop"])));
+    for caller in [&bank, &bank, &shop] {
+        assert_eq!(caller.status("/hello").await, 200);
+    }
+    assert_eq!(Caller::with(&server, "wk_nonsense").status("/hello").await, 401);
+    let samples = scrape(&server).await;
+    let hello = |tenant| sum(&samples, "waggle_http_requests_total", &[tenant, "route=\"/hello\""]);
+    assert_eq!(hello("tenant=\"bank\""), 2.0, "{samples:#?}");
+    assert_eq!(hello("tenant=\"other\""), 1.0, "{samples:#?}");
+    assert!(!samples.keys().any(|sample| sample.contains("shop")), "{samples:#?}");
+    assert_eq!(sum(&samples, "waggle_admission_refusals_total", &[]), 1.0, "{samples:#?}");
+}
+
+#[tokio::test]
+async fn a_host_is_ready_until_it_goes_down() {
+    let server = Setup::application().runtime_config(LISTEN).start();
+    let (status, health) = get(&client(), &operations(&server, "/healthz")).await;
+    assert_eq!((status, &health["status"]), (200, &json!("ok")));
+    let (status, ready) = get(&client(), &operations(&server, "/readyz")).await;
+    assert_eq!((status, &ready["status"]), (200, &json!("ready")), "{ready}");
+    // A request under way keeps it from ending, so that one can see it leave.
+    let slow = json!({ "model": "demo", "stream": true,
+        "messages": [{ "role": "user", "content": "[sim: first_token_ms=1000] hi" }] });
+    let request = client().post(server.url("/v1/chat/completions")).json(&slow).send();
+    let request = tokio::spawn(request);
+    let (url, ready_url) = (operations(&server, "/metrics"), operations(&server, "/readyz"));
+    let under_way = async || get_text(&client(), &url).await.1.contains("\nwaggle_http_requests_in_flight 1");
+    while !under_way().await {
+        assert!(!request.is_finished(), "it was over before it was seen");
+    }
+    server.signal("TERM");
+    let (status, leaving) = loop {
+        let (status, leaving) = get(&client(), &ready_url).await;
+        if status != 200 || request.is_finished() {
+            break (status, leaving);
+        }
+    };
+    assert_eq!(status, 503, "{leaving}");
+    assert_eq!(leaving["checks"][0]["name"], "serving", "{leaving}");
+    assert!(request.await.unwrap().unwrap().text().await.unwrap().contains("[DONE]"));
+    eventually("the end", || std::net::TcpStream::connect(server.address()).is_err()).await;
+}
+
+#[tokio::test]
+async fn mistakes_in_the_telemetry_section_are_told() {
+    let check = |text: &str, part: &str| {
+        let error = crate::support::failing_start(&Setup::application().runtime_config(text));
+        assert!(error.contains(part), "{text}: {error}");
+    };
+    check("[telemetry]\nmetric = 1\n", "metric");
+    check("[telemetry.metrics]\nlisten = \"nowhere\"\n", "listen");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    check(&format!("[telemetry.metrics]\nlisten = \"{address}\"\n"), &address.to_string());
+}
