@@ -158,7 +158,8 @@ async fn each_fault_of_a_model_is_tried_again_where_that_is_safe_and_ends_in_an_
 async fn outcome(server: &Server, directive: &str, stream: bool) -> (u16, String, String) {
     let body = json!({ "input": format!("[sim: {directive}] hi"), "stream": stream });
     let response = client().post(server.url("/v1/responses")).json(&body).send().await.unwrap();
-    let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap_or_else(|error| panic!("{directive}: {error:?}\n{}", server.output()));
     let last = text.trim_end().rsplit("data: ").next().unwrap();
     let last: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{directive}: {text}"));
     let response = if stream && last["response"].is_object() { &last["response"] } else { &last };

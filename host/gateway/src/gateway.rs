@@ -121,10 +121,7 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        let slot = seen.tenant.as_ref().map_or(TenantSlot::OTHER, |entry| {
-            entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count()
-        });
-        self.metrics.count_answer(slot, seen.route, &response);
+        self.metrics.count_answer(seen.slot, seen.route, &response);
         if let Some(fields) = seen.tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
             response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
             response.headers_mut().insert(RATE_LIMIT, fields.limit);
@@ -142,7 +139,7 @@ impl Gateway {
         if from.path == HEALTH_PATH {
             return Ok(Response::new(body::full("OK".to_owned())));
         }
-        let (mut admission, caller) = match self.let_in(&request, from, &mut seen.tenant).await {
+        let (mut admission, caller) = match self.let_in(&request, from, seen).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.metrics.count_refusal(refusal.code());
@@ -180,13 +177,15 @@ impl Gateway {
         &self,
         request: &Request<Incoming>,
         from: Arrival<'_>,
-        tenant: &mut Option<Arc<TenantEntry>>,
+        seen: &mut Seen,
     ) -> Result<(Admission, Caller), Refusal> {
         // Overload is answered before anything is spent on the request.
         let host = self.admission.host()?;
         let address = self.admission.address(from.client, request.headers())?;
         let caller = self.admission.caller(address, request.headers()).await?;
-        *tenant = Some(Arc::clone(&caller.tenant));
+        let entry = Arc::clone(&caller.tenant);
+        seen.slot = entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count();
+        seen.tenant = Some(entry);
         let limit = self.body_bytes_max(&caller.tenant);
         if http_body::Body::size_hint(request.body()).lower() > limit {
             return Err(Refusal::body_too_large(limit));
@@ -337,6 +336,8 @@ struct Arrival<'a> {
 #[derive(Default)]
 struct Seen {
     tenant: Option<Arc<TenantEntry>>,
+    /// Where the metrics count it.
+    slot: TenantSlot,
     route: Option<usize>,
 }
 

@@ -27,7 +27,7 @@ const EARNED_REQUESTS_MIN: u64 = 2 * COUNT_STEP;
 const HALF_LIFE_REQUESTS: u64 = 65_536;
 
 /// The series a tenant is counted in: one of its own, or the one of all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantSlot(u16);
 
 impl TenantSlot {
