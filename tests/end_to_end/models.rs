@@ -159,7 +159,8 @@ async fn outcome(server: &Server, directive: &str, stream: bool) -> (u16, String
     let body = json!({ "input": format!("[sim: {directive}] hi"), "stream": stream });
     let response = client().post(server.url("/v1/responses")).json(&body).send().await.unwrap();
     let status = response.status().as_u16();
-    let text = response.text().await.unwrap_or_else(|error| panic!("{directive}: {error:?}\n{}", server.output()));
+    let text =
+        response.text().await.unwrap_or_else(|error| panic!("{directive}: {error:?}\n{}", server.output()));
     let last = text.trim_end().rsplit("data: ").next().unwrap();
     let last: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{directive}: {text}"));
     let response = if stream && last["response"].is_object() { &last["response"] } else { &last };
@@ -176,28 +177,49 @@ async fn an_answer_that_breaks_off_after_its_beginning_is_never_asked_for_again(
     let limits = "first_byte_timeout_ms = 5000\nanswer_timeout_ms = 5000\nbetween_bytes_timeout_ms = 500\n";
     let config = upstream("sim", &model.0.url(), limits) + "[model.\"*\"]\nupstream = \"sim\"\n";
     let server = Setup::application().runtime_config(&config).start();
-    for (directive, stream) in [
-        ("fault=cut after=3", true),
-        ("fault=cut-mid-event after=3", true),
-        ("fault=reset after=3", true),
-        ("fault=hang after=3", true),
-        ("fault=bad-json after=3", true),
-        ("fault=cut after=3", false),
-        ("fault=bad-json", false),
-        ("fault=refuse-body", false),
-        ("fault=slow-headers drip_ms=1", false),
-        ("fault=endless", true),
-        ("fault=endless", false),
-    ] {
+    let check = async |directive: &str, stream: bool, expected: (u16, &str, &str)| {
         let before = model.0.handle().requests().len();
         let began = Instant::now();
         let (status, ended, reason) = outcome(&server, directive, stream).await;
         let made = model.0.handle().requests().len() - before;
-        eprintln!(
-            "{directive}, streamed: {stream}: {status} {ended} {reason}, {made} attempts, {} ms",
-            began.elapsed().as_millis()
-        );
+        let case = format!("{directive}, streamed: {stream}, {} ms", began.elapsed().as_millis());
+        eprintln!("{case}: {status} {ended} {reason}");
+        assert_eq!((status, &*ended, &*reason, made), (expected.0, expected.1, expected.2, 1), "{case}");
+    };
+    // What was begun as a stream ends as one: with an event that says it failed.
+    for fault in ["cut", "cut-mid-event", "reset", "hang", "bad-json"] {
+        check(&format!("fault={fault} after=3"), true, (200, "failed", "server_error")).await;
     }
+    // Of an answer that is not streamed the client has seen nothing, and reads the fallback.
+    for fault in ["cut after=3", "bad-json", "endless"] {
+        check(&format!("fault={fault}"), false, (200, "completed", "model_endpoint_error")).await;
+    }
+    check("fault=refuse-body", false, (400, "rejected_by_model", "rejected_by_model")).await;
+    check("fault=slow-headers drip_ms=1", false, (200, "completed", "")).await;
+    check("tokens=20 tps=200", true, (200, "completed", "")).await;
+}
+
+/// How many of 60 turns got the model's own answer when this share of attempts fails.
+async fn answered(error_rate: f64) -> usize {
+    let model = Model::start().await;
+    let config = upstream("sim", &model.0.url(), "attempts_max = 4\nretries_per_100_calls = 100\n")
+        + "[model.\"*\"]\nupstream = \"sim\"\n";
+    let server = Setup::application().runtime_config(&config).start();
+    let mut answered = 0;
+    for number in 0..60 {
+        let directive = format!("status=500 error_rate={error_rate} seed={number}");
+        let (status, ended, reason) = outcome(&server, &directive, number % 2 == 0).await;
+        assert_eq!((status, &*ended), (200, "completed"), "a fallback at least: {number}");
+        answered += usize::from(reason.is_empty());
+    }
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_fails_now_and_then_is_asked_again_and_answers() {
+    // Four attempts fail with 0.1^4 and 0.5^4: of 60 turns, none and four.
+    assert!(answered(0.1).await >= 58);
+    assert!(answered(0.5).await >= 45);
 }
 
 #[tokio::test]

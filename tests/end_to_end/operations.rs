@@ -153,3 +153,40 @@ async fn mistakes_in_the_telemetry_section_are_told() {
     let address = taken.local_addr().unwrap();
     check(&format!("[telemetry.metrics]\nlisten = \"{address}\"\n"), &address.to_string());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
+    let model = Model::start().await;
+    let config = format!(
+        "{LISTEN}[tenancy.limits]\ntokens_per_month = 1_000_000_000\nconcurrent_requests_max = 2000\n"
+    );
+    let server = model.serve(Setup::application().runtime_config(&config)).start();
+    let before = scrape(&server).await;
+    let turns = (0..1_000_u64).map(|number| {
+        let body = json!({ "input": "[sim: tokens=400 tps=200] hi", "stream": number % 3 != 0 });
+        let request = client().post(server.url("/v1/responses")).json(&body);
+        async move {
+            // From before the head to the middle of the answer; the numbers spread without a generator.
+            let patience = std::time::Duration::from_millis(number * 7_919 % 1_000);
+            let read = async { request.send().await?.text().await };
+            assert!(tokio::time::timeout(patience, read).await.is_err(), "nobody waits for the end");
+        }
+    });
+    futures::future::join_all(turns).await;
+    let until = std::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let after = scrape(&server).await;
+        let is_over = |name: &str| sum(&after, name, &[]) == sum(&before, name, &[]);
+        let gauges =
+            ["waggle_http_requests_in_flight", "waggle_upstream_in_flight", "waggle_upstream_waiting"];
+        if gauges.iter().all(|name| is_over(name)) && sum(&after, "waggle_connections", &[]) <= 1.0 {
+            assert_eq!(sum(&after, "waggle_instances_ended_total", &["reason=\"trapped\""]), 0.0);
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "{after:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // Every client that got as far as the model was a call; none of them is left there.
+    eventually("the end at the model", || model.0.handle().in_flight() == 0).await;
+    assert_eq!(post(&client(), &server.url("/v1/responses"), &json!({ "input": "hi" })).await.0, 200);
+}
