@@ -187,6 +187,6 @@ async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     // Every client that got as far as the model was a call; none of them is left there.
-    eventually("the end at the model", || model.0.handle().in_flight() == 0).await;
+    eventually("the end at the model", || model.0.handle().stats().in_flight == 0).await;
     assert_eq!(post(&client(), &server.url("/v1/responses"), &json!({ "input": "hi" })).await.0, 200);
 }
