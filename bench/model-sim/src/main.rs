@@ -51,7 +51,7 @@ struct Arguments {
     /// Retry-After of failed requests, in seconds
     #[arg(long)]
     retry_after: Option<String>,
-    /// hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json or endless
+    /// hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json, bad-gzip or endless
     #[arg(long)]
     fault: Option<String>,
     /// Tokens sent before the fault
