@@ -83,10 +83,12 @@ pub enum Fault {
     BadJson,
     /// Never stops sending tokens.
     Endless,
+    /// Says that the answer is compressed (`content-encoding: gzip`), which it is not.
+    BadGzip,
 }
 
 impl Fault {
-    const NAMES: [(&'static str, Self); 9] = [
+    const NAMES: [(&'static str, Self); 10] = [
         ("hang", Self::Hang),
         ("cut", Self::Cut),
         ("cut-mid-event", Self::CutMidEvent),
@@ -96,6 +98,7 @@ impl Fault {
         ("reset", Self::Reset),
         ("bad-json", Self::BadJson),
         ("endless", Self::Endless),
+        ("bad-gzip", Self::BadGzip),
     ];
 
     fn parse(value: &str) -> Option<Self> {
@@ -248,7 +251,7 @@ fn fault(key: &str, value: &str) -> Result<Fault, BehaviourError> {
         bad(
             key,
             value,
-            "one of hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json, endless",
+            "one of hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json, endless, bad-gzip",
         )
     })
 }

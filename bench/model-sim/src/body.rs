@@ -285,7 +285,9 @@ impl EventBody {
                 self.buffer.extend_from_slice(b"data: {\"choices\":[{\"delta\":\n\n");
                 self.fault = None;
             }
-            Fault::Endless | Fault::Html | Fault::RefuseBody | Fault::SlowHeaders => return false,
+            Fault::Endless | Fault::Html | Fault::RefuseBody | Fault::SlowHeaders | Fault::BadGzip => {
+                return false;
+            }
         }
         true
     }

@@ -1,4 +1,4 @@
-//! The TCP stream under a connection, with the faults that lie below HTTP: a reset, and a dripping head.
+//! The stream under a connection, with the faults that lie below HTTP: a reset, and a dripping head.
 
 use std::io;
 use std::pin::Pin;
@@ -30,17 +30,29 @@ impl LineControl {
     }
 }
 
-/// A TCP stream that obeys a [`LineControl`].
-pub(crate) struct Line {
-    stream: TcpStream,
+/// What bytes of HTTP go over: TCP, or TLS over it.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The TCP stream below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+/// A stream that obeys a [`LineControl`].
+pub(crate) struct Line<S: Transport> {
+    stream: S,
     control: Arc<LineControl>,
     pause: Option<Pin<Box<Sleep>>>,
     /// The last bytes that dripped, to see the end of the head.
     tail: [u8; 4],
 }
 
-impl Line {
-    pub(crate) fn new(stream: TcpStream, control: Arc<LineControl>) -> Self {
+impl<S: Transport> Line<S> {
+    pub(crate) fn new(stream: S, control: Arc<LineControl>) -> Self {
         Self { stream, control, pause: None, tail: [0; 4] }
     }
 
@@ -69,16 +81,16 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl<S: Transport> Drop for Line<S> {
     fn drop(&mut self) {
         if self.control.reset.load(Relaxed) {
             // With a linger of zero the kernel sends RST. Should it refuse, the client sees a close instead.
-            let _ = self.stream.set_zero_linger();
+            let _ = self.stream.tcp().set_zero_linger();
         }
     }
 }
 
-impl AsyncRead for Line {
+impl<S: Transport> AsyncRead for Line<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -89,7 +101,7 @@ impl AsyncRead for Line {
 }
 
 /// Writes are not vectored, so that hyper gathers the small frames of a stream into one buffer.
-impl AsyncWrite for Line {
+impl<S: Transport> AsyncWrite for Line<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

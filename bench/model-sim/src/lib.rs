@@ -28,9 +28,15 @@ mod server;
 mod service;
 mod stats;
 mod text;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
 pub use behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault, KEYS};
 pub use config::SimConfig;
+#[cfg(feature = "tls")]
+pub use server::start_tls;
 pub use server::{Running, Simulator, serve, start};
 pub use stats::{Handle, RecordedRequest, Stats};
+#[cfg(feature = "tls")]
+pub use tls::TlsIdentity;

@@ -18,6 +18,14 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one, which is printed
     #[arg(long, env = "MODEL_SIM_LISTEN", default_value = "127.0.0.1:4010")]
     listen: String,
+    /// Serve HTTPS, with a self-signed certificate for localhost and 127.0.0.1 that is made at the start
+    #[cfg(feature = "tls")]
+    #[arg(long)]
+    tls: bool,
+    /// Where to write that certificate (PEM), for clients that are to trust it
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    tls_certificate: Option<std::path::PathBuf>,
     /// Threads that answer; one is enough for about 50,000 plain requests per second
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -51,7 +59,7 @@ struct Arguments {
     /// Retry-After of failed requests, in seconds
     #[arg(long)]
     retry_after: Option<String>,
-    /// hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json or endless
+    /// hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json, bad-gzip or endless
     #[arg(long)]
     fault: Option<String>,
     /// Tokens sent before the fault
@@ -84,6 +92,21 @@ impl Arguments {
         }
         Ok(behaviour)
     }
+
+    /// What TLS is served with, if it is.
+    #[cfg(feature = "tls")]
+    fn identity(&self) -> Result<Option<model_sim::TlsIdentity>, String> {
+        if !self.tls {
+            return Ok(None);
+        }
+        let identity = model_sim::TlsIdentity::self_signed()
+            .map_err(|error| format!("could not make a certificate: {error}"))?;
+        if let Some(file) = &self.tls_certificate {
+            std::fs::write(file, identity.certificate_pem())
+                .map_err(|error| format!("could not write {}: {error}", file.display()))?;
+        }
+        Ok(Some(identity))
+    }
 }
 
 fn main() -> ExitCode {
@@ -100,6 +123,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
     let behaviour = arguments.behaviour().map_err(|error| error.to_string())?;
     let runtime =
         runtime(arguments.threads).map_err(|error| format!("could not start the threads: {error}"))?;
+    #[cfg(feature = "tls")]
+    let identity = arguments.identity()?;
     let listen = arguments.listen.clone();
     let config = SimConfig {
         behaviour,
@@ -108,8 +133,16 @@ fn run(arguments: Arguments) -> Result<(), String> {
         recorded_requests_max: arguments.recorded_requests_max,
         ..SimConfig::default()
     };
+    let simulator = Simulator::new(config);
+    #[cfg(feature = "tls")]
+    let (simulator, scheme) = match identity {
+        Some(identity) => (simulator.with_tls(identity), "https"),
+        None => (simulator, "http"),
+    };
+    #[cfg(not(feature = "tls"))]
+    let scheme = "http";
     runtime
-        .block_on(listen_and_serve(&listen, config))
+        .block_on(listen_and_serve(&listen, simulator, scheme))
         .map_err(|error| format!("could not listen on {listen}: {error}; choose another --listen"))
 }
 
@@ -120,12 +153,12 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
-async fn listen_and_serve(listen: &str, config: SimConfig) -> io::Result<()> {
+async fn listen_and_serve(listen: &str, simulator: Simulator, scheme: &str) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     // Whoever started us with port 0 reads the port here; nobody reading is no reason not to serve.
-    let _ = writeln!(io::stdout(), "model-sim listens on http://{}", listener.local_addr()?);
+    let _ = writeln!(io::stdout(), "model-sim listens on {scheme}://{}", listener.local_addr()?);
     let _ = io::stdout().flush();
-    Simulator::new(config).serve(listener, signalled()).await;
+    simulator.serve(listener, signalled()).await;
     Ok(())
 }
 

@@ -14,9 +14,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::config::SimConfig;
-use crate::io::{Line, LineControl};
+use crate::io::{Line, LineControl, Transport};
 use crate::service::Model;
 use crate::stats::{Handle, Ledger};
+#[cfg(feature = "tls")]
+use crate::tls::TlsIdentity;
 
 /// How long answers in flight may go on after the shutdown.
 const DRAIN_MS_MAX: u64 = 1_000;
@@ -27,6 +29,8 @@ const ACCEPT_RETRY_MS: u64 = 20;
 #[derive(Clone)]
 pub struct Simulator {
     model: Arc<Model>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsIdentity>,
 }
 
 impl Simulator {
@@ -34,7 +38,18 @@ impl Simulator {
     #[must_use]
     pub fn new(config: SimConfig) -> Self {
         let ledger = Arc::new(Ledger::new(&config));
-        Self { model: Arc::new(Model::new(config, Handle { ledger })) }
+        Self {
+            model: Arc::new(Model::new(config, Handle { ledger })),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The same over TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, identity: TlsIdentity) -> Self {
+        Self { tls: Some(identity), ..self }
     }
 
     /// Counters and recorded requests, now and while it serves.
@@ -43,7 +58,7 @@ impl Simulator {
         self.model.handle.clone()
     }
 
-    /// Serves HTTP/1.1 on the listener until `shutdown` is ready, then lets answers in flight go on for at most
+    /// Serves HTTP/1.1, over TLS if it was given an identity, on the listener until `shutdown` is ready, then lets answers in flight go on for at most
     /// one second. Connections end with the returned future when it is dropped.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(());
@@ -57,7 +72,7 @@ impl Simulator {
                 accepted = listener.accept(), if has_room => match accepted {
                     Ok((stream, _)) => {
                         self.model.handle.ledger.connected();
-                        connections.spawn(serve_connection(Arc::clone(&self.model), stream, stopped.clone()));
+                        self.take(&mut connections, stream, stopped.clone());
                     }
                     Err(_) => sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await,
                 },
@@ -69,11 +84,25 @@ impl Simulator {
         // What has not ended by then is aborted when the set is dropped.
         let _ = timeout(Duration::from_millis(DRAIN_MS_MAX), drain).await;
     }
+
+    fn take(&self, connections: &mut JoinSet<()>, stream: TcpStream, stopped: watch::Receiver<()>) {
+        let model = Arc::clone(&self.model);
+        #[cfg(feature = "tls")]
+        if let Some(identity) = self.tls.clone() {
+            connections.spawn(async move {
+                if let Some(stream) = identity.accept(stream).await {
+                    serve_connection(model, stream, stopped).await;
+                }
+            });
+            return;
+        }
+        connections.spawn(serve_connection(model, stream, stopped));
+    }
 }
 
-async fn serve_connection(model: Arc<Model>, stream: TcpStream, mut stopped: watch::Receiver<()>) {
+async fn serve_connection<S: Transport>(model: Arc<Model>, stream: S, mut stopped: watch::Receiver<()>) {
     // Without it small events would wait for acknowledgements; a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
+    let _ = stream.tcp().set_nodelay(true);
     let line = Arc::new(LineControl::default());
     let service = service_fn(|request| {
         let (model, line) = (Arc::clone(&model), Arc::clone(&line));
@@ -101,6 +130,7 @@ pub async fn serve(listener: TcpListener, config: SimConfig, shutdown: impl Futu
 /// A simulated model that runs in the background on a port of its own. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Running {
+    scheme: &'static str,
     address: SocketAddr,
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
@@ -117,7 +147,7 @@ impl Running {
     /// Its root, such as `http://127.0.0.1:41234`; an OpenAI client wants `/v1` after it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Counters and recorded requests.
@@ -147,9 +177,21 @@ impl Drop for Running {
 /// # Errors
 /// When no port can be bound.
 pub async fn start(config: SimConfig) -> io::Result<Running> {
+    start_as(Simulator::new(config), "http").await
+}
+
+/// The same over TLS.
+///
+/// # Errors
+/// When no port can be bound.
+#[cfg(feature = "tls")]
+pub async fn start_tls(config: SimConfig, identity: TlsIdentity) -> io::Result<Running> {
+    start_as(Simulator::new(config).with_tls(identity), "https").await
+}
+
+async fn start_as(simulator: Simulator, scheme: &'static str) -> io::Result<Running> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    let simulator = Simulator::new(config);
     let handle = simulator.handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -160,5 +202,5 @@ pub async fn start(config: SimConfig) -> io::Result<Running> {
             })
             .await;
     });
-    Ok(Running { address, handle, stop: Some(stop), task })
+    Ok(Running { scheme, address, handle, stop: Some(stop), task })
 }

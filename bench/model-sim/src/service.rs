@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
@@ -140,10 +142,11 @@ impl Model {
         let wire = self.wire(api, prompt);
         if prompt.stream {
             let body = EventBody::new(wire, answer, behaviour, Arc::clone(line), in_flight);
-            return Ok(event_response(SimBody::Events(Box::new(body))));
+            return Ok(marked(event_response(SimBody::Events(Box::new(body))), behaviour.fault));
         }
         pause_for(plain_delay(behaviour, &answer)).await;
-        Ok(json_response(plain_body(wire.plain(&answer), behaviour.fault, line, in_flight)))
+        let body = plain_body(wire.plain(&answer), behaviour.fault, line, in_flight);
+        Ok(marked(json_response(body), behaviour.fault))
     }
 
     fn wire(&self, api: Api, prompt: &Prompt<'_>) -> Wire {
@@ -287,6 +290,14 @@ fn plain_body(whole: Bytes, fault: Option<Fault>, line: &Arc<LineControl>, in_fl
         _ => return SimBody::Whole { bytes: whole, failed: false, in_flight: Some(in_flight) },
     };
     SimBody::Partial(Box::new(PartialBody::new(whole, ending, Arc::clone(line), in_flight)))
+}
+
+/// The response, with what the fault makes its head say.
+fn marked(mut response: Response<SimBody>, fault: Option<Fault>) -> Response<SimBody> {
+    if fault == Some(Fault::BadGzip) {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 fn json_response(body: SimBody) -> Response<SimBody> {

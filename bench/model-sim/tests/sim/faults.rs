@@ -216,3 +216,15 @@ async fn a_responses_stream_can_be_cut_too() {
     assert_eq!(answer.body().matches("event: response.output_text.delta").count(), 1);
     assert!(!answer.body().contains("response.completed"));
 }
+
+#[tokio::test]
+async fn an_answer_can_claim_to_be_compressed() {
+    let model = start().await;
+    for answer in
+        [chat(&model, "a [sim: fault=bad-gzip]").await, chat_stream(&model, "a [sim: fault=bad-gzip]").await]
+    {
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text.contains("content-encoding: gzip\r\n"), "{}", answer.text);
+        assert!(answer.body().contains("You"), "the body is as it always is: {}", answer.text);
+    }
+}

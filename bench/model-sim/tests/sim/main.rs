@@ -6,3 +6,6 @@ mod api;
 mod common;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tls;

@@ -13,6 +13,7 @@ use super::kept::Kept;
 use super::key::Key;
 use super::locked;
 use super::shelf::{Account, AnswerStats, Counters, Shelf};
+use super::sweep::Sweeper;
 
 /// How many shelves there may be before those are looked for that nobody needs any more.
 const SHELVES_UNSWEPT: usize = 64;
@@ -29,6 +30,7 @@ pub(crate) struct Host {
     shelves: Mutex<Shelves>,
     /// Held by whoever makes room.
     making_room: Mutex<()>,
+    pub(crate) sweeper: Sweeper,
 }
 
 struct Shelves {
@@ -58,6 +60,7 @@ impl AnswerCaches {
             numbers: AtomicU64::new(0),
             shelves: Mutex::new(shelves),
             making_room: Mutex::new(()),
+            sweeper: Sweeper::default(),
         }))
     }
 
@@ -102,14 +105,20 @@ impl AnswerCaches {
         }
     }
 
-    /// Lets go of all answers that are too old. Nobody gets one of those anyway; this frees their memory while there is
-    /// no need of it. Once a minute is plenty.
+    /// Lets go of all answers that are too old. Nobody gets one of those anyway; this frees their memory. It happens by
+    /// itself once a minute, as long as anything is kept.
     pub fn sweep(&self) {
         let now = Instant::now();
         for shelf in self.0.all_shelves() {
             shelf.sweep(now);
         }
-        locked(&self.0.shelves).prune();
+        self.0.prune();
+    }
+
+    /// Whether the task runs that sweeps.
+    #[cfg(test)]
+    pub(super) fn is_swept(&self) -> bool {
+        self.0.sweeper.is_running()
     }
 
     /// How many tenants have a shelf.
@@ -135,12 +144,12 @@ impl Host {
         Shelf::new(number, self.tenant_bytes_max, Arc::clone(&self.account))
     }
 
-    fn all_shelves(&self) -> Vec<Arc<Shelf>> {
+    pub(crate) fn all_shelves(&self) -> Vec<Arc<Shelf>> {
         locked(&self.shelves).by_tenant.values().cloned().collect()
     }
 
     /// Keeps an answer, and lets go of others for it where that must be.
-    pub(crate) fn keep(&self, shelf: &Shelf, key: Key, flight: &Arc<Flight>, kept: Kept) {
+    pub(crate) fn keep(self: &Arc<Self>, shelf: &Shelf, key: Key, flight: &Arc<Flight>, kept: Kept) {
         let weight = kept.weight();
         let fits = self.account.take(weight) || {
             self.make_room(weight);
@@ -148,9 +157,20 @@ impl Host {
         };
         if fits {
             shelf.keep(key, flight, kept);
+            self.sweeper.start(self);
         } else {
             shelf.detach(&key, flight);
         }
+    }
+
+    /// Takes out shelves that nobody needs any more.
+    pub(crate) fn prune(&self) {
+        locked(&self.shelves).prune();
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.account.bytes.load(Relaxed) == 0
     }
 
     /// Makes room for `bytes` and an eighth of the bound, so that this is done seldom: first lets go of what is too old,

@@ -11,6 +11,7 @@
 //! | `flight` | a call under way and who reads it, each at a pace of its own |
 //! | `pump` | the task that makes the call, and keeps the answer |
 //! | `kept`, `complete` | an answer at rest, and which ones are worth it |
+//! | `sweep` | the task that lets go of what is too old |
 //! | `body` | the body of an answer, wherever it comes from |
 //!
 //! # One tenant's answers
@@ -59,6 +60,7 @@ mod kept;
 mod key;
 mod pump;
 mod shelf;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;

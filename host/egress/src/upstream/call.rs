@@ -47,7 +47,7 @@ use crate::client::Egress;
 use crate::credentials::Credentials;
 use crate::error::EgressError;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::error::Error as StdError;
@@ -227,6 +227,8 @@ impl<C: Carrier> Upstreams<C> {
         // What belongs to the body and to the host that the function named; both are others now.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(HOST);
+        // The host reads along: what an answer says first, and what it used.
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let prepared = path_below_base(&head.method, &head.uri).and_then(|path| {
             let call = model_body::read(&body).map_err(|error| of_body(&error))?;
             let candidates = self.candidates(&call, options.tenant)?;

@@ -16,7 +16,7 @@ pub enum FailureKind {
     RateLimited,
     /// A status 5xx, or 408.
     Status,
-    /// An answer that is none: an HTML page, a redirect, an empty body, no HTTP.
+    /// An answer that is none: an HTML page, a redirect, an empty body, an encoding that nobody asked for, no HTTP.
     NoAnswer,
     /// The connection ended before the answer began.
     BrokeOff,

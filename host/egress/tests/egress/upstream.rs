@@ -134,12 +134,26 @@ async fn what_does_not_speak_tls_is_no_upstream() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_is_gzip_is_passed_on_as_it_is() {
-    let headers = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
-    let server = Server::start(move |_| Does::Send(whole("200 OK", headers, "no gzip"))).await;
-    let got = call(&upstreams(&[&server.url], POLICY), WHOLE).await;
-    assert_eq!((got.status, got.body.as_deref().unwrap()), (200, "no gzip"));
-    assert_eq!(got.field("content-encoding"), "gzip");
+async fn an_encoding_that_nobody_asked_for_is_no_answer() {
+    // What the upstream says of its answer, whether it is asked for a stream, and how many attempts go out.
+    let check = async |encoding: &'static str, body: &str, status: u16, attempts: usize| {
+        let server = Server::start(move |_| {
+            let kind = "content-type: application/json\r\ncontent-encoding: ";
+            Does::Send(whole("200 OK", &format!("{kind}{encoding}\r\n"), "{\"choices\":[]}"))
+        })
+        .await;
+        let upstreams = upstreams(&[&server.url], POLICY);
+        let got = call(&upstreams, body).await;
+        assert_eq!((got.status, server.requests()), (status, attempts), "{encoding}");
+        let no_answers = snapshot(&upstreams).failures[4];
+        let failed = if status == 200 { 0 } else { attempts as u64 };
+        assert_eq!(no_answers, (FailureKind::NoAnswer, failed), "{encoding}");
+        assert_eq!(got.field("content-encoding").is_empty(), status != 200, "{encoding}");
+    };
+    check("gzip", WHOLE, 503, 3).await;
+    check("gzip", STREAMED, 503, 3).await;
+    check("identity, br", WHOLE, 503, 3).await;
+    check("identity", WHOLE, 200, 1).await;
 }
 
 #[tokio::test]

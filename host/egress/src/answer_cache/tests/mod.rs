@@ -5,3 +5,4 @@ mod keeping;
 mod leaving;
 mod sharing;
 mod support;
+mod sweeping;

@@ -3,8 +3,8 @@
 use crate::error::EgressError;
 use crate::upstream::report::FailureKind;
 use crate::upstream::retry;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::time::{Duration, SystemTime};
 
 /// Why an attempt failed, and what follows from it.
@@ -95,6 +95,11 @@ pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap, now: SystemTim
         }
         _ if status.is_server_error() => failure(after(FailureKind::Status), false),
         _ if status.is_client_error() => Head::Complaint,
+        // No encoding is asked for, so one is a mistake of the upstream or of a proxy before it, and whatever it hides could
+        // be read by nobody here: neither whether it says something nor what it used.
+        _ if status.is_success() && is_encoded(headers) => {
+            failure(Failure::new(FailureKind::NoAnswer), false)
+        }
         _ if status.is_success() => match content(headers) {
             Some(is_events) => Head::Answer { is_events },
             None => failure(Failure::new(FailureKind::NoAnswer), false),
@@ -102,6 +107,12 @@ pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap, now: SystemTim
         // Redirects are not followed: a model endpoint that redirects is not the one that was configured.
         _ => failure(Failure::new(FailureKind::NoAnswer), false),
     }
+}
+
+/// Whether the content has another encoding than `identity`, which stands for none.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let is_one = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    headers.get_all(CONTENT_ENCODING).iter().any(is_one)
 }
 
 /// Whether the content is server-sent events (`true`) or JSON (`false`); `None` for anything else, such as a proxy's page.

@@ -17,6 +17,7 @@ async fn a_call_goes_to_its_upstream_with_the_name_of_the_model_there() {
     assert_eq!(arrived.url, "http://a.test/base/chat/completions?x=1");
     assert_eq!(arrived.body, r#"{"model":"m-there","a":{"model":"m"}}"#);
     assert!(!arrived.request.contains_key("content-length") && arrived.request.contains_key("content-type"));
+    assert_eq!(arrived.request["accept-encoding"], "identity");
     assert_eq!(scene.outcomes(), ["one/0 Answered"]);
     let report = scene.told.calls.lock().unwrap().remove(0);
     assert_eq!((report.ending, report.response_bytes), (Ending::Complete, JSON.len() as u64));
@@ -49,6 +50,7 @@ async fn what_fails_before_the_first_piece_is_tried_again_and_other_things_are_n
         Act::status(301),
         Act::hang(),
         Act::html(),
+        Act::stream(0).header("content-encoding", "gzip"),
         Act::events().break_off(0),
         Act::events(),
         Act::events().piece(0, ": waiting\n\n").break_off(10),
@@ -66,6 +68,8 @@ async fn what_fails_before_the_first_piece_is_tried_again_and_other_things_are_n
     for status in [400, 402, 409, 413, 422] {
         check(Act::status(status).piece(0, "{}"), STREAMED, 1, status).await;
     }
+    check(Act::json().header("content-encoding", "x-gzip"), WHOLE, 2, 200).await;
+    check(Act::json().header("content-encoding", "Identity"), WHOLE, 1, 200).await;
     check(Act::stream(1_499), STREAMED, 1, 200).await;
     check(Act::json().after(59_000), WHOLE, 1, 200).await;
     check(Act::events().piece(0, TOKEN).break_off(0), STREAMED, 1, 200).await;
@@ -88,6 +92,7 @@ async fn attempts_are_bounded_and_then_the_function_reads_why() {
     check(Act::error(refused), 503, "upstream_unavailable").await;
     check(Act::status(500), 503, "upstream_unavailable").await;
     check(Act::html(), 503, "upstream_unavailable").await;
+    check(Act::stream(0).header("content-encoding", "gzip"), 503, "upstream_unavailable").await;
     check(Act::hang(), 504, "upstream_timeout").await;
     check(Act::events().stall(), 504, "upstream_timeout").await;
     check(Act::status(429), 429, "rate_limit_exceeded").await;
