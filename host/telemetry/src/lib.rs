@@ -11,6 +11,7 @@ mod tenant_files;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+pub mod traces;
 
 pub use budget::{LINES_PER_SECOND_DEFAULT, LineBudget};
 pub use function_log::{FUNCTION_LOG_TARGET, FunctionLog, LogSource, LogStream};

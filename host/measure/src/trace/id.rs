@@ -14,7 +14,9 @@ pub struct TraceId(NonZeroU128);
 pub struct SpanId(NonZeroU64);
 
 impl TraceId {
-    pub(super) fn random() -> Self {
+    /// A new id.
+    #[must_use]
+    pub fn random() -> Self {
         let number = (u128::from(random()) << 64) | u128::from(random());
         Self(NonZeroU128::new(number).unwrap_or(NonZeroU128::MIN))
     }

@@ -1,0 +1,1 @@
+//! The export against collectors that work, and against all kinds that do not.
