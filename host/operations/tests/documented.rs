@@ -1,5 +1,7 @@
 //! What docs/telemetry.md lists is what the code tells, and all that the alerts and the dashboard ask for.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -81,7 +81,7 @@ pub const WAGGLE_UPSTREAM: &str = "waggle.upstream";
 /// The label of the store.
 pub const WAGGLE_STORE: &str = "waggle.store";
 
-/// Values of [`GEN_AI_OPERATION_NAME`](super::attribute::GEN_AI_OPERATION_NAME).
+/// Values of [`GEN_AI_OPERATION_NAME`].
 pub mod operation {
     /// A model is asked for the next message of a conversation.
     pub const CHAT: &str = "chat";
