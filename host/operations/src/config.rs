@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Deserializer, de};
 use std::net::{Ipv4Addr, SocketAddr};
+use waggle_telemetry::access_log::AccessLogConfig;
+use waggle_telemetry::traces::TracesConfig;
 
 /// Where the operations listener is when nothing is said: the port that OpenTelemetry registered for Prometheus.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9464));
@@ -19,6 +21,10 @@ const TENANT_BYTES_MAX: usize = 64;
 pub struct TelemetryConfig {
     /// `[telemetry.metrics]`.
     pub metrics: MetricsConfig,
+    /// `[telemetry.traces]`.
+    pub traces: TracesConfig,
+    /// `[telemetry.access_log]`.
+    pub access_log: AccessLogConfig,
 }
 
 /// `[telemetry.metrics]`.
@@ -74,7 +80,9 @@ impl TelemetryConfig {
     /// # Errors
     /// A sentence that names the field, its value and its bounds.
     pub fn validate(&self) -> Result<(), String> {
-        self.metrics.validate()
+        self.metrics.validate()?;
+        self.traces.validate()?;
+        self.access_log.validate()
     }
 }
 
@@ -145,5 +153,8 @@ mod tests {
         check("metrics.tenants_named_max = 0", "`metrics.tenants_named_max` is 0; it must be from 1 to 1000");
         check("metrics.tenants_named_max = 1\nmetrics.tenants_named = ['a', 'b']", "has 2 tenants");
         check("metrics.tenants_named = ['']", "has 1 to 64 bytes");
+        check("traces.sample_ratio = 2", "`traces.sample_ratio` is 2; it must be from 0 to 1");
+        check("traces.endpont = 'x'", "unknown field `endpont`");
+        check("access_log.files_max = 0", "`access_log.files_max` is 0; it must be from 1 to 1000");
     }
 }

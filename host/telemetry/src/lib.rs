@@ -1,7 +1,10 @@
-//! Logs: what the operator reads. [`init`] starts the log of the process; [`FunctionLog`] brings into it what a function
+//! What the operator reads: logs, [`metrics`] and [`traces`].
+//!
+//! [`init`] starts the log of the process; [`FunctionLog`] brings into it what a function
 //! writes to its standard output and error, bounded, so that no function can flood it or forge its lines. A tenant can
-//! have that in a file of its own as well: [`TenantLogFiles`].
+//! have that in a file of its own as well: [`TenantLogFiles`]. Requests have a log apart, [`access_log`].
 
+pub mod access_log;
 mod budget;
 mod function_log;
 mod line;
@@ -11,6 +14,7 @@ mod tenant_files;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+pub mod traces;
 
 pub use budget::{LINES_PER_SECOND_DEFAULT, LineBudget};
 pub use function_log::{FUNCTION_LOG_TARGET, FunctionLog, LogSource, LogStream};

@@ -14,7 +14,7 @@ mod queue;
 mod record;
 mod writer;
 
-pub(crate) use record::{Content, Record};
+pub(crate) use record::{Content, Record, push_string};
 
 use crate::function_log::{LogSource, LogStream};
 use queue::{Job, Queue};

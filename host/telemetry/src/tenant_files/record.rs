@@ -76,7 +76,7 @@ fn begin(out: &mut String, time: SystemTime, tenant: &str) {
 }
 
 /// `text` as a JSON string.
-fn push_string(out: &mut String, text: &str) {
+pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
         match character {
