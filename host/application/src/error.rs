@@ -79,6 +79,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Traces or the access log cannot be written as they are configured.
+    #[error("[telemetry]: {reason}")]
+    Telemetry {
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The operations listener cannot be offered.
     #[error("{reason}")]
     Operations {

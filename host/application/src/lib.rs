@@ -4,6 +4,7 @@
 //! functions and listens; [`build`] runs the components' build commands. This is the only crate that knows all the
 //! others; it holds no policy of its own.
 
+mod access;
 mod admin;
 mod budget_store;
 mod build;
@@ -24,6 +25,7 @@ mod quotas;
 mod running;
 mod stores;
 mod summary;
+mod telemetry;
 mod tenancy;
 mod tenant_checks;
 mod tenant_host;

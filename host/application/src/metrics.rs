@@ -9,7 +9,7 @@ use waggle_egress::upstream::{BreakerState, Quantiles, UpstreamSnapshot};
 use waggle_engine::{EndingKind, Engine};
 use waggle_gateway::Gateway;
 use waggle_kv::{Operation, Store};
-use waggle_telemetry::metrics::{BuildInfo, Families, Metrics, ProcessSource};
+use waggle_telemetry::metrics::{BuildInfo, Families, Metrics, ProcessSource, Source};
 
 /// What is asked at each scrape.
 pub(crate) struct Sources {
@@ -18,6 +18,8 @@ pub(crate) struct Sources {
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) records: Arc<dyn Store>,
     pub(crate) models: Arc<Models>,
+    /// What tells of itself.
+    pub(crate) others: Vec<Box<dyn Source>>,
 }
 
 /// The label of the host's own records among the stores.
@@ -25,8 +27,9 @@ const RECORDS: &str = "waggle";
 
 /// Everything there is to tell.
 pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
-    let Sources { gateway, engine, mut stores, records, models } = sources;
+    let Sources { gateway, engine, mut stores, records, models, others } = sources;
     let metrics = Metrics::new();
+    others.into_iter().for_each(|source| metrics.register(source));
     metrics
         .register(Box::new(ProcessSource::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: "" })));
     metrics.register(Box::new(move |families: &mut Families| requests(&gateway, families)));

@@ -24,7 +24,9 @@ use waggle_egress::upstream::{
 };
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
-use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
+use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, carry_trace, egress_error};
+use waggle_measure::trace::attribute::{self, operation};
+use waggle_measure::trace::{Parent, Span, SpanKind};
 use waggle_measure::{TenantSeat, TopTenants};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
@@ -192,6 +194,7 @@ struct Asker {
     patience: Option<Instant>,
     connect_timeout: Option<Duration>,
     between_bytes_timeout: Option<Duration>,
+    span: Parent,
 }
 
 #[async_trait]
@@ -331,6 +334,7 @@ impl Calls {
             patience,
             connect_timeout: context.connect_timeout,
             between_bytes_timeout: context.between_bytes_timeout,
+            span: context.span,
         };
         let options = AskOptions { deadline: Some(deadline), cancelled: context.cancelled };
         let body = request.body().clone();
@@ -348,15 +352,16 @@ impl Calls {
     /// Makes the call itself, within the budgets, and has what it used counted.
     async fn make(
         self: Arc<Self>,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         asker: Asker,
         cancelled: CancellationToken,
     ) -> Made {
+        let span = chat_span(&asker.span, &mut request);
         let reservation = match self.reserve(&request, asker.user.as_deref()).await {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
-        let bill = Bill { calls: Arc::clone(&self), reservation, spent: PromptsSpent::default() };
+        let mut bill = Bill { calls: Arc::clone(&self), reservation, spent: PromptsSpent::default(), span };
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
@@ -380,6 +385,8 @@ impl Calls {
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
         let Some(answered) = answered.cloned() else {
+            bill.span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16());
+            bill.span.fail("no model answered");
             return Ok(response.map(BodyExt::boxed_unsync));
         };
         let tell = move |used: Usage| bill.answered(used, &answered);
@@ -403,6 +410,26 @@ impl Calls {
     }
 }
 
+/// Begins the span of a call, and puts it on the request. GenAI conventions of OpenTelemetry.
+fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
+    let mut span = parent.child(operation::CHAT, SpanKind::Client);
+    if span.is_recorded() {
+        span.set(attribute::GEN_AI_OPERATION_NAME, operation::CHAT);
+        span.set(attribute::GEN_AI_PROVIDER_NAME, "openai");
+        if let Ok(call) = model_body::read(request.body()) {
+            span.rename(format!("{} {}", operation::CHAT, call.model));
+            span.set_text(attribute::GEN_AI_REQUEST_MODEL, &call.model);
+            if let Some(tokens) = call.tokens_max {
+                span.set(attribute::GEN_AI_REQUEST_MAX_TOKENS, tokens);
+            }
+        }
+        if let Some(context) = span.context() {
+            carry_trace(request.headers_mut(), context);
+        }
+    }
+    span
+}
+
 /// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
 /// answer, with none, or given up.
 struct Bill {
@@ -410,6 +437,8 @@ struct Bill {
     reservation: Reservation,
     /// Prompts of attempts without an answer, which upstreams charge for all the same.
     spent: PromptsSpent,
+    /// The call, as it is traced.
+    span: Span,
 }
 
 impl Bill {
@@ -422,6 +451,14 @@ impl Bill {
         counted.cached_input.add(used.cached_input);
         counted.output.add(used.output);
         counted.cost_micros.add(cost_micros);
+        if self.span.is_recorded() {
+            self.span.set_text(attribute::GEN_AI_RESPONSE_MODEL, &by.model);
+            self.span.set_text(attribute::WAGGLE_UPSTREAM, by.upstream.as_str());
+            self.span.set(attribute::HTTP_REQUEST_RESEND_COUNT, by.attempts.saturating_sub(1));
+            self.span.set(attribute::GEN_AI_USAGE_INPUT_TOKENS, used.input);
+            self.span.set(attribute::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, used.cached_input);
+            self.span.set(attribute::GEN_AI_USAGE_OUTPUT_TOKENS, used.output);
+        }
         self.count(used.total(), cost_micros);
     }
 

@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::quotas::Quotas;
 use crate::stores::{STORE_FOLDER, Stores, close, open_stores};
 use crate::summary::{Summary, summary, url};
+use crate::telemetry::Telemetry;
 use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
 use crate::tenant_host::{RunningHost, quiet_after};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use waggle_egress::Egress;
 use waggle_engine::{Engine, EngineConfig};
-use waggle_gateway::{Drained, Gateway};
+use waggle_gateway::{Drained, Gateway, Observers};
 use waggle_kv::{BudgetRecords, Store};
 use waggle_measure::TopTenants;
 use waggle_telemetry::TenantLogFiles;
@@ -40,6 +41,7 @@ pub struct Running {
     records: Arc<dyn Store>,
     admin: Admin,
     operations: OperationsListener,
+    telemetry: Telemetry,
     tenancy: Tenancy,
     models: Arc<Models>,
     summary: Summary,
@@ -101,7 +103,9 @@ impl Running {
             quiet: plan.options.quiet,
         });
         retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
-        let gateway = gateway(plan, &engine, worlds, &tenancy, tenants)?;
+        let telemetry = Telemetry::start(plan)?;
+        let gateway = gateway(plan, &engine, worlds, &tenancy, telemetry.observers(tenants))?;
+        telemetry.learn(gateway.metrics());
         internal.connect(&gateway);
         let tls = acceptor(plan)?;
         let listener = listen(plan.options.listen, "--listen").await?;
@@ -111,6 +115,7 @@ impl Running {
             stores: stores.clone(),
             records: Arc::clone(records),
             models: Arc::clone(&models),
+            others: telemetry.sources(),
         };
         let operations = OperationsListener::bind(&plan.telemetry.metrics, metrics(sources), &stores).await?;
         let host = RunningHost {
@@ -140,6 +145,7 @@ impl Running {
             records: Arc::clone(records),
             admin,
             operations,
+            telemetry,
             tenancy,
             models,
             summary,
@@ -169,6 +175,7 @@ impl Running {
         close(&self.stores).await;
         close_records(&self.records).await;
         operations.stop().await;
+        self.telemetry.stop().await;
         drained
     }
 }
@@ -200,11 +207,11 @@ fn gateway(
     engine: &Engine,
     worlds: Arc<Worlds>,
     tenancy: &Tenancy,
-    tenants: Arc<TopTenants>,
+    observers: Observers,
 ) -> Result<Arc<Gateway>, StartError> {
     let (routes, door) = (plan.manifest.route_table(), Arc::clone(&tenancy.door));
     let gateway =
-        Gateway::new(engine.clone(), worlds, routes, door, tenants, plan.gateway.clone(), &plan.engine)?;
+        Gateway::new(engine.clone(), worlds, routes, door, observers, plan.gateway.clone(), &plan.engine)?;
     Ok(Arc::new(gateway))
 }
 

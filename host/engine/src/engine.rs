@@ -14,6 +14,7 @@ use crate::load::{
     TABLES_PER_COMPONENT_MAX,
 };
 use crate::metrics::FunctionMetrics;
+use crate::outbound;
 use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use waggle_measure::trace::attribute;
 use waggle_tenancy::TenantId;
 use wasmtime::component::Linker;
 use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
@@ -150,7 +152,7 @@ impl Engine {
         worlds: &dyn WorldSource,
         tenant: &TenantId,
         function: &str,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         context: CallContext,
         admission: Admission,
     ) -> Result<http::Response<WasiBody>, HandleError> {
@@ -159,7 +161,8 @@ impl Engine {
         if let Some(connection) = &admission.connection {
             connection.follow(pool.behind_until_ns());
         }
-        let guard = RequestGuard::new(context, admission);
+        let guard = RequestGuard::new(context, admission, function);
+        trace_on(request.headers_mut(), &guard);
         let (reply, answer) = oneshot::channel();
         pool.dispatch(Job { request, scope: Arc::clone(&guard.scope), reply }).await?;
         let Ok(answer) = tokio::time::timeout_at(deadline.into(), answer).await else {
@@ -174,7 +177,7 @@ impl Engine {
     async fn finish(
         &self,
         pool: &Pool,
-        guard: RequestGuard,
+        mut guard: RequestGuard,
         answer: Result<Result<http::Response<WasiBody>, wasmtime::Error>, oneshot::Canceled>,
     ) -> Result<http::Response<WasiBody>, HandleError> {
         let world = &*pool.world;
@@ -185,6 +188,10 @@ impl Engine {
                 reason: "it was never begun".into(),
             });
         };
+        if guard.span.is_recorded() {
+            guard.span.set(attribute::WAGGLE_INSTANCE, seat.number);
+            guard.span.set(attribute::WAGGLE_INSTANCE_REUSED, seat.served() > 1);
+        }
         let response = match answer {
             // A status that only announces another response is none (RFC 9110, section 15.2); passed on, 101 would make a
             // tunnel of the connection.
@@ -415,6 +422,15 @@ async fn failure(seat: &Seat) -> Option<Ending> {
     }
     let ending = tokio::time::timeout(ENDING_WAIT, seat.ending.wait()).await.ok()?;
     (!matches!(ending, Ending::Retired)).then(|| ending.clone())
+}
+
+/// Has the function see the trace that what it does belongs to, and pass it on if it likes.
+fn trace_on(headers: &mut http::HeaderMap, guard: &RequestGuard) {
+    if let Some(context) = guard.span.context()
+        && guard.span.is_recorded()
+    {
+        outbound::carry(headers, context);
+    }
 }
 
 /// Tells the operator why a request got no response from its function, as far as the tenant's share of the log goes.

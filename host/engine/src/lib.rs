@@ -38,7 +38,7 @@ pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
 pub use metrics::{EndingKind, FunctionMetrics};
-pub use outbound::to_wasi as egress_error;
+pub use outbound::{carry as carry_trace, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use waggle_egress::usage::{MeteredBody, Usage, is_metered};
 use waggle_egress::{EgressError, SendOptions};
+use waggle_measure::trace::{Parent, SpanContext, SpanKind, attribute};
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, HasData, Resource};
 use wasmtime_wasi_http::p3::bindings::http::client;
@@ -171,12 +172,13 @@ impl Call {
             depth: 1,
             calls: Arc::default(),
             caller: CallerFields::default(),
+            span: Parent::none(),
         }
     }
 
     async fn outside(
         &self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         host: &str,
         options: Option<RequestOptions>,
     ) -> Result<http::Response<WasiBody>, Error> {
@@ -194,6 +196,17 @@ impl Call {
         if self.world.models.takes(host) {
             return self.world.models.call(request, self.model_context(options)).await;
         }
+        let mut span = self.context().span.child("HTTP", SpanKind::Client);
+        if span.is_recorded() {
+            span.rename(request.method().as_str().to_owned());
+            span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
+            span.set_text(attribute::SERVER_ADDRESS, host);
+            span.set(attribute::SERVER_PORT, port);
+            // A function that traces by itself has said whose child the call is.
+            if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
+                carry(request.headers_mut(), context);
+            }
+        }
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),
             first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
@@ -205,7 +218,13 @@ impl Call {
         };
         let tokens = self.world.tokens.clone().filter(|_sink| is_metered(request.uri().path()));
         let request_bytes = request.body().size_hint().lower();
-        let response = self.world.egress.send(request, send).await.map_err(to_wasi)?;
+        let sent = self.world.egress.send(request, send).await;
+        match &sent {
+            Ok(response) => span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16()),
+            Err(_error) => span.fail("the call failed"),
+        }
+        span.end();
+        let response = sent.map_err(to_wasi)?;
         Ok(match tokens {
             None => response.map(|body| body.map_err(to_wasi).boxed_unsync()),
             Some(sink) => response.map(|body| {
@@ -225,6 +244,7 @@ impl Call {
             between_bytes_timeout: options.and_then(|options| options.between_bytes_timeout),
             cancelled: self.cancelled(),
             user: user.map(|(_name, value)| value.clone()),
+            span: context.span,
         }
     }
 
@@ -333,6 +353,19 @@ impl Body for InnerBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// Puts a trace on a call, in place of what is there.
+pub fn carry(headers: &mut http::HeaderMap, context: &SpanContext) {
+    const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
+    const TRACESTATE: http::HeaderName = http::HeaderName::from_static("tracestate");
+    if let Ok(parent) = http::HeaderValue::from_bytes(context.traceparent().as_bytes()) {
+        headers.insert(TRACEPARENT, parent);
+    }
+    match context.tracestate().and_then(|state| http::HeaderValue::from_str(state).ok()) {
+        Some(state) => headers.insert(TRACESTATE, state),
+        None => headers.remove(TRACESTATE),
+    };
 }
 
 /// `wasi:http/client` that first notes which request's task makes the call.

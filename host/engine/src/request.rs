@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
 use waggle_measure::Timer;
+use waggle_measure::trace::{Parent, Span, SpanKind, attribute};
 use waggle_tenancy::Admitted;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -35,6 +36,8 @@ pub struct CallContext {
     pub calls: Arc<AtomicU32>,
     /// Who is calling, as header fields; every function that takes part in the request is told so.
     pub caller: CallerFields,
+    /// As whose child the work on it is traced.
+    pub span: Parent,
 }
 
 /// Header fields that the host puts on a request. A clone costs one reference count.
@@ -141,11 +144,20 @@ pub(crate) struct RequestGuard {
     pub(crate) scope: Arc<RequestScope>,
     /// The request's admission to the host, kept until the request has ended.
     _admission: Admission,
+    /// What the function does for it.
+    pub(crate) span: Span,
 }
 
 impl RequestGuard {
-    pub(crate) fn new(context: CallContext, admission: Admission) -> Self {
-        Self { scope: Arc::new(RequestScope::new(context)), _admission: admission }
+    /// `context` is that of the request; what the function asks for is traced as a child of what it does for it.
+    pub(crate) fn new(mut context: CallContext, admission: Admission, function: &str) -> Self {
+        let mut span = context.span.child("function", SpanKind::Internal);
+        if span.is_recorded() {
+            span.rename(format!("function {function}"));
+            span.set_text(attribute::WAGGLE_FUNCTION, function);
+        }
+        context.span = span.parent();
+        Self { scope: Arc::new(RequestScope::new(context)), _admission: admission, span }
     }
 }
 

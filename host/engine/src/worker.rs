@@ -122,6 +122,11 @@ impl Seat {
         self.served.fetch_add(1, Relaxed) + 1
     }
 
+    /// Requests it was given so far.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Relaxed)
+    }
+
     /// A request's place is free again.
     pub(crate) fn vacate(&self) {
         self.idle_since_ms.store(now_ms(), Relaxed);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use waggle_egress::{Credentials, Egress};
 use waggle_kv::{Partition, Store};
+use waggle_measure::trace::Parent;
 use waggle_tenancy::TenantId;
 use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
@@ -101,6 +102,8 @@ pub struct ModelCallContext {
     pub cancelled: Option<CancellationToken>,
     /// The tenant's user who asks, if one does.
     pub user: Option<HeaderValue>,
+    /// As whose child the call is traced.
+    pub span: Parent,
 }
 
 /// Takes note of tokens that a model used for the tenant.

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::SetOnce;
@@ -56,13 +57,15 @@ impl Cut {
 }
 
 /// A client's body that ends with an error once it has grown over `limit` bytes, and what tells that it has.
-pub(crate) fn limited(body: Incoming, limit: u64) -> (WasiBody, Cut) {
+/// `counted` is told how many bytes came.
+pub(crate) fn limited(body: Incoming, limit: u64, counted: Option<Arc<AtomicU64>>) -> (WasiBody, Cut) {
     if body.is_end_stream() {
         let empty = http_body_util::Empty::new().map_err(|never| match never {});
         return (empty.boxed_unsync(), Cut::default());
     }
     let cut = Cut::of(&body, limit);
-    (LimitedBody { inner: Some(body), remaining: limit, cut: cut.clone() }.boxed_unsync(), cut)
+    let body = LimitedBody { inner: Some(body), remaining: limit, cut: cut.clone(), counted };
+    (body.boxed_unsync(), cut)
 }
 
 /// The body of a call between functions, without trailers that a function has no right to send.
@@ -85,6 +88,7 @@ struct LimitedBody {
     inner: Option<Incoming>,
     remaining: u64,
     cut: Cut,
+    counted: Option<Arc<AtomicU64>>,
 }
 
 impl LimitedBody {
@@ -126,6 +130,9 @@ impl Body for LimitedBody {
         };
         let frame = clean(frame);
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Some(counted) = &self.counted {
+            counted.fetch_add(size, Relaxed);
+        }
         match self.remaining.checked_sub(size) {
             Some(remaining) => self.remaining = remaining,
             None => {

@@ -8,6 +8,7 @@ use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
 use crate::identity;
 use crate::metrics::GatewayMetrics;
+use crate::observe::{Heard, Observers};
 use async_trait::async_trait;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
@@ -15,13 +16,15 @@ use hyper::body::Incoming;
 use rand::Rng as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use waggle_engine::{
     Admission, CallContext, CallerFields, ConnectionLane, Engine, EngineConfig, HandleError, InternalCalls,
     InternalTarget, WasiBody, WorldSource,
 };
 use waggle_manifest::{RouteMatch, RouteTable};
-use waggle_measure::{TenantSlot, TopTenants};
+use waggle_measure::TenantSlot;
+use waggle_measure::trace::Parent;
 use waggle_tenancy::{
     Caller, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError, rate_limit_fields,
 };
@@ -41,6 +44,7 @@ pub struct Gateway {
     routes: RouteTable,
     admission: AdmissionControl,
     metrics: Arc<GatewayMetrics>,
+    observers: Observers,
     config: GatewayConfig,
     request_timeout: Duration,
     response_timeout: Duration,
@@ -57,13 +61,14 @@ impl Gateway {
         worlds: Arc<dyn WorldSource>,
         routes: RouteTable,
         door: Arc<Door>,
-        tenants: Arc<TopTenants>,
+        observers: Observers,
         config: GatewayConfig,
         engine_config: &EngineConfig,
     ) -> Result<Self, TrustedProxyError> {
         Ok(Self {
             admission: AdmissionControl::new(&config, door, &engine)?,
-            metrics: Arc::new(GatewayMetrics::new(&routes, tenants)),
+            metrics: Arc::new(GatewayMetrics::new(&routes, Arc::clone(&observers.tenants))),
+            observers,
             engine,
             worlds,
             routes,
@@ -106,9 +111,23 @@ impl Gateway {
         // Counts a reference to what the request holds, and copies nothing.
         let target = request.uri().clone();
         let path = target.path();
-        let from =
-            Arrival { client, scheme, connection, path, request_id: &request_id, began: Instant::now() };
-        let mut seen = Seen::default();
+        let began = Instant::now();
+        let observation = self.observers.watch(&Heard {
+            method: request.method(),
+            headers: request.headers(),
+            version: request.version(),
+            path,
+            scheme,
+            client,
+            request_id: &request_id,
+            began,
+        });
+        let from = Arrival { client, scheme, connection, path, request_id: &request_id, began };
+        let mut seen = Seen {
+            span: observation.parent(),
+            request_bytes: observation.request_bytes(),
+            ..Seen::default()
+        };
         let mut response = match self.admit(request, from, &mut seen).await {
             Ok(response) => response,
             Err((refusal, None)) => refusal.into_response(path, &request_id),
@@ -126,7 +145,10 @@ impl Gateway {
             response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
             response.headers_mut().insert(RATE_LIMIT, fields.limit);
         }
-        response
+        let route = seen.route.and_then(|number| Some((number, self.metrics.routes().get(number)?)));
+        let route = route.map(|(number, of)| (number, of.route.as_str(), of.function.as_str()));
+        let tenant = seen.tenant.as_ref().map(|entry| &entry.tenant.id);
+        observation.answered(response, tenant, route)
     }
 
     /// From the first look at a request to its response. `seen` is filled as things become known.
@@ -163,9 +185,9 @@ impl Gateway {
         }
         parts.uri = uri;
         let limit = self.body_bytes_max(&caller.tenant);
-        let (limited, cut) = body::limited(incoming, limit);
+        let (limited, cut) = body::limited(incoming, limit, seen.request_bytes.take());
         let request = Request::from_parts(parts, limited);
-        let context = self.context(from.request_id, fields);
+        let context = self.context(from.request_id, fields, seen.span.clone());
         let call = Call { client: Some(from.client), context, admission };
         let answer = self.run(&caller.tenant.tenant.id, &route, request, call);
         let answer = unless_cut(answer, &cut, limit).await;
@@ -204,7 +226,7 @@ impl Gateway {
         tenant.limits.request_body_bytes_max.map_or(host, |limit| limit.min(host))
     }
 
-    fn context(&self, request_id: &Arc<str>, caller: CallerFields) -> CallContext {
+    fn context(&self, request_id: &Arc<str>, caller: CallerFields, span: Parent) -> CallContext {
         let now = Instant::now();
         CallContext {
             request_id: Arc::clone(request_id),
@@ -213,6 +235,7 @@ impl Gateway {
             depth: 0,
             calls: Arc::default(),
             caller,
+            span,
         }
     }
 
@@ -338,6 +361,10 @@ struct Seen {
     tenant: Option<Arc<TenantEntry>>,
     /// Where the metrics count it.
     slot: TenantSlot,
+    /// As whose child the work is.
+    span: Parent,
+    /// Where the bytes of its body are counted.
+    request_bytes: Option<Arc<AtomicU64>>,
     route: Option<usize>,
 }
 
