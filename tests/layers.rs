@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-application",
             "waggle-gateway",
             "waggle-manifest",
+            "waggle-operations",
             "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! It speaks plain HTTP/1.1, asks for no credential and changes nothing. It listens on the loopback interface unless it is
-//! told otherwise.
+//! told otherwise. [`scrape`] reads metrics again, for programs that show a running host.
 
 mod answer;
 mod checks;
 mod config;
 mod listen;
+pub mod scrape;
 mod server;
 
 pub use checks::{CHECK_TIMEOUT_MS_MAX, Checks, Failure, Readiness};

@@ -70,6 +70,7 @@ fn every_metric_of_the_code_is_documented() {
     sources(&root().join("host"), &mut files);
     let mut told = BTreeSet::new();
     for text in files.iter().map(|file| fs::read_to_string(file).unwrap()) {
+        let text = text.split("#[cfg(test)]").next().unwrap();
         if !text.contains("Families") {
             continue;
         }

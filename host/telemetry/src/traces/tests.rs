@@ -306,9 +306,11 @@ async fn what_the_collector_refuses_for_now_is_sent_again() {
         assert_eq!(receiver.got().len(), script.len() + 1, "{protocol} {script:?}");
         assert_eq!(count(&metrics, "undelivered"), 0);
     };
-    check("http/protobuf", &[Reply::Status(503)]).await;
-    check("http/protobuf", &[Reply::Nothing]).await;
-    check("grpc", &[Reply::Status(14)]).await;
+    tokio::join!(
+        check("http/protobuf", &[Reply::Status(503)]),
+        check("http/protobuf", &[Reply::Nothing]),
+        check("grpc", &[Reply::Status(14)]),
+    );
 }
 
 #[tokio::test]
@@ -329,10 +331,12 @@ async fn what_the_collector_refuses_for_good_is_given_up_and_counted() {
         end_spans(&tracer, 2);
         until("those that come later", || count(&metrics, "sent") == 5 - undelivered - rejected).await;
     };
-    check("http/protobuf", Reply::Status(400), 3, 0).await;
-    check("http/protobuf", Reply::Rejected(2), 0, 2).await;
-    check("grpc", Reply::Status(3), 3, 0).await;
-    check("grpc", Reply::Rejected(1), 0, 1).await;
+    tokio::join!(
+        check("http/protobuf", Reply::Status(400), 3, 0),
+        check("http/protobuf", Reply::Rejected(2), 0, 2),
+        check("grpc", Reply::Status(3), 3, 0),
+        check("grpc", Reply::Rejected(1), 0, 1),
+    );
 }
 
 /// A collector that takes connections and never says anything.
