@@ -2,8 +2,15 @@
 
 use crate::support::{Server, Setup, client, eventually, get, get_text, post};
 use crate::tenants_support::{Caller, Model, key_in, tenant};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 const LISTEN: &str = "[telemetry.metrics]\nlisten = \"127.0.0.1:0\"\n";
 
@@ -138,7 +145,7 @@ async fn a_host_is_ready_until_it_goes_down() {
     assert_eq!(status, 503, "{leaving}");
     assert_eq!(leaving["checks"][0]["name"], "serving", "{leaving}");
     assert!(request.await.unwrap().unwrap().text().await.unwrap().contains("[DONE]"));
-    eventually("the end", || std::net::TcpStream::connect(server.address()).is_err()).await;
+    eventually("the end", || TcpStream::connect(server.address()).is_err()).await;
 }
 
 #[tokio::test]
@@ -149,7 +156,7 @@ async fn mistakes_in_the_telemetry_section_are_told() {
     };
     check("[telemetry]\nmetric = 1\n", "metric");
     check("[telemetry.metrics]\nlisten = \"nowhere\"\n", "listen");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     check(&format!("[telemetry.metrics]\nlisten = \"{address}\"\n"), &address.to_string());
 }
@@ -189,4 +196,152 @@ async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
     // Every client that got as far as the model was a call; none of them is left there.
     eventually("the end at the model", || model.0.handle().stats().in_flight == 0).await;
     assert_eq!(post(&client(), &server.url("/v1/responses"), &json!({ "input": "hi" })).await.0, 200);
+}
+
+/// A collector that keeps what it is sent, one batch for each connection's request.
+struct Collector {
+    url: String,
+    batches: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Collector {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let batches = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let kept = Arc::clone(&batches);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || while let Some(()) = take(stream.as_ref().unwrap(), &kept) {});
+            }
+        });
+        Self { url, batches }
+    }
+
+    /// All spans so far.
+    fn spans(&self) -> Vec<Span> {
+        let batches = self.batches.lock().unwrap();
+        let batches = batches.iter().map(|batch| ExportTraceServiceRequest::decode(&**batch).unwrap());
+        let resources = batches.flat_map(|batch| batch.resource_spans);
+        resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
+    }
+}
+
+/// Takes one request off the connection and answers it; none when there are no more.
+fn take(mut stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    kept.lock().unwrap().push(body);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()
+}
+
+fn attribute(span: &Span, name: &str) -> String {
+    let found = span.attributes.iter().find(|attribute| attribute.key == name);
+    match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+        Some(Attribute::StringValue(text)) => text.clone(),
+        Some(Attribute::IntValue(number)) => number.to_string(),
+        Some(other) => format!("{other:?}"),
+        None => String::new(),
+    }
+}
+
+#[tokio::test]
+async fn one_trace_goes_from_the_caller_through_the_function_to_the_model() {
+    let (collector, model) = (Collector::start(), Model::start().await);
+    let config = format!("[telemetry.traces]\nendpoint = \"{}\"\n", collector.url);
+    let server = model.serve(Setup::application().runtime_config(&config)).start();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let turn = client().post(server.url("/v1/responses")).header("traceparent", parent);
+    let secret = "the balance of my account";
+    assert_eq!(turn.json(&json!({ "input": secret })).send().await.unwrap().status(), 200);
+    eventually("three spans", || collector.spans().len() >= 3).await;
+    let spans = collector.spans();
+    let named = |name: &str| {
+        let found = spans.iter().find(|span| span.name.starts_with(name));
+        found.unwrap_or_else(|| panic!("no span {name} in {spans:#?}"))
+    };
+    let (request, function, chat) = (named("POST"), named("function chat"), named("chat "));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for span in [request, function, chat] {
+        assert_eq!(hex(&span.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736", "{}", span.name);
+    }
+    assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!((&function.parent_span_id, &chat.parent_span_id), (&request.span_id, &function.span_id));
+    assert_eq!(attribute(request, "http.route"), "/v1/...");
+    assert_eq!(attribute(request, "http.response.status_code"), "200");
+    assert_eq!(attribute(request, "waggle.tenant"), "default");
+    assert_eq!(attribute(function, "waggle.function"), "chat");
+    assert_eq!(attribute(chat, "gen_ai.operation.name"), "chat");
+    assert!(attribute(chat, "gen_ai.usage.output_tokens").parse::<u32>().unwrap() > 0, "{chat:#?}");
+    let sent = model.0.handle().requests();
+    let (_, onwards) = sent[0].headers.iter().find(|(name, _)| name == "traceparent").unwrap();
+    assert_eq!(
+        *onwards,
+        format!("00-{}-{}-01", hex(&chat.trace_id), hex(&chat.span_id)),
+        "the model sees its parent"
+    );
+    assert!(!format!("{spans:?}").contains(secret), "what people say is in no span");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_gone_costs_nothing_and_the_end_does_not_wait_for_it() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!("{LISTEN}[telemetry.traces]\nendpoint = \"http://{closed}\"\n");
+    let mut server = Setup::application().runtime_config(&config).start();
+    for _ in 0..20 {
+        assert_eq!(get_text(&client(), &server.url("/hello")).await.0, 200);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[tokio::test]
+async fn the_access_log_has_a_line_for_each_request_and_nothing_that_was_said() {
+    let setup = Setup::application();
+    let file = setup.folder().join("access.log");
+    let config = format!("[telemetry.access_log]\noutput = {:?}\n", file.to_str().unwrap());
+    let mut server = setup.runtime_config(&config).start();
+    let turn = json!({ "input": "the balance of my account" });
+    assert_eq!(post(&client(), &server.url("/v1/responses?key=hunter2"), &turn).await.0, 200);
+    assert_eq!(get_text(&client(), &server.url("/nowhere")).await.0, 404);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    let check = |line: &Value, expected: Value| {
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&line[key], value, "{key}: {line}");
+        }
+    };
+    check(
+        &lines[0],
+        json!({ "method": "POST", "path": "/v1/responses", "status": 200, "tenant": "default",
+        "route": "/v1/...", "function": "chat", "outcome": "complete" }),
+    );
+    assert!(
+        lines[0]["request_bytes"].as_u64().unwrap() > 30
+            && lines[0]["response_bytes"].as_u64().unwrap() > 100
+    );
+    check(
+        &lines[1],
+        json!({ "method": "GET", "path": "/nowhere", "status": 404, "route": null, "outcome": "complete" }),
+    );
+    assert!(!text.contains("balance") && !text.contains("hunter2"), "{text}");
 }
