@@ -5,7 +5,8 @@ use http::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP_COUNT: usize = 8;
+const HOP_BY_HOP: [HeaderName; HOP_BY_HOP_COUNT] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
@@ -18,10 +19,16 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Takes off the headers of the connection, and those that `Connection` names.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.is_empty() {
-        return;
+    // One look at the few names that are there costs less than looking up each that might be.
+    let mut is_there = [false; HOP_BY_HOP_COUNT];
+    let mut has_connection = false;
+    for name in headers.keys() {
+        has_connection |= *name == CONNECTION;
+        if let Some(found) = HOP_BY_HOP.iter().position(|hop| hop == name) {
+            is_there[found] = true;
+        }
     }
-    if headers.contains_key(CONNECTION) {
+    if has_connection {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -34,7 +41,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in &HOP_BY_HOP {
+    for (name, _) in HOP_BY_HOP.iter().zip(is_there).filter(|(_, is_there)| *is_there) {
         headers.remove(name);
     }
 }

@@ -51,6 +51,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::error::Error as StdError;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -248,14 +249,17 @@ impl<C: Carrier> Upstreams<C> {
             options: &options,
         };
         let mut failures = Failures::default();
-        let running = run.run(&candidates, &mut record, &mut failures);
-        let won = match &options.cancelled {
-            None => running.await?,
-            Some(cancelled) => tokio::select! {
-                biased;
-                () = cancelled.cancelled() => return Err(EgressError::Cancelled),
-                won = running => won?,
-            },
+        let won = {
+            // Pinned where it is made: the state of a call is large, and would be moved with the future.
+            let mut running = pin!(run.run(&candidates, &mut record, &mut failures));
+            match &options.cancelled {
+                None => running.await?,
+                Some(cancelled) => tokio::select! {
+                    biased;
+                    () = cancelled.cancelled() => return Err(EgressError::Cancelled),
+                    won = &mut running => won?,
+                },
+            }
         };
         Ok(match won {
             Some(won) => answered(won, record, call.prompt_tokens(), options.cancelled.clone()),

@@ -301,7 +301,8 @@ async fn a_thousand_clients_that_go_leave_neither_place_nor_connection() {
         within(call).await.unwrap();
     }
     assert_idle(&upstreams);
-    assert!(server.requests() > 100, "{}", server.requests());
+    // How many get as far as that before they go depends on how busy the machine is.
+    assert!(server.requests() > 20, "{}", server.requests());
     drop(upstreams);
     server.until_closed().await;
 }

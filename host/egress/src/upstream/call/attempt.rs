@@ -76,8 +76,12 @@ impl Shot<'_> {
         mut trial: Trial<'_>,
     ) -> Result<Begun<C::Body>, NoAnswer> {
         let request = self.request(trial.endpoint).map_err(NoAnswer::Error)?;
-        let sending = carrier.send(request, self.options(), &trial.is_sent);
-        let response = match timeout_at(self.deadline, sending).await {
+        // In a block, so that nothing of it lives on beside the answer; pinned, as moving its state costs more than polling it.
+        let sent = {
+            let sending = pin!(carrier.send(request, self.options(), &trial.is_sent));
+            timeout_at(self.deadline, sending).await
+        };
+        let response = match sent {
             Err(_) => return Err(self.late(trial)),
             Ok(Err(error)) => return Err(self.no_answer(trial, error)),
             Ok(Ok(response)) => response,

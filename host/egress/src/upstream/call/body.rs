@@ -157,11 +157,14 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
+        let mut is_watched = false;
         if let Some(call) = &mut this.call
             && call.waits.is_some()
-            && let Poll::Ready((ending, error)) = call.poll_end(context)
         {
-            return this.fail(ending, error);
+            if let Poll::Ready((ending, error)) = call.poll_end(context) {
+                return this.fail(ending, error);
+            }
+            is_watched = true;
         }
         if let Some(held) = this.held.take() {
             let polled = this.pass(Frame::data(held));
@@ -186,6 +189,7 @@ where
                 this.end(Ending::Complete);
                 Poll::Ready(None)
             }
+            Poll::Pending if is_watched => Poll::Pending,
             Poll::Pending => {
                 let Some(call) = &mut this.call else { return Poll::Pending };
                 let (ending, error) = ready!(call.poll_end(context));
