@@ -2,7 +2,7 @@
 //! when nothing answers, and what is not asked for at all.
 
 use crate::support::{Server, Setup, client, get, post};
-use crate::tenants_support::Model;
+use crate::tenants_support::{Admin, Model};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -98,6 +98,7 @@ async fn each_fault_of_a_model_is_tried_again_where_that_is_safe_and_ends_in_an_
     cases.extend(failed("status=503", "upstream_unavailable"));
     cases.extend(failed("status=429 retry_after=1", "rate_limit_exceeded"));
     cases.extend(failed("fault=html", "upstream_unavailable"));
+    cases.extend(failed("fault=bad-gzip", "upstream_unavailable"));
     cases.extend(failed("fault=reset", "upstream_unavailable"));
     cases.extend(failed("fault=hang", "upstream_timeout"));
     cases.extend(failed("headers_ms=20000", "upstream_timeout"));
@@ -231,6 +232,26 @@ async fn a_model_that_fails_now_and_then_is_asked_again_and_answers() {
 }
 
 #[tokio::test]
+async fn a_model_whose_certificate_nobody_vouches_for_is_sent_nothing() {
+    let identity = model_sim::TlsIdentity::self_signed().unwrap();
+    let config = model_sim::SimConfig { recorded_requests_max: 10, ..model_sim::SimConfig::default() };
+    let model = model_sim::start_tls(config, identity.clone()).await.unwrap();
+    let here = "[model.\"*\"]\nupstream = \"sim\"\n";
+    let server = Setup::application().runtime_config(&(upstream("sim", &model.url(), "") + here)).start();
+    let (status, ended, reason) = outcome(&server, "tokens=1", false).await;
+    assert_eq!((status, &*ended, &*reason), (200, "completed", "upstream_unavailable"));
+    assert!(model.handle().requests().is_empty(), "neither the question nor a key went there");
+
+    let setup = Setup::application();
+    let roots = setup.folder().join("roots.pem");
+    std::fs::write(&roots, identity.certificate_pem()).unwrap();
+    let lines = format!("roots_file = {:?}\n", roots.to_str().unwrap());
+    let server = setup.runtime_config(&(upstream("sim", &model.url(), &lines) + here)).start();
+    let (status, ended, reason) = outcome(&server, "tokens=1", false).await;
+    assert_eq!((status, &*ended, &*reason), (200, "completed", ""));
+}
+
+#[tokio::test]
 async fn a_model_that_keeps_failing_is_left_alone_until_it_may_have_recovered() {
     let model = Model::start().await;
     let config = format!(
@@ -254,6 +275,15 @@ async fn a_model_that_keeps_failing_is_left_alone_until_it_may_have_recovered() 
 }
 
 #[tokio::test]
+async fn the_endpoint_of_the_command_line_is_called_as_configured() {
+    let model = Model::start().await;
+    let config = "[model_endpoint]\nattempts_max = 2\nbackoff_ms = 1\n";
+    let server = model.serve(Setup::application().runtime_config(config)).start();
+    let (status, _, reason) = outcome(&server, "status=500", false).await;
+    assert_eq!((status, &*reason, model.0.handle().requests().len()), (200, "upstream_unavailable", 2));
+}
+
+#[tokio::test]
 async fn a_budget_is_used_up_by_calls_and_stays_so_over_a_restart() {
     let config = "[tenancy.limits]\ntokens_per_day = 60\n";
     let mut server = Setup::application().runtime_config(config).start();
@@ -273,6 +303,14 @@ async fn a_budget_is_used_up_by_calls_and_stays_so_over_a_restart() {
         assert!((1..=86_400).contains(&seconds), "{seconds}");
     };
     check(ask(&server).await);
+    let usage = Admin::of(&server).call("GET", "/tenants/default/usage", None).await.json();
+    let server_shows = &usage["budgets"][0];
+    assert_eq!(
+        (&server_shows["limit"], &server_shows["allowed"]),
+        (&json!("tokens_per_day"), &json!(60)),
+        "{usage}"
+    );
+    assert!(server_shows["used"].as_u64().unwrap() >= 100, "{usage}");
     server.kill();
     server.restart();
     check(ask(&server).await);
@@ -304,6 +342,10 @@ fn what_is_wrong_with_upstreams_is_told_before_the_start() {
             assert!(error.contains(part), "{part:?} is missing in:\n{error}");
         }
     };
+    let endpoint =
+        "[upstream.a]\nurl = \"http://a\"\n[model.x]\nupstream = \"a\"\n[model_endpoint]\nhedge = true\n";
+    check(endpoint, &["`[model_endpoint]` is for", ":5:"]);
+    check("[model_endpoint]\nattempts_max = 11\n", &["attempts_max", ":2:"]);
     check("[upstream.a]\nurl = \"https://a.example/v1\"\n", &["a", "model"]);
     check("[upstream.a]\nurl = \"ftp://a\"\n[model.x]\nupstream = \"a\"\n", &["url", "http"]);
     check(

@@ -62,7 +62,7 @@ pub struct StoreErasure {
 }
 
 /// What a tenant uses on this host at this moment. A field is absent when the host does not count it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Requests under way.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,4 +85,23 @@ pub struct Usage {
     /// five seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_bytes: Option<u64>,
+    /// What is used of each budget that the tenant has as a whole; those of its users are not told here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetUse>,
+}
+
+/// What is used of one budget, in the window that goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetUse {
+    /// The field of the limits: `tokens_per_day`, `cost_per_month`, …
+    #[schema(example = "tokens_per_day")]
+    pub limit: String,
+    /// What is allowed: tokens, or millionths of the currency.
+    pub allowed: u64,
+    /// What is used.
+    pub used: u64,
+    /// What calls of this host that are under way have set aside.
+    pub reserved: u64,
+    /// In how many seconds the window ends.
+    pub reset_seconds: u64,
 }

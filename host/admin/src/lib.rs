@@ -29,7 +29,7 @@ pub use announcement::{ANNOUNCEMENT_FILE, Announcement};
 #[cfg(feature = "client")]
 pub use client::{AdminClient, ClientError, Finder, SettingsFileError, read_settings};
 pub use config::AdminConfig;
-pub use host::{ErasureReport, Host, StoreErasure, Usage};
+pub use host::{BudgetUse, ErasureReport, Host, StoreErasure, Usage};
 pub use key::{AdminKey, AdminKeyError};
 pub use server::serve;
 

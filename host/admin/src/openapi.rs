@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document: paths out of [`ROUTES`], shapes out of the types in [`crate::shape`].
 
-use crate::host::{ErasureReport, StoreErasure, Usage};
+use crate::host::{BudgetUse, ErasureReport, StoreErasure, Usage};
 use crate::problem::{self, Details, Mistake};
 use crate::route::{BASE, ROUTES, Route};
 use crate::shape;
@@ -96,6 +96,7 @@ pub(crate) fn limits() -> RefOr<Schema> {
     ErasureReport,
     StoreErasure,
     Usage,
+    BudgetUse,
     Details,
     Mistake,
 )))]

@@ -11,6 +11,7 @@ use http::Uri;
 use std::collections::BTreeMap;
 use waggle_egress::upstream::{
     BaseUrl, CredentialConfig, CredentialSource, ModelConfig, UpstreamConfig, UpstreamName, UpstreamsConfig,
+    policy::Policy,
 };
 use waggle_egress::{Credential, Secret};
 use waggle_manifest::Manifest;
@@ -101,24 +102,29 @@ impl ModelChoice {
         &self,
         configured: &UpstreamsConfig,
         demo_origin: &str,
+        policy: &Policy,
     ) -> Result<UpstreamsConfig, StartError> {
         match self {
             Self::None | Self::Application | Self::Upstreams(_) => Ok(configured.clone()),
-            Self::Demo => one_upstream(&format!("{demo_origin}/v1"), None),
+            Self::Demo => one_upstream(&format!("{demo_origin}/v1"), None, policy),
             Self::Endpoint { origin, path, credential } => {
                 let key = || CredentialConfig::bearer(CredentialSource::Environment(API_KEY_VARIABLE.into()));
-                one_upstream(&format!("{origin}{path}"), credential.is_some().then(key))
+                one_upstream(&format!("{origin}{path}"), credential.is_some().then(key), policy)
             }
         }
     }
 }
 
 /// One upstream, `default`, that has every model.
-fn one_upstream(url: &str, credential: Option<CredentialConfig>) -> Result<UpstreamsConfig, StartError> {
+fn one_upstream(
+    url: &str,
+    credential: Option<CredentialConfig>,
+    policy: &Policy,
+) -> Result<UpstreamsConfig, StartError> {
     let refuse = |reason: String| StartError::Option { what: format!("model endpoint `{url}`"), reason };
     let base = BaseUrl::parse(url).map_err(|error| refuse(error.to_string()))?;
     let name = UpstreamName::parse("default").map_err(|error| refuse(error.to_string()))?;
-    let upstream = UpstreamConfig { credential, ..UpstreamConfig::at(base) };
+    let upstream = UpstreamConfig { credential, policy: policy.clone(), ..UpstreamConfig::at(base) };
     let upstreams = BTreeMap::from([(name.to_string(), upstream)]);
     let models = BTreeMap::from([("*".to_owned(), ModelConfig::at(name))]);
     UpstreamsConfig::new(upstreams, models).map_err(|mistakes| {

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +30,7 @@ use waggle_measure::trace::attribute::{self, operation};
 use waggle_measure::trace::{Parent, Span, SpanKind};
 use waggle_measure::{TenantSeat, TopTenants};
 use waggle_secret::Secret;
-use waggle_tenancy::{Budget, Budgets, Estimate, OverBudget, Reservation};
+use waggle_tenancy::{Budget, Budgets, CounterState, Estimate, OverBudget, Reservation};
 use waggle_tenancy::{Meter, SecretSource, TenantEntry, TenantId};
 
 /// Tokens of an answer that a call is expected to have where it sets no bound itself, for what it reserves of a budget.
@@ -64,7 +65,18 @@ impl Models {
         answers: &AnswerCacheConfig,
         tenants: &Arc<TopTenants>,
     ) -> Result<Self, StartError> {
-        let keys = config.host_credentials(|source| look_up(source, api_key)).map_err(|mistakes| {
+        let is_used = Cell::new(false);
+        let looked_up = config.host_credentials(|source| {
+            is_used.set(is_used.get() || is_api_key(source));
+            look_up(source, api_key)
+        });
+        if api_key.is_some() && !config.is_empty() && !is_used.get() {
+            tracing::warn!(
+                "{API_KEY_VARIABLE} is set, and no `[upstream.NAME]` takes it; where one should, give it \
+                 `credential = {{ environment = \"{API_KEY_VARIABLE}\" }}`"
+            );
+        }
+        let keys = looked_up.map_err(|mistakes| {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             StartError::Upstreams { reason: mistakes.join("; ") }
         })?;
@@ -125,6 +137,14 @@ impl Models {
         self.answers.stats()
     }
 
+    /// What is used of a tenant's budgets.
+    pub(crate) async fn budgets(&self, entry: &TenantEntry) -> Vec<CounterState> {
+        match self.budgets.of(&entry.tenant.id, &entry.limits) {
+            Some(budget) => budget.state(None).await,
+            None => Vec::new(),
+        }
+    }
+
     /// The tenant has changed, and with it what its answers depend on.
     pub(crate) fn tenant_changed(&self, tenant: &TenantId) {
         self.answers.invalidate(tenant.as_str());
@@ -142,11 +162,16 @@ impl Models {
     }
 }
 
+/// Whether a key is the one that OpenAI's clients use.
+fn is_api_key(source: &CredentialSource) -> bool {
+    matches!(source, CredentialSource::Environment(name) if name == API_KEY_VARIABLE)
+}
+
 /// The value of a key that is the host's own.
 fn look_up(source: &CredentialSource, api_key: Option<&Secret>) -> Result<Secret, String> {
     match source {
         CredentialSource::Environment(name) => match api_key {
-            Some(key) if name == API_KEY_VARIABLE => Ok(key.clone()),
+            Some(key) if is_api_key(source) => Ok(key.clone()),
             _ => SecretSource::Environment(name.clone())
                 .read(std::path::Path::new("."))
                 .map_err(|e| e.to_string()),

@@ -13,6 +13,7 @@ use waggle_egress::EgressConfig;
 use waggle_egress::answer_cache::AnswerCacheConfig;
 use waggle_egress::upstream::MODELS_HOST;
 use waggle_egress::upstream::UpstreamsConfig;
+use waggle_egress::upstream::policy::Policy;
 use waggle_engine::EngineConfig;
 use waggle_gateway::GatewayConfig;
 use waggle_kv::StoreConfig;
@@ -111,7 +112,8 @@ impl Plan {
         let overridden = options.variables.iter().any(|(name, _)| name == model::ORIGIN_VARIABLE)
             || std::env::var_os(environment_name(model::ORIGIN_VARIABLE)).is_some();
         let model = ModelChoice::make(&manifest, &options.model, overridden, &configuration.upstreams)?;
-        let upstreams = model.upstreams(&configuration.upstreams, demo_origin)?;
+        let upstreams =
+            model.upstreams(&configuration.upstreams, demo_origin, &configuration.model_endpoint)?;
         let mut values = model_variables(&manifest, &model);
         values.extend(options.variables.iter().cloned());
         let environment = |name: &str| std::env::var(name).ok();
@@ -189,6 +191,8 @@ struct Configuration {
     gateway: GatewayConfig,
     egress: EgressConfig,
     upstreams: UpstreamsConfig,
+    /// How the endpoint of `--model-endpoint` is called.
+    model_endpoint: Policy,
     answers: AnswerCacheConfig,
     stores: BTreeMap<String, StoreConfig>,
     tenancy: TenancyConfig,
@@ -214,6 +218,7 @@ fn configuration(
     let mut egress: EgressConfig = file.section("egress", &mut read).unwrap_or_default();
     let answers: AnswerCacheConfig = file.section("answer_cache", &mut read).unwrap_or_default();
     let upstreams = upstreams(&mut file, &mut read);
+    let model_endpoint: Option<Policy> = file.section("model_endpoint", &mut read);
     let named: BTreeMap<String, StoreConfig> = file.named_sections("key_value_store", &mut read);
     let mut tenancy: TenancyConfig = file.section("tenancy", &mut read).unwrap_or_default();
     let mut admin: AdminConfig = file.section("admin", &mut read).unwrap_or_default();
@@ -243,6 +248,11 @@ fn configuration(
         );
         found.push(discreet::place(&file.mistake(&["tenancy", "store"], message)));
     }
+    if model_endpoint.is_some() && !upstreams.is_empty() {
+        let message = "`[model_endpoint]` is for the endpoint of --model-endpoint; there are upstreams, which have \
+                       these settings themselves";
+        found.push(discreet::place(&file.mistake(&["model_endpoint"], message.to_owned())));
+    }
     let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
     if let Err(reason) = engine.validate()
@@ -251,7 +261,19 @@ fn configuration(
         return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
     }
     let dir = file.dir().to_path_buf();
-    Ok(Configuration { engine, gateway, egress, upstreams, answers, stores, tenancy, admin, telemetry, dir })
+    Ok(Configuration {
+        engine,
+        gateway,
+        egress,
+        upstreams,
+        model_endpoint: model_endpoint.unwrap_or_default(),
+        answers,
+        stores,
+        tenancy,
+        admin,
+        telemetry,
+        dir,
+    })
 }
 
 /// `[upstream.NAME]` and `[model.NAME]`, held against each other if all of them could be read.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use waggle_admin::{ErasureReport, Host, StoreErasure, Usage};
+use waggle_admin::{BudgetUse, ErasureReport, Host, StoreErasure, Usage};
 use waggle_engine::Engine;
 use waggle_kv::{Place, Store, TenantPart};
 use waggle_telemetry::TenantLogFiles;
@@ -60,6 +60,22 @@ impl RunningHost {
                 self.engine.instances(tenant)
             )
         })
+    }
+}
+
+impl RunningHost {
+    /// What is used of the tenant's budgets.
+    async fn budgets(&self, tenant: &TenantId) -> Vec<BudgetUse> {
+        let Some(entry) = self.directory.entry(tenant) else { return Vec::new() };
+        let states = self.models.budgets(&entry).await;
+        let used = states.into_iter().map(|state| BudgetUse {
+            limit: state.limit.to_owned(),
+            allowed: state.allowed,
+            used: state.used,
+            reserved: state.reserved,
+            reset_seconds: state.reset_seconds,
+        });
+        used.collect()
     }
 }
 
@@ -125,6 +141,7 @@ impl Host for RunningHost {
             memory_bytes: Some(self.engine.memory_bytes(tenant)),
             tokens_last_minute: meter.as_ref().and_then(|meter| meter.tokens_last_minute()),
             storage_bytes,
+            budgets: self.budgets(tenant).await,
         }
     }
 
