@@ -1,5 +1,7 @@
 //! One keep-alive HTTP/1.1 connection that belongs to one client, so that no pool and no lock stands between.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -8,6 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::endpoint::Endpoint;
 use crate::scenario::Call;
@@ -33,6 +36,8 @@ pub(crate) enum Failure {
     WrongAnswer,
     #[error("request could not be built")]
     Build,
+    #[error("no tenant left that was not asked")]
+    NoTenantLeft,
 }
 
 /// A client of the server under load.
@@ -86,6 +91,19 @@ impl Client {
                 Err(Failure::Cut)
             }
         }
+    }
+
+    /// Sends a request and reads the whole answer, within a time.
+    pub(crate) async fn whole(&mut self, call: Call, limit: Duration) -> Result<Bytes, Failure> {
+        let exchange = async {
+            let response = self.send(call).await?;
+            self.read(response).await
+        };
+        let outcome = timeout(limit, exchange).await;
+        outcome.unwrap_or_else(|_| {
+            self.disconnect();
+            Err(Failure::Timeout)
+        })
     }
 
     /// Gives the connection up; the next request makes a new one.

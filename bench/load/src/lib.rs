@@ -1,22 +1,35 @@
 //! The load generator: drives clients against a server for a time and reports throughput, latency, errors, and
 //! what the server paid for it in CPU and memory. It refuses to load anything but this machine or a private network.
 
+mod arrivals;
 pub mod cli;
 mod client;
 mod compare;
 mod endpoint;
 mod events;
+mod files;
+mod keys;
 mod measurement;
+mod open;
+mod open_tally;
 mod process;
 mod report;
 mod run;
 mod scenario;
+mod scenario_file;
 mod spawn;
+mod supply;
 mod tenants;
+mod timer;
 mod worker;
 
+pub use arrivals::{Arrivals, Step};
 pub use compare::{CompareConfig, compare};
 pub use endpoint::Endpoint;
+pub use files::TooFewFiles;
+pub use keys::Keys;
 pub use measurement::{Latency, RunReport, ServerCost};
+pub use open_tally::{OpenReport, StepReport};
 pub use run::{RunConfig, run};
 pub use scenario::Scenario;
+pub use scenario_file::{IdleBody, OpenBody, ScenarioBody, ScenarioFile, ScenarioFileError};

@@ -372,11 +372,12 @@ mod tests {
         milliseconds.iter().for_each(|ms| tally.latency(Duration::from_millis(*ms)));
         (0..failures).for_each(|_| tally.failure(&Failure::Timeout));
         Measurement {
-            scenario: Scenario::Hello,
+            scenario: "hello".to_owned(),
             url: String::new(),
             clients: 1,
             seconds: 1.0,
             tally,
+            open: None,
             servers: Vec::new(),
             generator_cpu_seconds: 0.0,
         }

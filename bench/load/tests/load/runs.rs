@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use waggle_bench::{CompareConfig, RunConfig, RunReport, Scenario, compare, run};
+use waggle_bench::{CompareConfig, RunConfig, RunReport, Scenario, Step, compare, run};
 
 use crate::stub::{Mood, Stub, start};
 
@@ -26,13 +26,22 @@ async fn report(scenario: Scenario, mood: Mood) -> (RunReport, Stub) {
 
 #[tokio::test]
 async fn each_scenario_counts_good_answers_over_one_connection_per_client() {
-    let all = [Scenario::Hello, Scenario::Chat, Scenario::Turn, Scenario::TurnStream, Scenario::TurnHistory];
+    let all = [
+        Scenario::Hello,
+        Scenario::Chat,
+        Scenario::Conversation,
+        Scenario::Turn,
+        Scenario::TurnStream,
+        Scenario::TurnHistory,
+    ];
     for scenario in all {
         let (report, stub) = report(scenario, Mood::Right).await;
         assert!(report.requests > 0, "{scenario:?}");
         assert_eq!(report.error_count(), 0, "{scenario:?}: {:?}", report.errors);
         assert_eq!(report.first_delta.is_some(), scenario == Scenario::TurnStream);
-        assert_eq!(stub.seen.connections.load(Relaxed), u64::from(CLIENTS), "{scenario:?}");
+        // Conversations are prepared over connections of their own, one per client here.
+        let connections = if scenario.name().starts_with("turn") { 2 * CLIENTS } else { CLIENTS };
+        assert_eq!(stub.seen.connections.load(Relaxed), u64::from(connections), "{scenario:?}");
     }
 }
 
@@ -82,14 +91,6 @@ async fn a_server_that_is_down_is_counted_not_fatal() {
 }
 
 #[tokio::test]
-async fn a_rate_is_kept() {
-    let stub = start(Mood::Right).await;
-    let config = RunConfig { rate: Some(100.0), seconds: 1.0, ..config(Scenario::Hello, &stub) };
-    let report = run(config).await.unwrap();
-    assert!((60..=105).contains(&report.requests), "{}", report.requests);
-}
-
-#[tokio::test]
 async fn a_run_that_cannot_be_is_refused() {
     async fn check(change: impl FnOnce(&mut RunConfig), expected: &str) {
         let mut config = RunConfig::new(Scenario::Hello, "http://127.0.0.1:1");
@@ -99,6 +100,8 @@ async fn a_run_that_cannot_be_is_refused() {
     }
     check(|c| c.clients = 0, "from 1 to 4096").await;
     check(|c| c.seconds = 0.0, "longer than 0").await;
+    check(|c| c.steps = vec![Step { rate: 0.0, seconds: 1.0 }], "no step has a rate above 0").await;
+    check(|c| c.connections_max = 0, "from 1 to 200000 can be made").await;
     check(|c| c.url = "http://8.8.8.8".to_owned(), "not on this machine").await;
     check(|c| c.servers = vec![("x".to_owned(), u32::MAX - 1)], "there is no process").await;
 }

@@ -1,9 +1,10 @@
 //! A server with the calls the scenarios use. What a client says decides nothing; the stub's mood does.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -31,6 +32,10 @@ pub(crate) struct Seen {
     pub(crate) items: AtomicU64,
     pub(crate) turns: AtomicU64,
     pub(crate) connections: AtomicU64,
+    /// Requests by their credential.
+    pub(crate) credentials: Mutex<BTreeMap<String, u64>>,
+    /// The longest input of a turn.
+    pub(crate) input_bytes: AtomicU64,
 }
 
 pub(crate) struct Stub {
@@ -70,12 +75,16 @@ async fn answer(
     seen: Arc<Seen>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    if let Some(credential) = request.headers().get("authorization") {
+        let credential = credential.to_str().unwrap().to_owned();
+        *seen.credentials.lock().unwrap().entry(credential).or_default() += 1;
+    }
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = match path.as_str() {
         "/hello" => "hello".to_owned(),
         "/v1/conversations" => {
-            format!(r#"{{"id":"conv_{}"}}"#, seen.conversations.fetch_add(1, Relaxed))
+            format!(r#"{{"object":"conversation","id":"conv_{}"}}"#, seen.conversations.fetch_add(1, Relaxed))
         }
         "/v1/chat/completions" => {
             let said = body["messages"][0]["content"].as_str().unwrap();
@@ -93,6 +102,7 @@ async fn answer(
 async fn turn(body: &Value, mood: Mood, seen: &Seen) -> Response<Full<Bytes>> {
     seen.turns.fetch_add(1, Relaxed);
     let said = body["input"].as_str().unwrap();
+    seen.input_bytes.fetch_max(said.len() as u64, Relaxed);
     let (status, said) = match mood {
         Mood::Right => ("completed", said),
         Mood::Confused => ("completed", "something else"),

@@ -1,0 +1,80 @@
+//! Scenario files against a server: what they say is what it sees.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use waggle_bench::{CompareConfig, RunConfig, ScenarioFile, compare, run};
+
+use crate::stub::{Mood, Stub, start};
+
+const SHORT: &str = "clients = 2\nseconds = 0.2\nwarm_up_seconds = 0\n";
+
+fn written(folder: &Path, text: &str) -> ScenarioFile {
+    let path = folder.join("short.toml");
+    std::fs::write(&path, format!("{SHORT}{text}")).unwrap();
+    ScenarioFile::read(&path).unwrap()
+}
+
+fn keys(folder: &Path, count: usize) -> std::path::PathBuf {
+    let path = folder.join("keys");
+    std::fs::write(&path, (0..count).map(|key| format!("key-{key}\n")).collect::<String>()).unwrap();
+    path
+}
+
+fn credentials(stub: &Stub) -> Vec<(String, u64)> {
+    stub.seen.credentials.lock().unwrap().clone().into_iter().collect()
+}
+
+#[tokio::test]
+async fn tenants_take_turns_with_keys_and_conversations_of_their_own() {
+    let (stub, folder) = (start(Mood::Right).await, tempfile::tempdir().unwrap());
+    let file = written(folder.path(), "request = \"turn\"\ntenants = 7\nturns_per_conversation = 1000000\n");
+    let keys = keys(folder.path(), 9);
+    let config = file.run_config(&stub.url(), Some(&keys)).unwrap();
+    let report = run(config).await.unwrap();
+    assert!(report.requests >= 7, "{:?}", report.errors);
+    let seen = credentials(&stub);
+    assert_eq!(seen.len(), 7);
+    // Each made its conversation, and then they took turns.
+    let counts: Vec<u64> = seen.iter().map(|(_, count)| *count).collect();
+    assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 3, "{counts:?}");
+    assert_eq!(stub.seen.conversations.load(Relaxed), 7);
+}
+
+#[tokio::test]
+async fn cold_tenants_are_asked_once_and_then_no_more() {
+    for open in ["", "[open]\nrate = 200\narrivals = \"uniform\"\n"] {
+        let (stub, folder) = (start(Mood::Right).await, tempfile::tempdir().unwrap());
+        let text = format!("request = \"hello\"\ntenants = 5\neach_tenant_once = true\n{open}");
+        let config =
+            written(folder.path(), &text).run_config(&stub.url(), Some(&keys(folder.path(), 5))).unwrap();
+        let report = run(config).await.unwrap();
+        assert_eq!((report.requests, report.error_count()), (5, 0), "{:?}", report.errors);
+        assert!(credentials(&stub).iter().all(|(_, count)| *count == 1));
+    }
+}
+
+#[tokio::test]
+async fn an_input_has_the_length_that_was_asked_for() {
+    let (stub, folder) = (start(Mood::Right).await, tempfile::tempdir().unwrap());
+    let file = written(folder.path(), "request = \"turn\"\ninput_bytes = 70000\n");
+    let config = RunConfig { expect_echo: true, ..file.run_config(&stub.url(), None).unwrap() };
+    let report = run(config).await.unwrap();
+    assert!(report.requests > 0 && report.error_count() == 0, "{:?}", report.errors);
+    assert_eq!(stub.seen.input_bytes.load(Relaxed), 70_000);
+}
+
+#[tokio::test]
+async fn a_comparison_takes_scenario_files() {
+    let (stub, folder) = (start(Mood::Right).await, tempfile::tempdir().unwrap());
+    written(folder.path(), "request = \"hello\"\n[open]\nrate = 100\narrivals = \"uniform\"\n");
+    let text = format!(
+        "scenarios = []\nscenario_files = ['{}']\nrounds = 1\n[[target]]\nname = \"a\"\nurl = \"{}\"\n",
+        folder.path().join("short.toml").display(),
+        stub.url()
+    );
+    let config: CompareConfig = toml::from_str(&text).unwrap();
+    let comparison = compare(&config).await.unwrap();
+    assert_eq!(comparison.results[0].report.scenario, "short");
+    assert_eq!(comparison.results[0].report.requests, 20);
+}
