@@ -43,6 +43,13 @@ pub(crate) fn cpu_seconds_alone(pid: u32) -> f64 {
     stat.map_or(0.0, |stat| stat.ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// How many files a process may have open; `None` for any number, or when it is gone.
+pub(crate) fn files_max(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Whether there is such a process, zombies excluded.
 pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -161,6 +168,7 @@ mod tests {
     fn the_own_process_uses_memory_and_lives() {
         let own = std::process::id();
         assert!(usage(own).rss_bytes > 100_000);
+        assert!(files_max(own).is_none_or(|files| files > 8));
         assert!(is_alive(own));
         assert!(!is_alive(u32::MAX - 1));
     }

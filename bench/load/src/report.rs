@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::arrivals::Arrivals;
 use crate::compare::{Compared, Comparison};
+use crate::idle::{Held, IdleReport};
 use crate::measurement::{Latency, RunReport};
 use crate::open_tally::OpenReport;
 
@@ -119,6 +120,45 @@ fn costs(report: &RunReport) -> String {
         ]
     }));
     format!("\n{}", costs.render())
+}
+
+/// The table of held connections.
+pub(crate) fn idle_table(report: &IdleReport) -> String {
+    let what = match report.held {
+        Held::KeptAlive => "kept-alive connections",
+        Held::Stream => "open streams",
+    };
+    let mut text = format!(
+        "{} at {}: {} {what} wanted, {} held for {:.0} s, {} there in the end\nmade in {:.1} s\n\n",
+        report.scenario,
+        report.url,
+        report.wanted,
+        report.established,
+        report.hold_seconds,
+        report.alive,
+        report.connect_seconds
+    );
+    let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "p99.9", "max"]);
+    latencies.rows.push(latency_row("first answer", &report.first_answer));
+    latencies.rows.push(latency_row("hello before", &report.beside_before));
+    latencies.rows.push(latency_row("hello beside", &report.beside_held));
+    text.push_str(&latencies.render());
+    if !report.servers.is_empty() {
+        let mut costs = Table::new(&["process", "before", "held", "after", "per connection", "CPU s held"]);
+        costs.rows.extend(report.servers.iter().map(|server| {
+            let mut row = vec![format!("{} ({})", server.name, server.pid)];
+            let memory = [server.rss_bytes_before, server.rss_bytes_held, server.rss_bytes_after];
+            row.extend(memory.map(mebibytes));
+            row.push(format!("{:.1} KiB", server.bytes_per_connection / 1_024.0));
+            row.push(format!("{:.2}", server.cpu_seconds_held));
+            row
+        }));
+        let _ = write!(text, "\n{}", costs.render());
+    }
+    for (kind, count) in &report.errors {
+        let _ = writeln!(text, "failed: {count} x {kind}");
+    }
+    text
 }
 
 fn arrivals_name(arrivals: Arrivals) -> &'static str {

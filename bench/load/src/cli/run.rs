@@ -7,10 +7,11 @@ use clap::Args;
 
 use crate::arrivals::Arrivals;
 use crate::cli::{Output, runtime, write_json};
-use crate::report::run_table;
+use crate::idle::hold;
+use crate::report::{idle_table, run_table};
 use crate::run::{RunConfig, run};
 use crate::scenario::Scenario;
-use crate::scenario_file::ScenarioFile;
+use crate::scenario_file::{IdleBody, ScenarioFile};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
@@ -66,6 +67,9 @@ pub(super) struct LoadArguments {
     /// The most connections of an open loop [default: 1000]
     #[arg(long)]
     connections_max: Option<u32>,
+    /// Connections that an [idle] scenario holds, instead of as many as its file says
+    #[arg(long)]
+    connections: Option<u32>,
     /// The model named in the requests [default: sim]
     #[arg(long)]
     model: Option<String>,
@@ -132,6 +136,12 @@ pub(super) fn execute_run(arguments: RunArguments) -> anyhow::Result<String> {
     let RunArguments { load, output } = arguments;
     let file = load.file()?;
     let config = load.config(file.as_ref())?;
+    if let Some(idle) = file.and_then(|file| file.body.idle) {
+        let idle = IdleBody { connections: load.connections.unwrap_or(idle.connections), ..idle };
+        let report = runtime(output.threads)?.block_on(hold(config, &idle))?;
+        write_json(output.json.as_deref(), &report)?;
+        return Ok(idle_table(&report));
+    }
     let report = runtime(output.threads)?.block_on(run(config))?;
     write_json(output.json.as_deref(), &report)?;
     Ok(run_table(&report))

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use waggle_bench::{CompareConfig, RunConfig, ScenarioFile, compare, run};
+use waggle_bench::{CompareConfig, Held, RunConfig, ScenarioFile, compare, hold, run};
 
 use crate::stub::{Mood, Stub, start};
 
@@ -77,4 +77,47 @@ async fn a_comparison_takes_scenario_files() {
     let comparison = compare(&config).await.unwrap();
     assert_eq!(comparison.results[0].report.scenario, "short");
     assert_eq!(comparison.results[0].report.requests, 20);
+}
+
+#[tokio::test]
+async fn idle_connections_are_held_and_still_there_in_the_end() {
+    async fn check(request: &str, mood: Mood, held: Held, expected: (u32, u32)) {
+        let (stub, folder) = (start(mood).await, tempfile::tempdir().unwrap());
+        let text = format!("request = \"{request}\"\n[idle]\nconnections = 20\nhold_seconds = 0.1\n");
+        let file = written(folder.path(), &text);
+        let mut config = file.run_config(&stub.url(), None).unwrap();
+        config.request_timeout_ms = 300;
+        config.servers = vec![("pid".to_owned(), std::process::id())];
+        let report = hold(config, file.body.idle.as_ref().unwrap()).await.unwrap();
+        assert_eq!((report.held, report.wanted), (held, 20));
+        assert_eq!((report.established, report.alive), expected, "{request} {mood:?}: {:?}", report.errors);
+        assert_eq!(report.servers.len(), 1);
+    }
+    check("hello", Mood::Right, Held::KeptAlive, (20, 20)).await;
+    check("hello", Mood::Leaves, Held::KeptAlive, (20, 0)).await;
+    check("turn-stream", Mood::Stalls, Held::Stream, (20, 20)).await;
+    // A stream that has ended is not held.
+    check("turn-stream", Mood::Right, Held::Stream, (20, 0)).await;
+    check("turn-stream", Mood::Silent, Held::Stream, (0, 0)).await;
+}
+
+#[tokio::test]
+async fn more_connections_than_files_are_refused_with_what_to_do() {
+    let (stub, folder) = (start(Mood::Right).await, tempfile::tempdir().unwrap());
+    let mut other =
+        std::process::Command::new("sh").args(["-c", "ulimit -n 50; exec sleep 1000"]).spawn().unwrap();
+    let file = written(folder.path(), "request = \"hello\"\n[idle]\nconnections = 90\nhold_seconds = 0\n");
+    let mut config = file.run_config(&stub.url(), None).unwrap();
+    config.servers = vec![("server".to_owned(), other.id())];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let error = loop {
+        // The shell has to have set its limit first.
+        match hold(config.clone(), file.body.idle.as_ref().unwrap()).await {
+            Err(error) => break error.to_string(),
+            Ok(_) => assert!(std::time::Instant::now() < deadline, "no limit was seen"),
+        }
+    };
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(error.contains("may have 50 open files") && error.contains("ulimit -n 154"), "{error}");
 }
