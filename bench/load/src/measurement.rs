@@ -10,6 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::client::Failure;
 use crate::open_tally::{OpenReport, OpenTally};
 use crate::process::Usage;
+use crate::samples::{Sample, growth};
 
 /// Latencies are kept to three digits up to this bound; longer ones count as this long.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -125,12 +126,14 @@ pub(crate) struct Served {
     pub(crate) pid: u32,
     pub(crate) cpu_seconds: f64,
     pub(crate) rss_bytes: u64,
+    /// Over time; of the last round.
+    pub(crate) samples: Vec<Sample>,
 }
 
 impl Served {
     pub(crate) fn between(name: &str, pid: u32, before: Usage, after: Usage) -> Self {
         let cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
-        Self { name: name.to_owned(), pid, cpu_seconds, rss_bytes: after.rss_bytes }
+        Self { name: name.to_owned(), pid, cpu_seconds, rss_bytes: after.rss_bytes, samples: Vec::new() }
     }
 }
 
@@ -175,6 +178,7 @@ impl Measurement {
         for (mine, theirs) in self.servers.iter_mut().zip(&other.servers) {
             mine.cpu_seconds += theirs.cpu_seconds;
             mine.rss_bytes = mine.rss_bytes.max(theirs.rss_bytes);
+            mine.samples.clone_from(&theirs.samples);
         }
         Ok(())
     }
@@ -188,6 +192,8 @@ impl Measurement {
             cpu_seconds: server.cpu_seconds,
             cpu_us_per_request: per_request(server.cpu_seconds),
             rss_bytes: server.rss_bytes,
+            rss_growth: growth(&server.samples),
+            samples: server.samples.clone(),
         });
         RunReport {
             scenario: self.scenario.clone(),
@@ -278,6 +284,12 @@ pub struct ServerCost {
     pub cpu_us_per_request: f64,
     /// Resident memory at the end of the window (the largest over all rounds).
     pub rss_bytes: u64,
+    /// Resident memory in the last tenth of the window as a share of that in the first; windows of 20 s and more.
+    #[serde(default)]
+    pub rss_growth: Option<f64>,
+    /// CPU and memory over time, of the last round.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
 }
 
 #[cfg(test)]

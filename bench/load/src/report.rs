@@ -7,6 +7,7 @@ use crate::compare::{Compared, Comparison};
 use crate::idle::{Held, IdleReport};
 use crate::measurement::{Latency, RunReport};
 use crate::open_tally::OpenReport;
+use crate::saturate::{Saturation, SaturationStop};
 
 /// A table of cells; the first column stands left, the others right.
 pub(crate) struct Table {
@@ -110,16 +111,56 @@ pub(crate) fn run_table(report: &RunReport) -> String {
 }
 
 fn costs(report: &RunReport) -> String {
-    let mut costs = Table::new(&["process", "CPU s", "CPU per request", "resident"]);
+    let mut costs = Table::new(&["process", "CPU s", "CPU per request", "resident", "end to begin"]);
     costs.rows.extend(report.servers.iter().map(|server| {
         vec![
             format!("{} ({})", server.name, server.pid),
             format!("{:.2}", server.cpu_seconds),
             format!("{:.1} µs", server.cpu_us_per_request),
             mebibytes(server.rss_bytes),
+            optional(server.rss_growth, |growth| format!("{growth:.3}")),
         ]
     }));
     format!("\n{}", costs.render())
+}
+
+/// The curve of a saturation.
+pub(crate) fn saturation_table(saturation: &Saturation) -> String {
+    let mut table = Table::new(&[
+        "rate",
+        "good per s",
+        "bad",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "CPU/req",
+        "resident",
+        "generator/req",
+    ]);
+    for point in &saturation.points {
+        let mut row = vec![format!("{:.0}", point.rate), format!("{:.0}", point.good_per_second)];
+        row.push(point.bad.to_string());
+        let latency = &point.latency;
+        row.extend([latency.p50_us, latency.p90_us, latency.p99_us, latency.p999_us].map(microseconds));
+        row.push(optional(point.cpu_us_per_request, |us| format!("{us:.1} µs")));
+        row.push(mebibytes(point.rss_bytes));
+        row.push(format!("{:.1} µs", point.generator_cpu_us_per_request));
+        table.rows.push(row);
+    }
+    let why = match saturation.stop {
+        SaturationStop::TooSlow => "then p99 was over its bound",
+        SaturationStop::Errors => "then requests failed or could not be sent",
+        SaturationStop::RateMax => "and no higher rate was to be tried",
+    };
+    format!(
+        "{} at {}, p99 within {}\n\n{}\nkept: {} requests per second; {why}\n",
+        saturation.scenario,
+        saturation.url,
+        microseconds(saturation.p99_us_max),
+        table.render(),
+        optional(saturation.rate_kept, |rate| format!("{rate:.0}"))
+    )
 }
 
 /// The table of held connections.

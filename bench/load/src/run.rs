@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::measurement::{Measurement, OpenPart, RunReport, Served, Tally};
 use crate::open::run_open;
 use crate::process::{cpu_seconds_alone, is_alive, usage};
+use crate::samples::sample;
 use crate::scenario::Scenario;
 use crate::supply::Supply;
 use crate::worker::{Window, Worker};
@@ -286,12 +287,30 @@ impl Bill {
         let own_before = cpu_seconds_alone(own_pid);
         let servers = &supply.config.servers;
         let before: Vec<_> = servers.iter().map(|(_, pid)| usage(*pid)).collect();
+        let mut sampling: JoinSet<_> = servers
+            .iter()
+            .enumerate()
+            .map(|(at, (_, pid))| {
+                let pid = *pid;
+                async move { (at, sample(pid, window.from, window.to).await) }
+            })
+            .collect();
         sleep_until(window.to).await;
-        let served = servers.iter().zip(before);
+        let mut served: Vec<_> = servers
+            .iter()
+            .zip(before)
+            .map(|((name, pid), before)| Served::between(name, *pid, before, usage(*pid)))
+            .collect();
+        while let Some(sampled) = sampling.join_next().await {
+            // A sampler that ended early leaves its process without samples, not the run without a report.
+            if let Ok((at, samples)) = sampled
+                && let Some(server) = served.get_mut(at)
+            {
+                server.samples = samples;
+            }
+        }
         Self {
-            servers: served
-                .map(|((name, pid), before)| Served::between(name, *pid, before, usage(*pid)))
-                .collect(),
+            servers: served,
             generator_cpu_seconds: cpu_seconds_alone(own_pid) - own_before,
             setup_requests: supply.setup_requests() - setup_before,
         }

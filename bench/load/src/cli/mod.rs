@@ -3,6 +3,7 @@
 mod compare;
 mod keys;
 mod run;
+mod saturate;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::compare::{CompareArguments, execute_compare};
 use crate::cli::keys::{KeysArguments, execute_keys};
 use crate::cli::run::{RunArguments, execute_run};
+use crate::cli::saturate::{SaturateArguments, execute_saturate};
 use crate::tenants::arguments::{TenantsArguments, execute as execute_tenants, prepare};
 
 /// Drives clients against a server and reports throughput, latency, errors, CPU and memory.
@@ -29,6 +31,8 @@ enum Subject {
     Run(RunArguments),
     /// Several servers in turns, with ratios to a baseline
     Compare(CompareArguments),
+    /// One server at higher and higher rates, until answers come too late or not at all
+    Saturate(SaturateArguments),
     /// API keys and the tenants.toml they belong to, for scenarios with many tenants
     Keys(KeysArguments),
     /// Tenants: what they notice of each other, how many fit, what recognising them costs
@@ -53,6 +57,7 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<String> {
     match arguments.command {
         Subject::Run(arguments) => execute_run(arguments),
         Subject::Compare(arguments) => execute_compare(arguments),
+        Subject::Saturate(arguments) => execute_saturate(arguments),
         Subject::Keys(arguments) => execute_keys(&arguments),
         Subject::Tenants(arguments) => {
             prepare(&arguments);

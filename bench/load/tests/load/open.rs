@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use waggle_bench::{Arrivals, CompareConfig, OpenReport, RunConfig, RunReport, Scenario, Step, compare, run};
+use waggle_bench::{
+    Arrivals, CompareConfig, OpenReport, RunConfig, RunReport, SaturateConfig, SaturationStop, Scenario,
+    Step, compare, run, saturate,
+};
 
 use crate::stub::{Mood, Stub, start};
 
@@ -102,4 +105,26 @@ async fn a_comparison_joins_the_rounds_of_open_loops() {
     let open = report.open.as_ref().unwrap();
     assert_eq!((open.offered, open.steps[0].offered), (report.requests, report.requests));
     assert!((open.steps[0].seconds - 0.2).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn saturation_goes_up_until_the_rate_wanted_or_until_requests_fail() {
+    async fn check(mood: Mood, rates: &[f64], kept: Option<f64>, stop: SaturationStop) {
+        let stub = start(mood).await;
+        let run = RunConfig {
+            seconds: 0.25,
+            servers: vec![("pid".to_owned(), std::process::id())],
+            ..config(Scenario::Turn, &stub, &[])
+        };
+        let wanted =
+            SaturateConfig { run, rate_from: 400.0, factor: 2.0, rate_max: 1_000.0, p99_us_max: 1e9 };
+        let mut told = 0;
+        let saturation = saturate(&wanted, |_| told += 1).await.unwrap();
+        let tried: Vec<f64> = saturation.points.iter().map(|point| point.rate).collect();
+        assert_eq!((tried.as_slice(), told), (rates, rates.len()));
+        assert_eq!((saturation.rate_kept, saturation.stop), (kept, stop));
+        assert!(saturation.points.iter().all(|point| point.rss_bytes > 0));
+    }
+    check(Mood::Right, &[400.0, 800.0, 1_000.0], Some(1_000.0), SaturationStop::RateMax).await;
+    check(Mood::Busy, &[400.0], None, SaturationStop::Errors).await;
 }

@@ -93,12 +93,14 @@ async fn idle_connections_are_held_and_still_there_in_the_end() {
         assert_eq!((report.established, report.alive), expected, "{request} {mood:?}: {:?}", report.errors);
         assert_eq!(report.servers.len(), 1);
     }
-    check("hello", Mood::Right, Held::KeptAlive, (20, 20)).await;
-    check("hello", Mood::Leaves, Held::KeptAlive, (20, 0)).await;
-    check("turn-stream", Mood::Stalls, Held::Stream, (20, 20)).await;
-    // A stream that has ended is not held.
-    check("turn-stream", Mood::Right, Held::Stream, (20, 0)).await;
-    check("turn-stream", Mood::Silent, Held::Stream, (0, 0)).await;
+    tokio::join!(
+        check("hello", Mood::Right, Held::KeptAlive, (20, 20)),
+        check("hello", Mood::Leaves, Held::KeptAlive, (20, 0)),
+        check("turn-stream", Mood::Stalls, Held::Stream, (20, 20)),
+        // A stream that has ended is not held.
+        check("turn-stream", Mood::Right, Held::Stream, (20, 0)),
+        check("turn-stream", Mood::Silent, Held::Stream, (0, 0)),
+    );
 }
 
 #[tokio::test]
