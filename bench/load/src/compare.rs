@@ -104,6 +104,9 @@ pub struct TargetConfig {
     /// Services that are its store.
     #[serde(default)]
     pub stores: Vec<String>,
+    /// The names of the scenarios it takes part in; all of them if there are none.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// Sent as `Authorization: Bearer KEY`.
     #[serde(default)]
     pub api_key: Option<String>,
@@ -172,14 +175,13 @@ impl CompareConfig {
     /// # Errors
     /// A scenario's file that is none.
     pub fn seconds_all(&self) -> anyhow::Result<f64> {
-        let Some(target) = self.targets.first() else { return Ok(0.0) };
-        let each: f64 = self
-            .subjects()?
-            .iter()
-            .filter_map(|subject| self.run_config(subject, target, Vec::new()).ok())
-            .map(|run| run.window_seconds() + run.warm_up_seconds)
-            .sum();
-        Ok(each * self.targets.len() as f64 * f64::from(self.rounds))
+        let subjects = self.subjects()?;
+        let runs = self.targets.iter().flat_map(|target| {
+            let its = subjects.iter().filter(|subject| target.takes_part(subject.name()));
+            its.filter_map(|subject| self.run_config(subject, target, Vec::new()).ok())
+        });
+        let each: f64 = runs.map(|run| run.window_seconds() + run.warm_up_seconds).sum();
+        Ok(each * f64::from(self.rounds))
     }
 
     fn subjects(&self) -> anyhow::Result<Vec<Subject>> {
@@ -226,10 +228,25 @@ impl CompareConfig {
     }
 }
 
+impl TargetConfig {
+    fn takes_part(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario)
+    }
+}
+
 /// A scenario of a comparison.
 enum Subject {
     Named(Scenario),
     File(Box<ScenarioFile>),
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(scenario) => scenario.name(),
+            Self::File(file) => &file.name,
+        }
+    }
 }
 
 /// What came out: one entry per scenario and target.
@@ -259,7 +276,7 @@ pub struct Compared {
 }
 
 /// Ratios to the baseline: above 1 is more of it. `None` where one of the two has no number.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Ratio {
     /// Good answers per second.
     pub throughput: Option<f64>,
@@ -281,7 +298,11 @@ pub async fn compare(config: &CompareConfig) -> anyhow::Result<Comparison> {
     config.check()?;
     // A mistake in a scenario is told before anything is started.
     for target in &config.targets {
-        for subject in config.subjects()? {
+        let subjects = config.subjects()?;
+        if let Some(name) = target.only.iter().find(|name| subjects.iter().all(|of| of.name() != **name)) {
+            bail!("target {} is only for {name}, which is none of the scenarios", target.name);
+        }
+        for subject in subjects.into_iter().filter(|subject| target.takes_part(subject.name())) {
             config.run_config(&subject, target, Vec::new())?;
         }
     }
@@ -359,6 +380,9 @@ async fn start_and_measure(config: &CompareConfig, started: &mut Started) -> any
     for _ in 0..config.rounds {
         for (subject_at, subject) in subjects.iter().enumerate() {
             for (target_at, target) in config.targets.iter().enumerate() {
+                if !target.takes_part(subject.name()) {
+                    continue;
+                }
                 let measured = measure(config.run_config(subject, target, started.bill(target))?).await?;
                 match &mut joined[subject_at * config.targets.len() + target_at] {
                     Some(sum) => sum.add(&measured)?,
@@ -376,9 +400,10 @@ fn conclude(config: &CompareConfig, joined: &[Option<Measurement>]) -> Compariso
     let baseline_at = names.iter().position(|name| *name == baseline).unwrap_or(0);
     let mut results = Vec::new();
     for of_scenario in joined.chunks(names.len()) {
-        let costs: Vec<_> = of_scenario.iter().flatten().map(|m| Cost::of(m.report())).collect();
-        let Some(base) = costs.get(baseline_at) else { continue };
+        let costs: Vec<_> = of_scenario.iter().map(|of| of.as_ref().map(|m| Cost::of(m.report()))).collect();
+        let base = costs.get(baseline_at).and_then(Option::as_ref);
         for (name, cost) in names.iter().zip(&costs) {
+            let Some(cost) = cost else { continue };
             results.push(Compared {
                 target: (*name).to_owned(),
                 report: cost.report.clone(),
@@ -408,7 +433,9 @@ impl Cost {
         Self { report, server_us, total_us }
     }
 
-    fn ratio_to(&self, base: &Self) -> Ratio {
+    /// `base` is missing when the baseline did not take part in the scenario.
+    fn ratio_to(&self, base: Option<&Self>) -> Ratio {
+        let Some(base) = base else { return Ratio::default() };
         let (mine, theirs) = (&self.report, &base.report);
         Ratio {
             throughput: divided(Some(mine.requests_per_second), Some(theirs.requests_per_second)),

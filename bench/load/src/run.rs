@@ -29,6 +29,8 @@ pub(crate) const SECONDS_MAX: f64 = 86_400.0;
 pub(crate) const CONNECTIONS_MAX: u32 = 200_000;
 /// The most conversations that are prepared before a run.
 pub(crate) const CONVERSATIONS_MAX: u32 = 10_000_000;
+/// Conversations that an open loop begins with unless told otherwise.
+const OPEN_CONVERSATIONS_MAX: u32 = 1_000;
 /// The longest input of a turn.
 pub(crate) const INPUT_BYTES_MAX: u32 = 64 << 20;
 /// File descriptors that are needed for other things than connections.
@@ -55,7 +57,8 @@ pub struct RunConfig {
     pub history: u32,
     /// Turns asked in a conversation before it is replaced by a new one.
     pub turns_per_conversation: u32,
-    /// Conversations that exist before the load begins; turns go round over them. 0: one for each client and tenant.
+    /// Conversations that exist before the load begins; turns go round over them. 0: one for each client and
+    /// tenant, or for each connection of an open loop.
     pub conversations: u32,
     /// What is said in a turn is made this long.
     pub input_bytes: u32,
@@ -141,6 +144,10 @@ impl RunConfig {
         let tenants = self.keys.as_ref().map_or(1, |keys| keys.count());
         match self.conversations {
             _ if !self.scenario.needs_conversation() => 0,
+            // In an open loop, as many may be in use at once as there are connections.
+            0 if self.open_loop().is_some() => {
+                tenants.max(self.connections_max.min(OPEN_CONVERSATIONS_MAX) as usize)
+            }
             0 => tenants.max(self.clients as usize),
             wanted => wanted as usize,
         }

@@ -128,6 +128,7 @@ fn running_target(name: &str, url: &str) -> TargetConfig {
         pids: Vec::new(),
         store_pids: Vec::new(),
         stores: Vec::new(),
+        only: Vec::new(),
         keys: None,
         api_key: None,
         model: "sim".to_owned(),

@@ -1,7 +1,9 @@
 //! The command line: flags to configurations, reports to text and JSON.
 
 mod compare;
+mod cost;
 mod keys;
+mod plot;
 mod run;
 mod saturate;
 
@@ -12,7 +14,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::compare::{CompareArguments, execute_compare};
+use crate::cli::cost::{CostArguments, execute_cost};
 use crate::cli::keys::{KeysArguments, execute_keys};
+use crate::cli::plot::{PlotArguments, execute_plot};
 use crate::cli::run::{RunArguments, execute_run};
 use crate::cli::saturate::{SaturateArguments, execute_saturate};
 use crate::tenants::arguments::{TenantsArguments, execute as execute_tenants, prepare};
@@ -33,6 +37,10 @@ enum Subject {
     Compare(CompareArguments),
     /// One server at higher and higher rates, until answers come too late or not at all
     Saturate(SaturateArguments),
+    /// A report as a picture
+    Plot(PlotArguments),
+    /// From reports, what a number of people online would take
+    Cost(CostArguments),
     /// API keys and the tenants.toml they belong to, for scenarios with many tenants
     Keys(KeysArguments),
     /// Tenants: what they notice of each other, how many fit, what recognising them costs
@@ -58,6 +66,8 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<String> {
         Subject::Run(arguments) => execute_run(arguments),
         Subject::Compare(arguments) => execute_compare(arguments),
         Subject::Saturate(arguments) => execute_saturate(arguments),
+        Subject::Plot(arguments) => execute_plot(&arguments),
+        Subject::Cost(arguments) => execute_cost(&arguments),
         Subject::Keys(arguments) => execute_keys(&arguments),
         Subject::Tenants(arguments) => {
             prepare(&arguments);

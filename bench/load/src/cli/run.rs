@@ -48,7 +48,7 @@ pub(super) struct LoadArguments {
     /// Turns in a conversation before a new one is taken [default: 10]
     #[arg(long)]
     turns_per_conversation: Option<u32>,
-    /// Conversations that exist before the load begins [default: one for each client and tenant]
+    /// Conversations that exist before the load begins [default: one for each client or tenant]
     #[arg(long)]
     conversations: Option<u32>,
     /// Make what is said in a turn this long

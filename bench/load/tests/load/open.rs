@@ -84,7 +84,11 @@ async fn a_server_that_is_down_is_counted_not_fatal() {
 #[tokio::test]
 async fn used_up_conversations_are_replaced_beside_the_load() {
     let stub = start(Mood::Right).await;
-    let short = RunConfig { turns_per_conversation: 1, ..config(Scenario::Turn, &stub, &[(200.0, 0.3)]) };
+    let short = RunConfig {
+        turns_per_conversation: 1,
+        conversations: 4,
+        ..config(Scenario::Turn, &stub, &[(200.0, 0.3)])
+    };
     let (report, _) = run_open(short).await;
     assert_eq!(report.requests, 60, "{:?}", report.errors);
     assert!(stub.seen.conversations.load(Relaxed) >= 60);

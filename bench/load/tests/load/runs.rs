@@ -126,6 +126,29 @@ async fn a_comparison_gives_ratios_to_its_baseline() {
     assert!(of_right.server_cpu_us.is_some() && of_busy.server_cpu_us.is_none());
 }
 
+#[tokio::test]
+async fn a_target_is_measured_only_in_the_scenarios_it_takes_part_in() {
+    let stub = start(Mood::Right).await;
+    let url = stub.url();
+    let text = |only: &str| {
+        format!(
+            "scenarios = [\"hello\", \"turn\"]\nclients = 1\nseconds = 0.05\nwarm_up_seconds = 0\nrounds = 1\n\
+             [[target]]\nname = \"a\"\nurl = \"{url}\"\nonly = [\"{only}\"]\n\
+             [[target]]\nname = \"b\"\nurl = \"{url}\"\n"
+        )
+    };
+    let comparison = compare(&toml::from_str(&text("hello")).unwrap()).await.unwrap();
+    let measured: Vec<_> = comparison
+        .results
+        .iter()
+        .map(|of| (of.report.scenario.as_str(), of.target.as_str(), of.ratio.p50.is_some()))
+        .collect();
+    // The baseline, the first one, takes no part in turns.
+    assert_eq!(measured, [("hello", "a", true), ("hello", "b", true), ("turn", "b", false)]);
+    let error = compare(&toml::from_str(&text("hallo")).unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("target a is only for hallo"), "{error}");
+}
+
 /// The helper tells its child's pid through a file; the test listens in its place once that is there.
 #[tokio::test]
 async fn started_processes_are_stopped_with_their_children() {
