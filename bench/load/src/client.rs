@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     Shape,
     #[error("response not completed")]
     NotCompleted,
-    #[error("another client's answer")]
+    #[error("answer without the request's own words")]
     WrongAnswer,
     #[error("request could not be built")]
     Build,

@@ -1,5 +1,5 @@
 //! Connections that are held: many clients who ask once and then keep the connection, or who are in the middle of a
-//! stream whose next token does not come. What each of them costs the server, whether they are still there in the end,
+//! stream whose tokens come seldom. What each of them costs the server, whether they are still there in the end,
 //! and what a request beside them takes.
 
 use std::collections::BTreeMap;
@@ -28,8 +28,9 @@ use crate::scenario_file::IdleBody;
 const CONNECTIONS_PER_ADDRESS: u32 = 20_000;
 /// Connections that are being made at once; a listener's queue is not much longer.
 const CONNECTING_MAX: usize = 128;
-/// What the model is told, so that it begins a stream and then waits: model-sim's words for it.
-const HELD_TURN: &str = "[sim: tokens=20 fault=hang after=2] tell me a story";
+/// What the model is told, so that it begins a stream and goes on with a token every five seconds: model-sim's words for
+/// it. A model that is silent for longer is taken for dead.
+const HELD_TURN: &str = "[sim: tokens=10000 tps=0.2] tell me a story";
 /// Requests beside the held connections, to see whether they slow others down.
 const BESIDE_INTERVAL_MS: u64 = 10;
 const FILES_SPARE: u64 = 64;
@@ -178,8 +179,10 @@ fn check(config: &RunConfig, idle: &IdleBody, endpoint: &Endpoint) -> anyhow::Re
             endpoint.address
         );
     }
-    let needed = u64::from(idle.connections) + FILES_SPARE;
-    allow_files(needed)?;
+    let connections = u64::from(idle.connections);
+    allow_files(connections + FILES_SPARE)?;
+    // The server of a stream has a connection to the model as well.
+    let needed = if config.scenario.streams() { 2 * connections } else { connections } + FILES_SPARE;
     for (name, pid) in &config.servers {
         if let Some(allowed) = files_max(*pid)
             && allowed < needed

@@ -79,7 +79,7 @@ async fn bad_answers_are_counted_by_kind_and_never_as_good() {
     for scenario in [Scenario::Turn, Scenario::TurnStream] {
         check(scenario, Mood::Busy, "status 429").await;
         check(scenario, Mood::Failed, "response not completed").await;
-        check(scenario, Mood::Confused, "another client's answer").await;
+        check(scenario, Mood::Confused, "answer without the request's own words").await;
         check(scenario, Mood::Silent, "timeout").await;
     }
 }
