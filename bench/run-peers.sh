@@ -11,6 +11,9 @@
 #   FASTAPI_CLIENTS HTTP clients the FastAPI peer is run with, one target each (default: "httpx httpx2")
 #   REDIS_FSYNC     Redis's appendfsync: everysec (default) or always
 #   BINARIES        where the Rust programs are (default: the release folder of the workspace, built if needed)
+#   WASMTIME        a wasmtime (48, as the engine's) to serve the hello function with, in the scenario hello only
+#                   (default: the one in PATH; without one it is left out)
+#   HELLO           the hello function (default: target/wasm32-wasip2/function/hello.wasm, which `waggle build` makes)
 #   WINDOW_ITEMS    items of history the peers send to the model (default 20)
 set -euo pipefail
 
@@ -19,6 +22,8 @@ root=$(dirname "$bench")
 redis_fsync=${REDIS_FSYNC:-everysec}
 window_items=${WINDOW_ITEMS:-20}
 python=${PYTHON:-$bench/peers/fastapi/.venv/bin/python}
+wasmtime=${WASMTIME:-$(command -v wasmtime || true)}
+hello=${HELLO:-$root/target/wasm32-wasip2/function/hello.wasm}
 
 if [[ -z ${BINARIES:-} ]]; then
   (cd "$root" && cargo build --release -q -p model-sim -p waggle-bench -p native-peer)
@@ -56,6 +61,18 @@ free_port() {
   done
   echo "run-peers: found no free port" >&2
   exit 1
+}
+
+# Whether the scenario hello is among those that the flags ask for; it is when they ask for none.
+wants_hello() {
+  local before="" scenarios="" files=""
+  for word in "$@"; do
+    [[ $before == --scenario ]] && scenarios+=",$word"
+    [[ $word == --scenario=* ]] && scenarios+=",${word#--scenario=}"
+    [[ $word == --scenario-file* ]] && files=1
+    before=$word
+  done
+  [[ -z $scenarios$files || ",$scenarios," == *,hello,* ]]
 }
 
 # A TOML string without escapes.
@@ -126,6 +143,22 @@ TOML
     done
   else
     echo "run-peers: no Python at $python; the FastAPI peer is left out (see bench/peers/fastapi/README.md)" >&2
+  fi
+
+  if [[ -n $wasmtime && -f $hello ]] && wants_hello "$@"; then
+    free_port
+    # The function is a component of WASI 0.3, which runs tasks and streams of the component model; its standard library
+    # asks for more of WASI than HTTP. Tenants and limits there are none, as with the other peers.
+    cat <<TOML
+[[target]]
+name = "wasmtime-serve"
+url = "http://127.0.0.1:$port"
+only = ["hello"]
+command = ['$wasmtime', 'serve', '-W', 'component-model-async=y', '-S', 'p3=y,cli=y', '--addr', '127.0.0.1:$port', '$hello']
+
+TOML
+  elif [[ -n $wasmtime && ! -f $hello ]]; then
+    echo "run-peers: no function at $hello (\`waggle build\` makes it); wasmtime serve is left out" >&2
   fi
 
   if [[ -n ${WAGGLE_COMMAND:-} ]]; then

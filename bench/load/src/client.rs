@@ -1,5 +1,8 @@
 //! One keep-alive HTTP/1.1 connection that belongs to one client, so that no pool and no lock stands between.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -7,7 +10,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::endpoint::Endpoint;
 use crate::scenario::Call;
@@ -29,10 +33,12 @@ pub(crate) enum Failure {
     Shape,
     #[error("response not completed")]
     NotCompleted,
-    #[error("another client's answer")]
+    #[error("answer without the request's own words")]
     WrongAnswer,
     #[error("request could not be built")]
     Build,
+    #[error("no tenant left that was not asked")]
+    NoTenantLeft,
 }
 
 /// A client of the server under load.
@@ -40,6 +46,8 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     host: HeaderValue,
     authorization: Option<HeaderValue>,
+    /// The address that connections are made from; the kernel's choice if not given.
+    source: Option<IpAddr>,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -53,7 +61,17 @@ impl Client {
             Some(key) => Some(HeaderValue::from_str(&format!("Bearer {key}")).ok()?),
         };
         let host = HeaderValue::from_str(&endpoint.authority).ok()?;
-        Some(Self { endpoint: endpoint.clone(), host, authorization, sender: None })
+        Some(Self { endpoint: endpoint.clone(), host, authorization, source: None, sender: None })
+    }
+
+    /// The same, but connecting from this address.
+    pub(crate) fn with_source(self, source: Option<IpAddr>) -> Self {
+        Self { source, ..self }
+    }
+
+    /// Whether there is a connection that the server has not closed.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
     }
 
     /// Sends a request and waits for the head of the answer; only status 200 is a success.
@@ -88,6 +106,19 @@ impl Client {
         }
     }
 
+    /// Sends a request and reads the whole answer, within a time.
+    pub(crate) async fn whole(&mut self, call: Call, limit: Duration) -> Result<Bytes, Failure> {
+        let exchange = async {
+            let response = self.send(call).await?;
+            self.read(response).await
+        };
+        let outcome = timeout(limit, exchange).await;
+        outcome.unwrap_or_else(|_| {
+            self.disconnect();
+            Err(Failure::Timeout)
+        })
+    }
+
     /// Gives the connection up; the next request makes a new one.
     pub(crate) fn disconnect(&mut self) {
         self.sender = None;
@@ -100,7 +131,7 @@ impl Client {
             usable = sender.ready().await.is_ok();
         }
         if !usable {
-            self.sender = Some(connect(&self.endpoint).await.ok_or(Failure::Connect)?);
+            self.sender = Some(connect(&self.endpoint, self.source).await.ok_or(Failure::Connect)?);
         }
         self.sender.as_mut().ok_or(Failure::Connect)
     }
@@ -125,8 +156,15 @@ impl Client {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Option<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(endpoint.address).await.ok()?;
+async fn connect(endpoint: &Endpoint, source: Option<IpAddr>) -> Option<SendRequest<Full<Bytes>>> {
+    let stream = match source {
+        None => TcpStream::connect(endpoint.address).await.ok()?,
+        Some(source) => {
+            let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
+            socket.bind(SocketAddr::new(source, 0)).ok()?;
+            socket.connect(endpoint.address).await.ok()?
+        }
+    };
     stream.set_nodelay(true).ok()?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
     // It ends with the sender or the server; what goes wrong on it is seen by the request.

@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::measurement::{Measurement, RunReport};
 use crate::run::{RunConfig, measure};
 use crate::scenario::Scenario;
+use crate::scenario_file::ScenarioFile;
 use crate::spawn::{Launch, Process};
 
 /// The names under which the processes of a target are billed.
@@ -24,6 +25,9 @@ pub struct CompareConfig {
     /// Each is run for every target.
     #[serde(default = "default_scenarios")]
     pub scenarios: Vec<Scenario>,
+    /// Scenarios from files, measured after the others. Paths are relative to the folder the comparison is run in.
+    #[serde(default)]
+    pub scenario_files: Vec<PathBuf>,
     /// Closed-loop clients.
     #[serde(default = "default_clients")]
     pub clients: u32,
@@ -42,7 +46,7 @@ pub struct CompareConfig {
     /// Turns before a client takes a new conversation.
     #[serde(default = "default_history")]
     pub turns_per_conversation: u32,
-    /// Requests per second of all clients together, instead of as many as they can.
+    /// Requests per second in an open loop, instead of as many as the clients can.
     #[serde(default)]
     pub rate: Option<f64>,
     /// Check that answers echo their input.
@@ -100,9 +104,15 @@ pub struct TargetConfig {
     /// Services that are its store.
     #[serde(default)]
     pub stores: Vec<String>,
+    /// The names of the scenarios it takes part in; all of them if there are none.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// Sent as `Authorization: Bearer KEY`.
     #[serde(default)]
     pub api_key: Option<String>,
+    /// A file with the API keys of its tenants, for scenarios with many.
+    #[serde(default)]
+    pub keys: Option<PathBuf>,
     /// The model named in the requests.
     #[serde(default = "default_model")]
     pub model: String,
@@ -135,7 +145,7 @@ impl CompareConfig {
         if self.targets.is_empty() {
             bail!("there is no target; name at least one as [[target]] or --target NAME=URL");
         }
-        if self.scenarios.is_empty() {
+        if self.scenarios.is_empty() && self.scenario_files.is_empty() {
             bail!("there is no scenario");
         }
         if !(1..=ROUNDS_MAX).contains(&self.rounds) {
@@ -160,30 +170,87 @@ impl CompareConfig {
         Ok(())
     }
 
+    /// How long all windows and warm-ups last together.
+    ///
+    /// # Errors
+    /// A scenario's file that is none.
+    pub fn seconds_all(&self) -> anyhow::Result<f64> {
+        let subjects = self.subjects()?;
+        let runs = self.targets.iter().flat_map(|target| {
+            let its = subjects.iter().filter(|subject| target.takes_part(subject.name()));
+            its.filter_map(|subject| self.run_config(subject, target, Vec::new()).ok())
+        });
+        let each: f64 = runs.map(|run| run.window_seconds() + run.warm_up_seconds).sum();
+        Ok(each * f64::from(self.rounds))
+    }
+
+    fn subjects(&self) -> anyhow::Result<Vec<Subject>> {
+        let named = self.scenarios.iter().map(|scenario| Ok(Subject::Named(*scenario)));
+        let files = self.scenario_files.iter().map(|path| {
+            let file = ScenarioFile::read(path)?;
+            if file.body.idle.is_some() {
+                bail!(
+                    "{} holds connections, which `waggle-bench run` measures, not a comparison",
+                    path.display()
+                );
+            }
+            Ok(Subject::File(Box::new(file)))
+        });
+        named.chain(files).collect()
+    }
+
     fn run_config(
         &self,
-        scenario: Scenario,
+        subject: &Subject,
         target: &TargetConfig,
         servers: Vec<(String, u32)>,
-    ) -> RunConfig {
-        RunConfig {
-            clients: self.clients,
-            seconds: self.seconds,
-            warm_up_seconds: self.warm_up_seconds,
-            history: self.history,
-            turns_per_conversation: self.turns_per_conversation,
-            rate: self.rate,
+    ) -> anyhow::Result<RunConfig> {
+        let run = match subject {
+            Subject::Named(scenario) => RunConfig {
+                clients: self.clients,
+                seconds: self.seconds,
+                warm_up_seconds: self.warm_up_seconds,
+                history: self.history,
+                turns_per_conversation: self.turns_per_conversation,
+                rate: self.rate,
+                ..RunConfig::new(*scenario, &target.url)
+            },
+            // What a comparison says of load is for the scenarios without a file.
+            Subject::File(file) => file.run_config(&target.url, target.keys.as_deref())?,
+        };
+        Ok(RunConfig {
             model: target.model.clone(),
             api_key: target.api_key.clone(),
             expect_echo: self.expect_echo,
             servers,
-            ..RunConfig::new(scenario, &target.url)
+            ..run
+        })
+    }
+}
+
+impl TargetConfig {
+    fn takes_part(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario)
+    }
+}
+
+/// A scenario of a comparison.
+enum Subject {
+    Named(Scenario),
+    File(Box<ScenarioFile>),
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(scenario) => scenario.name(),
+            Self::File(file) => &file.name,
         }
     }
 }
 
 /// What came out: one entry per scenario and target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Comparison {
     /// The target the ratios refer to.
     pub baseline: String,
@@ -194,7 +261,7 @@ pub struct Comparison {
 }
 
 /// One target in one scenario, all rounds joined.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Compared {
     /// The target.
     pub target: String,
@@ -209,7 +276,7 @@ pub struct Compared {
 }
 
 /// Ratios to the baseline: above 1 is more of it. `None` where one of the two has no number.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Ratio {
     /// Good answers per second.
     pub throughput: Option<f64>,
@@ -229,6 +296,16 @@ pub struct Ratio {
 /// A configuration that makes no sense, or a process that does not start.
 pub async fn compare(config: &CompareConfig) -> anyhow::Result<Comparison> {
     config.check()?;
+    // A mistake in a scenario is told before anything is started.
+    for target in &config.targets {
+        let subjects = config.subjects()?;
+        if let Some(name) = target.only.iter().find(|name| subjects.iter().all(|of| of.name() != **name)) {
+            bail!("target {} is only for {name}, which is none of the scenarios", target.name);
+        }
+        for subject in subjects.into_iter().filter(|subject| target.takes_part(subject.name())) {
+            config.run_config(&subject, target, Vec::new())?;
+        }
+    }
     let mut started = Started::default();
     // A signal ends the comparison but not before what it started has been stopped.
     let outcome = tokio::select! {
@@ -298,12 +375,16 @@ async fn start_and_measure(config: &CompareConfig, started: &mut Started) -> any
             Launch { name: &target.name, command: &target.command, environment: &target.env, ready: &ready };
         started.targets.push((target.name.clone(), Process::start(launch, &logs).await?));
     }
-    let mut joined: Vec<Option<Measurement>> = vec![None; config.scenarios.len() * config.targets.len()];
+    let subjects = config.subjects()?;
+    let mut joined: Vec<Option<Measurement>> = vec![None; subjects.len() * config.targets.len()];
     for _ in 0..config.rounds {
-        for (scenario_at, scenario) in config.scenarios.iter().enumerate() {
+        for (subject_at, subject) in subjects.iter().enumerate() {
             for (target_at, target) in config.targets.iter().enumerate() {
-                let measured = measure(config.run_config(*scenario, target, started.bill(target))).await?;
-                match &mut joined[scenario_at * config.targets.len() + target_at] {
+                if !target.takes_part(subject.name()) {
+                    continue;
+                }
+                let measured = measure(config.run_config(subject, target, started.bill(target))?).await?;
+                match &mut joined[subject_at * config.targets.len() + target_at] {
                     Some(sum) => sum.add(&measured)?,
                     empty => *empty = Some(measured),
                 }
@@ -319,9 +400,10 @@ fn conclude(config: &CompareConfig, joined: &[Option<Measurement>]) -> Compariso
     let baseline_at = names.iter().position(|name| *name == baseline).unwrap_or(0);
     let mut results = Vec::new();
     for of_scenario in joined.chunks(names.len()) {
-        let costs: Vec<_> = of_scenario.iter().flatten().map(|m| Cost::of(m.report())).collect();
-        let Some(base) = costs.get(baseline_at) else { continue };
+        let costs: Vec<_> = of_scenario.iter().map(|of| of.as_ref().map(|m| Cost::of(m.report()))).collect();
+        let base = costs.get(baseline_at).and_then(Option::as_ref);
         for (name, cost) in names.iter().zip(&costs) {
+            let Some(cost) = cost else { continue };
             results.push(Compared {
                 target: (*name).to_owned(),
                 report: cost.report.clone(),
@@ -351,7 +433,9 @@ impl Cost {
         Self { report, server_us, total_us }
     }
 
-    fn ratio_to(&self, base: &Self) -> Ratio {
+    /// `base` is missing when the baseline did not take part in the scenario.
+    fn ratio_to(&self, base: Option<&Self>) -> Ratio {
+        let Some(base) = base else { return Ratio::default() };
         let (mine, theirs) = (&self.report, &base.report);
         Ratio {
             throughput: divided(Some(mine.requests_per_second), Some(theirs.requests_per_second)),

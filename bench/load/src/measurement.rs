@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::arrivals::Arrivals;
 use crate::client::Failure;
+use crate::open_tally::{OpenReport, OpenTally};
 use crate::process::Usage;
-use crate::scenario::Scenario;
+use crate::samples::{Sample, growth};
 
 /// Latencies are kept to three digits up to this bound; longer ones count as this long.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -16,35 +18,75 @@ const LATENCY_START_US: u64 = 10_000;
 const DIGITS: u8 = 3;
 const NANOSECONDS: u64 = 1_000;
 
+/// A distribution of times.
+#[derive(Debug, Clone)]
+pub(crate) struct Times {
+    histogram: Histogram<u64>,
+}
+
+impl Times {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        // Nanoseconds, since the fastest answers take few microseconds. It grows with the latencies it holds, so
+        // that thousands of clients stay small.
+        let mut histogram = Histogram::new_with_bounds(NANOSECONDS, LATENCY_START_US * NANOSECONDS, DIGITS)?;
+        histogram.auto(true);
+        Ok(Self { histogram })
+    }
+
+    pub(crate) fn record(&mut self, taken: Duration) {
+        let bound = LATENCY_US_MAX * NANOSECONDS;
+        let nanoseconds = u64::try_from(taken.as_nanos()).unwrap_or(bound).min(bound);
+        // A growing histogram takes every value under the bound.
+        let _ = self.histogram.record(nanoseconds);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        Ok(self.histogram.add(&other.histogram)?)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    pub(crate) fn latency(&self) -> Latency {
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / NANOSECONDS as f64;
+        let at = |quantile| microseconds(self.histogram.value_at_quantile(quantile));
+        Latency {
+            mean_us: self.histogram.mean() / NANOSECONDS as f64,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: microseconds(self.histogram.max()),
+        }
+    }
+}
+
 /// What one client counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
-    latencies: Histogram<u64>,
-    first_deltas: Histogram<u64>,
+    latencies: Times,
+    first_deltas: Times,
     failures: BTreeMap<String, u64>,
     pub(crate) setup_requests: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        // Nanoseconds, since the fastest answers take few microseconds. It grows with the latencies it holds, so
-        // that thousands of clients stay small.
-        let mut empty = Histogram::new_with_bounds(NANOSECONDS, LATENCY_START_US * NANOSECONDS, DIGITS)?;
-        empty.auto(true);
         Ok(Self {
-            latencies: empty.clone(),
-            first_deltas: empty,
+            latencies: Times::new()?,
+            first_deltas: Times::new()?,
             failures: BTreeMap::new(),
             setup_requests: 0,
         })
     }
 
     pub(crate) fn latency(&mut self, taken: Duration) {
-        record(&mut self.latencies, taken);
+        self.latencies.record(taken);
     }
 
     pub(crate) fn first_delta(&mut self, taken: Duration) {
-        record(&mut self.first_deltas, taken);
+        self.first_deltas.record(taken);
     }
 
     pub(crate) fn failure(&mut self, failure: &Failure) {
@@ -53,7 +95,7 @@ impl Tally {
 
     /// Good answers.
     pub(crate) fn good(&self) -> u64 {
-        self.latencies.len()
+        self.latencies.count()
     }
 
     /// Failed requests by kind.
@@ -63,7 +105,7 @@ impl Tally {
 
     /// How long the good answers took.
     pub(crate) fn answer_times(&self) -> Latency {
-        Latency::of(&self.latencies)
+        self.latencies.latency()
     }
 
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
@@ -77,13 +119,6 @@ impl Tally {
     }
 }
 
-fn record(histogram: &mut Histogram<u64>, taken: Duration) {
-    let bound = LATENCY_US_MAX * NANOSECONDS;
-    let nanoseconds = u64::try_from(taken.as_nanos()).unwrap_or(bound).min(bound);
-    // A growing histogram takes every value under the bound.
-    let _ = histogram.record(nanoseconds);
-}
-
 /// A process tree that served, and what it used in the window.
 #[derive(Debug, Clone)]
 pub(crate) struct Served {
@@ -91,25 +126,44 @@ pub(crate) struct Served {
     pub(crate) pid: u32,
     pub(crate) cpu_seconds: f64,
     pub(crate) rss_bytes: u64,
+    /// Over time; of the last round.
+    pub(crate) samples: Vec<Sample>,
 }
 
 impl Served {
     pub(crate) fn between(name: &str, pid: u32, before: Usage, after: Usage) -> Self {
         let cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
-        Self { name: name.to_owned(), pid, cpu_seconds, rss_bytes: after.rss_bytes }
+        Self { name: name.to_owned(), pid, cpu_seconds, rss_bytes: after.rss_bytes, samples: Vec::new() }
     }
 }
 
 /// One run, or several of the same kind joined.
 #[derive(Debug, Clone)]
 pub(crate) struct Measurement {
-    pub(crate) scenario: Scenario,
+    /// The scenario's name.
+    pub(crate) scenario: String,
     pub(crate) url: String,
     pub(crate) clients: u32,
     pub(crate) seconds: f64,
+    /// All steps together when the loop was open.
     pub(crate) tally: Tally,
+    pub(crate) open: Option<OpenPart>,
     pub(crate) servers: Vec<Served>,
     pub(crate) generator_cpu_seconds: f64,
+}
+
+/// What only an open loop measures.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenPart {
+    pub(crate) arrivals: Arrivals,
+    pub(crate) connections_max: u32,
+    pub(crate) tally: OpenTally,
+}
+
+impl OpenPart {
+    fn report(&self) -> OpenReport {
+        self.tally.report(self.arrivals, self.connections_max)
+    }
 }
 
 impl Measurement {
@@ -117,16 +171,20 @@ impl Measurement {
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.seconds += other.seconds;
         self.tally.add(&other.tally)?;
+        if let (Some(mine), Some(theirs)) = (&mut self.open, &other.open) {
+            mine.tally.add(&theirs.tally)?;
+        }
         self.generator_cpu_seconds += other.generator_cpu_seconds;
         for (mine, theirs) in self.servers.iter_mut().zip(&other.servers) {
             mine.cpu_seconds += theirs.cpu_seconds;
             mine.rss_bytes = mine.rss_bytes.max(theirs.rss_bytes);
+            mine.samples.clone_from(&theirs.samples);
         }
         Ok(())
     }
 
     pub(crate) fn report(&self) -> RunReport {
-        let requests = self.tally.latencies.len();
+        let requests = self.tally.good();
         let per_request = |cpu_seconds: f64| cpu_seconds * 1e6 / requests.max(1) as f64;
         let servers = self.servers.iter().map(|server| ServerCost {
             name: server.name.clone(),
@@ -134,9 +192,11 @@ impl Measurement {
             cpu_seconds: server.cpu_seconds,
             cpu_us_per_request: per_request(server.cpu_seconds),
             rss_bytes: server.rss_bytes,
+            rss_growth: growth(&server.samples),
+            samples: server.samples.clone(),
         });
         RunReport {
-            scenario: self.scenario,
+            scenario: self.scenario.clone(),
             url: self.url.clone(),
             clients: self.clients,
             seconds: self.seconds,
@@ -144,8 +204,9 @@ impl Measurement {
             errors: self.tally.failures.clone(),
             setup_requests: self.tally.setup_requests,
             requests_per_second: requests as f64 / self.seconds,
-            latency: Latency::of(&self.tally.latencies),
-            first_delta: (!self.tally.first_deltas.is_empty()).then(|| Latency::of(&self.tally.first_deltas)),
+            latency: self.tally.answer_times(),
+            first_delta: (self.tally.first_deltas.count() > 0).then(|| self.tally.first_deltas.latency()),
+            open: self.open.as_ref().map(OpenPart::report),
             servers: servers.collect(),
             generator_cpu_us_per_request: per_request(self.generator_cpu_seconds),
         }
@@ -153,13 +214,13 @@ impl Measurement {
 }
 
 /// The report of one run: what the table shows and the JSON holds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunReport {
-    /// What was measured.
-    pub scenario: Scenario,
+    /// What was measured: the name of the scenario.
+    pub scenario: String,
     /// Where.
     pub url: String,
-    /// Clients at once.
+    /// Clients at once of a closed loop.
     pub clients: u32,
     /// Length of the measured window, without the warm-up.
     pub seconds: f64,
@@ -171,10 +232,13 @@ pub struct RunReport {
     pub setup_requests: u64,
     /// Good answers per second.
     pub requests_per_second: f64,
-    /// From sending to the last byte (streams: to `response.completed`).
+    /// From sending to the last byte (streams: to `response.completed`); in an open loop from when it was due.
     pub latency: Latency,
-    /// From sending to the first delta; streams only.
+    /// From then to the first delta; streams only.
     pub first_delta: Option<Latency>,
+    /// Arrivals, their steps, and what was not corrected for waiting; open loops only.
+    #[serde(default)]
+    pub open: Option<OpenReport>,
     /// What each process tree given used.
     pub servers: Vec<ServerCost>,
     /// What the load generator itself used.
@@ -190,7 +254,7 @@ impl RunReport {
 }
 
 /// A distribution of times, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// The mean.
     pub mean_us: f64,
@@ -200,26 +264,15 @@ pub struct Latency {
     pub p90_us: f64,
     /// 99 of 100 were faster.
     pub p99_us: f64,
+    /// 999 of 1,000 were faster.
+    #[serde(default)]
+    pub p999_us: f64,
     /// The slowest.
     pub max_us: f64,
 }
 
-impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let microseconds = |nanoseconds: u64| nanoseconds as f64 / NANOSECONDS as f64;
-        let at = |quantile| microseconds(histogram.value_at_quantile(quantile));
-        Self {
-            mean_us: histogram.mean() / NANOSECONDS as f64,
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            max_us: microseconds(histogram.max()),
-        }
-    }
-}
-
 /// What a server process and its children used.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerCost {
     /// `server` or `store` for compared targets, else `pid N`.
     pub name: String,
@@ -231,6 +284,12 @@ pub struct ServerCost {
     pub cpu_us_per_request: f64,
     /// Resident memory at the end of the window (the largest over all rounds).
     pub rss_bytes: u64,
+    /// Resident memory in the last tenth of the window as a share of that in the first; windows of 20 s and more.
+    #[serde(default)]
+    pub rss_growth: Option<f64>,
+    /// CPU and memory over time, of the last round.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
 }
 
 #[cfg(test)]
@@ -245,11 +304,12 @@ mod tests {
             tally.failure(&Failure::Status(503));
             let usage = |cpu_seconds| Usage { cpu_seconds, rss_bytes: 5 };
             Measurement {
-                scenario: Scenario::Turn,
+                scenario: "turn".to_owned(),
                 url: "http://127.0.0.1:1".to_owned(),
                 clients: 1,
                 seconds: 2.0,
                 tally,
+                open: None,
                 servers: vec![Served::between("server", 7, usage(1.0), usage(1.5))],
                 generator_cpu_seconds: 0.1,
             }

@@ -23,24 +23,44 @@ struct Stat {
     rss_pages: u64,
 }
 
-/// The CPU time of the tree under `root`. A process that is gone counts nothing.
+/// The CPU time and memory of the tree under `root`. A process that is gone counts nothing.
 pub(crate) fn usage(root: u32) -> Usage {
     let stats = all_stats();
-    let mut sum = Usage::default();
-    let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-    for pid in tree(&stats, root) {
-        if let Some(stat) = stats.get(&pid) {
-            sum.cpu_seconds += (stat.ticks + stat.child_ticks) as f64 / ticks_per_second;
-            sum.rss_bytes += stat.rss_pages * rustix::param::page_size() as u64;
+    tree(&stats, root).iter().filter_map(|pid| stats.get(pid)).fold(Usage::default(), Usage::plus)
+}
+
+/// The processes of the tree under `root`.
+pub(crate) fn members(root: u32) -> Vec<u32> {
+    tree(&all_stats(), root)
+}
+
+/// What these processes have used. Cheaper than looking for them again.
+pub(crate) fn usage_of(members: &[u32]) -> Usage {
+    let read = |pid: &u32| parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
+    members.iter().filter_map(read).fold(Usage::default(), |sum, stat| sum.plus(&stat))
+}
+
+impl Usage {
+    fn plus(self, stat: &Stat) -> Self {
+        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+        Self {
+            cpu_seconds: self.cpu_seconds + (stat.ticks + stat.child_ticks) as f64 / ticks_per_second,
+            rss_bytes: self.rss_bytes + stat.rss_pages * rustix::param::page_size() as u64,
         }
     }
-    sum
 }
 
 /// The CPU time of one process without its children.
 pub(crate) fn cpu_seconds_alone(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|line| parse(&line));
     stat.map_or(0.0, |stat| stat.ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// How many files a process may have open; `None` for any number, or when it is gone.
+pub(crate) fn files_max(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Whether there is such a process, zombies excluded.
@@ -161,6 +181,8 @@ mod tests {
     fn the_own_process_uses_memory_and_lives() {
         let own = std::process::id();
         assert!(usage(own).rss_bytes > 100_000);
+        assert!(usage_of(&members(own)).rss_bytes > 100_000);
+        assert!(files_max(own).is_none_or(|files| files > 8));
         assert!(is_alive(own));
         assert!(!is_alive(u32::MAX - 1));
     }

@@ -11,6 +11,8 @@ pub enum Scenario {
     Hello,
     /// `POST /v1/chat/completions`, which keeps nothing; also against a model itself.
     Chat,
+    /// `POST /v1/conversations`: a durable write and nothing else.
+    Conversation,
     /// `POST /v1/responses` in a conversation of the client's own.
     Turn,
     /// The same with `"stream": true`; the time to the first delta is measured, too.
@@ -26,6 +28,7 @@ impl Scenario {
         match self {
             Self::Hello => "hello",
             Self::Chat => "chat",
+            Self::Conversation => "conversation",
             Self::Turn => "turn",
             Self::TurnStream => "turn-stream",
             Self::TurnHistory => "turn-history",
@@ -33,7 +36,7 @@ impl Scenario {
     }
 
     pub(crate) fn needs_conversation(self) -> bool {
-        !matches!(self, Self::Hello | Self::Chat)
+        matches!(self, Self::Turn | Self::TurnStream | Self::TurnHistory)
     }
 
     pub(crate) fn streams(self) -> bool {
@@ -104,6 +107,17 @@ pub(crate) fn input(client: u32, turn: u64) -> String {
     format!("client {client} turn {turn}: where is my order?")
 }
 
+/// The same, made longer until it has `bytes`.
+pub(crate) fn padded(mut said: String, bytes: usize) -> String {
+    const PADDING: &str = " and please look into it once more";
+    said.reserve(bytes.saturating_sub(said.len()));
+    while said.len() < bytes {
+        let left = bytes - said.len();
+        said.push_str(&PADDING[..left.min(PADDING.len())]);
+    }
+    said
+}
+
 pub(crate) fn chat(model: &str, input: &str) -> Call {
     let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{input}"}}]}}"#);
     Call::post("/v1/chat/completions", body)
@@ -138,6 +152,15 @@ mod tests {
         check(0, &[]);
         check(10, &[20]);
         check(15, &[20, 10]);
+    }
+
+    #[test]
+    fn an_input_is_padded_to_its_length_and_begins_as_before() {
+        for bytes in [0, 40, 100, 10_000] {
+            let said = padded(input(1, 2), bytes);
+            assert_eq!(said.len(), bytes.max(input(1, 2).len()));
+            assert!(said.starts_with(&input(1, 2)));
+        }
     }
 
     #[test]

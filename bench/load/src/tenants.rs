@@ -27,3 +27,17 @@ fn progress(text: &str) {
         let _ = writeln!(stderr, "{text}");
     }
 }
+
+/// Tenants for measurements of a server that somebody else starts.
+pub(crate) struct MadeTenants {
+    pub(crate) tenants_toml: String,
+    /// One per line.
+    pub(crate) keys: String,
+}
+
+/// Makes tenants with a fresh key each.
+pub(crate) fn made_tenants(count: u32) -> anyhow::Result<MadeTenants> {
+    let tenants = files::numbered_tenants("tenant", count)?;
+    let keys = tenants.iter().map(|tenant| format!("{}\n", tenant.key.text)).collect();
+    Ok(MadeTenants { tenants_toml: files::tenants_toml(&tenants), keys })
+}

@@ -1,4 +1,5 @@
-//! One closed-loop client: does one request after the other and times those that end in the measured window.
+//! One client: a connection, and one request over it after the other. When the next one goes out is decided by the
+//! loop it is in: here the closed one, in which the next request follows the answer; `open` has the other.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,13 +7,13 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, Failure};
 use crate::events::{EventScanner, contains};
 use crate::measurement::Tally;
-use crate::run::RunConfig;
-use crate::scenario::{Call, Scenario, chat, create_conversation, fill_conversation, hello, input, turn};
+use crate::scenario::{Call, Scenario, chat, create_conversation, hello, input, padded, turn};
+use crate::supply::{Conversation, Supply, put_key};
 
 /// When to begin and to stop counting.
 #[derive(Debug, Clone, Copy)]
@@ -21,33 +22,27 @@ pub(crate) struct Window {
     pub(crate) to: Instant,
 }
 
+impl Window {
+    fn holds(self, moment: Instant) -> bool {
+        (self.from..self.to).contains(&moment)
+    }
+}
+
 /// The pause after a failure, so that a server that is down is not asked in a spin.
 const FAILURE_PAUSE_MS: u64 = 10;
 
 /// The times of one good request.
-struct Timing {
-    done: Instant,
-    first_delta: Option<Instant>,
-}
-
-struct Conversation {
-    id: String,
-    turns: u32,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) done: Instant,
+    pub(crate) first_delta: Option<Instant>,
 }
 
 pub(crate) struct Worker {
     number: u32,
-    config: Arc<RunConfig>,
+    supply: Arc<Supply>,
     client: Client,
-    conversation: Option<Conversation>,
-    turns: u64,
-    tally: Tally,
-}
-
-#[derive(Deserialize)]
-struct Created<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
+    requests: u64,
 }
 
 /// A response has a status, a chat completion only its object.
@@ -60,10 +55,15 @@ struct Answered<'a> {
 }
 
 fn check_answer(scenario: Scenario, body: &[u8], expected: Option<&str>) -> Result<(), Failure> {
-    let answered: Answered<'_> = serde_json::from_slice(body).map_err(|_| Failure::Shape)?;
+    let answered: Answered<'_> = match scenario {
+        Scenario::Hello => return Ok(()),
+        _ => serde_json::from_slice(body).map_err(|_| Failure::Shape)?,
+    };
     match scenario {
         Scenario::Chat if answered.object != "chat.completion" => return Err(Failure::Shape),
         Scenario::Chat => {}
+        Scenario::Conversation if answered.object != "conversation" => return Err(Failure::Shape),
+        Scenario::Conversation => return Ok(()),
         _ if answered.status != "completed" => return Err(Failure::NotCompleted),
         _ => {}
     }
@@ -72,113 +72,101 @@ fn check_answer(scenario: Scenario, body: &[u8], expected: Option<&str>) -> Resu
 }
 
 impl Worker {
-    pub(crate) fn new(number: u32, config: Arc<RunConfig>, client: Client, tally: Tally) -> Self {
-        Self { number, config, client, conversation: None, turns: 0, tally }
+    pub(crate) fn new(number: u32, supply: Arc<Supply>, client: Client) -> Self {
+        Self { number, supply, client, requests: 0 }
     }
 
-    /// Runs until the end of the window and the answer of the last request.
-    pub(crate) async fn run(mut self, window: Window) -> Tally {
-        let interval = self.config.interval();
-        let mut scheduled = Instant::now() + interval.unwrap_or_default() * self.number / self.config.clients;
+    /// The closed loop: runs until the end of the window and the answer of the last request.
+    pub(crate) async fn run(mut self, window: Window, mut tally: Tally) -> Tally {
         while Instant::now() < window.to {
-            if let Err(failure) = self.prepare(window).await {
-                self.count_failure(failure, window).await;
-                continue;
-            }
-            let mut begun = Instant::now();
-            if let Some(interval) = interval {
-                begun = on_schedule(scheduled, begun).await;
-                scheduled += interval;
-            }
-            match self.measured().await {
-                Ok(timing) if window.holds(timing.done) => {
-                    self.tally.latency(timing.done - begun);
+            let outcome = match self.prepare().await {
+                Ok(conversation) => {
+                    let begun = Instant::now();
+                    self.ask(conversation).await.map(|timing| (begun, timing))
+                }
+                Err(failure) => Err(failure),
+            };
+            match outcome {
+                Ok((begun, timing)) if window.holds(timing.done) => {
+                    tally.latency(timing.done - begun);
                     if let Some(first) = timing.first_delta {
-                        self.tally.first_delta(first - begun);
+                        tally.first_delta(first - begun);
                     }
                 }
                 Ok(_) => {}
-                Err(failure) => self.count_failure(failure, window).await,
+                Err(Failure::NoTenantLeft) => break,
+                Err(failure) => {
+                    if window.holds(Instant::now()) {
+                        tally.failure(&failure);
+                    }
+                    sleep(Duration::from_millis(FAILURE_PAUSE_MS)).await;
+                }
             }
         }
-        self.tally
+        tally
     }
 
-    async fn count_failure(&mut self, failure: Failure, window: Window) {
-        if window.holds(Instant::now()) {
-            self.tally.failure(&failure);
+    /// A conversation with room for a turn, when the scenario needs one; made, if none is ready.
+    pub(crate) async fn prepare(&mut self) -> Result<Option<Conversation>, Failure> {
+        if !self.supply.config.scenario.needs_conversation() {
+            return Ok(None);
         }
-        self.conversation = None;
-        sleep(Duration::from_millis(FAILURE_PAUSE_MS)).await;
+        if let Some(ready) = self.supply.take() {
+            return Ok(Some(ready));
+        }
+        self.supply.create(&mut self.client).await.map(Some)
     }
 
-    /// Makes sure of a conversation with room for a turn.
-    async fn prepare(&mut self, window: Window) -> Result<(), Failure> {
-        let has_room =
-            self.conversation.as_ref().is_some_and(|c| c.turns < self.config.turns_per_conversation);
-        if has_room || !self.config.scenario.needs_conversation() {
-            return Ok(());
-        }
-        let body = self.whole(create_conversation()).await?;
-        let id = serde_json::from_slice::<Created<'_>>(&body).map_err(|_| Failure::Shape)?.id.into_owned();
-        self.count_setup(window);
-        if self.config.scenario == Scenario::TurnHistory {
-            for call in fill_conversation(&id, self.config.history) {
-                self.whole(call).await?;
-                self.count_setup(window);
-            }
-        }
-        self.conversation = Some(Conversation { id, turns: 0 });
-        Ok(())
-    }
-
-    fn count_setup(&mut self, window: Window) {
-        if window.holds(Instant::now()) {
-            self.tally.setup_requests += 1;
-        }
-    }
-
-    async fn measured(&mut self) -> Result<Timing, Failure> {
-        self.turns += 1;
-        let said = input(self.number, self.turns);
-        let expected = self.config.expect_echo.then(|| format!("You said: {said}"));
-        let scenario = self.config.scenario;
-        let model = &self.config.model;
-        let call = match (scenario, &mut self.conversation) {
+    /// Sends the scenario's request and checks the answer. After a good one the conversation is ready for the next.
+    pub(crate) async fn ask(&mut self, mut conversation: Option<Conversation>) -> Result<Timing, Failure> {
+        self.requests += 1;
+        let config = &self.supply.config;
+        let said = input(self.number, self.requests);
+        let expected = config.expect_echo.then(|| format!("You said: {said}"));
+        let said = padded(said, config.input_bytes as usize);
+        let scenario = config.scenario;
+        let mut call = match (scenario, &mut conversation) {
             (Scenario::Hello, _) => hello(),
-            (Scenario::Chat, _) => chat(model, &said),
+            (Scenario::Conversation, _) => create_conversation(),
+            (Scenario::Chat, _) => chat(&config.model, &said),
             (_, None) => return Err(Failure::Build),
             (_, Some(conversation)) => {
                 conversation.turns += 1;
-                turn(model, &conversation.id, &said, scenario.streams())
+                turn(&config.model, &conversation.id, &said, scenario.streams())
             }
         };
-        if scenario.streams() {
-            return self.streamed(call, expected.as_deref()).await;
+        match &conversation {
+            Some(conversation) => put_key(&mut call, conversation.key.as_ref()),
+            None => put_key(&mut call, self.supply.key()?.as_ref()),
         }
-        let body = self.whole(call).await?;
-        let done = Instant::now();
-        if scenario != Scenario::Hello {
+        let limit = config.request_timeout();
+        let timing = if scenario.streams() {
+            self.streamed(call, limit, expected.as_deref()).await?
+        } else {
+            let body = self.client.whole(call, limit).await?;
+            let done = Instant::now();
             check_answer(scenario, &body, expected.as_deref())?;
-        }
-        Ok(Timing { done, first_delta: None })
-    }
-
-    async fn whole(&mut self, call: Call) -> Result<bytes::Bytes, Failure> {
-        let limit = self.config.request_timeout();
-        let exchange = async {
-            let response = self.client.send(call).await?;
-            self.client.read(response).await
+            Timing { done, first_delta: None }
         };
-        let outcome = timeout(limit, exchange).await;
-        outcome.unwrap_or_else(|_| {
-            self.client.disconnect();
-            Err(Failure::Timeout)
-        })
+        if let Some(conversation) = conversation {
+            self.supply.put(conversation);
+        }
+        Ok(timing)
     }
 
-    async fn streamed(&mut self, call: Call, expected: Option<&str>) -> Result<Timing, Failure> {
-        let limit = self.config.request_timeout();
+    /// Makes one conversation ready, for whoever is next.
+    pub(crate) async fn stock(&mut self) {
+        if let Ok(conversation) = self.supply.create(&mut self.client).await {
+            self.supply.put(conversation);
+        }
+    }
+
+    async fn streamed(
+        &mut self,
+        call: Call,
+        limit: Duration,
+        expected: Option<&str>,
+    ) -> Result<Timing, Failure> {
         let outcome = timeout(limit, read_stream(&mut self.client, call, expected)).await;
         let outcome = outcome.unwrap_or(Err(Failure::Timeout));
         if outcome.is_err() {
@@ -186,23 +174,6 @@ impl Worker {
         }
         outcome
     }
-}
-
-impl Window {
-    fn holds(self, moment: Instant) -> bool {
-        (self.from..self.to).contains(&moment)
-    }
-}
-
-/// Waits for the scheduled time. A client that is late began when it should have, so that a server that stalls
-/// does not hide behind the requests it kept from being sent (coordinated omission). A client that was early
-/// begins when its timer woke it, as timers are coarser than the latencies measured here.
-async fn on_schedule(scheduled: Instant, now: Instant) -> Instant {
-    if now >= scheduled {
-        return scheduled;
-    }
-    sleep_until(scheduled).await;
-    Instant::now()
 }
 
 async fn read_stream(client: &mut Client, call: Call, expected: Option<&str>) -> Result<Timing, Failure> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
+use crate::arrivals::Arrivals;
 use crate::client::{Client, Failure};
 use crate::compare::divided;
 use crate::measurement::{Latency, Measurement, RunReport};
@@ -30,8 +31,10 @@ const LOOP: &str = "endless-loop";
 /// The priority of the measuring client, where it may raise it: a client on another machine would not wait for this
 /// machine's cores either.
 const MEASURING_NICE: i32 = -10;
-/// How much longer than the measurement the hostile clients go on.
-const HOSTILE_EXTRA_SECONDS: f64 = 0.5;
+/// How much longer than the measurement the hostile clients go on; preparing conversations beside them takes a while.
+const HOSTILE_EXTRA_SECONDS: f64 = 2.0;
+/// The well-behaved tenant's conversations at the start of each window.
+const GOOD_CONVERSATIONS: u32 = 32;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -206,6 +209,8 @@ async fn measure_good(
         seconds: config.seconds,
         warm_up_seconds: config.ramp_seconds,
         rate: Some(pass.rate),
+        arrivals: Arrivals::Uniform,
+        conversations: GOOD_CONVERSATIONS,
         api_key: Some(good.key.text.clone()),
         expect_echo: pass.scenario != Scenario::Hello,
         servers: vec![("server".to_owned(), server.pid)],
@@ -372,11 +377,12 @@ mod tests {
         milliseconds.iter().for_each(|ms| tally.latency(Duration::from_millis(*ms)));
         (0..failures).for_each(|_| tally.failure(&Failure::Timeout));
         Measurement {
-            scenario: Scenario::Hello,
+            scenario: "hello".to_owned(),
             url: String::new(),
             clients: 1,
             seconds: 1.0,
             tally,
+            open: None,
             servers: Vec::new(),
             generator_cpu_seconds: 0.0,
         }

@@ -109,7 +109,7 @@ pub(crate) fn density_table(report: &DensityReport) -> String {
         ("second, right after", &report.second),
         ("one more, when all are warm", &report.warm),
     ];
-    let mut latencies = Table::new(&["request", "mean", "p50", "p90", "p99", "max"]);
+    let mut latencies = Table::new(&["request", "mean", "p50", "p90", "p99", "p99.9", "max"]);
     latencies.rows.extend(times.map(|(name, latency)| latency_row(name, latency)));
     text.push_str(&latencies.render());
     let mut memories = Table::new(&["memory", "resident", "proportional", "lazily freed", "mappings"]);
@@ -181,7 +181,7 @@ pub(crate) fn canary_table(report: &CanaryReport) -> String {
         "marks found: {} own, {} unreadable; {} where none may be\n",
         report.own_marks, report.unreadable_marks, report.violations
     );
-    let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "max"]);
+    let mut latencies = Table::new(&["", "mean", "p50", "p90", "p99", "p99.9", "max"]);
     latencies.rows.push(latency_row("whole answer", &report.latency));
     text.push_str(&latencies.render());
     text.push('\n');

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use waggle_bench::{CompareConfig, RunConfig, RunReport, Scenario, compare, run};
+use waggle_bench::{CompareConfig, RunConfig, RunReport, Scenario, Step, compare, run};
 
 use crate::stub::{Mood, Stub, start};
 
@@ -26,13 +26,22 @@ async fn report(scenario: Scenario, mood: Mood) -> (RunReport, Stub) {
 
 #[tokio::test]
 async fn each_scenario_counts_good_answers_over_one_connection_per_client() {
-    let all = [Scenario::Hello, Scenario::Chat, Scenario::Turn, Scenario::TurnStream, Scenario::TurnHistory];
+    let all = [
+        Scenario::Hello,
+        Scenario::Chat,
+        Scenario::Conversation,
+        Scenario::Turn,
+        Scenario::TurnStream,
+        Scenario::TurnHistory,
+    ];
     for scenario in all {
         let (report, stub) = report(scenario, Mood::Right).await;
         assert!(report.requests > 0, "{scenario:?}");
         assert_eq!(report.error_count(), 0, "{scenario:?}: {:?}", report.errors);
         assert_eq!(report.first_delta.is_some(), scenario == Scenario::TurnStream);
-        assert_eq!(stub.seen.connections.load(Relaxed), u64::from(CLIENTS), "{scenario:?}");
+        // Conversations are prepared over connections of their own, one per client here.
+        let connections = if scenario.name().starts_with("turn") { 2 * CLIENTS } else { CLIENTS };
+        assert_eq!(stub.seen.connections.load(Relaxed), u64::from(connections), "{scenario:?}");
     }
 }
 
@@ -70,7 +79,7 @@ async fn bad_answers_are_counted_by_kind_and_never_as_good() {
     for scenario in [Scenario::Turn, Scenario::TurnStream] {
         check(scenario, Mood::Busy, "status 429").await;
         check(scenario, Mood::Failed, "response not completed").await;
-        check(scenario, Mood::Confused, "another client's answer").await;
+        check(scenario, Mood::Confused, "answer without the request's own words").await;
         check(scenario, Mood::Silent, "timeout").await;
     }
 }
@@ -79,14 +88,6 @@ async fn bad_answers_are_counted_by_kind_and_never_as_good() {
 async fn a_server_that_is_down_is_counted_not_fatal() {
     let report = run(RunConfig { seconds: 0.1, ..RunConfig::new(Scenario::Hello, "http://127.0.0.1:1") });
     assert_eq!(report.await.unwrap().errors.keys().collect::<Vec<_>>(), ["connect"]);
-}
-
-#[tokio::test]
-async fn a_rate_is_kept() {
-    let stub = start(Mood::Right).await;
-    let config = RunConfig { rate: Some(100.0), seconds: 1.0, ..config(Scenario::Hello, &stub) };
-    let report = run(config).await.unwrap();
-    assert!((60..=105).contains(&report.requests), "{}", report.requests);
 }
 
 #[tokio::test]
@@ -99,6 +100,8 @@ async fn a_run_that_cannot_be_is_refused() {
     }
     check(|c| c.clients = 0, "from 1 to 4096").await;
     check(|c| c.seconds = 0.0, "longer than 0").await;
+    check(|c| c.steps = vec![Step { rate: 0.0, seconds: 1.0 }], "no step has a rate above 0").await;
+    check(|c| c.connections_max = 0, "from 1 to 200000 can be made").await;
     check(|c| c.url = "http://8.8.8.8".to_owned(), "not on this machine").await;
     check(|c| c.servers = vec![("x".to_owned(), u32::MAX - 1)], "there is no process").await;
 }
@@ -121,6 +124,29 @@ async fn a_comparison_gives_ratios_to_its_baseline() {
     assert_eq!((of_right.target.as_str(), of_right.ratio.throughput), ("right", Some(1.0)));
     assert!((of_right.report.seconds - 0.2).abs() < 1e-9);
     assert!(of_right.server_cpu_us.is_some() && of_busy.server_cpu_us.is_none());
+}
+
+#[tokio::test]
+async fn a_target_is_measured_only_in_the_scenarios_it_takes_part_in() {
+    let stub = start(Mood::Right).await;
+    let url = stub.url();
+    let text = |only: &str| {
+        format!(
+            "scenarios = [\"hello\", \"turn\"]\nclients = 1\nseconds = 0.05\nwarm_up_seconds = 0\nrounds = 1\n\
+             [[target]]\nname = \"a\"\nurl = \"{url}\"\nonly = [\"{only}\"]\n\
+             [[target]]\nname = \"b\"\nurl = \"{url}\"\n"
+        )
+    };
+    let comparison = compare(&toml::from_str(&text("hello")).unwrap()).await.unwrap();
+    let measured: Vec<_> = comparison
+        .results
+        .iter()
+        .map(|of| (of.report.scenario.as_str(), of.target.as_str(), of.ratio.p50.is_some()))
+        .collect();
+    // The baseline, the first one, takes no part in turns.
+    assert_eq!(measured, [("hello", "a", true), ("hello", "b", true), ("turn", "b", false)]);
+    let error = compare(&toml::from_str(&text("hallo")).unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("target a is only for hallo"), "{error}");
 }
 
 /// The helper tells its child's pid through a file; the test listens in its place once that is there.

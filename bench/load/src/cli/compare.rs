@@ -1,83 +1,18 @@
-//! The command line: flags to configurations, reports to text and JSON.
+//! `waggle-bench compare`: flags and the file to a configuration.
 
-use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
-use tokio::runtime::{Builder, Runtime};
+use clap::Args;
 
+use crate::cli::{Output, runtime, write_json};
 use crate::compare::{CompareConfig, TargetConfig, compare};
-use crate::report::{comparison_table, run_table};
-use crate::run::{RunConfig, run};
+use crate::report::comparison_table;
 use crate::scenario::Scenario;
-use crate::tenants::arguments::{TenantsArguments, execute as execute_tenants, prepare};
-
-/// Drives clients against a server and reports throughput, latency, errors, CPU and memory.
-#[derive(Debug, Parser)]
-#[command(version)]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: Subject,
-}
-
-#[derive(Debug, Subcommand)]
-enum Subject {
-    /// One server, one scenario
-    Run(RunArguments),
-    /// Several servers in turns, with ratios to a baseline
-    Compare(CompareArguments),
-    /// Tenants: what they notice of each other, how many fit, what recognising them costs
-    Tenants(TenantsArguments),
-}
 
 #[derive(Debug, Args)]
-struct RunArguments {
-    /// What is measured
-    #[arg(long, value_enum)]
-    scenario: Scenario,
-    /// The server; on this machine or a private network
-    #[arg(long, default_value = "http://127.0.0.1:3000")]
-    url: String,
-    /// Closed-loop clients, each with a connection of its own
-    #[arg(long, default_value_t = 32)]
-    clients: u32,
-    /// Length of the measured window
-    #[arg(long, default_value_t = 10.0)]
-    seconds: f64,
-    /// Load without measuring before it
-    #[arg(long, default_value_t = 2.0)]
-    warm_up_seconds: f64,
-    /// Turns a conversation of turn-history holds beforehand
-    #[arg(long, default_value_t = 10)]
-    history: u32,
-    /// Turns before a client takes a new conversation
-    #[arg(long, default_value_t = 10)]
-    turns_per_conversation: u32,
-    /// Requests per second of all clients together, instead of as many as they can
-    #[arg(long)]
-    rate: Option<f64>,
-    /// The model named in the requests
-    #[arg(long, default_value = "sim")]
-    model: String,
-    /// Sent as `Authorization: Bearer KEY`
-    #[arg(long, env = "WAGGLE_BENCH_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
-    /// Check that each answer echoes its own input, as model-sim's do
-    #[arg(long)]
-    expect_echo: bool,
-    /// When a request counts as failed, in milliseconds
-    #[arg(long, default_value_t = 10_000)]
-    request_timeout_ms: u64,
-    /// A process whose CPU and memory (children included) are reported; may be repeated
-    #[arg(long = "server-pid")]
-    server_pids: Vec<u32>,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct CompareArguments {
+pub(super) struct CompareArguments {
     /// The comparison as a TOML file; flags overrule and add to it
     #[arg(long)]
     config: Option<PathBuf>,
@@ -93,6 +28,9 @@ struct CompareArguments {
     /// What is measured, in this order
     #[arg(long = "scenario", value_enum, value_delimiter = ',')]
     scenarios: Vec<Scenario>,
+    /// A scenario as a file, measured after the others; may be repeated
+    #[arg(long = "scenario-file", value_name = "FILE")]
+    scenario_files: Vec<PathBuf>,
     /// The target the ratios refer to
     #[arg(long)]
     baseline: Option<String>,
@@ -111,7 +49,7 @@ struct CompareArguments {
     /// Turns a conversation of turn-history holds beforehand
     #[arg(long)]
     history: Option<u32>,
-    /// Requests per second of all clients together, instead of as many as they can
+    /// Requests per second in an open loop, instead of as many as the clients can
     #[arg(long)]
     rate: Option<f64>,
     /// Check that each answer echoes its own input
@@ -119,16 +57,6 @@ struct CompareArguments {
     expect_echo: bool,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Debug, Args)]
-struct Output {
-    /// Write the report as JSON to this file, too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Threads of the load generator; one leaves the other cores to the server
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -146,54 +74,10 @@ fn pid_pair(text: &str) -> Result<(String, u32), String> {
     Ok((name, pid))
 }
 
-/// Does what the command line asks for and returns what is to be printed.
-///
-/// # Errors
-/// What the run or the comparison could not do, or a JSON file that cannot be written.
-pub fn execute(arguments: Arguments) -> anyhow::Result<String> {
-    match arguments.command {
-        Subject::Run(arguments) => execute_run(arguments),
-        Subject::Compare(arguments) => execute_compare(arguments),
-        Subject::Tenants(arguments) => {
-            prepare(&arguments);
-            let told = runtime(1)?.block_on(execute_tenants(arguments))?;
-            if let Some((path, report)) = &told.json {
-                write_json(Some(path), report)?;
-            }
-            Ok(told.text)
-        }
-    }
-}
-
-fn execute_run(arguments: RunArguments) -> anyhow::Result<String> {
-    let output = arguments.output;
-    let config = RunConfig {
-        scenario: arguments.scenario,
-        url: arguments.url,
-        clients: arguments.clients,
-        seconds: arguments.seconds,
-        warm_up_seconds: arguments.warm_up_seconds,
-        history: arguments.history,
-        turns_per_conversation: arguments.turns_per_conversation,
-        rate: arguments.rate,
-        model: arguments.model,
-        api_key: arguments.api_key,
-        expect_echo: arguments.expect_echo,
-        request_timeout_ms: arguments.request_timeout_ms,
-        servers: arguments.server_pids.iter().map(|pid| ("pid".to_owned(), *pid)).collect(),
-    };
-    let report = runtime(output.threads)?.block_on(run(config))?;
-    write_json(output.json.as_deref(), &report)?;
-    Ok(run_table(&report))
-}
-
-fn execute_compare(arguments: CompareArguments) -> anyhow::Result<String> {
+pub(super) fn execute_compare(arguments: CompareArguments) -> anyhow::Result<String> {
     let config = compare_config(&arguments)?;
     if std::io::stderr().is_terminal() {
-        let each = config.seconds + config.warm_up_seconds;
-        let runs = config.scenarios.len() * config.targets.len() * config.rounds as usize;
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "comparing for about {:.0} s", each * runs as f64);
+        let _ = writeln!(std::io::stderr(), "comparing for about {:.0} s", config.seconds_all()?);
     }
     let comparison = runtime(arguments.output.threads)?.block_on(compare(&config))?;
     write_json(arguments.output.json.as_deref(), &comparison)?;
@@ -220,8 +104,9 @@ fn compare_config(arguments: &CompareArguments) -> anyhow::Result<CompareConfig>
     for (name, pid) in &arguments.store_pids {
         target_named(&mut config, name)?.store_pids.push(*pid);
     }
-    if !arguments.scenarios.is_empty() {
+    if !(arguments.scenarios.is_empty() && arguments.scenario_files.is_empty()) {
         config.scenarios.clone_from(&arguments.scenarios);
+        config.scenario_files.clone_from(&arguments.scenario_files);
     }
     config.baseline = arguments.baseline.clone().or(config.baseline);
     config.clients = arguments.clients.unwrap_or(config.clients);
@@ -243,6 +128,8 @@ fn running_target(name: &str, url: &str) -> TargetConfig {
         pids: Vec::new(),
         store_pids: Vec::new(),
         stores: Vec::new(),
+        only: Vec::new(),
+        keys: None,
         api_key: None,
         model: "sim".to_owned(),
     }
@@ -253,29 +140,19 @@ fn target_named<'c>(config: &'c mut CompareConfig, name: &str) -> anyhow::Result
     found.with_context(|| format!("a process is given for {name}, which is none of the targets"))
 }
 
-fn runtime(threads: usize) -> anyhow::Result<Runtime> {
-    let built = match threads {
-        0 | 1 => Builder::new_current_thread().enable_all().build(),
-        _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
-    };
-    built.context("could not start the threads")
-}
-
-fn write_json(path: Option<&Path>, report: &impl serde::Serialize) -> anyhow::Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report).context("the report does not fit JSON")?;
-    std::fs::write(path, text + "\n").with_context(|| format!("could not write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: CompareArguments,
+    }
+
     fn compare_arguments(words: &[&str]) -> CompareArguments {
-        match Arguments::parse_from(["waggle-bench", "compare"].iter().chain(words)).command {
-            Subject::Compare(arguments) => arguments,
-            _ => panic!("not a comparison"),
-        }
+        use clap::Parser as _;
+        Line::parse_from(["compare"].iter().chain(words)).arguments
     }
 
     #[test]
