@@ -336,7 +336,6 @@ impl Calls {
             upstream_credentials: keys.get(index).cloned(),
             credentials: Some(Arc::clone(&self.own)),
             transport: self.models.upstreams.transport(index),
-            ..SendOptions::default()
         };
         let sending = self.models.egress.send(request, options);
         let Ok(response) = timeout_at(Instant::from_std(context.deadline), sending).await else {

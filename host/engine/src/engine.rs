@@ -462,7 +462,7 @@ fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .total_core_instances(count.saturating_mul(CORE_INSTANCES_PER_COMPONENT_MAX))
         // Each memory of an instance has a permit; those of an instance that is just ending are a few more.
-        .total_memories(count.saturating_add(count / 4).saturating_add(MEMORIES_PER_COMPONENT_MAX))
+        .total_memories(count.saturating_add((count / 4).max(count.min(MEMORIES_PER_COMPONENT_MAX))))
         .total_tables(count.saturating_mul(TABLES_PER_COMPONENT_MAX))
         .total_stacks(count.saturating_mul(2))
         .max_memory_size(config.instance_memory_bytes_max)
