@@ -4,6 +4,9 @@ use std::sync::{Arc, OnceLock};
 use waggle_gateway::{AccessSink, EndedRequest, GatewayMetrics, RequestOutcome};
 use waggle_telemetry::access_log::{AccessLog, AccessRecord, Outcome};
 
+/// What is written for a client that went away before there was a status, as many servers do.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// The access log of a gateway, which knows the names of routes.
 pub(crate) struct Access {
     log: AccessLog,
@@ -29,7 +32,7 @@ impl AccessSink for Access {
         self.log.log(AccessRecord {
             time: request.time,
             request: request.request_id,
-            client: Some(request.client.ip()),
+            client: Some(request.client),
             tenant: request.tenant.map(|tenant| tenant.as_str().into()),
             method: request.method,
             path: AccessRecord::path_of(&request.path),
@@ -40,7 +43,7 @@ impl AccessSink for Access {
             },
             route: names.map(|(route, _)| Arc::clone(route)),
             function: names.map(|(_, function)| Arc::clone(function)),
-            status: request.status.as_u16(),
+            status: request.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()),
             outcome: match request.outcome {
                 RequestOutcome::Complete => Outcome::Complete,
                 RequestOutcome::Cancelled => Outcome::Cancelled,

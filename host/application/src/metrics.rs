@@ -15,26 +15,27 @@ use waggle_telemetry::metrics::{BuildInfo, Families, Metrics, ProcessSource, Sou
 pub(crate) struct Sources {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) engine: Engine,
+    /// By their labels, the host's own records as [`RECORDS`].
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
-    pub(crate) records: Arc<dyn Store>,
     pub(crate) models: Arc<Models>,
     /// What tells of itself.
     pub(crate) others: Vec<Box<dyn Source>>,
 }
 
 /// The label of the host's own records among the stores.
-const RECORDS: &str = "waggle";
+pub(crate) const RECORDS: &str = "waggle";
 
 /// Everything there is to tell.
 pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
-    let Sources { gateway, engine, mut stores, records, models, others } = sources;
+    let Sources { gateway, engine, stores, models, others } = sources;
     let metrics = Metrics::new();
     others.into_iter().for_each(|source| metrics.register(source));
-    metrics
-        .register(Box::new(ProcessSource::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: "" })));
+    metrics.register(Box::new(ProcessSource::new(BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("WAGGLE_COMMIT").unwrap_or_default(),
+    })));
     metrics.register(Box::new(move |families: &mut Families| requests(&gateway, families)));
     metrics.register(Box::new(move |families: &mut Families| instances(&engine, families)));
-    stores.insert(RECORDS.to_owned(), records);
     metrics.register(Box::new(move |families: &mut Families| operations(&stores, families)));
     metrics.register(Box::new(move |families: &mut Families| {
         upstreams(&models.snapshot(), families);

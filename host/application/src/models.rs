@@ -385,7 +385,13 @@ impl Calls {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
-        let mut bill = Bill { calls: Arc::clone(&self), reservation, spent: PromptsSpent::default(), span };
+        let mut bill = Bill {
+            calls: Arc::clone(&self),
+            reservation,
+            spent: PromptsSpent::default(),
+            span,
+            is_answered: false,
+        };
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
@@ -410,7 +416,6 @@ impl Calls {
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
         let Some(answered) = answered.cloned() else {
             bill.span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16());
-            bill.span.fail("no model answered");
             return Ok(response.map(BodyExt::boxed_unsync));
         };
         let tell = move |used: Usage| bill.answered(used, &answered);
@@ -447,9 +452,9 @@ fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
                 span.set(attribute::GEN_AI_REQUEST_MAX_TOKENS, tokens);
             }
         }
-        if let Some(context) = span.context() {
-            carry_trace(request.headers_mut(), context);
-        }
+    }
+    if let Some(context) = span.context() {
+        carry_trace(request.headers_mut(), context);
     }
     span
 }
@@ -463,11 +468,13 @@ struct Bill {
     spent: PromptsSpent,
     /// The call, as it is traced.
     span: Span,
+    is_answered: bool,
 }
 
 impl Bill {
     /// The call was answered, and its answer used this. One of which nobody has read anything has cost its prompt.
     fn answered(mut self, used: Usage, by: &Answered) {
+        self.is_answered = true;
         let used = if used.total() == 0 { Usage { input: by.prompt_tokens, ..used } } else { used };
         let cost_micros = by.prices.cost_micros(used.input, used.cached_input, used.output);
         let counted = self.calls.models.metrics.of(self.calls.seat.slot(), &by.model);
@@ -496,6 +503,9 @@ impl Bill {
 
 impl Drop for Bill {
     fn drop(&mut self) {
+        if !self.is_answered {
+            self.span.fail("no model answered");
+        }
         if self.spent.prompts() > 0 {
             self.count(self.spent.tokens(), self.spent.cost_micros());
         }

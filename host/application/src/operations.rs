@@ -28,7 +28,8 @@ pub(crate) struct ServingOperations {
 }
 
 impl OperationsListener {
-    /// Binds the listener. The host is ready while every store of `stores` answers, until it is told to stop.
+    /// Binds the listener. The host is ready while every store of `stores` answers and takes writes, until it is told to
+    /// stop.
     ///
     /// # Errors
     /// When the address cannot be used.
@@ -94,7 +95,9 @@ fn checks(stores: &BTreeMap<String, Arc<dyn Store>>, is_leaving: &Arc<AtomicBool
         async move {
             for (label, store) in stores {
                 let partition = Partition::host(PROBE).map_err(|error| error.to_string())?;
-                store.exists(&partition, PROBE).await.map_err(|error| format!("store '{label}': {error}"))?;
+                let failed = |error| format!("store '{label}': {error}");
+                store.takes_writes().map_err(failed)?;
+                store.exists(&partition, PROBE).await.map_err(failed)?;
             }
             Ok(())
         }

@@ -3,7 +3,7 @@
 use crate::admin::Admin;
 use crate::budget_store::RecordedBudgets;
 use crate::error::StartError;
-use crate::metrics::{Sources, metrics};
+use crate::metrics::{RECORDS, Sources, metrics};
 use crate::model::ModelChoice;
 use crate::models::Models;
 use crate::mounts::mounts;
@@ -112,12 +112,16 @@ impl Running {
         let sources = Sources {
             gateway: Arc::clone(&gateway),
             engine: engine.clone(),
-            stores: stores.clone(),
-            records: Arc::clone(records),
+            stores: with_records(&stores, records),
             models: Arc::clone(&models),
             others: telemetry.sources(),
         };
-        let operations = OperationsListener::bind(&plan.telemetry.metrics, metrics(sources), &stores).await?;
+        let operations = OperationsListener::bind(
+            &plan.telemetry.metrics,
+            metrics(sources),
+            &with_records(&stores, records),
+        )
+        .await?;
         let host = RunningHost {
             engine,
             directory: Arc::clone(&tenancy.directory),
@@ -219,6 +223,15 @@ fn gateway(
 fn acceptor(plan: &Plan) -> Result<Option<waggle_gateway::TlsAcceptor>, StartError> {
     let files = plan.options.tls.as_ref();
     Ok(files.map(|(certificate, key)| waggle_gateway::acceptor(certificate, key)).transpose()?)
+}
+
+/// All stores, the host's own records among them.
+fn with_records(
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+    records: &Arc<dyn Store>,
+) -> BTreeMap<String, Arc<dyn Store>> {
+    let records = (RECORDS.to_owned(), Arc::clone(records));
+    stores.iter().map(|(label, store)| (label.clone(), Arc::clone(store))).chain([records]).collect()
 }
 
 async fn close_records(records: &Arc<dyn Store>) {

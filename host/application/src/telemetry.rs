@@ -13,7 +13,7 @@ use waggle_telemetry::metrics::Source;
 use waggle_telemetry::traces::Traces;
 
 /// How long the end of the program may wait for a collector or a disk.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 /// The exporters, while they run.
 pub(crate) struct Telemetry {

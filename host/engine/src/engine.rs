@@ -426,9 +426,7 @@ async fn failure(seat: &Seat) -> Option<Ending> {
 
 /// Has the function see the trace that what it does belongs to, and pass it on if it likes.
 fn trace_on(headers: &mut http::HeaderMap, guard: &RequestGuard) {
-    if let Some(context) = guard.span.context()
-        && guard.span.is_recorded()
-    {
+    if let Some(context) = guard.span.context() {
         outbound::carry(headers, context);
     }
 }

@@ -202,10 +202,10 @@ impl Call {
             span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
             span.set_text(attribute::SERVER_ADDRESS, host);
             span.set(attribute::SERVER_PORT, port);
-            // A function that traces by itself has said whose child the call is.
-            if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
-                carry(request.headers_mut(), context);
-            }
+        }
+        // A function that traces by itself has said whose child the call is.
+        if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
+            carry(request.headers_mut(), context);
         }
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),

@@ -193,7 +193,8 @@ impl From<HandleError> for Refusal {
                 "The function gave no response.".into(),
             ),
             HandleError::Store { .. } => {
-                Self::unavailable("The store does not take writes at the moment; try again shortly.".into())
+                let message = "The store does not take writes at the moment; try again shortly.";
+                Self { code: "store_unavailable", ..Self::unavailable(message.into()) }
             }
         }
     }

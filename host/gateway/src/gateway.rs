@@ -14,7 +14,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
 use rand::Rng as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -148,7 +148,7 @@ impl Gateway {
         let route = seen.route.and_then(|number| Some((number, self.metrics.routes().get(number)?)));
         let route = route.map(|(number, of)| (number, of.route.as_str(), of.function.as_str()));
         let tenant = seen.tenant.as_ref().map(|entry| &entry.tenant.id);
-        observation.answered(response, tenant, route)
+        observation.answered(response, seen.client, tenant, route)
     }
 
     /// From the first look at a request to its response. `seen` is filled as things become known.
@@ -204,6 +204,7 @@ impl Gateway {
         // Overload is answered before anything is spent on the request.
         let host = self.admission.host()?;
         let address = self.admission.address(from.client, request.headers())?;
+        seen.client = Some(address);
         let caller = self.admission.caller(address, request.headers()).await?;
         let entry = Arc::clone(&caller.tenant);
         seen.slot = entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count();
@@ -260,7 +261,9 @@ impl Gateway {
         answer.map_err(|error| match error {
             HandleError::Busy { .. } => {
                 tracing::debug!(%tenant, %error, "over a limit");
-                error.into()
+                let refusal = Refusal::from(error);
+                self.metrics.count_refusal(refusal.code());
+                refusal
             }
             // A function that the tenant may not use is none, for all it can tell.
             HandleError::UnknownFunction(_) => {
@@ -358,6 +361,8 @@ struct Arrival<'a> {
 /// What became known of a request.
 #[derive(Default)]
 struct Seen {
+    /// Who sent it, as far as proxies are believed.
+    client: Option<IpAddr>,
     tenant: Option<Arc<TenantEntry>>,
     /// Where the metrics count it.
     slot: TenantSlot,

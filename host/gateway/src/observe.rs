@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -54,8 +54,8 @@ pub struct EndedRequest {
     pub time: SystemTime,
     /// Its id.
     pub request_id: Arc<str>,
-    /// Who sent it: the connection's other end.
-    pub client: SocketAddr,
+    /// Who sent it, as far as proxies are believed; the connection's other end where that was not looked at.
+    pub client: IpAddr,
     /// Whose it was, if that became known.
     pub tenant: Option<TenantId>,
     /// Its method.
@@ -66,8 +66,8 @@ pub struct EndedRequest {
     pub version: Version,
     /// On which route it lay, by number.
     pub route: Option<usize>,
-    /// The answer's status.
-    pub status: StatusCode,
+    /// The answer's status; none where the client went away before there was one.
+    pub status: Option<StatusCode>,
     /// How it ended.
     pub outcome: RequestOutcome,
     /// Bytes of its body that were read.
@@ -125,13 +125,13 @@ impl Observers {
             let request = EndedRequest {
                 time: SystemTime::now(),
                 request_id: Arc::clone(heard.request_id),
-                client: heard.client,
+                client: heard.client.ip(),
                 tenant: None,
                 method: heard.method.clone(),
                 path: heard.path.into(),
                 version: heard.version,
                 route: None,
-                status: StatusCode::OK,
+                status: None,
                 outcome: RequestOutcome::Cancelled,
                 request_bytes: 0,
                 response_bytes: 0,
@@ -167,6 +167,7 @@ impl Observation {
     pub(crate) fn answered(
         mut self,
         response: Response<WasiBody>,
+        client: Option<IpAddr>,
         tenant: Option<&TenantId>,
         route: Option<(usize, &str, &str)>,
     ) -> Response<WasiBody> {
@@ -175,9 +176,10 @@ impl Observation {
         }
         let status = response.status();
         if let Some((_, Some(request))) = &mut self.access {
+            request.client = client.unwrap_or(request.client);
             request.tenant = tenant.cloned();
             request.route = route.map(|(number, ..)| number);
-            request.status = status;
+            request.status = Some(status);
             request.head = self.began.elapsed();
         }
         if self.span.is_recorded() {

@@ -41,7 +41,11 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(gateway.config().connections_max));
     let mut stop = std::pin::pin!(stop);
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
+        let permit = tokio::select! {
+            () = &mut stop => break,
+            permit = Arc::clone(&connections).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
         let (stream, client) = tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {

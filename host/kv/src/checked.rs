@@ -19,6 +19,10 @@ pub(crate) trait Medium: Send + Sync + 'static {
     fn closed(&self) -> &AtomicBool;
     /// What it counts.
     fn metrics(&self) -> &StoreMetrics;
+    /// Whether the medium itself takes writes.
+    fn takes_writes(&self) -> Result<(), Error> {
+        Ok(())
+    }
     fn get(
         &self,
         partition: &Partition,
@@ -219,6 +223,11 @@ impl<M: Medium> Store for M {
 
     fn place(&self) -> Place {
         Medium::place(self)
+    }
+
+    fn takes_writes(&self) -> Result<(), Error> {
+        check_open(self)?;
+        Medium::takes_writes(self)
     }
 
     fn metrics(&self) -> &StoreMetrics {

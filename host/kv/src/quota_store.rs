@@ -242,6 +242,10 @@ impl Store for QuotaStore {
         self.freeing(self.inner.erase(tenant)).await
     }
 
+    fn takes_writes(&self) -> Result<(), Error> {
+        self.inner.takes_writes()
+    }
+
     fn metrics(&self) -> &StoreMetrics {
         self.inner.metrics()
     }

@@ -161,6 +161,12 @@ pub trait Store: Send + Sync + 'static {
     /// Where the data is.
     fn place(&self) -> Place;
 
+    /// Whether it takes writes.
+    ///
+    /// # Errors
+    /// Why it does not: it is closed, or a flush has failed. One that is over the network does not ask its server.
+    fn takes_writes(&self) -> Result<(), Error>;
+
     /// What it has counted since it was opened.
     fn metrics(&self) -> &StoreMetrics;
 

@@ -1,7 +1,7 @@
 //! The embedded store: one engine in one directory, shared by any number of store labels.
 //!
-//! Writes are applied in the caller's thread and reach the operating system before the call returns, so they survive
-//! the end of the process at any moment; a background thread flushes them to the device (see `committer`). Reads run
+//! Writes are applied in the caller's thread; a background thread hands them to the operating system and flushes them to
+//! the device, as soon as somebody waits for one (see `committer`). Reads run
 //! in the caller's thread too: most are answered from memory, and a hop to another thread costs more than they do.
 
 mod batch;

@@ -92,6 +92,10 @@ impl Medium for View {
         &self.metrics
     }
 
+    fn takes_writes(&self) -> Result<(), Error> {
+        self.engine().check_open()
+    }
+
     async fn get(&self, partition: &Partition, key: &str) -> Result<Option<Bytes>, Error> {
         with_full_key(partition, key, |full| self.engine().get(full))
     }

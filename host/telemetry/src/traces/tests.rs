@@ -187,7 +187,7 @@ fn turn(tracer: &Tracer) {
     let mut call = root.child("chat gpt-5", SpanKind::Client);
     call.set(attribute::GEN_AI_OPERATION_NAME, attribute::operation::CHAT);
     call.set(attribute::GEN_AI_USAGE_INPUT_TOKENS, 42_u64);
-    call.set(attribute::GEN_AI_REQUEST_TEMPERATURE, 0.5);
+    call.set("gen_ai.request.temperature", 0.5);
     call.set(attribute::GEN_AI_REQUEST_STREAM, true);
     call.event("first_byte");
     call.fail("timeout");

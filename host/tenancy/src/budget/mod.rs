@@ -12,7 +12,7 @@
 //!
 //! **Where it is counted.** In the [`BudgetStore`], in one atomic step before a call (one round trip, where the store is a
 //! server) and one after it, which nobody waits for. A host that is killed leaves the calls that it had under way
-//! counted as they were estimated, and takes with it what it counted while the store was away; nothing else is lost. The
+//! counted as they were estimated, and takes with it what it counted while the store was away, or in the last hundredth of a second. The
 //! counters of a user are there only where a limit for users is set, and go away after their window.
 //!
 //! **When the store is away** calls go on: budgets must not take the service down. Each host then counts by itself, on
