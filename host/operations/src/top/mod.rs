@@ -32,6 +32,8 @@ use std::io;
 /// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum TopError {
+    #[error("--url: {0}")]
+    Url(#[from] AddressError),
     /// There is no connection, or no answer in time.
     #[error(
         "nobody answers at {address} ({reason}); does the server run? `waggle up` starts it and says where its \
@@ -63,12 +65,13 @@ pub enum TopError {
 /// spaces apart, and no cell is empty or holds a space.
 ///
 /// # Errors
-/// When the host cannot be read, then or before the interval.
+/// When the host cannot be read, before the interval or after it.
 pub async fn once(options: &Options) -> Result<String, TopError> {
-    let before = read(&options.url).await?;
+    let address = options.url.clone()?;
+    let before = read(&address).await?;
     tokio::time::sleep(options.interval()).await;
-    let after = read(&options.url).await?;
-    Ok(report::text(&View::between(&before, &after), &options.url))
+    let after = read(&address).await?;
+    Ok(report::text(&View::between(&before, &after), &address))
 }
 
 #[cfg(test)]

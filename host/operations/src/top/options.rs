@@ -2,6 +2,7 @@
 
 use clap::Args;
 use http::uri::{Scheme, Uri};
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,8 +18,9 @@ pub const INTERVAL_MS_MAX: u64 = 60_000;
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// The metrics of the server, as it says at its start
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
-    pub url: Address,
+    // What is no address is told when it is used: clap would repeat it, with a password that it may hold.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", value_parser = attempt)]
+    pub url: Result<Address, AddressError>,
     /// How often to look, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = INTERVAL_MS_DEFAULT,
           value_parser = clap::value_parser!(u64).range(INTERVAL_MS_MIN..=INTERVAL_MS_MAX))]
@@ -28,8 +30,14 @@ pub struct Options {
     pub once: bool,
 }
 
+fn attempt(text: &str) -> Result<Result<Address, AddressError>, Infallible> {
+    Ok(text.parse())
+}
+
 impl Options {
-    pub(crate) fn interval(&self) -> Duration {
+    /// The time between two scrapes.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
     }
 }
@@ -126,8 +134,15 @@ mod tests {
     #[test]
     fn without_flags_it_looks_each_second_where_the_listener_is_by_default() {
         let options = parse(&[]).unwrap();
-        assert_eq!(options.url.authority(), LISTEN_DEFAULT.to_string());
+        assert_eq!(options.clone().url.unwrap().authority(), LISTEN_DEFAULT.to_string());
         assert_eq!((options.interval(), options.once), (Duration::from_secs(1), false));
+    }
+
+    #[test]
+    fn a_url_that_is_refused_is_not_kept() {
+        let options = parse(&["--url", "http://ada:secret@edge.test"]).unwrap();
+        assert_eq!(options.url, Err(AddressError::Credential));
+        assert!(!format!("{options:?}").contains("secret"));
     }
 
     #[test]
@@ -158,10 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_repeating_it() {
+    fn what_is_no_address_is_refused_for_what_is_wrong() {
         let check = |text: &str, expected: AddressError| {
             assert_eq!(text.parse::<Address>(), Err(expected), "{text}");
-            assert!(text.len() < 4 || !expected.to_string().contains(text), "{text}");
         };
         check("", AddressError::Shape);
         check("http://", AddressError::Shape);

@@ -41,6 +41,9 @@ const UPSTREAMS: &[&str] = &[
 ];
 const STORES: &[&str] = &["STORE", "OPS/S", "FAILED", "P50", "P99", "SYNCS/S", "SYNC-P99"];
 
+/// How many columns each table has.
+pub(super) const COLUMNS: [usize; TABLES] = [TENANTS.len(), FUNCTIONS.len(), UPSTREAMS.len(), STORES.len()];
+
 /// The tables, in the order in which they are shown, sorted each by its column of `sorted_by`.
 pub(super) fn tables(view: &View, sorted_by: [usize; TABLES]) -> [Table; TABLES] {
     let mut tables = [

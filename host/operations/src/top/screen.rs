@@ -1,9 +1,9 @@
 //! What the terminal shows, what a key changes, and how it is drawn. It touches no terminal: it draws into a frame.
 
-use super::report::{self, SORTED_BY, TABLES};
+use super::report::{self, COLUMNS, SORTED_BY, TABLES};
 use super::table::{Table, Tone};
 use super::view::{Reading, View};
-use super::{Options, TopError, figures};
+use super::{Address, TopError, figures};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -26,7 +26,8 @@ pub(super) enum Next {
 
 /// What is shown.
 pub(super) struct Screen {
-    options: Options,
+    address: Address,
+    interval: Duration,
     before: Option<Reading>,
     view: Option<View>,
     lost: Option<Lost>,
@@ -45,9 +46,10 @@ struct Lost {
 }
 
 impl Screen {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(address: &Address, interval: Duration) -> Self {
         Self {
-            options: options.clone(),
+            address: address.clone(),
+            interval,
             before: None,
             view: None,
             lost: None,
@@ -88,11 +90,7 @@ impl Screen {
     }
 
     fn key(&mut self, key: KeyEvent) -> Next {
-        let columns = self.view.as_ref().map(|view| {
-            let tables = report::tables(view, self.sorted_by);
-            tables[self.focus].column_count()
-        });
-        let columns = columns.unwrap_or(1);
+        let columns = COLUMNS[self.focus];
         let sorted_by = &mut self.sorted_by[self.focus];
         let scrolled = &mut self.scrolled[self.focus];
         match key.code {
@@ -134,9 +132,9 @@ impl Screen {
     /// At most `rows` lines.
     fn body(&mut self, rows: usize, width: usize) -> Vec<Line<'static>> {
         let Some(view) = &self.view else {
-            return vec![Line::raw(format!("waggle at {}: measuring", self.options.url))];
+            return vec![Line::raw(format!("waggle at {}: measuring", self.address))];
         };
-        let mut lines = vec![report::title(&view.host, &self.options.url)];
+        let mut lines = vec![report::title(&view.host, &self.address)];
         lines.extend(report::facts(&view.host));
         lines.push(Line::default());
         let tables = report::tables(view, self.sorted_by);
@@ -160,13 +158,15 @@ impl Screen {
     fn status(&self, now: Instant) -> Line<'static> {
         if let Some(Lost { since, reason }) = &self.lost {
             let gone = figures::span(now.saturating_duration_since(*since));
-            return Line::styled(format!("gone for {gone}, trying on: {reason}"), Tone::Alarm.style());
+            return Line::styled(
+                format!("gone for {gone}, trying on (q quits): {reason}"),
+                Tone::Alarm.style(),
+            );
         }
         let pace = if self.is_paused {
             Span::styled("paused", Tone::Warning.style())
         } else {
-            let interval = Duration::from_millis(self.options.interval_ms).as_secs_f64();
-            Span::raw(format!("every {}", figures::seconds(interval)))
+            Span::raw(format!("every {}", figures::seconds(self.interval.as_secs_f64())))
         };
         Line::from(vec![pace, Span::styled(format!("  {KEYS}"), Tone::Quiet.style())])
     }

@@ -80,10 +80,6 @@ impl Table {
         Self { columns, rows: rows.map(|(name, cells)| (word(&name), cells)).collect() }
     }
 
-    pub(super) fn column_count(&self) -> usize {
-        self.columns.len()
-    }
-
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
     }
@@ -177,4 +173,50 @@ pub(super) fn word(name: &str) -> String {
         text.push('…');
     }
     if text.is_empty() { figures::NONE.to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word_that_fits() {
+        let check = |name: &str, expected: &str| assert_eq!(word(name), expected, "{name:?}");
+        check("bank", "bank");
+        check("", "-");
+        check("a b\tc\u{1b}[1m\n", "a_b_c_[1m_");
+        check(&"x".repeat(32), &"x".repeat(32));
+        check(&"x".repeat(33), &format!("{}…", "x".repeat(31)));
+        check(&"客".repeat(40), &format!("{}…", "客".repeat(15)));
+    }
+
+    fn table() -> Table {
+        let row =
+            |name: &str, value: Option<f64>| (name.to_owned(), vec![Cell::maybe(value, figures::number)]);
+        let rows = [row("客服", Some(1.0)), row("b", None), row("c", Some(20.0)), row("a", Some(1.0))];
+        Table::new(&["NAME", "LONG"], rows.into_iter())
+    }
+
+    #[test]
+    fn rows_are_sorted_by_name_upwards_and_by_numbers_downwards() {
+        let check = |column: usize, expected: [&str; 4]| {
+            let mut table = table();
+            table.sort(column);
+            let names: Vec<_> = table.rows.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, expected, "{column}");
+        };
+        check(0, ["a", "b", "c", "客服"]);
+        check(1, ["c", "a", "客服", "b"]);
+    }
+
+    #[test]
+    fn columns_stand_under_their_names_and_those_without_room_are_left_out() {
+        let check = |width: usize, expected: [&str; 3]| {
+            let lines: Vec<_> = table().lines(0, 2, width, None).iter().map(Line::to_string).collect();
+            assert_eq!(lines, expected, "{width}");
+        };
+        check(10, ["NAME  LONG", "客服     1", "b        -"]);
+        check(9, ["NAME", "客服", "b   "]);
+        check(0, ["NAME", "客服", "b   "]);
+    }
 }

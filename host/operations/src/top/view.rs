@@ -404,3 +404,6 @@ fn since(moment: f64, now: SystemTime) -> Option<Duration> {
     let moment = Duration::try_from_secs_f64(moment).ok()?;
     now.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(moment)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,12 @@
 
 use super::client::read;
 use super::screen::{Next, Screen};
-use super::{Options, Reading, TopError};
+use super::{Address, Options, Reading, TopError};
 use crossterm::event::EventStream;
 use futures::{Stream, StreamExt as _, stream};
 use ratatui::DefaultTerminal;
 use std::io::{self, IsTerminal as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -20,11 +20,12 @@ pub async fn watch(options: &Options) -> Result<(), TopError> {
     if !io::stdout().is_terminal() {
         return Err(TopError::NoTerminal);
     }
-    let mut screen = Screen::new(options);
-    screen.take(Ok(read(&options.url).await?), Instant::now());
+    let (address, interval) = (options.url.clone()?, options.interval());
+    let mut screen = Screen::new(&address, interval);
+    screen.take(Ok(read(&address).await?), Instant::now());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let mut readings = std::pin::pin!(readings(options));
+    let mut readings = std::pin::pin!(readings(&address, interval));
     let mut terminal = Taken::new()?;
     let mut events = EventStream::new();
     loop {
@@ -45,13 +46,15 @@ pub async fn watch(options: &Options) -> Result<(), TopError> {
 
 /// What the host tells, once in each interval, the first after one. One that answers slowly is asked again an interval after
 /// its answer.
-fn readings(options: &Options) -> impl Stream<Item = Result<Reading, TopError>> + use<'_> {
-    let interval = options.interval();
+fn readings(
+    address: &Address,
+    interval: Duration,
+) -> impl Stream<Item = Result<Reading, TopError>> + use<'_> {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold(ticks, move |mut ticks| async move {
         ticks.tick().await;
-        Some((read(&options.url).await, ticks))
+        Some((read(address).await, ticks))
     })
 }
 
