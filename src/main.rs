@@ -7,6 +7,7 @@ mod screen;
 mod signals;
 mod tenant;
 mod token;
+mod top;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Command {
     Tenant(tenant::Tenant),
     /// Make a token for one user of a tenant, for development
     Token(token::Token),
+    /// Watch a running server: tenants, functions, latency, upstreams
+    Top(top::Top),
     /// Run the build commands of the components in a spin.toml
     Build(build::Build),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Tenant(tenant) => tenant.run(),
         Command::Token(token) => token.run(),
+        Command::Top(top) => top.run(),
         Command::Build(build) => build.run(),
     };
     match result {

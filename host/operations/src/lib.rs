@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It speaks plain HTTP/1.1, asks for no credential and changes nothing. It listens on the loopback interface unless it is
-//! told otherwise. [`scrape`] reads metrics again, for programs that show a running host.
+//! told otherwise. [`scrape`] reads metrics again, for programs that show a running host; [`top`] is one.
 
 mod answer;
 mod checks;
@@ -15,6 +15,7 @@ mod config;
 mod listen;
 pub mod scrape;
 mod server;
+pub mod top;
 
 pub use checks::{CHECK_TIMEOUT_MS_MAX, Checks, Failure, Readiness};
 pub use config::{LISTEN_DEFAULT, Listen, MetricsConfig, TENANTS_NAMED_DEFAULT, TelemetryConfig};
