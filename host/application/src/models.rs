@@ -448,6 +448,7 @@ fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
         if let Ok(call) = model_body::read(request.body()) {
             span.rename(format!("{} {}", operation::CHAT, call.model));
             span.set_text(attribute::GEN_AI_REQUEST_MODEL, &call.model);
+            span.set(attribute::GEN_AI_REQUEST_STREAM, call.stream);
             if let Some(tokens) = call.tokens_max {
                 span.set(attribute::GEN_AI_REQUEST_MAX_TOKENS, tokens);
             }
