@@ -203,9 +203,10 @@ fn upstreams(all: &[UpstreamSnapshot], families: &mut Families) {
 fn first_bytes(upstream: &str, kind: &str, of: Option<&Quantiles>, families: &mut Families) {
     let Some(of) = of else { return };
     let mut gauge = families
-        .gauge("waggle_upstream_first_byte_seconds", "Until an answer began, of recent calls, by quantile");
-    for (quantile, time) in [("0.5", of.p50), ("0.95", of.p95), ("0.99", of.p99)] {
-        gauge.add(&[("upstream", upstream), ("answer", kind), ("quantile", quantile)], time.as_secs_f64());
+        .gauge("waggle_upstream_first_byte_seconds", "Until an answer began, of recent calls, by percentile");
+    for (percentile, time) in [("50", of.p50), ("95", of.p95), ("99", of.p99)] {
+        gauge
+            .add(&[("upstream", upstream), ("answer", kind), ("percentile", percentile)], time.as_secs_f64());
     }
 }
 

@@ -96,12 +96,12 @@ waggle_upstream_breaker_state{upstream="local",endpoint="1"} 0
 waggle_upstream_in_flight{upstream="local"} 3
 waggle_upstream_limit{upstream="local"} 64
 waggle_upstream_waiting{upstream="local"} 0
-waggle_upstream_first_byte_seconds{upstream="local",answer="streamed",quantile="0.5"} 0.0075
-waggle_upstream_first_byte_seconds{upstream="local",answer="streamed",quantile="0.99"} 0.048
-waggle_upstream_first_byte_seconds{upstream="local",answer="whole",quantile="0.5"} 2
+waggle_upstream_first_byte_seconds{upstream="local",answer="streamed",percentile="50"} 0.0075
+waggle_upstream_first_byte_seconds{upstream="local",answer="streamed",percentile="99"} 0.048
+waggle_upstream_first_byte_seconds{upstream="local",answer="whole",percentile="50"} 2
 waggle_upstream_breaker_state{upstream="spare",endpoint="all"} 0
 waggle_upstream_breaker_state{upstream="spare",endpoint="0"} 0
-waggle_upstream_first_byte_seconds{upstream="spare",answer="whole",quantile="0.5"} 1.5
+waggle_upstream_first_byte_seconds{upstream="spare",answer="whole",percentile="50"} 1.5
 waggle_model_tokens_total{tenant="bank",model="gpt",direction="input"} 3000
 waggle_model_tokens_total{tenant="bank",model="gpt",direction="cached_input"} 500
 waggle_model_tokens_total{tenant="bank",model="gpt",direction="output"} 300

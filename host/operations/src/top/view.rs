@@ -337,10 +337,11 @@ impl<'a> Change<'a> {
     fn upstream(&self, name: &str) -> Upstream {
         let labels: &[(&str, &str)] = &[("upstream", name)];
         let rate = |name| self.rate(name, labels);
-        let first_byte = |answer, quantile| {
-            self.level(FIRST_BYTE, &[("upstream", name), ("answer", answer), ("quantile", quantile)])
+        let first_byte = |answer, percentile| {
+            let labels = [("upstream", name), ("answer", answer), ("percentile", percentile)];
+            self.level(FIRST_BYTE, &labels)
         };
-        let answer = if first_byte("streamed", "0.5").is_some() { "streamed" } else { "whole" };
+        let answer = if first_byte("streamed", "50").is_some() { "streamed" } else { "whole" };
         let is_of_all = |sample: &&Sample| sample.label("endpoint") == Some("all");
         let (all, endpoints): (Vec<_>, Vec<_>) = self.after.samples(BREAKER, labels).partition(is_of_all);
         let failed = rate("waggle_upstream_failures_total") + rate("waggle_upstream_cut_total");
@@ -359,7 +360,7 @@ impl<'a> Change<'a> {
             in_flight: self.level("waggle_upstream_in_flight", labels),
             limit: self.level("waggle_upstream_limit", labels),
             waiting: self.level("waggle_upstream_waiting", labels),
-            first_byte: Latency { p50: first_byte(answer, "0.5"), p99: first_byte(answer, "0.99") },
+            first_byte: Latency { p50: first_byte(answer, "50"), p99: first_byte(answer, "99") },
         }
     }
 
