@@ -59,8 +59,10 @@ async fn what_happens_is_in_the_metrics() {
     assert_eq!(get_text(&client(), &server.url("/hello")).await.0, 200);
 
     // A client has its answer a moment before the host is done with it.
+    let until = std::time::Instant::now() + crate::support::PATIENCE;
     let samples = loop {
         let samples = scrape(&server).await;
+        assert!(std::time::Instant::now() < until, "{samples:#?}");
         if sum(&samples, "waggle_http_request_duration_seconds_count", &[]) >= 4.0 {
             break samples;
         }
