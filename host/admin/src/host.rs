@@ -94,7 +94,6 @@ pub struct Usage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetUse {
     /// The field of the limits: `tokens_per_day`, `cost_per_month`, …
-    #[schema(example = "tokens_per_day")]
     pub limit: String,
     /// What is allowed: tokens, or millionths of the currency.
     pub allowed: u64,
