@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod bill;
 mod budget_store;
 mod build;
 mod discreet;

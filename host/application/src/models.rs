@@ -1,6 +1,7 @@
 //! A tenant's calls to models: its budgets, its answer cache, the upstreams, and what was used. One call passes them in this
 //! order; what a function sees of all of it is a response.
 
+use crate::bill::{Bill, chat_span};
 use crate::error::StartError;
 use crate::model_metrics::ModelMetrics;
 use async_trait::async_trait;
@@ -20,14 +21,11 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{
     Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
 };
-use waggle_egress::upstream::{
-    CredentialSource, PromptsSpent, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig,
-};
+use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
-use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, carry_trace, egress_error};
-use waggle_measure::trace::attribute::{self, operation};
-use waggle_measure::trace::{Parent, Span, SpanKind};
+use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
+use waggle_measure::trace::Parent;
 use waggle_measure::{TenantSeat, TopTenants};
 use waggle_secret::Secret;
 use waggle_tenancy::{Budget, Budgets, CounterState, Estimate, OverBudget, Reservation};
@@ -385,13 +383,13 @@ impl Calls {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
         };
-        let mut bill = Bill {
-            calls: Arc::clone(&self),
+        let mut bill = Bill::new(
+            self.meter.clone(),
+            Arc::clone(&self.seat),
+            Arc::clone(&self.models),
             reservation,
-            spent: PromptsSpent::default(),
             span,
-            is_answered: false,
-        };
+        );
         let request_bytes = request.body().len() as u64;
         let options = CallOptions {
             tenant: self.tenant.as_str(),
@@ -401,7 +399,7 @@ impl Calls {
             cancelled: Some(cancelled),
             credentials: Some(&self.credentials),
             own: Some(&self.own),
-            spent: Some(&bill.spent),
+            spent: Some(bill.spent()),
             observer: None,
         };
         let calling = self.models.upstreams.call_collected(request, options);
@@ -415,7 +413,7 @@ impl Calls {
         let answered =
             response.extensions().get::<Answered>().filter(|_| response.status() == StatusCode::OK);
         let Some(answered) = answered.cloned() else {
-            bill.span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16());
+            bill.status(response.status());
             return Ok(response.map(BodyExt::boxed_unsync));
         };
         let tell = move |used: Usage| bill.answered(used, &answered);
@@ -436,81 +434,6 @@ impl Calls {
         let cost_micros = cost_micros_max(&candidates, prompt, answer);
         let estimate = Estimate { tokens: prompt.saturating_add(answer), cost_micros };
         budget.reserve(user, estimate).await
-    }
-}
-
-/// Begins the span of a call, and puts it on the request. GenAI conventions of OpenTelemetry.
-fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
-    let mut span = parent.child(operation::CHAT, SpanKind::Client);
-    if span.is_recorded() {
-        span.set(attribute::GEN_AI_OPERATION_NAME, operation::CHAT);
-        span.set(attribute::GEN_AI_PROVIDER_NAME, "openai");
-        if let Ok(call) = model_body::read(request.body()) {
-            span.rename(format!("{} {}", operation::CHAT, call.model));
-            span.set_text(attribute::GEN_AI_REQUEST_MODEL, &call.model);
-            span.set(attribute::GEN_AI_REQUEST_STREAM, call.stream);
-            if let Some(tokens) = call.tokens_max {
-                span.set(attribute::GEN_AI_REQUEST_MAX_TOKENS, tokens);
-            }
-        }
-    }
-    if let Some(context) = span.context() {
-        carry_trace(request.headers_mut(), context);
-    }
-    span
-}
-
-/// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
-/// answer, with none, or given up.
-struct Bill {
-    calls: Arc<Calls>,
-    reservation: Reservation,
-    /// Prompts of attempts without an answer, which upstreams charge for all the same.
-    spent: PromptsSpent,
-    /// The call, as it is traced.
-    span: Span,
-    is_answered: bool,
-}
-
-impl Bill {
-    /// The call was answered, and its answer used this. One of which nobody has read anything has cost its prompt.
-    fn answered(mut self, used: Usage, by: &Answered) {
-        self.is_answered = true;
-        let used = if used.total() == 0 { Usage { input: by.prompt_tokens, ..used } } else { used };
-        let cost_micros = by.prices.cost_micros(used.input, used.cached_input, used.output);
-        let counted = self.calls.models.metrics.of(self.calls.seat.slot(), &by.model);
-        counted.input.add(used.input);
-        counted.cached_input.add(used.cached_input);
-        counted.output.add(used.output);
-        counted.cost_micros.add(cost_micros);
-        if self.span.is_recorded() {
-            self.span.set_text(attribute::GEN_AI_RESPONSE_MODEL, &by.model);
-            self.span.set_text(attribute::WAGGLE_UPSTREAM, by.upstream.as_str());
-            self.span.set(attribute::HTTP_REQUEST_RESEND_COUNT, by.attempts.saturating_sub(1));
-            self.span.set(attribute::GEN_AI_USAGE_INPUT_TOKENS, used.input);
-            self.span.set(attribute::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, used.cached_input);
-            self.span.set(attribute::GEN_AI_USAGE_OUTPUT_TOKENS, used.output);
-        }
-        self.count(used.total(), cost_micros);
-    }
-
-    fn count(&mut self, tokens: u64, cost_micros: u64) {
-        if let Some(meter) = &self.calls.meter {
-            meter.spend_tokens(tokens);
-        }
-        self.reservation.note(tokens, cost_micros);
-    }
-}
-
-impl Drop for Bill {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.span.fail("no model answered");
-        }
-        if self.spent.prompts() > 0 {
-            self.count(self.spent.tokens(), self.spent.cost_micros());
-        }
-        // The reservation settles with what was noted when it is dropped, which is next.
     }
 }
 

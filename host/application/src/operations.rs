@@ -1,6 +1,7 @@
 //! The operations listener: bound with the others, told when the host goes down, stopped last.
 
 use crate::error::StartError;
+use crate::metrics::{Sources, metrics};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,7 +10,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use waggle_kv::{Partition, Store};
 use waggle_operations::{Checks, MetricsConfig, Operations, bind, serve};
-use waggle_telemetry::metrics::Metrics;
 
 /// A key that no record has; reading it shows whether the store answers.
 const PROBE: &str = "ready";
@@ -28,24 +28,20 @@ pub(crate) struct ServingOperations {
 }
 
 impl OperationsListener {
-    /// Binds the listener. The host is ready while every store of `stores` answers and takes writes, until it is told to
+    /// Binds the listener. The host is ready while every store of `sources` answers and takes writes, until it is told to
     /// stop.
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub(crate) async fn bind(
-        config: &MetricsConfig,
-        metrics: Arc<Metrics>,
-        stores: &BTreeMap<String, Arc<dyn Store>>,
-    ) -> Result<Self, StartError> {
+    pub(crate) async fn bind(config: &MetricsConfig, sources: Sources) -> Result<Self, StartError> {
         let failed = |reason: String| StartError::Operations { reason };
         let listener = bind(config.listen).await.map_err(|error| failed(error.to_string()))?;
         let address = listener.as_ref().map(TcpListener::local_addr).transpose();
         let url =
             address.map_err(|error| failed(error.to_string()))?.map(|address| format!("http://{address}"));
         let is_leaving = Arc::new(AtomicBool::new(false));
-        let checks = checks(stores, &is_leaving);
-        let listener = listener.map(|listener| (listener, Operations::new(metrics, checks)));
+        let checks = checks(&sources.stores, &is_leaving);
+        let listener = listener.map(|listener| (listener, Operations::new(metrics(sources), checks)));
         Ok(Self { listener, url, is_leaving })
     }
 

@@ -248,11 +248,7 @@ fn configuration(
         );
         found.push(discreet::place(&file.mistake(&["tenancy", "store"], message)));
     }
-    if model_endpoint.is_some() && !upstreams.is_empty() {
-        let message = "`[model_endpoint]` is for the endpoint of --model-endpoint; there are upstreams, which have \
-                       these settings themselves";
-        found.push(discreet::place(&file.mistake(&["model_endpoint"], message.to_owned())));
-    }
+    check_model_endpoint(&file, model_endpoint.is_some(), &upstreams, found);
     let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
     if let Err(reason) = engine.validate()
@@ -274,6 +270,20 @@ fn configuration(
         telemetry,
         dir,
     })
+}
+
+/// `[model_endpoint]` is for hosts without upstreams.
+fn check_model_endpoint(
+    file: &RuntimeConfig,
+    is_there: bool,
+    upstreams: &UpstreamsConfig,
+    found: &mut Diagnostics,
+) {
+    if is_there && !upstreams.is_empty() {
+        let message = "`[model_endpoint]` is for the endpoint of --model-endpoint; there are upstreams, which have \
+                       these settings themselves";
+        found.push(discreet::place(&file.mistake(&["model_endpoint"], message.to_owned())));
+    }
 }
 
 /// `[upstream.NAME]` and `[model.NAME]`, held against each other if all of them could be read.

@@ -3,7 +3,7 @@
 use crate::admin::Admin;
 use crate::budget_store::RecordedBudgets;
 use crate::error::StartError;
-use crate::metrics::{RECORDS, Sources, metrics};
+use crate::metrics::{RECORDS, Sources};
 use crate::model::ModelChoice;
 use crate::models::Models;
 use crate::mounts::mounts;
@@ -82,9 +82,7 @@ impl Running {
         let checks =
             Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
         let mut tenancy = Tenancy::open(plan, Arc::clone(&checks), records, Arc::clone(&egress)).await?;
-        let named = &plan.telemetry.metrics;
-        let tenants =
-            TopTenants::new(named.tenants_named_max, named.tenants_named.iter().map(String::as_str));
+        let tenants = top_tenants(plan);
         let models = Arc::new(models(plan, records, &egress, &tenants)?);
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
@@ -116,12 +114,7 @@ impl Running {
             models: Arc::clone(&models),
             others: telemetry.sources(),
         };
-        let operations = OperationsListener::bind(
-            &plan.telemetry.metrics,
-            metrics(sources),
-            &with_records(&stores, records),
-        )
-        .await?;
+        let operations = OperationsListener::bind(&plan.telemetry.metrics, sources).await?;
         let host = RunningHost {
             engine,
             directory: Arc::clone(&tenancy.directory),
@@ -131,10 +124,7 @@ impl Running {
             models: Arc::clone(&models),
             log_files,
             checks,
-            quiet_after: quiet_after(
-                stores.values().chain([records]),
-                Duration::from_millis(plan.engine.response_timeout_ms),
-            ),
+            quiet_after: quiet(plan, &stores, records),
         };
         let url = url(plan, &listener);
         let admin = Admin::bind(plan, host, &url).await?;
@@ -223,6 +213,18 @@ fn gateway(
 fn acceptor(plan: &Plan) -> Result<Option<waggle_gateway::TlsAcceptor>, StartError> {
     let files = plan.options.tls.as_ref();
     Ok(files.map(|(certificate, key)| waggle_gateway::acceptor(certificate, key)).transpose()?)
+}
+
+/// Which tenants have series of their own.
+fn top_tenants(plan: &Plan) -> Arc<TopTenants> {
+    let config = &plan.telemetry.metrics;
+    TopTenants::new(config.tenants_named_max, config.tenants_named.iter().map(String::as_str))
+}
+
+/// When a tenant that is suspended is quiet, on this host and others.
+fn quiet(plan: &Plan, stores: &BTreeMap<String, Arc<dyn Store>>, records: &Arc<dyn Store>) -> Duration {
+    let response_timeout = Duration::from_millis(plan.engine.response_timeout_ms);
+    quiet_after(stores.values().chain([records]), response_timeout)
 }
 
 /// All stores, the host's own records among them.
