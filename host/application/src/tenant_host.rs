@@ -61,9 +61,7 @@ impl RunningHost {
             )
         })
     }
-}
 
-impl RunningHost {
     /// What is used of the tenant's budgets.
     async fn budgets(&self, tenant: &TenantId) -> Vec<BudgetUse> {
         let Some(entry) = self.directory.entry(tenant) else { return Vec::new() };
