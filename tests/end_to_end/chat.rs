@@ -28,6 +28,7 @@ async fn a_conversation_survives_kill_9() {
 async fn a_conversation_in_use_outlives_the_time_to_live_of_its_store() {
     let server = Setup::application()
         .runtime_config("[key_value_store.default]\ntype = \"embedded\"\ntime_to_live = \"2s\"\n")
+        .args(&["--variable", "conversation_renewal_s=0"])
         .start();
     let client = client();
     let (_, conversation) = post(&client, &server.url("/v1/conversations"), &json!({})).await;

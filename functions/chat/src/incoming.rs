@@ -1,6 +1,7 @@
 //! A request on its way in.
 
 use crate::body::WasiBody;
+use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
 use waggle_chat::service::USER_FIELD;
@@ -36,21 +37,16 @@ impl Head {
 
 impl Incoming {
     pub(crate) fn new(request: Request) -> Self {
-        let headers = request.get_headers();
-        let header = |name: &str| {
-            let value = headers.get(name).into_iter().next()?;
-            String::from_utf8(value).ok()
-        };
+        let mut fields = HeaderFields::of(&request.get_headers());
         let head = Head {
             method: method(request.get_method()),
             path_with_query: request.get_path_with_query().unwrap_or_default(),
-            content_type: header("content-type"),
-            content_length: header("content-length").and_then(|length| length.parse().ok()),
-            accept_language: joined(headers.get("accept-language")),
+            content_type: fields.text("content-type"),
+            content_length: fields.text("content-length").and_then(|length| length.parse().ok()),
+            accept_language: joined(fields.all("accept-language")),
             // All of it, as it came: what is unreadable must not look like what is absent.
-            user: headers.get(USER_FIELD),
+            user: fields.all(USER_FIELD),
         };
-        drop(headers);
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body =
             WasiBody::new(Request::consume_body(request, received_reader), received, head.content_length);

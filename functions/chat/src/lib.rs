@@ -5,6 +5,7 @@
 //! header of a request twice.
 
 mod body;
+mod fields;
 mod incoming;
 mod outgoing;
 mod platform;
@@ -24,7 +25,7 @@ impl Guest for Chat {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let incoming = incoming::Incoming::new(request);
         let service = Service {
-            store: store::WasiStore::default(),
+            store: store::WasiStore,
             upstream: upstream::WasiUpstream,
             platform: platform::WasiPlatform::new(),
         };

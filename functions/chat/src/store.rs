@@ -13,18 +13,21 @@ mod bindings {
 use bindings::wasi::keyvalue::atomics::{self, Cas, CasError};
 use bindings::wasi::keyvalue::batch;
 use bindings::wasi::keyvalue::store::{self, Bucket, Error};
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use waggle_conversation::{Store, StoreError};
 
 /// The label of the store in the manifest.
 const LABEL: &str = "default";
 
-/// The component's store, opened when it is first needed.
-#[derive(Default)]
-pub(crate) struct WasiStore {
-    bucket: OnceCell<Bucket>,
+thread_local! {
+    /// The component's store, opened when it is first needed and kept for all requests of the instance.
+    static BUCKET: RefCell<Option<Rc<Bucket>>> = const { RefCell::new(None) };
 }
+
+/// The component's store.
+pub(crate) struct WasiStore;
 
 fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
@@ -39,23 +42,22 @@ fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
     }
 }
 
-impl WasiStore {
-    fn bucket(&self) -> Result<&Bucket, StoreError> {
-        if self.bucket.get().is_none() {
-            let opened = store::open(LABEL).map_err(failed("open"))?;
-            let _first = self.bucket.set(opened);
-        }
-        self.bucket.get().ok_or_else(|| failed("open")(Error::NoSuchStore))
+fn bucket() -> Result<Rc<Bucket>, StoreError> {
+    if let Some(bucket) = BUCKET.with_borrow(Clone::clone) {
+        return Ok(bucket);
     }
+    let bucket = Rc::new(store::open(LABEL).map_err(failed("open"))?);
+    BUCKET.set(Some(Rc::clone(&bucket)));
+    Ok(bucket)
 }
 
 impl Store for WasiStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bucket()?.get(key).map_err(failed("get"))
+        bucket()?.get(key).map_err(failed("get"))
     }
 
     async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let found = batch::get_many(self.bucket()?, &keys).map_err(failed("get-many"))?;
+        let found = batch::get_many(&bucket()?, &keys).map_err(failed("get-many"))?;
         if found.len() == keys.len() && found.iter().zip(&keys).all(|((found, _), key)| found == key) {
             return Ok(found.into_iter().map(|(_, value)| value).collect());
         }
@@ -65,19 +67,19 @@ impl Store for WasiStore {
     }
 
     async fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
-        batch::set_many(self.bucket()?, &pairs).map_err(failed("set-many"))
+        batch::set_many(&bucket()?, &pairs).map_err(failed("set-many"))
     }
 
     async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError> {
-        batch::delete_many(self.bucket()?, &keys).map_err(failed("delete-many"))
+        batch::delete_many(&bucket()?, &keys).map_err(failed("delete-many"))
     }
 
     async fn increment(&self, key: &str) -> Result<i64, StoreError> {
-        atomics::increment(self.bucket()?, key, 1).map_err(failed("increment"))
+        atomics::increment(&bucket()?, key, 1).map_err(failed("increment"))
     }
 
     async fn swap(&self, key: &str, expected: &[u8], value: Vec<u8>) -> Result<bool, StoreError> {
-        let cas = Cas::new(self.bucket()?, key).map_err(failed("begin a swap"))?;
+        let cas = Cas::new(&bucket()?, key).map_err(failed("begin a swap"))?;
         let current = cas.current().map_err(failed("read before a swap"))?;
         if current.as_deref() != Some(expected) {
             return Ok(false);

@@ -1,6 +1,7 @@
 //! The model endpoint over `wasi:http`.
 
 use crate::body::WasiBody;
+use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
@@ -120,15 +121,10 @@ impl Upstream for WasiUpstream {
             ErrorCode::ConnectionTerminated if of_host => TransportFailure::Ended(code.to_string()),
             code => failure(&code),
         })?;
-        let headers = response.get_headers();
-        let header = |name: &str| {
-            let value = headers.get(name).into_iter().next()?;
-            String::from_utf8(value).ok()
-        };
-        let (content_type, retry_after) = (header("content-type"), header("retry-after"));
-        let model = header("waggle-model");
-        let length = header("content-length").and_then(|length| length.parse().ok());
-        drop(headers);
+        let mut fields = HeaderFields::of(&response.get_headers());
+        let (content_type, retry_after) = (fields.text("content-type"), fields.text("retry-after"));
+        let model = fields.text("waggle-model");
+        let length = fields.text("content-length").and_then(|length| length.parse().ok());
         let status = response.get_status_code();
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);

@@ -58,7 +58,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let id = ConversationId(self.nonce());
         let fresh = Fresh::new(self.nonce(), &body.items)?;
         let metadata = body.metadata.unwrap_or_default();
-        let record = conversation::record(self.platform.now_ms() / 1000, &metadata)?;
+        let now_s = self.platform.now_ms() / 1000;
+        let record = conversation::record(now_s, now_s, &metadata)?;
         conversation::create(&self.store, viewer, id.0, &record, fresh.as_new()).await?;
         Ok(reply(id, &record))
     }
@@ -80,7 +81,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     ) -> Result<Reply, Problem> {
         let metadata = ConversationBody::read_update(body)?;
         let conversation = self.conversation(viewer, id).await?;
-        let record = conversation::record(conversation.record().created_at, &metadata)?;
+        let now_s = self.platform.now_ms() / 1000;
+        let record = conversation::record(conversation.record().created_at, now_s, &metadata)?;
         conversation::put(&self.store, &conversation, &record).await?;
         Ok(reply(id, &record))
     }

@@ -39,6 +39,8 @@ pub(crate) struct PreparedTurn {
     /// An estimate of the tokens of all that goes to the model.
     prompt_tokens: u64,
     continuation: Continuation,
+    /// How old its conversation's record may become before it is written anew.
+    renewal_s: u64,
 }
 
 /// How a turn ended, for the record.
@@ -93,6 +95,8 @@ impl PreparedTurn {
             continuation: &self.continuation,
             joins,
             response: self.head.parameters.store.then_some(&response),
+            now_s: self.head.created_at,
+            renewal_s: self.renewal_s,
         };
         turn.commit(store).await?;
         Ok(response)
@@ -158,7 +162,17 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let created_at = self.platform.now_ms() / 1000;
         let head = ResponseHead { id: ResponseId(nonce), created_at, model, continues, parameters };
         let reader = Reader { language, wants_json };
-        Ok((PreparedTurn { head, stream, reader, input, input_tokens, prompt_tokens, continuation }, plan))
+        let turn = PreparedTurn {
+            head,
+            stream,
+            reader,
+            input,
+            input_tokens,
+            prompt_tokens,
+            continuation,
+            renewal_s: settings.renewal_s,
+        };
+        Ok((turn, plan))
     }
 
     async fn history(

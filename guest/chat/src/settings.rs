@@ -11,6 +11,7 @@ const MODEL_PATH_DEFAULT: &str = "/v1";
 const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
 const WINDOW_TOKENS_MAX_DEFAULT: u64 = 8000;
 const MODEL_TIMEOUT_MS_DEFAULT: u64 = 60_000;
+const RENEWAL_S_DEFAULT: u64 = 60;
 
 /// Where the model is and how to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Settings {
     pub instructions: String,
     /// `window_items_max` and `window_tokens_max`.
     pub window: WindowLimits,
+    /// `conversation_renewal_s`: how old a conversation's record may become before a turn writes it anew.
+    pub renewal_s: u64,
 }
 
 /// The variable `name`; `None` when it is not defined.
@@ -118,6 +121,7 @@ impl Settings {
                 items_max: number(platform, "window_items_max", WINDOW_ITEMS_MAX_DEFAULT).await?,
                 tokens_max: number(platform, "window_tokens_max", WINDOW_TOKENS_MAX_DEFAULT).await?,
             },
+            renewal_s: number(platform, "conversation_renewal_s", RENEWAL_S_DEFAULT).await?,
         })
     }
 }

@@ -45,14 +45,14 @@ pub struct NewItems<'a> {
     pub tokens: u64,
 }
 
-/// Makes a record of what a client sent.
+/// Makes a record of what a client sent, to be written at `used_at`.
 ///
 /// # Errors
 /// None in practice: metadata always serialises.
-pub fn record(created_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
+pub fn record(created_at: u64, used_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
     let metadata = to_raw_value(metadata)
         .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
-    Ok(ConversationRecord { created_at, metadata })
+    Ok(ConversationRecord { created_at, used_at, metadata })
 }
 
 /// Creates a conversation, which is the viewer's, with its first items if there are any.

@@ -17,6 +17,8 @@ pub const ANCESTORS_MAX: usize = 100;
 pub struct ConversationRecord {
     /// In seconds since 1970.
     pub created_at: u64,
+    /// When the record was last written, in seconds since 1970: a store's time to live counts from there.
+    pub used_at: u64,
     /// The client's pairs, as an object of strings.
     pub metadata: Box<RawValue>,
 }
@@ -26,6 +28,9 @@ struct ConversationView<'a> {
     #[serde(default, skip_serializing_if = "Owner::is_services")]
     user: Owner,
     created_at: u64,
+    /// Absent where it was never written again, in a record of an earlier version.
+    #[serde(default)]
+    used_at: Option<u64>,
     #[serde(borrow)]
     metadata: &'a RawValue,
 }
@@ -194,8 +199,30 @@ pub(crate) fn is_seen(key: &str, value: &[u8], viewer: &Viewer) -> Result<bool, 
 /// # Errors
 /// [`StoreError::Unreadable`].
 pub(crate) fn read_conversation(key: &str, value: &[u8]) -> Result<Owned<ConversationRecord>, StoreError> {
-    let ConversationView { user, created_at, metadata } = view(key, value)?;
-    Ok(Owned::new(user, ConversationRecord { created_at, metadata: metadata.to_owned() }))
+    let ConversationView { user, created_at, used_at, metadata } = view(key, value)?;
+    let used_at = used_at.unwrap_or(created_at);
+    Ok(Owned::new(user, ConversationRecord { created_at, used_at, metadata: metadata.to_owned() }))
+}
+
+/// A conversation's record as it is to be written when the conversation is used: `None` where it was written less than
+/// `renewal_s` before `now_s`.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn renewed(
+    key: &str,
+    value: &[u8],
+    now_s: u64,
+    renewal_s: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut record: ConversationView<'_> = view(key, value)?;
+    let used_at = record.used_at.unwrap_or(record.created_at);
+    // A clock that has gone back must not keep a conversation from being renewed.
+    if renewal_s > 0 && now_s.abs_diff(used_at) < renewal_s {
+        return Ok(None);
+    }
+    record.used_at = Some(now_s);
+    Ok(Some(write_view(&record)))
 }
 
 /// Reads only whose a conversation is.
@@ -258,10 +285,17 @@ pub(crate) fn read_response(key: &str, value: Vec<u8>) -> Result<Owned<(StoredTu
 
 /// Writes a conversation's record.
 pub(crate) fn write_conversation(record: &ConversationRecord, owner: &Owner) -> Vec<u8> {
-    let view =
-        ConversationView { user: owner.clone(), created_at: record.created_at, metadata: &record.metadata };
+    write_view(&ConversationView {
+        user: owner.clone(),
+        created_at: record.created_at,
+        used_at: Some(record.used_at),
+        metadata: &record.metadata,
+    })
+}
+
+fn write_view(view: &ConversationView<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    json::push(&mut out, &view);
+    json::push(&mut out, view);
     out
 }
 

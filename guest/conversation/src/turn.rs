@@ -2,7 +2,7 @@
 
 use crate::history::Continuation;
 use crate::key;
-use crate::record::{Lineage, Origin, write_entry, write_response};
+use crate::record::{Lineage, Origin, renewed, write_entry, write_response};
 use crate::store::{Store, StoreError};
 use waggle_openai::Nonce;
 use waggle_openai::item::RawItem;
@@ -24,6 +24,10 @@ pub struct FinishedTurn<'a> {
     pub joins: bool,
     /// The response object, when it is to be kept.
     pub response: Option<&'a [u8]>,
+    /// Now, in seconds since 1970.
+    pub now_s: u64,
+    /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
+    pub renewal_s: u64,
 }
 
 impl FinishedTurn<'_> {
@@ -38,11 +42,14 @@ impl FinishedTurn<'_> {
         let mut in_conversation = None;
         let mut pairs = Vec::with_capacity(3);
         if let Some(conversation) = conversation.filter(|_| self.joins)
-            && let Some(record) = store.get(&key::conversation(conversation)).await?
+            && let record_key = key::conversation(conversation)
+            && let Some(record) = store.get(&record_key).await?
         {
-            // Written anew as it is, a conversation in use does not reach the end of the store's time to live. By swap,
-            // so that a change made in between stays; it has had the same effect.
-            store.swap(&key::conversation(conversation), &record, record.clone()).await?;
+            // Written anew, the record of a conversation in use does not reach the end of the store's time to live. By
+            // swap, so that a change made in between stays; it has had the same effect.
+            if let Some(renewed) = renewed(&record_key, &record, self.now_s, self.renewal_s)? {
+                store.swap(&record_key, &record, renewed).await?;
+            }
             let items = self.input.iter().chain(self.output).map(|item| item.get());
             let value = write_entry(self.nonce, items, self.tokens);
             let sequence = append(store, conversation, self.nonce, value, &mut pairs).await?;

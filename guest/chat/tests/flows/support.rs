@@ -114,12 +114,14 @@ pub(crate) struct Surroundings {
     /// A variable that cannot be read.
     pub(crate) unreadable: Rc<Cell<Option<&'static str>>>,
     pub(crate) lines: Rc<RefCell<Vec<String>>>,
+    /// How far the clock has gone on since the test began.
+    pub(crate) passed_ms: Rc<Cell<u64>>,
     random: Rc<Cell<u128>>,
 }
 
 impl Platform for Surroundings {
     fn now_ms(&self) -> u64 {
-        1_700_000_000_000
+        1_700_000_000_000 + self.passed_ms.get()
     }
 
     fn random(&self) -> u128 {

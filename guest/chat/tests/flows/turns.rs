@@ -137,10 +137,34 @@ fn a_turn_in_a_long_conversation_reads_only_its_window() {
         world.turn(&body, "hello");
         (world.store.operations(), world.last_messages().len())
     };
-    // The swap writes the conversation's record anew, so that a store's time to live counts from its last turn.
-    let expected = ["get_many 2", "get_many 20", "get 1", "swap 1", "increment 1", "set_many 3"];
+    let expected = ["get_many 2", "get_many 20", "get 1", "increment 1", "set_many 3"];
     assert_eq!(work(500), (expected.map(str::to_owned).to_vec(), 39));
     assert_eq!(work(30).0, expected, "the same in a short one");
+}
+
+#[test]
+fn a_conversation_in_use_is_written_anew_at_times() {
+    let world = world();
+    let conversation = world.json("POST", "/v1/conversations", &json!({"metadata": {"a": "b"}}), 200);
+    let body = json!({"input": "hi", "conversation": id(&conversation)});
+    let check = |passed_s: u64, expected: bool| {
+        world.platform.passed_ms.set(passed_s * 1_000);
+        world.store.operations();
+        world.turn(&body, "hello");
+        let renewed = world.store.operations().contains(&"swap 1".to_owned());
+        assert_eq!(renewed, expected, "after {passed_s} s");
+    };
+    check(59, false);
+    check(60, true);
+    check(119, false);
+    // A clock that goes back.
+    check(0, true);
+    check(59, false);
+    world.set("conversation_renewal_s", "0");
+    check(59, true);
+    check(59, true);
+    let url = format!("/v1/conversations/{}", id(&conversation));
+    assert_eq!(world.json("GET", &url, &json!({}), 200), conversation, "clients see nothing of it");
 }
 
 #[test]

@@ -305,9 +305,10 @@ impl Engine {
         self.commit(batch)
     }
 
-    /// A batch. Committed, it is visible and has its place among the writes; the committer takes it from there.
+    /// A batch. Committed, it is visible and has its place among the writes, in the journal's buffer; the committer takes it
+    /// from there. (Left to itself, a batch hands the buffer to the operating system each time.)
     pub(super) fn batch(&self) -> OwnedWriteBatch {
-        self.database.batch()
+        self.database.batch().durability(None)
     }
 
     pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<Commit, Error> {
