@@ -57,7 +57,7 @@ impl Store for WasiStore {
     }
 
     async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let found = batch::get_many(&bucket()?, &keys).map_err(failed("get-many"))?;
+        let found = batch::get_many(&*bucket()?, &keys).map_err(failed("get-many"))?;
         if found.len() == keys.len() && found.iter().zip(&keys).all(|((found, _), key)| found == key) {
             return Ok(found.into_iter().map(|(_, value)| value).collect());
         }
@@ -67,19 +67,19 @@ impl Store for WasiStore {
     }
 
     async fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
-        batch::set_many(&bucket()?, &pairs).map_err(failed("set-many"))
+        batch::set_many(&*bucket()?, &pairs).map_err(failed("set-many"))
     }
 
     async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError> {
-        batch::delete_many(&bucket()?, &keys).map_err(failed("delete-many"))
+        batch::delete_many(&*bucket()?, &keys).map_err(failed("delete-many"))
     }
 
     async fn increment(&self, key: &str) -> Result<i64, StoreError> {
-        atomics::increment(&bucket()?, key, 1).map_err(failed("increment"))
+        atomics::increment(&*bucket()?, key, 1).map_err(failed("increment"))
     }
 
     async fn swap(&self, key: &str, expected: &[u8], value: Vec<u8>) -> Result<bool, StoreError> {
-        let cas = Cas::new(&bucket()?, key).map_err(failed("begin a swap"))?;
+        let cas = Cas::new(&*bucket()?, key).map_err(failed("begin a swap"))?;
         let current = cas.current().map_err(failed("read before a swap"))?;
         if current.as_deref() != Some(expected) {
             return Ok(false);

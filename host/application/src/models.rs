@@ -237,7 +237,7 @@ impl ModelCalls for TenantModels {
             && (rest.is_empty() || rest.starts_with('/'))
         {
             let wanted = rest.strip_prefix('/').filter(|name| !name.is_empty()).map(ToOwned::to_owned);
-            return self.0.models_named(wanted, context).await.map_err(egress_error);
+            return Box::pin(self.0.models_named(wanted, context)).await.map_err(egress_error);
         }
         let collecting = collect(request);
         let collected = match &context.cancelled {
@@ -366,7 +366,8 @@ impl Calls {
         let model = called.map(|call| call.model.into_owned()).unwrap_or_default();
         let question = Question { path: &path, model: &model, body: &body };
         let calls = Arc::clone(self);
-        let make = move |cancelled| async move { calls.make(request, asker, cancelled).await };
+        // Boxed, because it is large and handed on several times.
+        let make = move |cancelled| Box::pin(calls.make(request, asker, cancelled));
         let response = self.answers.get_or_call(question, options, make).await?;
         Ok(response.map(|body| body.map_err(egress_error).boxed_unsync()))
     }

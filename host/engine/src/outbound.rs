@@ -119,7 +119,7 @@ impl Call {
         }
         let host = request.uri().host().unwrap_or_default().to_owned();
         match internal_target(&host) {
-            Some(target) => self.inside(request, target, &host).await,
+            Some(target) => Box::pin(self.inside(request, target, &host)).await,
             None => self.outside(request, &host, options).await,
         }
     }
@@ -218,7 +218,8 @@ impl Call {
         };
         let tokens = self.world.tokens.clone().filter(|_sink| is_metered(request.uri().path()));
         let request_bytes = request.body().size_hint().lower();
-        let sent = self.world.egress.send(request, send).await;
+        // Boxed, because it is large, and calls to models, which most calls are, do without it.
+        let sent = Box::pin(self.world.egress.send(request, send)).await;
         match &sent {
             Ok(response) => span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16()),
             Err(_error) => span.fail("the call failed"),

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::Thread,
 };
@@ -97,6 +97,8 @@ pub(crate) struct Progress {
     committer: OnceLock<Thread>,
     /// The latest write that somebody waits for.
     wanted: AtomicU64,
+    /// How many have come to wait since the committer last asked.
+    arrived: AtomicUsize,
     /// Whether the committer sleeps until it is woken.
     is_idle: AtomicBool,
 }
@@ -109,6 +111,7 @@ impl Progress {
             changed: Notify::new(),
             committer: OnceLock::new(),
             wanted: AtomicU64::new(0),
+            arrived: AtomicUsize::new(0),
             is_idle: AtomicBool::new(false),
         }
     }
@@ -143,6 +146,11 @@ impl Progress {
         self.wanted.load(Ordering::Acquire) > self.durable()
     }
 
+    /// How many have come to wait since this was last asked.
+    pub(crate) fn take_arrived(&self) -> usize {
+        self.arrived.swap(0, Ordering::Relaxed)
+    }
+
     /// Tells the committer that somebody waits (or that it is to stop).
     pub(crate) fn wake_committer(&self) {
         if let Some(thread) = self.committer.get() {
@@ -171,6 +179,9 @@ impl Progress {
     }
 
     async fn wait(&self, sequence: u64) -> Result<(), Error> {
+        if self.durable() < sequence {
+            self.arrived.fetch_add(1, Ordering::Relaxed);
+        }
         loop {
             // Registered before the check, so that an advance between the check and the wait is not missed.
             let changed = self.changed.notified();
