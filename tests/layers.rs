@@ -40,11 +40,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The admin API writes tenants and reads nothing else.
-    ("waggle-admin", &["waggle-secret", "waggle-tenancy"]),
+    ("waggle-admin", &["waggle-listen", "waggle-secret", "waggle-tenancy"]),
     // gateway -> engine -> capabilities.
-    ("waggle-gateway", &["waggle-engine", "waggle-manifest", "waggle-measure", "waggle-tenancy"]),
+    (
+        "waggle-gateway",
+        &["waggle-engine", "waggle-listen", "waggle-manifest", "waggle-measure", "waggle-tenancy"],
+    ),
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy"]),
     // Leaves: they know none of ours but the types of a secret and of an amount of money, and what to measure with.
+    ("waggle-listen", &[]),
     ("waggle-secret", &[]),
     ("waggle-money", &[]),
     ("waggle-measure", &[]),
@@ -54,7 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-tenancy", &["waggle-measure", "waggle-money", "waggle-secret"]),
     ("waggle-telemetry", &["waggle-measure"]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
-    ("waggle-operations", &["waggle-telemetry"]),
+    ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
     ("hello", &[]),

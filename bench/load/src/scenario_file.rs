@@ -192,7 +192,8 @@ impl ScenarioFile {
     }
 }
 
-fn set<T: Copy>(place: &mut T, value: Option<T>) {
+/// What is said goes before what is there.
+pub(crate) fn set<T: Copy>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }

@@ -116,33 +116,22 @@ impl Drop for Process {
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(|word| (*word).to_owned()).collect()
+    /// What is told of a process that cannot be started with these words.
+    async fn check(name: &str, command: &[&str], parts: &[&str]) {
+        let logs = tempfile::tempdir().unwrap();
+        let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let launch = Launch { name, command: &command, environment: &BTreeMap::new(), ready: "127.0.0.1:1" };
+        let error = Process::start(launch, logs.path()).await.err().unwrap().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 
     #[tokio::test]
     async fn a_process_that_ends_before_it_listens_is_reported_with_its_log() {
-        let logs = tempfile::tempdir().unwrap();
-        let launch = Launch {
-            name: "broken",
-            command: &words(&["false"]),
-            environment: &BTreeMap::new(),
-            ready: "127.0.0.1:1",
-        };
-        let error = Process::start(launch, logs.path()).await.err().unwrap().to_string();
-        assert!(error.contains("broken ended with") && error.contains("broken.log"), "{error}");
+        check("broken", &["false"], &["broken ended with", "broken.log"]).await;
     }
 
     #[tokio::test]
     async fn a_missing_program_is_named() {
-        let logs = tempfile::tempdir().unwrap();
-        let launch = Launch {
-            name: "missing",
-            command: &words(&["/no/such/program"]),
-            environment: &BTreeMap::new(),
-            ready: "127.0.0.1:1",
-        };
-        let error = Process::start(launch, logs.path()).await.err().unwrap().to_string();
-        assert!(error.contains("could not start missing (/no/such/program)"), "{error}");
+        check("missing", &["/no/such/program"], &["could not start missing (/no/such/program)"]).await;
     }
 }

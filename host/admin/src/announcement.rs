@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The name of the file in the state folder.
 pub const ANNOUNCEMENT_FILE: &str = "admin.json";
 /// The most bytes of the file that are read.
+#[cfg(feature = "client")]
 const FILE_BYTES_MAX: u64 = 4_096;
 
 /// The file while it stands; it is removed when this is dropped.

@@ -14,28 +14,21 @@ use http::header::{self, HeaderMap};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use waggle_listen::{Bounds, HeadBounds};
 use waggle_tenancy::Registry;
 
-/// Open connections; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 256;
+/// Open connections, and how long requests under way may go on after the stop.
+const BOUNDS: Bounds = Bounds { connections_max: 256, drain_max: Duration::from_secs(10) };
+/// A request's head.
+const HEAD: HeadBounds =
+    HeadBounds { read_max: Duration::from_secs(15), bytes_max: 16 << 10, fields_max: 64 };
 /// Requests under way at once; over it, 503.
 const CONCURRENT_REQUESTS_MAX: usize = 64;
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Header fields of a request.
-const HEADERS_MAX: usize = 64;
-/// From a connection's beginning, or the previous answer, to the end of a request's head.
-const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a request's body may take to arrive.
@@ -44,10 +37,6 @@ const BODY_READ_MAX: Duration = Duration::from_secs(15);
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// The same for the erasure of a tenant's data.
 const ERASURE_MAX: Duration = Duration::from_secs(600);
-/// How long requests under way may go on after the stop.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// How long to wait after `accept` failed, for example for want of file handles.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the admin API on `listener` until `stop` resolves, then finishes what is under way, at most for ten seconds.
 /// Whoever presents `key` may change everything.
@@ -58,7 +47,7 @@ pub async fn serve(
     key: AdminKey,
     stop: impl Future<Output = ()>,
 ) {
-    let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let loopback = waggle_listen::is_loopback(&listener);
     if !loopback {
         tracing::warn!(target: "admin", "the admin API is reachable from other machines and speaks plain HTTP; \
             put a TLS proxy before it");
@@ -68,60 +57,21 @@ pub async fn serve(
         api: Arc::new(Api::new(registry, host)),
         requests: Semaphore::new(CONCURRENT_REQUESTS_MAX),
     });
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let next = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            () = &mut stop => break,
-            next = next => next,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(target: "admin", %error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-        tokio::spawn(async move {
-            connection(stream, remote, server, watcher).await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    // Whoever is still connected then is cut off.
-    let _ = tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await;
-}
-
-async fn connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    server: Arc<Server>,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    // Without this, an answer in two writes waits for the client's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
-    let service = service_fn(move |request| {
+    // Whoever is still connected after the drain is cut off.
+    let _ = waggle_listen::serve(listener, BOUNDS, stop, |connection| {
         let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.answer(request, remote).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        tracing::debug!(target: "admin", %remote, %error, "a connection ended with an error");
-    }
+        tokio::spawn(async move {
+            let remote = connection.remote;
+            let answer = |request| {
+                let server = Arc::clone(&server);
+                async move { server.answer(request, remote).await }
+            };
+            if let Err(error) = connection.serve_http1(&HEAD, answer).await {
+                tracing::debug!(target: "admin", %remote, %error, "a connection ended with an error");
+            }
+        });
+    })
+    .await;
 }
 
 struct Server {

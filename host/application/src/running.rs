@@ -74,62 +74,20 @@ impl Running {
         records: &Arc<dyn Store>,
         began: Instant,
     ) -> Result<Self, StartError> {
-        let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
-        let cached = load_functions(plan, &engine).await?;
-        let internal = Arc::new(ToGateway::default());
-        let egress = Arc::new(egress(plan)?);
-        let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
-        let checks =
-            Arc::new(TenantChecks { manifest: Arc::clone(&manifest), variables: Arc::clone(&variables) });
-        let mut tenancy = Tenancy::open(plan, Arc::clone(&checks), records, Arc::clone(&egress)).await?;
-        let tenants = top_tenants(plan);
-        let models = Arc::new(models(plan, records, &egress, &tenants)?);
-        let log_files = TenantLogFiles::new(plan.log_folder())
-            .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
-        let quotas = Arc::new(Quotas::default());
-        let worlds = Arc::new(Worlds {
-            functions: function_plans(plan, &stores)?,
-            manifest: Arc::clone(&manifest),
-            variables,
-            directory: Arc::clone(&tenancy.directory),
-            quotas: Arc::clone(&quotas),
-            engine: plan.engine.clone(),
-            egress,
-            models: Arc::clone(&models),
-            internal: Arc::clone(&internal),
-            log_files: Arc::clone(&log_files),
-            quiet: plan.options.quiet,
-        });
-        retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
+        let opened = Opened::open(plan, records).await?;
         let telemetry = Telemetry::start(plan)?;
-        let gateway = gateway(plan, &engine, worlds, &tenancy, telemetry.observers(tenants))?;
+        let observers = telemetry.observers(Arc::clone(&opened.top_tenants));
+        let gateway = opened.gateway(plan, &stores, observers)?;
         telemetry.learn(gateway.metrics());
-        internal.connect(&gateway);
         let tls = acceptor(plan)?;
         let listener = listen(plan.options.listen, "--listen").await?;
-        let sources = Sources {
-            gateway: Arc::clone(&gateway),
-            engine: engine.clone(),
-            stores: with_records(&stores, records),
-            models: Arc::clone(&models),
-            others: telemetry.sources(),
-        };
+        let sources = opened.sources(&gateway, with_records(&stores, records), &telemetry);
         let operations = OperationsListener::bind(&plan.telemetry.metrics, sources).await?;
-        let host = RunningHost {
-            engine,
-            directory: Arc::clone(&tenancy.directory),
-            stores: stores.clone(),
-            records: Arc::clone(records),
-            quotas,
-            models: Arc::clone(&models),
-            log_files,
-            checks,
-            quiet_after: quiet(plan, &stores, records),
-        };
         let url = url(plan, &listener);
-        let admin = Admin::bind(plan, host, &url).await?;
+        let admin = Admin::bind(plan, opened.host(plan, &stores, records), &url).await?;
+        let Opened { mut tenancy, models, loaded, .. } = opened;
         tenancy.follow();
-        let summary = summary(plan, url, &admin, &operations, &tenancy, cached, began);
+        let summary = summary(plan, url, &admin, &operations, &tenancy, loaded, began);
         many_mappings(&plan.engine);
         Ok(Self {
             listener,
@@ -174,6 +132,103 @@ impl Running {
     }
 }
 
+/// What stands between the stores and the listeners.
+struct Opened {
+    engine: Engine,
+    /// How many functions there are, and how many of them came from the cache.
+    loaded: (usize, usize),
+    egress: Arc<Egress>,
+    checks: Arc<TenantChecks>,
+    tenancy: Tenancy,
+    top_tenants: Arc<TopTenants>,
+    models: Arc<Models>,
+    log_files: Arc<TenantLogFiles>,
+    quotas: Arc<Quotas>,
+}
+
+impl Opened {
+    /// Loads the functions, puts the tenants in force, and connects the two: a tenant that changes gets new instances.
+    async fn open(plan: &Plan, records: &Arc<dyn Store>) -> Result<Self, StartError> {
+        let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
+        let loaded = load_functions(plan, &engine).await?;
+        let egress = Arc::new(egress(plan)?);
+        let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
+        let checks = Arc::new(TenantChecks { manifest, variables });
+        let tenancy = Tenancy::open(plan, Arc::clone(&checks), records, Arc::clone(&egress)).await?;
+        let top_tenants = top_tenants(plan);
+        let models = Arc::new(models(plan, records, &egress, &top_tenants)?);
+        let log_files = TenantLogFiles::new(plan.log_folder())
+            .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
+        let quotas = Arc::new(Quotas::default());
+        retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
+        Ok(Self { engine, loaded, egress, checks, tenancy, top_tenants, models, log_files, quotas })
+    }
+
+    /// The gateway, over the worlds of all tenants and functions; calls between functions lead back to it.
+    fn gateway(
+        &self,
+        plan: &Plan,
+        stores: &BTreeMap<String, Arc<dyn Store>>,
+        observers: Observers,
+    ) -> Result<Arc<Gateway>, StartError> {
+        let internal = Arc::new(ToGateway::default());
+        let worlds = Arc::new(Worlds {
+            functions: function_plans(plan, stores)?,
+            manifest: Arc::clone(&self.checks.manifest),
+            variables: Arc::clone(&self.checks.variables),
+            directory: Arc::clone(&self.tenancy.directory),
+            quotas: Arc::clone(&self.quotas),
+            engine: plan.engine.clone(),
+            egress: Arc::clone(&self.egress),
+            models: Arc::clone(&self.models),
+            internal: Arc::clone(&internal),
+            log_files: Arc::clone(&self.log_files),
+            quiet: plan.options.quiet,
+        });
+        let (routes, door) = (plan.manifest.route_table(), Arc::clone(&self.tenancy.door));
+        let (engine, config) = (self.engine.clone(), plan.gateway.clone());
+        let gateway = Arc::new(Gateway::new(engine, worlds, routes, door, observers, config, &plan.engine)?);
+        internal.connect(&gateway);
+        Ok(gateway)
+    }
+
+    /// Where metrics are read.
+    fn sources(
+        &self,
+        gateway: &Arc<Gateway>,
+        stores: BTreeMap<String, Arc<dyn Store>>,
+        telemetry: &Telemetry,
+    ) -> Sources {
+        Sources {
+            gateway: Arc::clone(gateway),
+            engine: self.engine.clone(),
+            stores,
+            models: Arc::clone(&self.models),
+            others: telemetry.sources(),
+        }
+    }
+
+    /// What the admin API may ask of it.
+    fn host(
+        &self,
+        plan: &Plan,
+        stores: &BTreeMap<String, Arc<dyn Store>>,
+        records: &Arc<dyn Store>,
+    ) -> RunningHost {
+        RunningHost {
+            engine: self.engine.clone(),
+            directory: Arc::clone(&self.tenancy.directory),
+            stores: stores.clone(),
+            records: Arc::clone(records),
+            quotas: Arc::clone(&self.quotas),
+            models: Arc::clone(&self.models),
+            log_files: Arc::clone(&self.log_files),
+            checks: Arc::clone(&self.checks),
+            quiet_after: quiet(plan, stores, records),
+        }
+    }
+}
+
 /// A tenant that changes gets new instances; one that is gone leaves nothing in memory, whichever host removed it.
 fn retire_what_changes(
     directory: &Arc<Directory>,
@@ -194,19 +249,6 @@ fn retire_what_changes(
             }
         }
     }));
-}
-
-fn gateway(
-    plan: &Plan,
-    engine: &Engine,
-    worlds: Arc<Worlds>,
-    tenancy: &Tenancy,
-    observers: Observers,
-) -> Result<Arc<Gateway>, StartError> {
-    let (routes, door) = (plan.manifest.route_table(), Arc::clone(&tenancy.door));
-    let gateway =
-        Gateway::new(engine.clone(), worlds, routes, door, observers, plan.gateway.clone(), &plan.engine)?;
-    Ok(Arc::new(gateway))
 }
 
 /// What TLS connections are accepted with, where there is a certificate.

@@ -19,6 +19,7 @@ pub use config::GatewayConfig;
 pub use gateway::{Gateway, shutting_down};
 pub use metrics::{Answers, GatewayMetrics, RouteMetrics};
 pub use observe::{AccessSink, EndedRequest, Observers, RequestOutcome};
-pub use server::{Drained, serve};
+pub use server::serve;
 pub use tls::{TlsError, acceptor};
 pub use tokio_rustls::TlsAcceptor;
+pub use waggle_listen::Drained;

@@ -1,33 +1,22 @@
-//! The listener: connections, their protocol, and the drain at the end.
+//! The listener: what a connection speaks, and the lane its work runs in.
 
 use crate::gateway::Gateway;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::Watcher;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use waggle_engine::ConnectionLane;
+use waggle_listen::{Bounds, Connection, Drained};
 
-/// How long to wait after `accept` failed, for example for want of file handles.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take for the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How serving ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
-    /// Every request under way was finished.
-    Completely,
-    /// The bound was reached and the rest was cut off.
-    Partly,
-}
 
 /// Serves `gateway` on `listener` until `stop` resolves, then stops accepting and finishes what is under way, at most
 /// for the configured drain time.
@@ -37,44 +26,22 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()>,
 ) -> Drained {
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(gateway.config().connections_max));
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let permit = tokio::select! {
-            () = &mut stop => break,
-            permit = Arc::clone(&connections).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { break };
-        let (stream, client) = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        // Without this, a response in two writes waits for the client's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let watcher = graceful.watcher();
-        let (gateway, tls) = (Arc::clone(&gateway), tls.clone());
-        let lane = Arc::<ConnectionLane>::default();
-        let from = Peer { client, lane: Arc::clone(&lane) };
-        Arc::clone(&gateway).spawn_connection(&lane, async move {
-            let _open = gateway.metrics().connections.hold();
-            connection(stream, from, tls, gateway, watcher).await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    let drain = gateway.config().drain_timeout();
-    match tokio::time::timeout(drain, graceful.shutdown()).await {
-        Ok(()) => Drained::Completely,
-        Err(_elapsed) => Drained::Partly,
-    }
+    let config = gateway.config();
+    let bounds = Bounds { connections_max: config.connections_max, drain_max: config.drain_timeout() };
+    waggle_listen::serve(listener, bounds, stop, |connection| start(connection, tls.clone(), &gateway)).await
+}
+
+/// Serves a connection in a task of its own.
+fn start(accepted: Connection, tls: Option<TlsAcceptor>, gateway: &Arc<Gateway>) {
+    let Connection { stream, remote, watcher, place } = accepted;
+    let lane = Arc::<ConnectionLane>::default();
+    let from = Peer { client: remote, lane: Arc::clone(&lane) };
+    let to = Arc::clone(gateway);
+    gateway.spawn_connection(&lane, async move {
+        let _open = to.metrics().connections.hold();
+        connection(stream, from, tls, to, watcher).await;
+        drop(place);
+    });
 }
 
 /// Who sends requests, and the lane they make the connection's work belong to.
@@ -82,8 +49,6 @@ struct Peer {
     client: SocketAddr,
     lane: Arc<ConnectionLane>,
 }
-
-type Watcher = hyper_util::server::graceful::Watcher;
 
 async fn connection(
     stream: TcpStream,

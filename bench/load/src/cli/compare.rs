@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::cli::{Output, runtime, write_json};
+use crate::cli::{CommonArguments, Output, runtime, write_json};
 use crate::compare::{CompareConfig, TargetConfig, compare};
 use crate::report::comparison_table;
 use crate::scenario::Scenario;
+use crate::scenario_file::set;
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArguments {
@@ -34,27 +35,11 @@ pub(super) struct CompareArguments {
     /// The target the ratios refer to
     #[arg(long)]
     baseline: Option<String>,
-    /// Closed-loop clients
-    #[arg(long)]
-    clients: Option<u32>,
-    /// Length of one round's window
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Load without measuring before each round
-    #[arg(long)]
-    warm_up_seconds: Option<f64>,
     /// How often each target has its turn
     #[arg(long)]
     rounds: Option<u32>,
-    /// Turns a conversation of turn-history holds beforehand
-    #[arg(long)]
-    history: Option<u32>,
-    /// Requests per second in an open loop, instead of as many as the clients can
-    #[arg(long)]
-    rate: Option<f64>,
-    /// Check that each answer echoes its own input
-    #[arg(long)]
-    expect_echo: bool,
+    #[command(flatten)]
+    common: CommonArguments,
     #[command(flatten)]
     output: Output,
 }
@@ -109,13 +94,15 @@ fn compare_config(arguments: &CompareArguments) -> anyhow::Result<CompareConfig>
         config.scenario_files.clone_from(&arguments.scenario_files);
     }
     config.baseline = arguments.baseline.clone().or(config.baseline);
-    config.clients = arguments.clients.unwrap_or(config.clients);
-    config.seconds = arguments.seconds.unwrap_or(config.seconds);
-    config.warm_up_seconds = arguments.warm_up_seconds.unwrap_or(config.warm_up_seconds);
-    config.rounds = arguments.rounds.unwrap_or(config.rounds);
-    config.history = arguments.history.unwrap_or(config.history);
-    config.rate = arguments.rate.or(config.rate);
-    config.expect_echo |= arguments.expect_echo;
+    set(&mut config.rounds, arguments.rounds);
+    let common = &arguments.common;
+    set(&mut config.clients, common.clients);
+    set(&mut config.seconds, common.seconds);
+    set(&mut config.warm_up_seconds, common.warm_up_seconds);
+    set(&mut config.history, common.history);
+    set(&mut config.turns_per_conversation, common.turns_per_conversation);
+    config.rate = common.rate.or(config.rate);
+    config.expect_echo |= common.expect_echo;
     Ok(config)
 }
 
@@ -175,11 +162,13 @@ mod tests {
             "b=8",
             "--rounds",
             "2",
+            "--turns-per-conversation",
+            "7",
             "--scenario",
             "hello,turn-stream",
         ]))
         .unwrap();
-        assert_eq!((config.clients, config.rounds), (4, 2));
+        assert_eq!((config.clients, config.rounds, config.turns_per_conversation), (4, 2, 7));
         assert_eq!(config.scenarios, [Scenario::Hello, Scenario::TurnStream]);
         assert_eq!(config.targets[0].pids, [7]);
         assert_eq!((config.targets[1].name.as_str(), &config.targets[1].store_pids), ("b", &vec![8]));

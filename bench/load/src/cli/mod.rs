@@ -57,6 +57,33 @@ struct Output {
     threads: usize,
 }
 
+/// What is said alike of a run and of each round of a comparison.
+#[derive(Debug, Args)]
+struct CommonArguments {
+    /// Closed-loop clients, each with a connection of its own [default: 32]
+    #[arg(long)]
+    clients: Option<u32>,
+    /// Length of the measured window [default: 10; of a round in a comparison: 5]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Load without measuring before it [default: 2; before a round in a comparison: 1]
+    #[arg(long)]
+    warm_up_seconds: Option<f64>,
+    /// Turns a conversation of turn-history holds beforehand [default: 10]
+    #[arg(long)]
+    history: Option<u32>,
+    /// Turns in a conversation before a new one is taken [default: 10]
+    #[arg(long)]
+    turns_per_conversation: Option<u32>,
+    /// Requests per second in an open loop, whatever the server answers; without it each client asks when it has its
+    /// answer
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Check that each answer echoes its own input, as model-sim's do
+    #[arg(long)]
+    expect_echo: bool,
+}
+
 /// Does what the command line asks for and returns what is to be printed.
 ///
 /// # Errors

@@ -6,12 +6,12 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::arrivals::Arrivals;
-use crate::cli::{Output, runtime, write_json};
+use crate::cli::{CommonArguments, Output, runtime, write_json};
 use crate::idle::hold;
 use crate::report::{idle_table, run_table};
 use crate::run::{RunConfig, run};
 use crate::scenario::Scenario;
-use crate::scenario_file::{IdleBody, ScenarioFile};
+use crate::scenario_file::{IdleBody, ScenarioFile, set};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
@@ -33,31 +33,14 @@ pub(super) struct LoadArguments {
     /// The server; on this machine or a private network
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
-    /// Closed-loop clients, each with a connection of its own [default: 32]
-    #[arg(long)]
-    clients: Option<u32>,
-    /// Length of the measured window [default: 10]
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Load without measuring before it [default: 2]
-    #[arg(long)]
-    warm_up_seconds: Option<f64>,
-    /// Turns a conversation of turn-history holds beforehand [default: 10]
-    #[arg(long)]
-    history: Option<u32>,
-    /// Turns in a conversation before a new one is taken [default: 10]
-    #[arg(long)]
-    turns_per_conversation: Option<u32>,
+    #[command(flatten)]
+    common: CommonArguments,
     /// Conversations that exist before the load begins [default: one for each client or tenant]
     #[arg(long)]
     conversations: Option<u32>,
     /// Make what is said in a turn this long
     #[arg(long)]
     input_bytes: Option<u32>,
-    /// Requests per second in an open loop, whatever the server answers; without it each client asks when it has its
-    /// answer
-    #[arg(long)]
-    rate: Option<f64>,
     /// Multiply all rates of the scenario's file by this
     #[arg(long, value_name = "FACTOR")]
     rate_scale: Option<f64>,
@@ -79,9 +62,6 @@ pub(super) struct LoadArguments {
     /// A file with the API keys of the scenario's tenants, one per line
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Check that each answer echoes its own input, as model-sim's do
-    #[arg(long)]
-    expect_echo: bool,
     /// When a request counts as failed, in milliseconds [default: 10000]
     #[arg(long)]
     request_timeout_ms: Option<u64>,
@@ -103,18 +83,18 @@ impl LoadArguments {
             (None, Some(scenario)) => RunConfig::new(scenario, &self.url),
             (None, None) => bail!("there is no scenario: --scenario NAME or --scenario-file FILE"),
         };
-        let set = |place: &mut u32, value: Option<u32>| *place = value.unwrap_or(*place);
-        set(&mut config.clients, self.clients);
-        set(&mut config.history, self.history);
-        set(&mut config.turns_per_conversation, self.turns_per_conversation);
+        let common = &self.common;
+        set(&mut config.clients, common.clients);
+        set(&mut config.seconds, common.seconds);
+        set(&mut config.warm_up_seconds, common.warm_up_seconds);
+        set(&mut config.history, common.history);
+        set(&mut config.turns_per_conversation, common.turns_per_conversation);
         set(&mut config.conversations, self.conversations);
         set(&mut config.input_bytes, self.input_bytes);
         set(&mut config.connections_max, self.connections_max);
-        config.seconds = self.seconds.unwrap_or(config.seconds);
-        config.warm_up_seconds = self.warm_up_seconds.unwrap_or(config.warm_up_seconds);
-        config.request_timeout_ms = self.request_timeout_ms.unwrap_or(config.request_timeout_ms);
-        config.arrivals = self.arrivals.unwrap_or(config.arrivals);
-        if let Some(rate) = self.rate {
+        set(&mut config.request_timeout_ms, self.request_timeout_ms);
+        set(&mut config.arrivals, self.arrivals);
+        if let Some(rate) = common.rate {
             config.rate = Some(rate);
             config.steps.clear();
         }
@@ -126,7 +106,7 @@ impl LoadArguments {
             config.model.clone_from(model);
         }
         config.api_key.clone_from(&self.api_key);
-        config.expect_echo = self.expect_echo;
+        config.expect_echo = common.expect_echo;
         config.servers = self.server_pids.iter().map(|pid| ("pid".to_owned(), *pid)).collect();
         Ok(config)
     }

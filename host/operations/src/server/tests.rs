@@ -3,6 +3,7 @@
 use super::*;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use waggle_telemetry::metrics::Families;
 

@@ -1,4 +1,4 @@
-//! What counters promise over every store, run by `contract.rs`.
+//! What counters promise over every store, run by `main.rs`.
 
 use crate::{DEADLINE, Fixture, TIME_TO_LIVE, all_keys, value};
 use proptest::{

@@ -1,4 +1,4 @@
-//! What a quota promises over every store, run by `contract.rs`.
+//! What a quota promises over every store, run by `main.rs`.
 
 use crate::{Fixture, value};
 use std::sync::{

@@ -1,4 +1,4 @@
-//! What the host's own records promise over every store, run by `contract.rs`.
+//! What the host's own records promise over every store, run by `main.rs`.
 
 use crate::{Fixture, value};
 use std::{

@@ -1,4 +1,4 @@
-//! What every store promises of counting and erasing all that a tenant has, run by `contract.rs`.
+//! What every store promises of counting and erasing all that a tenant has, run by `main.rs`.
 
 use crate::{Fixture, TIME_TO_LIVE, all_keys, names, value};
 use bytes::Bytes;
