@@ -78,7 +78,7 @@ fn encoded(record: LogRecord) -> Encoded {
         body: Some(AnyValue { value: Some(AnyKind::StringValue(record.body)) }),
         attributes: record.attributes.into_iter().map(|(name, value)| pair(name, any(value))).collect(),
         dropped_attributes_count: record.attributes_left_out,
-        flags: if record.of.trace.is_some() { SAMPLED } else { 0 },
+        flags: if record.of.span.is_some() { SAMPLED } else { 0 },
         trace_id: record.of.trace.map_or_else(Vec::new, |id| id.to_vec()),
         span_id: record.of.span.map_or_else(Vec::new, |id| id.to_vec()),
         ..Encoded::default()

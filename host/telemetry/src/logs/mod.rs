@@ -12,7 +12,7 @@ mod relay;
 
 pub use config::{LogsConfig, Severity};
 pub(crate) use encode::Records;
-pub(crate) use record::LogRecord;
+pub(crate) use record::{LogRecord, TraceIds};
 pub(crate) use relay::Relay;
 
 use crate::metrics::{Families, Source};

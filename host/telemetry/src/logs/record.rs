@@ -12,24 +12,24 @@ use waggle_measure::trace::{ATTRIBUTES_MAX, TEXT_BYTES_MAX, Value, attribute};
 /// The most bytes of a body: a whole line of a function, with the note of what was cut from it.
 const BODY_BYTES_MAX: usize = LINE_BYTES_MAX + 64;
 
-/// Of a request that is recorded.
+/// Of a request: its trace, and of one that is recorded the span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TraceIds {
-    pub(super) trace: Option<[u8; 16]>,
-    pub(super) span: Option<[u8; 8]>,
+    pub(crate) trace: Option<[u8; 16]>,
+    pub(crate) span: Option<[u8; 8]>,
 }
 
 /// One record.
 #[derive(Clone, Debug)]
 pub(crate) struct LogRecord {
-    pub(super) time: SystemTime,
-    pub(super) severity: Severity,
+    pub(crate) time: SystemTime,
+    pub(crate) severity: Severity,
     /// Which part of the program logs.
-    pub(super) target: &'static str,
-    pub(super) body: String,
-    pub(super) attributes: Vec<(&'static str, Value)>,
-    pub(super) attributes_left_out: u32,
-    pub(super) of: TraceIds,
+    pub(crate) target: &'static str,
+    pub(crate) body: String,
+    pub(crate) attributes: Vec<(&'static str, Value)>,
+    pub(crate) attributes_left_out: u32,
+    pub(crate) of: TraceIds,
 }
 
 impl LogRecord {

@@ -49,12 +49,10 @@ impl Relay {
         }
     }
 
-    /// Puts a record into the queue, or counts that it had no room.
-    fn put(&self, record: LogRecord) {
+    /// Puts a record into the queue, or counts that it had no room. Whether it is in.
+    pub(crate) fn put(&self, record: LogRecord) -> bool {
         let queue = self.0.queue.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = &*queue {
-            queue.put(record);
-        }
+        queue.as_ref().is_some_and(|queue| queue.put(record))
     }
 }
 
@@ -64,6 +62,7 @@ impl<S: Subscriber> Layer<S> for Relay {
         if severity.number() < self.0.least.load(Ordering::Relaxed) || is_exporting() {
             return;
         }
-        self.put(LogRecord::of(event));
+        // One without room is counted there.
+        let _ = self.put(LogRecord::of(event));
     }
 }

@@ -84,16 +84,19 @@ impl<R> Queue<R> {
         Arc::clone(&self.counters)
     }
 
-    /// Puts a record in, or counts that it had no room.
-    pub(crate) fn put(&self, record: R) {
+    /// Puts a record in, or counts that it had no room. Whether it is in.
+    pub(crate) fn put(&self, record: R) -> bool {
         // Counted before it is there, so that whoever takes it out never counts below zero.
         let waiting = self.counters.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         if self.records.try_send(record).is_err() {
             self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
             self.counters.queue_full.increment();
-        } else if waiting.is_multiple_of(BATCH_RECORDS_MAX) {
+            return false;
+        }
+        if waiting.is_multiple_of(BATCH_RECORDS_MAX) {
             self.full_batch.notify_one();
         }
+        true
     }
 }
 
