@@ -2,7 +2,7 @@
 //! HTTP (protobuf) or gRPC, beside the log on standard error. Whoever logs never waits: without room, the record is
 //! dropped and counted.
 //!
-//! The log of the process ([`crate::init`]) has a [`Relay`] from its start on, which leads nowhere until [`Logs::start`]
+//! The log of the process ([`crate::init`]) has a relay from its start on, which leads nowhere until [`Logs::start`]
 //! connects it. What the export itself logs never comes into it.
 
 mod config;

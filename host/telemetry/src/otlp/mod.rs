@@ -1,4 +1,4 @@
-//! The export to a collector of OpenTelemetry: OTLP over HTTP (protobuf) or gRPC, the same for every [`Signal`].
+//! The export to a collector of OpenTelemetry: OTLP over HTTP (protobuf) or gRPC, the same for every signal.
 //!
 //! What is to be sent goes into a queue with a bound; a thread of its own encodes it, up to 512 records at a time, and
 //! sends it. Whoever puts something in never waits: without room, it is dropped and counted. A collector that refuses,
