@@ -1,9 +1,11 @@
 //! What operators see: metrics, and whether the host is alive and ready.
 
-use crate::support::{Server, Setup, client, eventually, get, get_text, post};
+use crate::support::{Function, Server, Setup, client, eventually, get, get_text, post};
 use crate::tenants_support::{Caller, Model, key_in, tenant};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -355,4 +357,73 @@ async fn the_access_log_has_a_line_for_each_request_and_nothing_that_was_said() 
         json!({ "method": "GET", "path": "/nowhere", "status": 404, "route": null, "outcome": "complete" }),
     );
     assert!(!text.contains("balance") && !text.contains("hunter2"), "{text}");
+}
+
+/// All records of the log that a collector has, with their scopes.
+fn records(collector: &Collector) -> Vec<(String, LogRecord)> {
+    let batches = collector.batches.lock().unwrap();
+    let batches = batches.iter().map(|batch| ExportLogsServiceRequest::decode(&**batch).unwrap());
+    let scopes = batches.flat_map(|batch| batch.resource_logs).flat_map(|resource| resource.scope_logs);
+    let named = scopes.flat_map(|scope| {
+        let name = scope.scope.unwrap().name;
+        scope.log_records.into_iter().map(move |record| (name.clone(), record))
+    });
+    named.collect()
+}
+
+/// The one of this scope whose body holds `part`.
+fn record_with(collector: &Collector, scope: &str, part: &str) -> Option<LogRecord> {
+    let says = |record: &LogRecord| format!("{:?}", record.body).contains(part);
+    let found = records(collector).into_iter().find(|(name, record)| name == scope && says(record));
+    found.map(|(_, record)| record)
+}
+
+#[tokio::test]
+async fn what_functions_print_and_the_host_logs_arrives_at_the_collector() {
+    let (spans, logs) = (Collector::start(), Collector::start());
+    let config = format!(
+        "{LISTEN}[telemetry.traces]\nendpoint = \"{}\"\n[telemetry.logs]\nendpoint = \"{}\"\n",
+        spans.url, logs.url
+    );
+    let setup = Setup::functions(&[Function::guest("panic"), Function::guest("never-answers")]);
+    let server = setup.args(&["--request-timeout", "400ms"]).runtime_config(&config).start();
+    let ask = async |function: &str, status: u16| {
+        let request = client().get(server.url(&format!("/{function}/a?now")));
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let response = request.header("traceparent", parent).send().await.unwrap();
+        assert_eq!(response.status(), status, "{function}");
+        response.headers()["x-request-id"].to_str().unwrap().to_owned()
+    };
+    let check = async |scope: &str, part: &str, severity: &str, function: &str, request: &str| {
+        eventually(part, || record_with(&logs, scope, part).is_some()).await;
+        let record = record_with(&logs, scope, part).unwrap();
+        assert_eq!(record.severity_text, severity, "{record:?}");
+        let of = |name: &str| {
+            let found = record.attributes.iter().find(|attribute| attribute.key == name);
+            match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+                Some(Attribute::StringValue(text)) => text.clone(),
+                other => panic!("{name}: {other:?} in {record:?}"),
+            }
+        };
+        assert_eq!((of("waggle.tenant"), of("waggle.function")), ("default".into(), function.into()));
+        assert_eq!(of("waggle.request"), request);
+        record
+    };
+    let request = ask("panic", 500).await;
+    let line = check("function", "the secret of this panic", "INFO", "panic", &request).await;
+    assert_eq!(line.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes(), "{line:?}");
+    eventually("the function's span", || spans.spans().iter().any(|span| span.span_id == line.span_id)).await;
+    let request = ask("never-answers", 504).await;
+    let host = "function returned no response";
+    check("waggle_engine::engine", host, "ERROR", "never-answers", &request).await;
+    let samples = scrape(&server).await;
+    assert!(sum(&samples, "waggle_log_records_total", &["outcome=\"sent\""]) >= 2.0, "{samples:#?}");
+    assert_eq!(sum(&samples, "waggle_log_records_total", &["outcome=\"undelivered\""]), 0.0);
+}
+
+#[tokio::test]
+async fn an_access_log_for_a_collector_that_nobody_named_is_a_mistake() {
+    let setup = Setup::application().runtime_config("[telemetry.access_log]\noutput = \"otlp\"\n");
+    let error = crate::support::failing_start(&setup);
+    assert!(error.contains("[telemetry.logs]"), "{error}");
 }

@@ -1,8 +1,11 @@
 //! What functions print, led to the log with tenant, function, instance and request.
 
 use std::sync::Arc;
-use waggle_engine::{LogSink, LogStream, LogWriter};
-use waggle_telemetry::{FunctionLog, LINES_PER_SECOND_DEFAULT, LineBudget, LogSource, TenantLogFile};
+use waggle_engine::{CallContext, LogSink, LogStream, LogWriter};
+use waggle_measure::trace::{SpanId, TraceId};
+use waggle_telemetry::{
+    FunctionLog, LINES_PER_SECOND_DEFAULT, LineBudget, LogRequest, LogSource, TenantLogFile,
+};
 
 /// The log of one (tenant, function); its instances share one budget of lines.
 pub(crate) struct FunctionLogs {
@@ -56,8 +59,10 @@ impl LogSink for FunctionLogs {
 struct InstanceLog(FunctionLog);
 
 impl LogWriter for InstanceLog {
-    fn write(&self, request: Option<&str>, bytes: &[u8]) {
-        self.0.set_request(request.map(Into::into));
+    fn write(&self, request: Option<&CallContext>, bytes: &[u8]) {
+        self.0.set_request(
+            request.map(|request| LogRequest { id: Arc::clone(&request.request_id), trace: trace(request) }),
+        );
         self.0.write(bytes);
     }
 }
@@ -66,5 +71,11 @@ impl LogWriter for InstanceLog {
 struct Silence;
 
 impl LogWriter for Silence {
-    fn write(&self, _request: Option<&str>, _bytes: &[u8]) {}
+    fn write(&self, _request: Option<&CallContext>, _bytes: &[u8]) {}
+}
+
+/// Where in its trace a request is, if that is recorded.
+fn trace(request: &CallContext) -> Option<(TraceId, SpanId)> {
+    let context = request.span.context().filter(|_| request.span.is_recorded())?;
+    Some((context.trace_id(), context.span_id()))
 }

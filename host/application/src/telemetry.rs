@@ -1,4 +1,4 @@
-//! What leaves the host about requests, spans and the access log: started with it, written out at its end.
+//! What leaves the host about requests, spans, the log and the access log: started with it, written out at its end.
 
 use crate::access::Access;
 use crate::error::StartError;
@@ -9,7 +9,9 @@ use waggle_gateway::{AccessSink, GatewayMetrics, Observers};
 use waggle_measure::TopTenants;
 use waggle_measure::trace::Tracer;
 use waggle_telemetry::access_log::{AccessLog, AccessLogWriter};
+use waggle_telemetry::logs::Logs;
 use waggle_telemetry::metrics::Source;
+use waggle_telemetry::otlp::Process;
 use waggle_telemetry::traces::Traces;
 
 /// How long the end of the program may wait for a collector or a disk.
@@ -19,6 +21,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Telemetry {
     tracer: Tracer,
     traces: Option<Traces>,
+    logs: Option<Logs>,
     access: Option<(Arc<Access>, AccessLogWriter)>,
 }
 
@@ -30,12 +33,22 @@ impl Telemetry {
     pub(crate) fn start(plan: &Plan) -> Result<Self, StartError> {
         let failed = |reason: String| StartError::Telemetry { reason };
         let folder = &plan.configuration_dir;
-        let (tracer, traces) = Traces::start(&plan.telemetry.traces, folder, env!("CARGO_PKG_VERSION"))
+        let name = plan.telemetry.traces.service_name.as_deref();
+        let process = Process::new(env!("CARGO_PKG_VERSION"), name);
+        let (tracer, traces) = Traces::start(&plan.telemetry.traces, folder, &process)
             .map_err(|error| failed(error.to_string()))?;
+        let logs =
+            Logs::start(&plan.telemetry.logs, folder, &process).map_err(|error| failed(error.to_string()))?;
+        if logs.is_none() && plan.telemetry.access_log.needs_logs() {
+            return Err(failed(
+                "`access_log.output` is otlp, but logs go to no collector; give [telemetry.logs] an `endpoint`"
+                    .to_owned(),
+            ));
+        }
         let (log, writer) = AccessLog::start(&plan.telemetry.access_log, folder)
             .map_err(|error| failed(error.to_string()))?;
         let access = writer.map(|writer| (Access::new(log), writer));
-        Ok(Self { tracer, traces, access })
+        Ok(Self { tracer, traces, logs, access })
     }
 
     /// Whom the gateway tells of requests.
@@ -54,12 +67,14 @@ impl Telemetry {
     /// What it counts of itself.
     pub(crate) fn sources(&self) -> Vec<Box<dyn Source>> {
         let traces = self.traces.as_ref().map(Traces::source);
-        traces.into_iter().chain(self.access.as_ref().map(|(_, writer)| writer.source())).collect()
+        let logs = self.logs.as_ref().map(Logs::source);
+        let access = self.access.as_ref().map(|(_, writer)| writer.source());
+        traces.into_iter().chain(logs).chain(access).collect()
     }
 
     /// Writes what is left, for a bounded time.
     pub(crate) async fn stop(self) {
-        let Self { traces, access, .. } = self;
+        let Self { traces, logs, access, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
             let traces = traces.is_none_or(|traces| traces.shutdown(SHUTDOWN_MAX));
             let access = access.is_none_or(|(_, writer)| writer.shutdown(SHUTDOWN_MAX));
@@ -67,6 +82,11 @@ impl Telemetry {
         });
         if !ended.await.unwrap_or(false) {
             tracing::warn!("not all spans or lines of the access log could be written in time");
+        }
+        // Last, so that what the others had to say goes there as well.
+        let ended = tokio::task::spawn_blocking(move || logs.is_none_or(|logs| logs.shutdown(SHUTDOWN_MAX)));
+        if !ended.await.unwrap_or(false) {
+            tracing::warn!("not all records of the log could be sent in time");
         }
     }
 }

@@ -26,11 +26,11 @@ impl SoleRequest {
         active.push(Arc::clone(scope));
     }
 
-    fn id(&self) -> Option<Arc<str>> {
+    fn scope(&self) -> Option<Arc<RequestScope>> {
         let active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut live = active.iter().filter(|scope| !scope.is_over());
         let only = live.next()?;
-        live.next().is_none().then(|| Arc::clone(&only.context.request_id))
+        live.next().is_none().then(|| Arc::clone(only))
     }
 }
 
@@ -47,8 +47,8 @@ impl GuestStream {
     }
 
     fn put(&self, bytes: &[u8]) {
-        let request = self.sole.id();
-        self.writer.write(request.as_deref(), bytes);
+        let scope = self.sole.scope();
+        self.writer.write(scope.as_ref().map(|scope| &scope.context), bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::account::TenantBounds;
 use crate::internal::InternalCalls;
+use crate::request::CallContext;
 use async_trait::async_trait;
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -159,7 +160,7 @@ pub enum LogStream {
 
 /// The log stream of one instance.
 pub trait LogWriter: Send + Sync + 'static {
-    /// Takes bytes as the guest wrote them, in pieces of any size. `request` is the id of the request under way
-    /// when there is exactly one.
-    fn write(&self, request: Option<&str>, bytes: &[u8]);
+    /// Takes bytes as the guest wrote them, in pieces of any size. `request` is the one under way when there is
+    /// exactly one; its `span` is that of what the function does for it.
+    fn write(&self, request: Option<&CallContext>, bytes: &[u8]);
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Deserializer, de};
 use std::net::{Ipv4Addr, SocketAddr};
 use waggle_telemetry::access_log::AccessLogConfig;
+use waggle_telemetry::logs::LogsConfig;
 use waggle_telemetry::traces::TracesConfig;
 
 /// Where the operations listener is when nothing is said: the port that OpenTelemetry registered for Prometheus.
@@ -23,6 +24,8 @@ pub struct TelemetryConfig {
     pub metrics: MetricsConfig,
     /// `[telemetry.traces]`.
     pub traces: TracesConfig,
+    /// `[telemetry.logs]`.
+    pub logs: LogsConfig,
     /// `[telemetry.access_log]`.
     pub access_log: AccessLogConfig,
 }
@@ -82,6 +85,7 @@ impl TelemetryConfig {
     pub fn validate(&self) -> Result<(), String> {
         self.metrics.validate()?;
         self.traces.validate()?;
+        self.logs.validate()?;
         self.access_log.validate()
     }
 }
@@ -155,6 +159,8 @@ mod tests {
         check("metrics.tenants_named = ['']", "has 1 to 64 bytes");
         check("traces.sample_ratio = 2", "`traces.sample_ratio` is 2; it must be from 0 to 1");
         check("traces.endpont = 'x'", "unknown field `endpont`");
+        check("logs.queue_records_max = 0", "`logs.queue_records_max` is 0; it must be from 1 to 1000000");
+        check("logs.level = 'loud'", "unknown variant `loud`");
         check("access_log.files_max = 0", "`access_log.files_max` is 0; it must be from 1 to 1000");
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tracing::field;
+use waggle_measure::trace::{SpanId, TraceId};
+
 use crate::budget::{Admission, LineBudget};
 use crate::line::{Line, LineBuffer};
 use crate::tenant_files::{Content, TenantLogFile};
@@ -37,10 +40,24 @@ pub struct LogSource {
     pub instance: u64,
 }
 
+/// For whom something is written.
+#[derive(Debug, Clone)]
+pub struct LogRequest {
+    pub id: Arc<str>,
+    /// Where in its trace, if that is recorded.
+    pub trace: Option<(TraceId, SpanId)>,
+}
+
+impl From<&str> for LogRequest {
+    fn from(id: &str) -> Self {
+        Self { id: id.into(), trace: None }
+    }
+}
+
 /// A sink for one stream of one instance. Cheap to clone; the clones share what has come of a line.
 ///
 /// Each line becomes one event with the target [`FUNCTION_LOG_TARGET`], level INFO and the fields `tenant`, `function`,
-/// `instance`, `request` (where known), `stream`, and last `line`: the quoted text after `line=` is the function's, all
+/// `instance`, `request` (where known), `trace` and `span` (where recorded), `stream`, and last `line`: the quoted text after `line=` is the function's, all
 /// before it is the host's. With a [`TenantLogFile`], each line goes there as well, whatever the filter of the log. Lines
 /// longer than [`crate::LINE_BYTES_MAX`] are cut, lines over the [`LineBudget`] are dropped and
 /// their number is logged, empty ones are left out. Writing never waits and never fails.
@@ -60,7 +77,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     buffer: LineBuffer,
-    request: Option<Arc<str>>,
+    request: Option<LogRequest>,
 }
 
 impl FunctionLog {
@@ -94,7 +111,7 @@ impl FunctionLog {
     }
 
     /// Says which request the instance works for from now on; `None` when for none or for several at a time.
-    pub fn set_request(&self, request: Option<Arc<str>>) {
+    pub fn set_request(&self, request: Option<LogRequest>) {
         self.0.lock().request = request;
     }
 
@@ -125,7 +142,7 @@ impl Inner {
         self.tell_dropped(self.budget.take_dropped());
     }
 
-    fn log(&self, line: Line<'_>, request: Option<&Arc<str>>) {
+    fn log(&self, line: Line<'_>, request: Option<&LogRequest>) {
         let is_logged =
             !self.is_quiet && tracing::enabled!(target: FUNCTION_LOG_TARGET, tracing::Level::INFO);
         if !is_logged && self.file.is_none() {
@@ -135,12 +152,15 @@ impl Inner {
         self.tell_dropped(dropped);
         let text = line.printable();
         if is_logged {
+            let of = request.and_then(|request| request.trace);
             tracing::info!(
                 target: FUNCTION_LOG_TARGET,
                 tenant = &*self.source.tenant,
                 function = &*self.source.function,
                 instance = self.source.instance,
-                request = request.map(|request| &**request),
+                request = request.map(|request| &*request.id),
+                trace = of.map(|(trace, _)| field::display(trace)),
+                span = of.map(|(_, span)| field::display(span)),
                 stream = self.stream.name(),
                 // A text, not a `Display`: the readable log quotes and escapes it, so that a line which looks like
                 // fields is seen to be none.
@@ -148,7 +168,12 @@ impl Inner {
             );
         }
         if let Some(file) = &self.file {
-            file.log(&self.source, self.stream, request.cloned(), Content::Line(text));
+            file.log(
+                &self.source,
+                self.stream,
+                request.map(|request| Arc::clone(&request.id)),
+                Content::Line(text),
+            );
         }
     }
 

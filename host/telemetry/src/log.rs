@@ -4,9 +4,11 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
+use crate::logs::Relay;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The environment variable that replaces [`LogOptions::level`] by a finer filter, in the form of `RUST_LOG`:
@@ -62,7 +64,8 @@ pub enum LogError {
     AlreadyStarted,
 }
 
-/// Starts the log of the process, on standard error.
+/// Starts the log of the process, on standard error. What is logged goes to a collector as well while
+/// [`Logs`](crate::logs::Logs) are exported.
 ///
 /// # Errors
 /// When [`FILTER_VARIABLE`] cannot be read, or the process has a log already.
@@ -70,9 +73,10 @@ pub fn init(options: LogOptions) -> Result<(), LogError> {
     let wish = env::var_os(FILTER_VARIABLE).map(|value| value.to_string_lossy().into_owned());
     let filter = filter(options.level, wish.as_deref())?;
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let relay = Relay::of_process();
     let started = match options.format {
-        LogFormat::Readable => readable(filter, colours, io::stderr).try_init(),
-        LogFormat::Json => json(filter, io::stderr).try_init(),
+        LogFormat::Readable => readable(filter, colours, io::stderr).with(relay).try_init(),
+        LogFormat::Json => json(filter, io::stderr).with(relay).try_init(),
     };
     started.map_err(|_| LogError::AlreadyStarted)
 }

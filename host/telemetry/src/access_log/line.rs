@@ -7,7 +7,7 @@ use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime};
 
 impl Outcome {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Cancelled => "cancelled",

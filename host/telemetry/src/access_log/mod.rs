@@ -11,8 +11,10 @@
 //! fifth of a second. Those without room are counted, and a line with `dropped` says how many are missing.
 
 mod line;
+mod otlp;
 mod writer;
 
+use crate::logs::Relay;
 use crate::metrics::{Families, Source};
 use http::Method;
 use serde::Deserialize;
@@ -30,6 +32,8 @@ use writer::{Output, Writer};
 
 /// The most lines that wait to be written.
 const QUEUE_LINES_MAX: usize = 16_384;
+/// The output that is the collector.
+const OTLP: &str = "otlp";
 /// The most bytes of a path that are kept.
 pub const PATH_BYTES_MAX: usize = 1_024;
 
@@ -37,7 +41,8 @@ pub const PATH_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLogConfig {
-    /// `off` (the default), `stdout`, `stderr`, or the path of a file.
+    /// `off` (the default), `stdout`, `stderr`, `otlp` (with the [logs](crate::logs), to their collector), or the path of
+    /// a file.
     pub output: String,
     /// `json` (the default) or `readable`.
     pub format: AccessLogFormat,
@@ -68,13 +73,21 @@ impl Default for AccessLogConfig {
 }
 
 impl AccessLogConfig {
+    /// Whether it goes to the collector of the [logs](crate::logs), without which there is none.
+    #[must_use]
+    pub fn needs_logs(&self) -> bool {
+        self.output == OTLP
+    }
+
     /// Says which field is out of its bounds, if one is.
     ///
     /// # Errors
     /// A sentence that names the field, its value and its bounds.
     pub fn validate(&self) -> Result<(), String> {
         if self.output.is_empty() {
-            return Err("`access_log.output` is empty; it must be off, stdout, stderr or a file".to_owned());
+            return Err(
+                "`access_log.output` is empty; it must be off, stdout, stderr, otlp or a file".to_owned()
+            );
         }
         if !(1 << 20..=1 << 40).contains(&self.file_bytes_max) {
             let found = self.file_bytes_max;
@@ -181,10 +194,20 @@ impl AccessLog {
         config: &AccessLogConfig,
         folder: &Path,
     ) -> Result<(Self, Option<AccessLogWriter>), AccessLogError> {
+        Self::run(config, folder, Relay::of_process())
+    }
+
+    /// The same, with the log of a process that may be another.
+    pub(crate) fn run(
+        config: &AccessLogConfig,
+        folder: &Path,
+        relay: Relay,
+    ) -> Result<(Self, Option<AccessLogWriter>), AccessLogError> {
         let output = match config.output.as_str() {
             "off" => return Ok((Self::off(), None)),
             "stdout" => Output::Stdout,
             "stderr" => Output::Stderr,
+            OTLP => Output::Collector(relay),
             file => Output::File {
                 path: folder.join(file),
                 bytes_max: config.file_bytes_max,

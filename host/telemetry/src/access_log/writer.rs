@@ -1,7 +1,8 @@
 //! The thread that writes the access log. It keeps no file open between two batches, so one that somebody moves or deletes
 //! is simply begun anew.
 
-use super::{AccessLogError, AccessLogFormat, AccessRecord, Counts, QUEUE_LINES_MAX, line};
+use super::{AccessLogError, AccessLogFormat, AccessRecord, Counts, QUEUE_LINES_MAX, line, otlp};
+use crate::logs::Relay;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long lines wait for others to be written with. The thread looks by itself: whoever logs wakes nobody.
 const GATHER: Duration = Duration::from_millis(200);
+/// How long they wait to be handed on to the export, which gathers by itself: so short that a fifth of a second of a busy
+/// host does not come into its queue at once.
+const HAND_ON: Duration = Duration::from_millis(20);
 /// How many bytes are written at once.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How often a failing disk is told of.
@@ -21,7 +25,13 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 pub(super) enum Output {
     Stdout,
     Stderr,
-    File { path: PathBuf, bytes_max: u64, files_max: u32 },
+    File {
+        path: PathBuf,
+        bytes_max: u64,
+        files_max: u32,
+    },
+    /// To the collector, with the other records of the log.
+    Collector(Relay),
 }
 
 pub(super) struct Writer {
@@ -46,6 +56,7 @@ impl Writer {
 
     /// Writes until the log is closed and empty.
     pub(super) fn run(mut self) {
+        let pause = if matches!(self.output, Output::Collector(_)) { HAND_ON } else { GATHER };
         loop {
             // Read before the queue: what was put in before the end is written.
             let is_last = self.counts.is_closed.load(Ordering::Relaxed);
@@ -53,12 +64,16 @@ impl Writer {
             if is_last {
                 return;
             }
-            std::thread::park_timeout(GATHER);
+            std::thread::park_timeout(pause);
         }
     }
 
     /// Writes a chunk of what waits; whether there may be more.
     fn write_some(&mut self) -> bool {
+        if let Output::Collector(relay) = &self.output {
+            hand_on(&self.waiting, relay, &self.counts);
+            return false;
+        }
         let mut text = String::new();
         let mut lines = 0;
         while text.len() < CHUNK_BYTES && lines < QUEUE_LINES_MAX as u64 {
@@ -95,11 +110,22 @@ impl Writer {
     }
 }
 
+/// Puts all that waits into the queue of the export.
+fn hand_on(waiting: &Receiver<AccessRecord>, relay: &Relay, counts: &Counts) {
+    for record in waiting.try_iter().take(QUEUE_LINES_MAX) {
+        if relay.put(otlp::record(record)) {
+            counts.written.increment();
+        } else {
+            counts.dropped.increment();
+        }
+    }
+}
+
 impl Output {
     /// Finds out at start whether it can be written to.
     pub(super) fn check(&self) -> Result<(), AccessLogError> {
         match self {
-            Self::Stdout | Self::Stderr => Ok(()),
+            Self::Stdout | Self::Stderr | Self::Collector(_) => Ok(()),
             Self::File { path, .. } => {
                 open(path).map(drop).map_err(|source| AccessLogError::File { path: path.clone(), source })
             }
@@ -111,6 +137,8 @@ impl Output {
             Self::Stdout => io::stdout().lock().write_all(text.as_bytes()),
             Self::Stderr => io::stderr().lock().write_all(text.as_bytes()),
             Self::File { path, bytes_max, files_max } => append(path, *bytes_max, *files_max, text),
+            // It has no lines.
+            Self::Collector(_) => Ok(()),
         }
     }
 }

@@ -1,12 +1,9 @@
 //! The `[telemetry.traces]` slice of the runtime configuration.
 
+use super::Spans;
+use crate::otlp::{Keys, Protocol, Signal as _};
 use serde::Deserialize;
 use std::path::PathBuf;
-
-/// The most spans that may wait by configuration.
-const QUEUE_SPANS_MAX: usize = 1_000_000;
-/// The longest time one export may be given, milliseconds.
-const TIMEOUT_MS_MAX: u64 = 600_000;
 
 /// Where traces go. Every field can be absent: then the `OTEL_*` variable of the environment holds that means the same,
 /// and without that the default.
@@ -34,20 +31,8 @@ pub struct TracesConfig {
     pub timeout_ms: Option<u64>,
     /// Spans that wait to be sent; more are dropped and counted. 1 to 1,000,000; `OTEL_BSP_MAX_QUEUE_SIZE`. 8,192 by default.
     pub queue_spans_max: Option<usize>,
-    /// `service.name`; `OTEL_SERVICE_NAME`. `waggle` by default.
+    /// `service.name`, of logs too; `OTEL_SERVICE_NAME`. `waggle` by default.
     pub service_name: Option<String>,
-}
-
-/// How spans are sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Protocol {
-    /// OTLP/HTTP with protobuf.
-    #[default]
-    #[serde(rename = "http/protobuf")]
-    Http,
-    /// OTLP/gRPC.
-    #[serde(rename = "grpc")]
-    Grpc,
 }
 
 impl TracesConfig {
@@ -61,25 +46,18 @@ impl TracesConfig {
         {
             return Err(format!("`traces.sample_ratio` is {ratio}; it must be from 0 to 1"));
         }
-        if self.headers_environment.is_some() && self.headers_file.is_some() {
-            return Err("`traces.headers_environment` and `traces.headers_file` are both given; \
-                the fields have one place"
-                .to_owned());
+        self.keys().validate(&Spans::NAMES)
+    }
+
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            endpoint: self.endpoint.as_deref(),
+            protocol: self.protocol,
+            headers_environment: self.headers_environment.as_deref(),
+            headers_file: self.headers_file.as_deref(),
+            certificate_file: self.certificate_file.as_deref(),
+            timeout_ms: self.timeout_ms,
+            queue_records_max: self.queue_spans_max,
         }
-        if let Some(timeout_ms) = self.timeout_ms
-            && !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms)
-        {
-            return Err(format!(
-                "`traces.timeout_ms` is {timeout_ms}; it must be from 1 to {TIMEOUT_MS_MAX}"
-            ));
-        }
-        if let Some(spans) = self.queue_spans_max
-            && !(1..=QUEUE_SPANS_MAX).contains(&spans)
-        {
-            return Err(format!(
-                "`traces.queue_spans_max` is {spans}; it must be from 1 to {QUEUE_SPANS_MAX}"
-            ));
-        }
-        Ok(())
     }
 }

@@ -1,15 +1,14 @@
 //! Spans as OTLP has them.
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use crate::otlp::{Signal, SignalNames, any, nanoseconds, pair, resource, scope};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind as Kind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
-use std::borrow::Cow;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use waggle_measure::trace::{FinishedSpan, SpanKind, Value};
 
 /// The conventions by which attributes are named.
@@ -19,21 +18,54 @@ const SAMPLED: u32 = 0x001;
 const REMOTE_IS_KNOWN: u32 = 0x100;
 const REMOTE: u32 = 0x200;
 
-/// A request of the collector's, encoded.
-pub(super) fn request(spans: Vec<FinishedSpan>, resource: &[(String, String)]) -> Vec<u8> {
-    let attributes = resource.iter().map(|(name, value)| pair(name, AnyKind::StringValue(value.clone())));
-    let scope = InstrumentationScope { name: "waggle".to_owned(), ..InstrumentationScope::default() };
-    let scope_spans = ScopeSpans {
-        scope: Some(scope),
-        spans: spans.into_iter().map(encoded).collect(),
-        schema_url: SCHEMA_URL.to_owned(),
+/// About the bytes of a span without its attributes and events, and of each of them without its text.
+const SPAN_BYTES: usize = 256;
+const ATTRIBUTE_BYTES: usize = 48;
+
+/// The signal: spans that have ended.
+pub(crate) struct Spans;
+
+impl Signal for Spans {
+    type Record = FinishedSpan;
+
+    const NAMES: SignalNames = SignalNames {
+        signal: "traces",
+        variable: "TRACES",
+        grpc_path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        records: "spans",
+        queue_variable: "OTEL_BSP_MAX_QUEUE_SIZE",
+        queue_records_default: 8_192,
     };
-    let resource_spans = ResourceSpans {
-        resource: Some(Resource { attributes: attributes.collect(), ..Resource::default() }),
-        scope_spans: vec![scope_spans],
-        schema_url: SCHEMA_URL.to_owned(),
-    };
-    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec()
+
+    fn bytes(span: &FinishedSpan) -> usize {
+        let text = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Texts(texts) => texts.iter().map(|text| text.len()).sum(),
+            Value::Integer(_) | Value::Real(_) | Value::Boolean(_) => 0,
+        };
+        let texts: usize = span.attributes.iter().map(|(_, value)| text(value)).sum();
+        SPAN_BYTES + ATTRIBUTE_BYTES * (span.attributes.len() + span.events.len()) + texts
+    }
+
+    fn encode(batch: Vec<FinishedSpan>, attributes: &[(String, String)]) -> Vec<u8> {
+        let scope_spans = ScopeSpans {
+            scope: Some(scope("waggle")),
+            spans: batch.into_iter().map(encoded).collect(),
+            schema_url: SCHEMA_URL.to_owned(),
+        };
+        let resource_spans = ResourceSpans {
+            resource: Some(resource(attributes)),
+            scope_spans: vec![scope_spans],
+            schema_url: SCHEMA_URL.to_owned(),
+        };
+        ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec()
+    }
+
+    fn rejected(answer: &[u8]) -> u64 {
+        let answer = ExportTraceServiceResponse::decode(answer).ok();
+        let partial = answer.and_then(|answer| answer.partial_success);
+        partial.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0))
+    }
 }
 
 fn encoded(span: FinishedSpan) -> Span {
@@ -73,26 +105,4 @@ fn kind(kind: SpanKind) -> Kind {
         SpanKind::Producer => Kind::Producer,
         SpanKind::Consumer => Kind::Consumer,
     }
-}
-
-fn pair(name: &str, value: AnyKind) -> KeyValue {
-    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn any(value: Value) -> AnyKind {
-    let text = |text: Cow<'static, str>| AnyKind::StringValue(text.into_owned());
-    match value {
-        Value::Text(value) => text(value),
-        Value::Texts(values) => AnyKind::ArrayValue(ArrayValue {
-            values: values.into_iter().map(|value| AnyValue { value: Some(text(value)) }).collect(),
-        }),
-        Value::Integer(value) => AnyKind::IntValue(value),
-        Value::Real(value) => AnyKind::DoubleValue(value),
-        Value::Boolean(value) => AnyKind::BoolValue(value),
-    }
-}
-
-/// Until the year 2554.
-fn nanoseconds(since: Duration) -> u64 {
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,166 +1,37 @@
-//! The export against collectors that work, and against all kinds that do not.
+//! The export of traces against collectors that work, and against all kinds that do not.
 
 use super::*;
-use crate::metrics::{Format, Metrics};
-use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use crate::metrics::Metrics;
+use crate::otlp::BATCH_RECORDS_MAX;
+use crate::otlp::testing::{Got, PATIENCE, Receiver, Reply, black_hole, count, until};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
 use opentelemetry_proto::tonic::trace::v1::Span as Received;
 use prost::Message as _;
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use waggle_measure::trace::{SpanContext, SpanKind, attribute};
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What a collector got.
-#[derive(Clone, Debug)]
-struct Got {
-    path: String,
-    headers: HeaderMap,
-    request: ExportTraceServiceRequest,
+fn request(got: &Got) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(got.message.clone()).unwrap()
 }
 
-impl Got {
-    fn spans(&self) -> Vec<Received> {
-        let resources = self.request.resource_spans.iter();
-        resources.flat_map(|one| &one.scope_spans).flat_map(|one| one.spans.clone()).collect()
-    }
+fn spans_of(got: &Got) -> Vec<Received> {
+    let resources = request(got).resource_spans;
+    resources.into_iter().flat_map(|one| one.scope_spans).flat_map(|one| one.spans).collect()
 }
 
-/// What a collector answers: a status of HTTP or gRPC, or how many spans it rejects.
-#[derive(Clone, Copy, Debug)]
-enum Reply {
-    Status(u16),
-    Rejected(i64),
-    /// It closes the connection.
-    Nothing,
-}
-
-#[derive(Clone, Default)]
-struct Receiver {
-    got: Arc<Mutex<Vec<Got>>>,
-    script: Arc<Mutex<VecDeque<Reply>>>,
-}
-
-impl Receiver {
-    /// Listens and answers by `script`, then with success. Returns its address.
-    async fn start(&self, script: &[Reply], tls: Option<TlsAcceptor>) -> String {
-        *self.script.lock().unwrap() = script.iter().copied().collect();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let receiver = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (receiver, tls) = (receiver.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let receiver = receiver.clone();
-                        async move { receiver.answer(request).await }
-                    });
-                    let server = auto::Builder::new(TokioExecutor::new());
-                    // A connection that ends badly is what some tests want.
-                    let _ = match tls {
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => server.serve_connection(TokioIo::new(stream), service).await,
-                            Err(_) => return,
-                        },
-                        None => server.serve_connection(TokioIo::new(stream), service).await,
-                    };
-                });
-            }
-        });
-        address.to_string()
-    }
-
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>, std::io::Error> {
-        let is_grpc = request.headers()["content-type"] == "application/grpc";
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-        let message = if is_grpc {
-            assert_eq!(body[0], 0, "not compressed");
-            assert_eq!(
-                usize::try_from(u32::from_be_bytes(body[1..5].try_into().unwrap())).unwrap(),
-                body.len() - 5
-            );
-            body.slice(5..)
-        } else {
-            body
-        };
-        let request = ExportTraceServiceRequest::decode(message).unwrap();
-        self.got.lock().unwrap().push(Got {
-            path: head.uri.path().to_owned(),
-            headers: head.headers,
-            request,
-        });
-        let reply = self.script.lock().unwrap().pop_front().unwrap_or(Reply::Rejected(0));
-        let rejected_spans = match reply {
-            Reply::Nothing => return Err(std::io::Error::other("gone")),
-            Reply::Rejected(spans) => spans,
-            Reply::Status(_) => 0,
-        };
-        let partial_success = Some(ExportTracePartialSuccess { rejected_spans, ..Default::default() });
-        let message = ExportTraceServiceResponse { partial_success }.encode_to_vec();
-        let mut response = Response::builder();
-        if is_grpc {
-            let code = if let Reply::Status(code) = reply { code } else { 0 };
-            let trailer = (HeaderName::from_static("grpc-status"), HeaderValue::from(code));
-            let mut framed = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
-            framed.extend(message);
-            let body = Full::new(Bytes::from(framed))
-                .with_trailers(async { Some(Ok([trailer].into_iter().collect())) });
-            return Ok(response.header("content-type", "application/grpc").body(body.boxed()).unwrap());
-        }
-        if let Reply::Status(status) = reply {
-            response = response.status(status);
-        }
-        Ok(response.body(Full::new(Bytes::from(message)).boxed()).unwrap())
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
-    }
-
-    fn spans(&self) -> Vec<Received> {
-        self.got().iter().flat_map(Got::spans).collect()
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+fn spans(receiver: &Receiver) -> Vec<Received> {
+    receiver.got().iter().flat_map(spans_of).collect()
 }
 
 fn start(toml: &str) -> (Tracer, Traces) {
     let config: TracesConfig = toml::from_str(toml).unwrap();
-    let settings = Settings::resolve(&config, Path::new("/"), "1.2.3", &|_| None).unwrap().unwrap();
-    Traces::run(settings).unwrap()
-}
-
-fn count(metrics: &Metrics, outcome: &str) -> u64 {
-    let text = metrics.render(Format::PrometheusText).text;
-    let line = text.lines().find(|line| line.contains(&format!("outcome=\"{outcome}\""))).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let process = Process::new("1.2.3", config.service_name.as_deref());
+    let (settings, sampling) = resolve(&config, Path::new("/"), &process, &|_| None).unwrap().unwrap();
+    Traces::run(settings, sampling).unwrap()
 }
 
 fn metrics(traces: &Traces) -> Metrics {
@@ -194,7 +65,7 @@ fn turn(tracer: &Tracer) {
 }
 
 fn check_turn(got: &Got) {
-    let spans = got.spans();
+    let spans = spans_of(got);
     let [call, root] = &spans[..] else { panic!("two spans: {spans:?}") };
     assert_eq!((call.name.as_str(), root.name.as_str()), ("chat gpt-5", "POST /v1/responses"));
     assert_eq!(root.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes());
@@ -217,7 +88,8 @@ fn check_turn(got: &Got) {
     assert_eq!(value("gen_ai.usage.input_tokens"), AnyKind::IntValue(42));
     assert_eq!(value("gen_ai.request.temperature"), AnyKind::DoubleValue(0.5));
     assert_eq!(value("gen_ai.request.stream"), AnyKind::BoolValue(true));
-    let resource = got.request.resource_spans[0].resource.as_ref().unwrap();
+    let request = request(got);
+    let resource = request.resource_spans[0].resource.as_ref().unwrap();
     let name = resource.attributes.iter().find(|one| one.key == "service.name").unwrap();
     assert_eq!(name.value.clone().unwrap().value.unwrap(), AnyKind::StringValue("bots".to_owned()));
 }
@@ -233,7 +105,7 @@ async fn a_turn_arrives_whole_over_http() {
         "endpoint = 'http://{address}/base'\nservice_name = 'bots'\nheaders_file = {fields:?}"
     ));
     turn(&tracer);
-    until("the turn", || receiver.spans().len() == 2).await;
+    until("the turn", || spans(&receiver).len() == 2).await;
     let got = receiver.got().remove(0);
     check_turn(&got);
     assert_eq!(got.path, "/base/v1/traces");
@@ -253,7 +125,7 @@ async fn a_turn_arrives_whole_over_grpc() {
         start(&format!("endpoint = 'http://{address}'\nservice_name = 'bots'\nprotocol = 'grpc'"));
     let metrics = metrics(&traces);
     turn(&tracer);
-    until("the turn", || receiver.spans().len() == 2).await;
+    until("the turn", || spans(&receiver).len() == 2).await;
     let got = receiver.got().remove(0);
     check_turn(&got);
     assert_eq!(got.path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -339,19 +211,6 @@ async fn what_the_collector_refuses_for_good_is_given_up_and_counted() {
     );
 }
 
-/// A collector that takes connections and never says anything.
-async fn black_hole() -> (String, tokio::task::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let task = tokio::spawn(async move {
-        let mut streams = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            streams.push(stream);
-        }
-    });
-    (address, task)
-}
-
 #[tokio::test]
 async fn a_dead_collector_holds_nobody_up() {
     let check = async |address: &str| {
@@ -359,7 +218,7 @@ async fn a_dead_collector_holds_nobody_up() {
         let metrics = metrics(&traces);
         // Ten times what may wait: if ending a span waited for anything, this would not come to its end.
         end_spans(&tracer, 10_000);
-        assert!(count(&metrics, "queue_full") >= 10_000 - 1_000 - 2 * queue::BATCH_SPANS_MAX as u64);
+        assert!(count(&metrics, "queue_full") >= 10_000 - 1_000 - 2 * BATCH_RECORDS_MAX as u64);
         assert_eq!(count(&metrics, "sent"), 0);
         let began = Instant::now();
         // Whether it is over in time depends on how the collector is dead; that the wait is bounded does not.
@@ -391,6 +250,6 @@ async fn the_end_sends_all_that_waits() {
     let (tracer, traces) = start(&format!("endpoint = 'http://{address}'\nqueue_spans_max = 5000"));
     end_spans(&tracer, 3_000);
     assert!(shut_down(traces, PATIENCE).await);
-    assert_eq!(receiver.spans().len(), 3_000);
-    assert!(receiver.got().iter().all(|got| got.spans().len() <= queue::BATCH_SPANS_MAX));
+    assert_eq!(spans(&receiver).len(), 3_000);
+    assert!(receiver.got().iter().all(|got| spans_of(got).len() <= BATCH_RECORDS_MAX));
 }

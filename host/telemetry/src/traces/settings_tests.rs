@@ -1,18 +1,19 @@
-//! What is made of configurations and environments.
+//! What is made of configurations and environments, of traces; what all signals have in common is tested here as well.
 
 use super::*;
 
-fn resolve(toml: &str, environment: &[(&str, &str)]) -> Result<Option<Settings>, String> {
+fn understood(toml: &str, environment: &[(&str, &str)]) -> Result<Option<(Settings, Sampling)>, String> {
     let config: TracesConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
     config.validate()?;
     let read = |name: &str| {
         environment.iter().find(|(present, _)| *present == name).map(|(_, value)| (*value).to_owned())
     };
-    Settings::resolve(&config, Path::new("/nowhere"), "1.2.3", &read).map_err(|error| error.to_string())
+    let process = Process::new("1.2.3", config.service_name.as_deref());
+    resolve(&config, Path::new("/nowhere"), &process, &read).map_err(|error| error.to_string())
 }
 
 fn settings(toml: &str, environment: &[(&str, &str)]) -> Settings {
-    resolve(toml, environment).unwrap().expect("traces are on")
+    understood(toml, environment).unwrap().expect("traces are on").0
 }
 
 const HERE: &str = "endpoint = 'http://127.0.0.1:4318'";
@@ -20,7 +21,7 @@ const HERE: &str = "endpoint = 'http://127.0.0.1:4318'";
 #[test]
 fn without_an_endpoint_there_are_no_traces() {
     let check = |toml: &str, environment: &[(&str, &str)]| {
-        assert!(resolve(toml, environment).unwrap().is_none(), "{toml} {environment:?}");
+        assert!(understood(toml, environment).unwrap().is_none(), "{toml} {environment:?}");
     };
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1");
     check("", &[]);
@@ -58,7 +59,7 @@ fn the_standard_variables_are_read() {
         ],
     );
     assert_eq!(settings.timeout, Duration::from_millis(2_500));
-    assert_eq!(settings.queue_spans_max, 17);
+    assert_eq!(settings.queue_records_max, 17);
     assert_eq!(settings.headers["api-key"], "a b");
     assert_eq!(settings.headers["other"], "c=d");
     assert!(!format!("{:?}", settings.headers).contains("a b"), "it is not shown");
@@ -77,7 +78,8 @@ fn the_standard_variables_are_read() {
 fn the_sampler_is_what_is_said_of_it() {
     let check = |toml: &str, environment: &[(&str, &str)], ratio, follows_caller| {
         let toml = format!("{HERE}\n{toml}");
-        assert_eq!(settings(&toml, environment).sampling, Sampling { ratio, follows_caller }, "{toml}");
+        let (_, found) = understood(&toml, environment).unwrap().expect("traces are on");
+        assert_eq!(found, Sampling { ratio, follows_caller }, "{toml}");
     };
     let sampler = |word| ("OTEL_TRACES_SAMPLER", word);
     check("", &[], 1.0, true);
@@ -92,7 +94,7 @@ fn the_sampler_is_what_is_said_of_it() {
 #[test]
 fn mistakes_are_told_with_their_place_and_without_secrets() {
     let check = |toml: &str, environment: &[(&str, &str)], part: &str| {
-        let error = resolve(toml, environment).err().unwrap_or_else(|| panic!("{toml} {environment:?}"));
+        let error = understood(toml, environment).err().unwrap_or_else(|| panic!("{toml} {environment:?}"));
         assert!(error.contains(part), "{part} in {error}");
         assert!(!error.contains("secret"), "{error}");
     };
@@ -130,7 +132,8 @@ fn fields_are_read_from_a_file_by_lines_or_commas() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("fields"), "authorization=Bearer%20x\nteam=edge,\n").unwrap();
     let config: TracesConfig = toml::from_str(&format!("{HERE}\nheaders_file = 'fields'")).unwrap();
-    let settings = Settings::resolve(&config, folder.path(), "1", &|_| None).unwrap().unwrap();
+    let (settings, _) =
+        resolve(&config, folder.path(), &Process::new("1", None), &|_| None).unwrap().unwrap();
     assert_eq!(settings.headers["authorization"], "Bearer x");
     assert_eq!(settings.headers["team"], "edge");
 }

@@ -1,6 +1,6 @@
 //! One connection to the collector, and one request on it at a time: OTLP/HTTP over HTTP/1.1, OTLP/gRPC over HTTP/2.
 
-use super::config::Protocol;
+use super::keys::Protocol;
 use super::settings::Settings;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
@@ -9,8 +9,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message as _;
 use rustls::pki_types::ServerName;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,8 +56,8 @@ impl Collector {
         &self.settings
     }
 
-    /// Sends an encoded batch, within the time of one attempt. How many of its spans the collector rejected.
-    pub(super) async fn send(&mut self, batch: &Bytes) -> Result<u64, Failure> {
+    /// Sends an encoded batch, within the time of one attempt. What the collector answered, encoded.
+    pub(super) async fn send(&mut self, batch: &Bytes) -> Result<Bytes, Failure> {
         let timeout = self.settings.timeout;
         let result = match tokio::time::timeout(timeout, self.try_send(batch)).await {
             Ok(result) => result,
@@ -72,7 +70,7 @@ impl Collector {
         result
     }
 
-    async fn try_send(&mut self, batch: &Bytes) -> Result<u64, Failure> {
+    async fn try_send(&mut self, batch: &Bytes) -> Result<Bytes, Failure> {
         if let Some(connection) = &mut self.connection {
             match connection.call(request(&self.settings, batch)?).await {
                 Ok(response) => return self.read(response).await,
@@ -120,23 +118,22 @@ impl Collector {
         }
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Result<u64, Failure> {
+    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, Failure> {
         let (head, body) = response.into_parts();
         let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let collected = collected.map_err(|error| later("the answer did not arrive", error))?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let body = collected.to_bytes();
-        let message = match self.settings.protocol {
+        match self.settings.protocol {
             Protocol::Http => {
                 judge_http(head.status, &head.headers)?;
-                body
+                Ok(body)
             }
             Protocol::Grpc => {
                 judge_grpc(head.status, &head.headers, &trailers)?;
-                body.get(GRPC_PREFIX_BYTES..).map_or_else(Bytes::new, |message| body.slice_ref(message))
+                Ok(body.get(GRPC_PREFIX_BYTES..).map_or_else(Bytes::new, |message| body.slice_ref(message)))
             }
-        };
-        Ok(rejected(&message))
+        }
     }
 }
 
@@ -230,13 +227,6 @@ fn judge_grpc(status: StatusCode, headers: &HeaderMap, trailers: &HeaderMap) -> 
         1 | 4 | 8 | 10 | 11 | 14 | 15 => Err(Failure::Later { reason, after: None }),
         _ => Err(Failure::Never { reason }),
     }
-}
-
-/// How many spans a collector rejected that took the others. What cannot be read says nothing.
-fn rejected(message: &[u8]) -> u64 {
-    let answer = ExportTraceServiceResponse::decode(message).ok();
-    let partial = answer.and_then(|answer| answer.partial_success);
-    partial.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! Where the collector is.
 
-use super::config::Protocol;
+use super::keys::Protocol;
+use super::signal::SignalNames;
 use http::Uri;
 use std::fmt;
 
-/// The path of OTLP/HTTP for traces, below that of the endpoint.
-const HTTP_PATH: &str = "v1/traces";
-/// The path of OTLP/gRPC for traces.
-const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
 /// An endpoint that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     pub(super) is_tls: bool,
     /// An IPv6 address has its brackets.
     pub(super) host: String,
@@ -20,11 +16,17 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `text`. `is_base` says that it is the endpoint of all signals, to which the path of traces is added.
+    /// Reads `text`. `is_base` says that it is the endpoint of all signals, to which the path of this
+    /// one is added.
     ///
     /// # Errors
     /// A sentence that says what is expected; `text` is not repeated, since it could hold a password.
-    pub(super) fn parse(text: &str, protocol: Protocol, is_base: bool) -> Result<Self, String> {
+    pub(super) fn parse(
+        text: &str,
+        protocol: Protocol,
+        is_base: bool,
+        names: &SignalNames,
+    ) -> Result<Self, String> {
         let wrong =
             || "it must be a URL such as http://127.0.0.1:4318 or https://collector.example".to_owned();
         let uri: Uri = text.trim().parse().map_err(|_unreadable| wrong())?;
@@ -41,8 +43,8 @@ impl Endpoint {
             return Err("it must not have a query".to_owned());
         }
         let path = match (protocol, is_base) {
-            (Protocol::Grpc, _) => GRPC_PATH.to_owned(),
-            (Protocol::Http, true) => format!("{}/{HTTP_PATH}", uri.path().trim_end_matches('/')),
+            (Protocol::Grpc, _) => names.grpc_path.to_owned(),
+            (Protocol::Http, true) => format!("{}/v1/{}", uri.path().trim_end_matches('/'), names.signal),
             (Protocol::Http, false) => uri.path().to_owned(),
         };
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
@@ -69,11 +71,15 @@ impl fmt::Display for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::Records;
+    use crate::otlp::Signal as _;
+    use crate::traces::Spans;
 
     #[test]
     fn endpoints_are_read_as_the_standard_has_it() {
         let check = |text: &str, protocol, is_base, expected: &str| {
-            assert_eq!(Endpoint::parse(text, protocol, is_base).unwrap().to_string(), expected, "{text}");
+            let endpoint = Endpoint::parse(text, protocol, is_base, &Spans::NAMES).unwrap();
+            assert_eq!(endpoint.to_string(), expected, "{text}");
         };
         check("http://127.0.0.1:4318", Protocol::Http, true, "http://127.0.0.1:4318/v1/traces");
         check("http://localhost:4318/", Protocol::Http, true, "http://localhost:4318/v1/traces");
@@ -86,7 +92,10 @@ mod tests {
             true,
             "http://[::1]:4317/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         );
-        assert_eq!(Endpoint::parse("http://[::1]:4317", Protocol::Grpc, true).unwrap().name(), "::1");
+        let logs = |protocol| Endpoint::parse("http://[::1]:4317", protocol, true, &Records::NAMES).unwrap();
+        assert_eq!(logs(Protocol::Grpc).name(), "::1");
+        assert_eq!(logs(Protocol::Grpc).path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+        assert_eq!(logs(Protocol::Http).path, "/v1/logs");
     }
 
     #[test]
@@ -99,7 +108,7 @@ mod tests {
             "http://u:secret@c.example",
             "http://c/?secret",
         ] {
-            let error = Endpoint::parse(text, Protocol::Http, true).unwrap_err();
+            let error = Endpoint::parse(text, Protocol::Http, true, &Spans::NAMES).unwrap_err();
             assert!(!error.contains("secret") && error.contains("must"), "{text}: {error}");
         }
     }

@@ -1,7 +1,7 @@
 //! TLS to the collector: Mozilla's roots, and those the operator names beside them.
 
-use super::config::Protocol;
-use super::settings::TracesError;
+use super::keys::Protocol;
+use super::settings::ExportError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -11,15 +11,15 @@ use std::sync::Arc;
 pub(super) fn client_config(
     protocol: Protocol,
     roots_file: Option<&Path>,
-) -> Result<Arc<ClientConfig>, TracesError> {
+) -> Result<Arc<ClientConfig>, ExportError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = roots_file {
-        let wrong = |reason| TracesError::Certificate { path: path.to_owned(), reason };
+        let wrong = |reason| ExportError::Certificate { path: path.to_owned(), reason };
         add(&mut roots, path).map_err(wrong)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| TracesError::Certificate {
+    let builder = builder.map_err(|error| ExportError::Certificate {
         path: roots_file.unwrap_or(Path::new("")).to_owned(),
         reason: error.to_string(),
     })?;
