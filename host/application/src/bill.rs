@@ -103,7 +103,10 @@ impl Drop for Bill {
         if !self.is_answered {
             self.span.fail("no model answered");
         }
-        if self.spent.prompts() > 0 {
+        let prompts = self.spent.prompts();
+        if prompts > 0 {
+            let abandoned = self.models.metrics().abandoned_of(self.seat.slot());
+            abandoned.add(prompts, self.spent.tokens(), self.spent.cost_micros());
             self.count(self.spent.tokens(), self.spent.cost_micros());
         }
         // The reservation settles with what was noted when it is dropped, which is next.
