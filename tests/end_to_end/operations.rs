@@ -211,6 +211,26 @@ async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
     assert_eq!(post(&client(), &server.url("/v1/responses"), &json!({ "input": "hi" })).await.0, 200);
 }
 
+#[tokio::test]
+async fn a_prompt_that_was_read_for_nothing_is_in_the_metrics() {
+    let model = Model::start().await;
+    let server = model.serve(Setup::application().runtime_config(LISTEN)).start();
+    let body = json!({ "input": "[sim: first_token_ms=60000] hi", "stream": true });
+    let turn = tokio::spawn(client().post(server.url("/v1/responses")).json(&body).send());
+    eventually("the call", || model.0.handle().stats().in_flight == 1).await;
+    turn.abort();
+    let until = std::time::Instant::now() + crate::support::PATIENCE;
+    let samples = loop {
+        let samples = scrape(&server).await;
+        if sum(&samples, "waggle_model_abandoned_prompts_total", &["tenant=\"default\""]) == 1.0 {
+            break samples;
+        }
+        assert!(std::time::Instant::now() < until, "{samples:#?}");
+    };
+    assert!(sum(&samples, "waggle_model_abandoned_tokens_total", &[]) >= 1.0, "{samples:#?}");
+    assert_eq!(sum(&samples, "waggle_model_tokens_total", &[]), 0.0, "{samples:#?}");
+}
+
 /// A collector that keeps what it is sent, one batch for each connection's request.
 struct Collector {
     url: String,
@@ -283,7 +303,8 @@ async fn one_trace_goes_from_the_caller_through_the_function_to_the_model() {
     let turn = client().post(server.url("/v1/responses")).header("traceparent", parent);
     let secret = "the balance of my account";
     assert_eq!(turn.json(&json!({ "input": secret })).send().await.unwrap().status(), 200);
-    eventually("three spans", || collector.spans().len() >= 3).await;
+    // The first one ends last.
+    eventually("the trace", || collector.spans().iter().any(|span| span.name.starts_with("POST"))).await;
     let spans = collector.spans();
     let named = |name: &str| {
         let found = spans.iter().find(|span| span.name.starts_with(name));
@@ -310,6 +331,101 @@ async fn one_trace_goes_from_the_caller_through_the_function_to_the_model() {
         "the model sees its parent"
     );
     assert!(!format!("{spans:?}").contains(secret), "what people say is in no span");
+    let (sync, write) = (named("store.sync"), named("set_many default"));
+    assert_eq!((&sync.parent_span_id, &write.parent_span_id), (&function.span_id, &function.span_id));
+    assert_eq!(attribute(write, "db.system.name"), "fjall");
+    assert_eq!(attribute(write, "db.operation.name"), "set_many");
+    assert_eq!(attribute(write, "db.collection.name"), "default");
+    assert!(attribute(write, "db.operation.batch.size").parse::<u32>().unwrap() > 1, "{write:#?}");
+    let events: Vec<_> = function.events.iter().map(|event| &*event.name).collect();
+    assert_eq!(events, ["instance.placed", "instance.began"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_turns_do_with_stores_stands_below_their_own_function_though_they_share_an_instance() {
+    const TURNS: usize = 8;
+    let (collector, model) = (Collector::start(), Model::start().await);
+    let config = format!("[telemetry.traces]\nendpoint = \"{}\"\nsample_ratio = 0.0\n", collector.url);
+    let server = model.serve(Setup::application().runtime_config(&config)).start();
+    let clients = client();
+    let turns = (0..2 * TURNS).map(|number| {
+        // Every other one is traced, and all of them meet at the model.
+        let flags = if number % 2 == 0 { "01" } else { "00" };
+        let parent = format!("00-{:032x}-00f067aa0ba902b7-{flags}", number + 1);
+        let body = json!({ "input": format!("[sim: first_token_ms=300] {number}") });
+        clients.post(server.url("/v1/responses")).header("traceparent", parent).json(&body).send()
+    });
+    for turn in futures::future::join_all(turns).await {
+        assert_eq!(turn.unwrap().status(), 200);
+    }
+    let count =
+        |spans: &[Span], start: &str| spans.iter().filter(|span| span.name.starts_with(start)).count();
+    eventually("all traces", || count(&collector.spans(), "POST") >= TURNS).await;
+    let spans = collector.spans();
+    let mut by_instance: BTreeMap<String, usize> = BTreeMap::new();
+    let mut operations = Vec::new();
+    for function in spans.iter().filter(|span| span.name == "function chat") {
+        *by_instance.entry(attribute(function, "waggle.instance")).or_default() += 1;
+        let trace: Vec<_> = spans.iter().filter(|span| span.trace_id == function.trace_id).collect();
+        let stores: Vec<_> =
+            trace.iter().filter(|span| !attribute(span, "db.system.name").is_empty()).collect();
+        assert!(stores.iter().all(|span| span.parent_span_id == function.span_id), "{stores:#?}");
+        operations.push(stores.iter().filter(|span| span.name == "set_many default").count());
+    }
+    assert_eq!(operations.len(), TURNS, "{operations:?}");
+    assert!(operations.iter().all(|writes| *writes == operations[0] && *writes > 0), "{operations:?}");
+    assert!(by_instance.values().any(|turns| *turns > 1), "none was shared: {by_instance:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_is_in_the_traces_of_a_tenant_that_wants_it_and_redacted() {
+    let (collector, model) = (Collector::start(), Model::start().await);
+    let config = format!("[telemetry.traces]\nendpoint = \"{}\"\n", collector.url);
+    let server = model.serve(Setup::application().runtime_config(&config)).start();
+    let settings = server.setup.folder().join("settings.toml");
+    std::fs::write(&settings, "trace_content = true\n").unwrap();
+    let open = key_in(&tenant(&server, &["add", "open", "--settings", settings.to_str().unwrap()]));
+    let open = Caller::with(&server, &open);
+    let silent = Caller::with(&server, &key_in(&tenant(&server, &["add", "silent"])));
+    let said = "Orchid: mail me@example.com, card 4111 1111 1111 1111, key sk-abcdef0123456789";
+    for stream in [false, true] {
+        let body = json!({ "input": said, "stream": stream });
+        assert_eq!(open.post("/v1/responses", &body).await.status, 200);
+        assert_eq!(silent.post("/v1/responses", &body).await.status, 200);
+    }
+    let all = || collector.spans();
+    let chats = || all().into_iter().filter(|span| span.name.starts_with("chat ")).collect::<Vec<_>>();
+    let requests = || all().iter().filter(|span| span.name.starts_with("POST")).count();
+    eventually("all traces", || requests() >= 4 && chats().len() >= 4).await;
+    let of = |tenant: &str| {
+        let spans = all();
+        let traces: Vec<_> = spans
+            .iter()
+            .filter(|span| attribute(span, "waggle.tenant") == tenant)
+            .map(|span| span.trace_id.clone())
+            .collect();
+        spans.into_iter().filter(|span| traces.contains(&span.trace_id)).collect::<Vec<_>>()
+    };
+    let silent = of("silent");
+    assert!(silent.len() >= 6 && !format!("{silent:?}").contains("Orchid"), "{silent:#?}");
+    let open: Vec<_> = of("open").into_iter().filter(|span| span.name.starts_with("chat ")).collect();
+    assert_eq!(open.len(), 2, "{open:#?}");
+    let redacted = "Orchid: mail [email], card [card], key [key]";
+    for chat in open {
+        let messages = |name: &str| serde_json::from_str::<Value>(&attribute(&chat, name)).unwrap();
+        let asked = messages("gen_ai.input.messages");
+        let last = asked.as_array().unwrap().last().unwrap();
+        assert_eq!(*last, json!({ "role": "user", "parts": [{ "type": "text", "content": redacted }] }));
+        let answered = messages("gen_ai.output.messages");
+        let text = answered[0]["parts"][0]["content"].as_str().unwrap();
+        assert_eq!(
+            (text.contains(redacted), &answered[0]["finish_reason"]),
+            (true, &json!("stop")),
+            "{answered}"
+        );
+        let all = format!("{chat:?}");
+        assert!(!all.contains("me@example") && !all.contains("4111") && !all.contains("sk-abc"), "{all}");
+    }
 }
 
 #[tokio::test]

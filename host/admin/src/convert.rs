@@ -41,6 +41,7 @@ pub(crate) fn show(settings: &TenantSettings, is_secret: impl Fn(&str) -> bool) 
             Isolation::Request => shape::Isolation::Request,
         }),
         log_file: settings.log_file,
+        trace_content: settings.trace_content,
     }
 }
 
@@ -167,6 +168,7 @@ pub(crate) fn apply(
             shape::Isolation::Request => Isolation::Request,
         }),
         log_file: new.log_file,
+        trace_content: new.trace_content,
     })
 }
 

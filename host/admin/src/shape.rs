@@ -110,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) isolation: Option<Isolation>,
     /// Whether what its functions print also goes to a file of its own.
     pub(crate) log_file: bool,
+    /// Whether what its models are asked and answer is in the traces, redacted.
+    pub(crate) trace_content: bool,
 }
 
 /// Whether a tenant is served.

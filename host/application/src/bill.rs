@@ -1,5 +1,6 @@
 //! What one call to a model has used: counted in the tenant's meter, its budgets, the metrics and the call's span.
 
+use crate::content::{self, Listener};
 use crate::models::Models;
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -12,8 +13,9 @@ use waggle_measure::trace::attribute::{self, operation};
 use waggle_measure::trace::{Parent, Span, SpanKind};
 use waggle_tenancy::{Meter, Reservation};
 
-/// Begins the span of a call, and puts it on the request. GenAI conventions of OpenTelemetry.
-pub(crate) fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
+/// Begins the span of a call, and puts it on the request. GenAI conventions of OpenTelemetry. What is asked is in it where
+/// `with_content`.
+pub(crate) fn chat_span(parent: &Parent, request: &mut Request<Bytes>, with_content: bool) -> Span {
     let mut span = parent.child(operation::CHAT, SpanKind::Client);
     if span.is_recorded() {
         span.set(attribute::GEN_AI_OPERATION_NAME, operation::CHAT);
@@ -26,11 +28,27 @@ pub(crate) fn chat_span(parent: &Parent, request: &mut Request<Bytes>) -> Span {
                 span.set(attribute::GEN_AI_REQUEST_MAX_TOKENS, tokens);
             }
         }
+        if with_content {
+            tell_asked(&mut span, request.body());
+        }
     }
     if let Some(context) = span.context() {
         carry_trace(request.headers_mut(), context);
     }
     span
+}
+
+fn tell_asked(span: &mut Span, body: &[u8]) {
+    let asked = content::asked(body);
+    if let Some(system) = asked.system {
+        span.set_content(attribute::GEN_AI_SYSTEM_INSTRUCTIONS, system);
+    }
+    if let Some(messages) = asked.messages {
+        span.set_content(attribute::GEN_AI_INPUT_MESSAGES, messages);
+    }
+    if asked.left_out > 0 {
+        span.set(attribute::WAGGLE_MESSAGES_LEFT_OUT, asked.left_out as u64);
+    }
 }
 
 /// What a call has used, for the meter and the budget. They are told when it is dropped, however the call has ended: with its
@@ -45,6 +63,8 @@ pub(crate) struct Bill {
     /// The call, as it is traced.
     span: Span,
     is_answered: bool,
+    /// Hears the answer, where it is to be in the span.
+    listener: Option<Listener>,
 }
 
 impl Bill {
@@ -56,7 +76,14 @@ impl Bill {
         reservation: Reservation,
         span: Span,
     ) -> Self {
-        Self { meter, seat, models, reservation, spent: PromptsSpent::default(), span, is_answered: false }
+        let spent = PromptsSpent::default();
+        Self { meter, seat, models, reservation, spent, span, is_answered: false, listener: None }
+    }
+
+    /// The answer is to be in the call's span, where that is recorded: whoever hears it for that.
+    pub(crate) fn listen(&mut self) -> Option<Listener> {
+        self.listener = self.span.is_recorded().then(Listener::default);
+        self.listener.clone()
     }
 
     /// Where upstreams note the prompts they read for nothing.
@@ -87,6 +114,9 @@ impl Bill {
             self.span.set(attribute::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, used.cached_input);
             self.span.set(attribute::GEN_AI_USAGE_OUTPUT_TOKENS, used.output);
         }
+        if let Some(messages) = self.listener.as_ref().and_then(Listener::messages) {
+            self.span.set_content(attribute::GEN_AI_OUTPUT_MESSAGES, messages);
+        }
         self.count(used.total(), cost_micros);
     }
 
@@ -103,7 +133,10 @@ impl Drop for Bill {
         if !self.is_answered {
             self.span.fail("no model answered");
         }
-        if self.spent.prompts() > 0 {
+        let prompts = self.spent.prompts();
+        if prompts > 0 {
+            let abandoned = self.models.metrics().abandoned_of(self.seat.slot());
+            abandoned.add(prompts, self.spent.tokens(), self.spent.cost_micros());
             self.count(self.spent.tokens(), self.spent.cost_micros());
         }
         // The reservation settles with what was noted when it is dropped, which is next.

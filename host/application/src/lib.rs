@@ -9,6 +9,7 @@ mod admin;
 mod bill;
 mod budget_store;
 mod build;
+mod content;
 mod discreet;
 mod error;
 mod jwks;

@@ -245,15 +245,34 @@ fn used(metrics: &ModelMetrics, families: &mut Families) {
             .add(&labels("input"), used.input.get())
             .add(&labels("cached_input"), used.cached_input.get())
             .add(&labels("output"), used.output.get());
-        #[expect(clippy::cast_precision_loss, reason = "a metric")]
-        let cost = used.cost_micros.get() as f64 / 1e6;
         families
             .counter("waggle_model_cost_total", "What that cost, in the unit of the configured prices")
-            .add(&[("tenant", &tenant), ("model", &model)], cost);
+            .add(&[("tenant", &tenant), ("model", &model)], money(used.cost_micros.get()));
+    }
+    for (tenant, abandoned) in metrics.abandoned() {
+        let labels: &[(&str, &str)] = &[("tenant", tenant)];
+        families
+            .counter("waggle_model_abandoned_prompts_total", "Prompts that models read for nothing")
+            .add(labels, abandoned.prompts.get());
+        families
+            .counter("waggle_model_abandoned_tokens_total", "Tokens of these prompts, by estimate")
+            .add(labels, abandoned.tokens.get());
+        families
+            .counter(
+                "waggle_model_abandoned_cost_total",
+                "What they cost, in the unit of the configured prices",
+            )
+            .add(labels, money(abandoned.cost_micros.get()));
     }
     for (tier, reason, count) in metrics.tiers() {
         families
             .counter("waggle_tier_choices_total", "Tiers chosen for `auto`, and why")
             .add(&[("tier", &tier), ("reason", &reason)], count);
     }
+}
+
+/// Millionths of a unit as units.
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
+fn money(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }

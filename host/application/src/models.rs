@@ -2,6 +2,7 @@
 //! order; what a function sees of all of it is a response.
 
 use crate::bill::{Bill, chat_span};
+use crate::content::Listened;
 use crate::error::StartError;
 use crate::model_metrics::ModelMetrics;
 use async_trait::async_trait;
@@ -116,6 +117,7 @@ impl Models {
             answers: self.answers.tenant(tenant.as_str(), settings),
             credentials,
             own,
+            trace_content: entry.tenant.settings.trace_content,
             models: Arc::clone(self),
         }))
     }
@@ -203,6 +205,8 @@ struct Calls {
     credentials: UpstreamCredentials,
     /// The tenant's own keys, by where they belong.
     own: Arc<Credentials>,
+    /// Whether what is asked and answered may be in the traces.
+    trace_content: bool,
     models: Arc<Models>,
 }
 
@@ -379,7 +383,7 @@ impl Calls {
         asker: Asker,
         cancelled: CancellationToken,
     ) -> Made {
-        let span = chat_span(&asker.span, &mut request);
+        let span = chat_span(&asker.span, &mut request, self.trace_content);
         let reservation = match self.reserve(&request, asker.user.as_deref()).await {
             Ok(reservation) => reservation,
             Err(over) => return Ok(over_budget(&over)),
@@ -417,8 +421,14 @@ impl Calls {
             bill.status(response.status());
             return Ok(response.map(BodyExt::boxed_unsync));
         };
+        let listener = self.trace_content.then(|| bill.listen()).flatten();
         let tell = move |used: Usage| bill.answered(used, &answered);
-        Ok(response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()))
+        Ok(match listener {
+            None => response.map(|body| MeteredBody::new(body, request_bytes, tell).boxed_unsync()),
+            Some(listener) => response.map(|body| {
+                MeteredBody::new(Listened::new(body, listener), request_bytes, tell).boxed_unsync()
+            }),
+        })
     }
 
     /// Sets aside what the call may use.

@@ -58,7 +58,7 @@ impl WorldSource for Worlds {
         let stores = plan.stores.iter().map(|(label, store)| {
             let partition = Partition::new(tenant.as_str(), label).ok()?;
             let store = self.quotas.limited(&entry, store);
-            Some((label.clone(), StoreHandle { store, partition }))
+            Some((label.as_str().into(), StoreHandle { store, partition }))
         });
         let credentials = Arc::new(credentials(&entry));
         Some(FunctionWorld {

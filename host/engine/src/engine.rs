@@ -19,6 +19,7 @@ use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
 use crate::state::InstanceState;
+use crate::store_span::durable;
 use crate::worker::{CpuTimeUsedUp, Ending, Job, Seat};
 use crate::world::FunctionWorld;
 use futures::channel::oneshot;
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use waggle_measure::trace::attribute;
+use waggle_measure::trace::attribute::{self, event};
 use waggle_tenancy::TenantId;
 use wasmtime::component::Linker;
 use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
@@ -161,10 +162,11 @@ impl Engine {
         if let Some(connection) = &admission.connection {
             connection.follow(pool.behind_until_ns());
         }
-        let guard = RequestGuard::new(context, admission, function);
+        let mut guard = RequestGuard::new(context, admission, function);
         trace_on(request.headers_mut(), &guard);
         let (reply, answer) = oneshot::channel();
         pool.dispatch(Job { request, scope: Arc::clone(&guard.scope), reply }).await?;
+        guard.span.event(event::INSTANCE_PLACED);
         let Ok(answer) = tokio::time::timeout_at(deadline.into(), answer).await else {
             if let Some(seat) = guard.scope.seat() {
                 seat.condemn();
@@ -191,6 +193,9 @@ impl Engine {
         if guard.span.is_recorded() {
             guard.span.set(attribute::WAGGLE_INSTANCE, seat.number);
             guard.span.set(attribute::WAGGLE_INSTANCE_REUSED, seat.served() > 1);
+            if let Some(began) = guard.scope.began() {
+                guard.span.event_at(event::INSTANCE_BEGAN, began);
+            }
         }
         let response = match answer {
             // A status that only announces another response is none (RFC 9110, section 15.2); passed on, 101 would make a
@@ -222,7 +227,7 @@ impl Engine {
             Err(oneshot::Canceled) => return Err(Self::ended(world, seat.ending.wait().await)),
         };
         if let Some(commit) = seat.ledger.pending() {
-            commit.durable().await.map_err(|error| HandleError::Store {
+            durable(commit, &guard.span.parent()).await.map_err(|error| HandleError::Store {
                 function: function.into(),
                 reason: error.to_string(),
             })?;

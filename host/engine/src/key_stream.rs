@@ -1,6 +1,6 @@
 //! The keys of a store as a stream: a page is read when the guest wants it, so an unread stream holds nothing.
 
-use crate::key_value::{KEYS_LISTED_MAX, KEYS_PAGE, told};
+use crate::key_value::{KEYS_LISTED_MAX, KEYS_PAGE, Listing, told};
 use crate::world::StoreHandle;
 use futures::channel::oneshot;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ pub(crate) type Outcome = Result<(), String>;
 
 /// Produces the keys, page by page.
 pub(crate) struct KeyStream {
-    handle: StoreHandle,
+    listing: Listing,
     cursor: Option<String>,
     listed: usize,
     fetch: Option<Fetch>,
@@ -25,15 +25,16 @@ pub(crate) struct KeyStream {
 }
 
 impl KeyStream {
-    /// The keys of `handle`, and what will be told when they have ended.
-    pub(crate) fn new(handle: StoreHandle) -> (Self, oneshot::Receiver<Outcome>) {
+    /// The keys of a store, and what will be told when they have ended.
+    pub(crate) fn new(listing: Listing) -> (Self, oneshot::Receiver<Outcome>) {
         let (outcome, told) = oneshot::channel();
-        (Self { handle, cursor: None, listed: 0, fetch: None, outcome: Some(outcome) }, told)
+        (Self { listing, cursor: None, listed: 0, fetch: None, outcome: Some(outcome) }, told)
     }
 
     fn next_page(&self) -> Fetch {
-        let (StoreHandle { store, partition }, cursor) = (self.handle.clone(), self.cursor.clone());
-        Box::pin(async move { store.keys(&partition, "", cursor.as_deref(), KEYS_PAGE).await })
+        let (StoreHandle { store, partition }, cursor) = (self.listing.handle.clone(), self.cursor.clone());
+        let traced = self.listing.page();
+        Box::pin(async move { traced.end(store.keys(&partition, "", cursor.as_deref(), KEYS_PAGE).await) })
     }
 
     fn end(&mut self, outcome: Outcome) {

@@ -27,6 +27,7 @@ mod pools;
 mod request;
 mod state;
 mod stdio;
+mod store_span;
 mod variables;
 mod worker;
 mod world;

@@ -7,6 +7,7 @@ use crate::failures::reason;
 use crate::internal::{InternalTarget, internal_target};
 use crate::request::{CallContext, CallerFields, Ledger, RequestScope};
 use crate::state::InstanceState;
+use crate::store_span::durable;
 use crate::world::{FunctionWorld, ModelCallContext, OutboundDecision};
 use bytes::Bytes;
 use http::uri::Authority;
@@ -115,7 +116,9 @@ impl Call {
     ) -> Result<http::Response<WasiBody>, Error> {
         if let Some(commit) = self.ledger.pending() {
             // What leaves the process may depend on what was written; it waits as a response would.
-            commit.durable().await.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+            let span = self.caller.as_ref().map(|caller| &caller.context.span);
+            let durable = durable(commit, span.unwrap_or(&Parent::none())).await;
+            durable.map_err(|error| Error::InternalError(Some(error.to_string())))?;
         }
         let host = request.uri().host().unwrap_or_default().to_owned();
         match internal_target(&host) {

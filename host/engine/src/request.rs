@@ -3,6 +3,7 @@
 
 use crate::lanes::ConnectionLane;
 use crate::pool::Place;
+use crate::store_span::durable;
 use crate::worker::Seat;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -10,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
@@ -96,6 +97,8 @@ pub(crate) struct RequestScope {
     completed: AtomicBool,
     /// The place in an instance that the request holds, once it has one.
     place: Mutex<Option<Place>>,
+    /// When an instance began with it, if it is traced.
+    began: OnceLock<Instant>,
 }
 
 impl RequestScope {
@@ -106,7 +109,23 @@ impl RequestScope {
             over: SetOnce::new(),
             completed: AtomicBool::new(false),
             place: Mutex::new(None),
+            began: OnceLock::new(),
         }
+    }
+
+    /// Whether what is done for it now belongs into a trace.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.context.span.is_recorded() && !self.is_over()
+    }
+
+    /// An instance begins with it. An earlier one may have, and ended.
+    pub(crate) fn begin(&self) {
+        let _ = self.began.set(Instant::now());
+    }
+
+    /// When an instance began with it, if it is traced.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.began.get().copied()
     }
 
     /// The request was given a place; an earlier one (in an instance that ended before it began) is freed.
@@ -253,7 +272,8 @@ impl Body for GatedBody {
                     return Poll::Ready(frame);
                 }
                 Some(commit) => {
-                    let durable = Box::pin(async move { commit.durable().await });
+                    let span = self.guard.as_ref().map(|guard| guard.span.parent()).unwrap_or_default();
+                    let durable = Box::pin(async move { durable(commit, &span).await });
                     self.held = Some(Held { frame, durable });
                 }
             }

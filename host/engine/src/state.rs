@@ -30,6 +30,8 @@ pub(crate) struct InstanceState {
     ledger: Arc<Ledger>,
     pub(crate) limits: InstanceLimits,
     requests: HashMap<GuestTaskId, Arc<RequestScope>>,
+    /// Whether one of the requests may be traced; if not, no call need look for its own.
+    is_traced: bool,
     sole: SoleRequest,
 }
 
@@ -60,6 +62,7 @@ impl InstanceState {
                 Arc::clone(account),
             ),
             requests: HashMap::new(),
+            is_traced: false,
             sole,
             world,
         })
@@ -70,10 +73,14 @@ impl InstanceState {
         self.hooks.only = Some(Arc::clone(scope));
     }
 
-    /// Remembers which request a guest task serves, so that its outbound calls can be told apart.
+    /// Remembers which request a guest task serves, so that its calls can be told apart.
     pub(crate) fn request_starts(&mut self, task: GuestTaskId, scope: &Arc<RequestScope>) {
         if self.requests.len() > REQUESTS_SWEEP {
             self.requests.retain(|_task, scope| !scope.is_over());
+        }
+        if scope.is_traced() {
+            self.is_traced = true;
+            scope.begin();
         }
         self.sole.begin(scope);
         self.requests.insert(task, Arc::clone(scope));
@@ -82,6 +89,22 @@ impl InstanceState {
     /// The request a guest task serves.
     pub(crate) fn request_of(&self, task: GuestTaskId) -> Option<Arc<RequestScope>> {
         self.requests.get(&task).cloned()
+    }
+
+    /// Whether a request of the instance may be traced.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.is_traced
+    }
+
+    /// The request a guest task serves, if it is traced.
+    pub(crate) fn traced_request(&mut self, task: Option<GuestTaskId>) -> Option<Arc<RequestScope>> {
+        let request = task.and_then(|task| self.requests.get(&task)).or(self.hooks.only.as_ref())?;
+        if request.is_traced() {
+            return Some(Arc::clone(request));
+        }
+        // Whichever was traced may be over by now, and then there is nothing to look for.
+        self.is_traced = self.requests.values().any(|request| request.is_traced());
+        None
     }
 
     pub(crate) fn key_value(&mut self) -> KeyValueView<'_> {

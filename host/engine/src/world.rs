@@ -30,7 +30,7 @@ pub struct FunctionWorld {
     /// Read-only folders the guest sees: (folder on the host, path in the guest).
     pub mounts: Vec<(PathBuf, String)>,
     /// The stores of `key_value_stores`, by label, each with the tenant's own partition.
-    pub stores: BTreeMap<String, StoreHandle>,
+    pub stores: BTreeMap<Arc<str>, StoreHandle>,
     /// The component's variables with their values.
     pub variables: BTreeMap<String, String>,
     /// Where the function may call.

@@ -63,6 +63,8 @@ pub struct TenantSettings {
     pub isolation: Option<Isolation>,
     /// Whether what its functions print also goes to a file of its own.
     pub log_file: bool,
+    /// Whether what its models are asked and answer is in the traces, redacted.
+    pub trace_content: bool,
 }
 
 /// Whether a tenant is served.

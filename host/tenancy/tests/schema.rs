@@ -66,7 +66,8 @@ fn full() -> TenantSettings {
                     "user_tokens_per_day": 1, "user_tokens_per_month": 1, "user_cost_per_day": "10.01",
                     "user_cost_per_month": "100" },
         "isolation": "request",
-        "log_file": true
+        "log_file": true,
+        "trace_content": true
     }))
 }
 

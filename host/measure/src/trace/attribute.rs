@@ -19,6 +19,22 @@ pub const GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.cache_read.
 /// Tokens of the answer.
 pub const GEN_AI_USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
 
+/// What the model was told to do, as a JSON text of parts. Content: only of a tenant that wants it, and redacted.
+pub const GEN_AI_SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
+/// What the model was asked, as a JSON text of messages. Content, as above.
+pub const GEN_AI_INPUT_MESSAGES: &str = "gen_ai.input.messages";
+/// What it answered, as a JSON text of messages. Content, as above.
+pub const GEN_AI_OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+
+/// What holds the data: `redis`, or `fjall`, which the embedded store is made of.
+pub const DB_SYSTEM_NAME: &str = "db.system.name";
+/// What is done with a store, by the name it has in metrics.
+pub const DB_OPERATION_NAME: &str = "db.operation.name";
+/// How many keys an operation on several is for; 2 or more.
+pub const DB_OPERATION_BATCH_SIZE: &str = "db.operation.batch.size";
+/// The label of the store.
+pub const DB_COLLECTION_NAME: &str = "db.collection.name";
+
 /// What went wrong, as a word of few: a status, or the kind of error.
 pub const ERROR_TYPE: &str = "error.type";
 /// `GET`, `POST` and so on.
@@ -46,8 +62,18 @@ pub const WAGGLE_INSTANCE: &str = "waggle.instance";
 pub const WAGGLE_INSTANCE_REUSED: &str = "waggle.instance.reused";
 /// The id of the request, as in the log.
 pub const WAGGLE_REQUEST: &str = "waggle.request";
+/// How many messages that were asked or answered are not in the attribute of them, for want of room.
+pub const WAGGLE_MESSAGES_LEFT_OUT: &str = "waggle.messages_left_out";
 /// The name of the upstream.
 pub const WAGGLE_UPSTREAM: &str = "waggle.upstream";
+
+/// What happens during the span of a function.
+pub mod event {
+    /// The request has a place in an instance, perhaps in one that is only being made.
+    pub const INSTANCE_PLACED: &str = "instance.placed";
+    /// The instance is there and begins with the request.
+    pub const INSTANCE_BEGAN: &str = "instance.began";
+}
 
 /// Values of [`GEN_AI_OPERATION_NAME`].
 pub mod operation {

@@ -1,5 +1,6 @@
 //! A span: what a part of the host does for a request, from its beginning to its end.
 
+use super::content::{CONTENT_BYTES_MAX, Held};
 use super::context::SpanContext;
 use super::id::SpanId;
 use super::tracer::Parent;
@@ -133,6 +134,8 @@ pub struct FinishedSpan {
     pub events_left_out: u32,
     /// What went wrong; none when nothing is known to have.
     pub error: Option<Cow<'static, str>>,
+    /// Counts the content among its attributes, as long as this is there.
+    pub content: Held,
 }
 
 /// A span that goes on. It ends when it is dropped. What is said of it costs nothing when it is not recorded.
@@ -179,6 +182,7 @@ impl Span {
             events: Vec::new(),
             events_left_out: 0,
             error: None,
+            content: of.content(),
         };
         Self { parent: of, record: Some(Box::new(Record { span, began: Instant::now() })) }
     }
@@ -220,6 +224,20 @@ impl Span {
         }
     }
 
+    /// Says in a text what people or models have said, which is long: it is not cut, but left out (and counted as that) when
+    /// it is over [`CONTENT_BYTES_MAX`] or too much content waits to be sent already. Whoever calls this has been told by
+    /// whose it is that it may be recorded, and has taken out of it what may not.
+    pub fn set_content(&mut self, name: &'static str, text: String) {
+        let Some(record) = &mut self.record else { return };
+        let span = &mut record.span;
+        let has_room = text.len() <= CONTENT_BYTES_MAX && span.attributes.len() < ATTRIBUTES_MAX;
+        if has_room && span.content.take(text.len()) {
+            span.attributes.push((name, Value::Text(Cow::Owned(text))));
+        } else {
+            span.attributes_left_out += 1;
+        }
+    }
+
     /// Gives it another name, once it is known what it does.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         if let Some(record) = &mut self.record {
@@ -229,12 +247,19 @@ impl Span {
 
     /// Says that something happened now.
     pub fn event(&mut self, name: &'static str) {
+        if self.is_recorded() {
+            self.event_at(name, Instant::now());
+        }
+    }
+
+    /// Says that something happened at a moment; at the span's beginning, if it was before that.
+    pub fn event_at(&mut self, name: &'static str, at: Instant) {
         let Some(record) = &mut self.record else { return };
         if record.span.events.len() >= EVENTS_MAX {
             record.span.events_left_out += 1;
             return;
         }
-        record.span.events.push(Event { name, after: record.began.elapsed() });
+        record.span.events.push(Event { name, after: at.saturating_duration_since(record.began) });
     }
 
     /// Says that it failed, and why.

@@ -1,5 +1,6 @@
 //! Where traces begin, and whether they are recorded.
 
+use super::content::Held;
 use super::context::SpanContext;
 use super::id::{SpanId, TraceId};
 use super::span::{FinishedSpan, Span, SpanKind};
@@ -29,6 +30,8 @@ pub struct Tracer(Option<Arc<Shared>>);
 struct Shared {
     sink: Box<dyn SpanSink>,
     sampling: Sampling,
+    /// Of which the content of each span that is not sent yet is a part.
+    content: Held,
 }
 
 impl Tracer {
@@ -41,7 +44,7 @@ impl Tracer {
     /// Records what `sampling` chooses into `sink`.
     #[must_use]
     pub fn new(sink: impl SpanSink + 'static, sampling: Sampling) -> Self {
-        Self(Some(Arc::new(Shared { sink: Box::new(sink), sampling })))
+        Self(Some(Arc::new(Shared { sink: Box::new(sink), sampling, content: Held::default() })))
     }
 
     /// Whether anything can be recorded. When not, an incoming context still passes through.
@@ -135,6 +138,11 @@ impl Parent {
         Span::recorded(of, context, (Some(parent.span_id()), false), name.into(), kind)
     }
 
+    /// What the content of a new span is counted by.
+    pub(super) fn content(&self) -> Held {
+        self.shared.as_ref().map_or_else(Held::default, |shared| shared.content.clone())
+    }
+
     /// Hands a span that has ended to the sink.
     pub(super) fn finish(&self, span: FinishedSpan) {
         if let Some(shared) = &self.shared {
@@ -163,6 +171,7 @@ impl fmt::Debug for Parent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::content::CONTENT_BYTES_MAX;
     use super::super::span::{ATTRIBUTES_MAX, EVENTS_MAX, TEXT_BYTES_MAX, Value};
     use super::*;
     use std::sync::Mutex;
@@ -288,5 +297,30 @@ mod tests {
         assert_eq!((span.events.len(), span.events_left_out), (EVENTS_MAX, 3));
         assert_eq!(span.error.as_deref(), Some("it broke"));
         assert!(span.events.iter().all(|event| event.after <= span.duration));
+    }
+
+    #[test]
+    fn content_is_whole_or_not_there() {
+        let kept = Kept::default();
+        let mut span = kept.tracer(1.0, true).root("chat", SpanKind::Client, None);
+        let largest = "x".repeat(CONTENT_BYTES_MAX);
+        span.set_content("said", largest.clone());
+        span.set_content("asked", format!("{largest}y"));
+        span.end();
+        let span = kept.spans().remove(0);
+        assert_eq!(span.attributes, [("said", Value::from(largest))]);
+        assert_eq!(span.attributes_left_out, 1);
+    }
+
+    #[test]
+    fn an_event_can_be_told_later_than_it_happened() {
+        let kept = Kept::default();
+        let before = std::time::Instant::now();
+        let mut span = kept.tracer(1.0, true).root("GET", SpanKind::Internal, None);
+        span.event_at("early", before);
+        span.event("now");
+        span.end();
+        let span = kept.spans().remove(0);
+        assert!(span.events[0].after.is_zero() && span.events[1].after <= span.duration, "{span:?}");
     }
 }
