@@ -336,7 +336,7 @@ async fn one_trace_goes_from_the_caller_through_the_function_to_the_model() {
     assert_eq!(attribute(write, "db.system.name"), "fjall");
     assert_eq!(attribute(write, "db.operation.name"), "set_many");
     assert_eq!(attribute(write, "db.collection.name"), "default");
-    assert!(attribute(write, "db.operation.batch.size").parse::<u32>().unwrap() > 1, "{write:#?}");
+    assert_eq!(attribute(write, "db.operation.batch.size"), "", "one entry is no batch");
     let events: Vec<_> = function.events.iter().map(|event| &*event.name).collect();
     assert_eq!(events, ["instance.placed", "instance.began"]);
 }
