@@ -55,7 +55,7 @@ async fn opened(store: &MemoryStore, conversation: Nonce) -> Conversation {
 
 /// Runs the steps against the store and returns the ids that a list would hold, oldest first.
 async fn run(store: &MemoryStore, id_nonce: Nonce, steps: &[Step]) -> Vec<String> {
-    let record = record(1, &Metadata::default()).unwrap();
+    let record = record(1, 1, &Metadata::default()).unwrap();
     let none = NewItems { nonce: nonce(0), items: &[], tokens: 0 };
     create(store, &viewer(), id_nonce, &record, none).await.unwrap();
     let conversation = &opened(store, id_nonce).await;
