@@ -12,6 +12,7 @@ mod keys;
 mod lifetimes;
 mod outages;
 mod quota;
+#[path = "../support/redis.rs"]
 mod redis_server;
 mod writes;
 
