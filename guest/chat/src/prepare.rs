@@ -71,9 +71,10 @@ impl PreparedTurn {
 
     /// Commits the turn and returns its response object. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
-    pub(crate) async fn commit<S: Store>(
+    pub(crate) async fn commit<S: Store, P: Platform>(
         &self,
         store: &S,
+        platform: &P,
         ending: Ending<'_>,
     ) -> Result<Vec<u8>, StoreError> {
         let counted = Usage {
@@ -95,7 +96,7 @@ impl PreparedTurn {
             continuation: &self.continuation,
             joins,
             response: self.head.parameters.store.then_some(&response),
-            now_s: self.head.created_at,
+            now_s: platform.now_ms() / 1000,
             renewal_s: self.renewal_s,
         };
         turn.commit(store).await?;

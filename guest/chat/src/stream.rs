@@ -215,7 +215,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             End::FellBack => Ending::fallback(&items),
             _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
         };
-        let response = self.turn.commit(&self.store, ending).await?;
+        let response = self.turn.commit(&self.store, &self.platform, ending).await?;
         if matches!(end, End::Gone) {
             return Ok(());
         }

@@ -81,14 +81,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         output.complete(completion)?;
         let items = output.to_raw()?;
         let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
-        Ok(Reply::json(turn.commit(&self.store, ending).await?))
+        Ok(Reply::json(turn.commit(&self.store, &self.platform, ending).await?))
     }
 
     /// Keeps the failed response, when responses are kept, and makes the problem of the failure.
     async fn fail(&self, turn: &PreparedTurn, failure: &ModelFailure) -> Problem {
         let status = Status::Failed(failure.to_response_error());
         let ending = Ending { status, output: &[], output_tokens: 0, usage: None };
-        if let Err(error) = turn.commit(&self.store, ending).await {
+        if let Err(error) = turn.commit(&self.store, &self.platform, ending).await {
             self.platform.log(&format!("response={} not kept: {error}", turn.head.id));
         }
         let mut problem = Problem::from(failure);
@@ -115,7 +115,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
         output.fall_back(&fallback.text)?;
         let items = output.to_raw()?;
-        let response = turn.commit(&self.store, Ending::fallback(&items)).await?;
+        let response = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
         let Some(mut events) = output.events else {
             return Ok(Reply::fallback(response, false, fallback.reason));
         };

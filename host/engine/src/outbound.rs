@@ -116,7 +116,8 @@ impl Call {
     ) -> Result<http::Response<WasiBody>, Error> {
         if let Some(commit) = self.ledger.pending() {
             // What leaves the process may depend on what was written; it waits as a response would.
-            let span = self.caller.as_ref().map(|caller| &caller.context.span);
+            let caller = self.caller.as_ref().filter(|caller| !caller.is_completed());
+            let span = caller.map(|caller| &caller.context.span);
             let durable = durable(commit, span.unwrap_or(&Parent::none())).await;
             durable.map_err(|error| Error::InternalError(Some(error.to_string())))?;
         }

@@ -99,7 +99,12 @@ pub(crate) struct RequestScope {
     place: Mutex<Option<Place>>,
     /// When an instance began with it, if it is traced.
     began: OnceLock<Instant>,
+    /// Spans of operations on stores that it has, if it is traced.
+    store_spans: AtomicU32,
 }
+
+/// Operations on stores of one request that have spans; more have none. One request must not fill the queue of all.
+pub(crate) const STORE_SPANS_MAX: u32 = 256;
 
 impl RequestScope {
     pub(crate) fn new(context: CallContext) -> Self {
@@ -110,7 +115,13 @@ impl RequestScope {
             completed: AtomicBool::new(false),
             place: Mutex::new(None),
             began: OnceLock::new(),
+            store_spans: AtomicU32::new(0),
         }
+    }
+
+    /// Whether one more operation on a store may have a span.
+    pub(crate) fn takes_store_span(&self) -> bool {
+        self.is_traced() && self.store_spans.fetch_add(1, Relaxed) < STORE_SPANS_MAX
     }
 
     /// Whether what is done for it now belongs into a trace.

@@ -28,7 +28,8 @@ impl Traced {
         Self(None)
     }
 
-    /// It begins now, on `entries` keys of the store that is called `label`.
+    /// It begins now, on `entries` keys of the store that is called `label`. It has no span if its request is over, or has
+    /// [`STORE_SPANS_MAX`](crate::request::STORE_SPANS_MAX) of them.
     pub(crate) fn begin(
         request: &RequestScope,
         handle: &StoreHandle,
@@ -36,7 +37,8 @@ impl Traced {
         operation: Operation,
         entries: usize,
     ) -> Self {
-        Self(Some(begin(&request.context.span, handle, label, operation, entries)))
+        let takes_it = request.takes_store_span();
+        Self(takes_it.then(|| begin(&request.context.span, handle, label, operation, entries)))
     }
 
     /// It ended so.
@@ -117,7 +119,7 @@ fn kind(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::CallContext;
+    use crate::request::{CallContext, STORE_SPANS_MAX};
     use std::sync::Mutex;
     use std::time::Instant;
     use waggle_kv::{Embedded, Partition, StoreOptions};
@@ -177,6 +179,21 @@ mod tests {
         assert_eq!(spans[0].attributes, expected);
         assert_eq!((spans[1].error.as_deref(), spans[2].error.as_deref()), (Some("not_a_number"), None));
         assert!(!format!("{spans:?}").contains("secret"), "{spans:#?}");
+    }
+
+    #[tokio::test]
+    async fn one_request_has_no_more_spans_than_its_bound() {
+        let (kept, folder) = (Kept::default(), tempfile::tempdir().unwrap());
+        let tracer = Tracer::new(kept.clone(), Sampling { ratio: 1.0, follows_caller: true });
+        let request = request(tracer.root("function chat", SpanKind::Internal, None).parent());
+        let store = Embedded::open(folder.path()).unwrap().store(StoreOptions::default());
+        let handle = StoreHandle { store, partition: Partition::new("acme", "default").unwrap() };
+        for _ in 0..STORE_SPANS_MAX + 10 {
+            let traced = Traced::begin(&request, &handle, "default", Operation::Get, 1);
+            assert!(traced.end(handle.store.get(&handle.partition, "key").await).is_ok());
+        }
+        let spans = kept.0.lock().unwrap();
+        assert_eq!(spans.iter().filter(|span| span.name == "get default").count(), STORE_SPANS_MAX as usize);
     }
 
     #[tokio::test]

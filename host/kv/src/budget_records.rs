@@ -27,7 +27,8 @@ impl BudgetRecords {
     /// Those of [`Store::count`], of which [`Error::Unreachable`] leaves open whether the step was made.
     pub async fn count(&self, tenant: &str, changes: &[CounterChange]) -> Result<Counted, Error> {
         let at = Partition::host_of(tenant, FAMILY)?;
-        // What a power cut takes back is a second's use at most; nobody waits for the device because of that.
+        // What a power cut takes back, or the end of the process, is a hundredth of a second's use; nobody waits for the
+        // device because of that.
         let (counted, _unawaited) = self.0.count(&at, changes).await?;
         Ok(counted)
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use waggle_measure::trace::CONTENT_BYTES_MAX;
 
 /// The most bytes of an answer in one piece; a larger one is not told.
-const WHOLE_BYTES_MAX: usize = 1 << 20;
+const WHOLE_BYTES_MAX: usize = 256 << 10;
 /// The most bytes of one line of a stream; a longer one is passed over.
 const LINE_BYTES_MAX: usize = 256 << 10;
 /// The most bytes that are kept of what a stream says.
@@ -145,10 +145,16 @@ impl Choice {
             None => "incomplete".to_owned(),
         };
         *room = room.checked_sub(ANSWER_FRAME_BYTES + json_text_bytes(&reason))?;
-        let whole = if self.is_cut { without_last(&self.text) } else { self.text.as_str() };
-        let said = (!whole.is_empty()).then(|| text(whole, room)).flatten();
+        let broke_off =
+            self.is_cut || matches!(self.finish_reason.as_deref(), None | Some("length" | "incomplete"));
+        let whole = |text: &'_ str| if broke_off { without_last(text).len() } else { text.len() };
+        let said = &self.text[..whole(&self.text)];
+        let said = (!said.is_empty()).then(|| text(said, room)).flatten();
         let mut parts: Vec<Value> = said.into_iter().collect();
-        let of = |one: &Call| call(&one.id, &one.name, &one.arguments, room);
+        let of = |one: &Call| {
+            let arguments = &one.arguments[..whole(&one.arguments)];
+            call(&one.id, &one.name, arguments, room)
+        };
         parts.extend(self.calls.iter().map_while(of));
         Some(json!({ "role": "assistant", "parts": parts, "finish_reason": reason }))
     }
@@ -269,10 +275,12 @@ impl Stream {
         let part = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (id, function) = (part(&from["id"]), &from["function"]);
         let (name, arguments) = (part(&function["name"]), part(&function["arguments"]));
-        if !self.keeps(id.len() + name.len() + arguments.len()) {
+        let fits = self.keeps(id.len() + name.len() + arguments.len());
+        let Some(choice) = self.at(index) else { return };
+        choice.is_cut |= !fits;
+        if choice.is_cut {
             return;
         }
-        let Some(choice) = self.at(index) else { return };
         if let Some(call) = choice.calls.iter_mut().find(|call| call.index == number) {
             call.name.push_str(&name);
             call.arguments.push_str(&arguments);

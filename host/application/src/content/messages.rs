@@ -87,7 +87,8 @@ fn message(from: &Value, room: &mut usize) -> Option<Value> {
         "function_call_output" => tool_answer(&from["call_id"], &from["output"], room),
         other => part(&[("type", other)], None, room).into_iter().collect(),
     };
-    let said_something = !from["content"].is_null() || from["tool_calls"].is_array() || kind != "message";
+    let is_there = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let said_something = is_there(&from["content"]) || is_there(&from["tool_calls"]) || kind != "message";
     (!parts.is_empty() || !said_something).then(|| json!({ "role": role, "parts": parts }))
 }
 
@@ -204,6 +205,17 @@ mod tests {
         let (system, messages, _) = read(&json!({ "input": "hi" }));
         assert_eq!(system, Value::Null);
         assert_eq!(messages, json!([{ "role": "user", "parts": [{ "type": "text", "content": "hi" }] }]));
+    }
+
+    #[test]
+    fn a_message_without_content_hides_none_before_it() {
+        for empty in [json!({ "content": null, "tool_calls": [] }), json!({ "content": [] })] {
+            let mut silent = json!({ "role": "assistant" });
+            silent.as_object_mut().unwrap().extend(empty.as_object().unwrap().clone());
+            let (_, messages, left_out) =
+                read(&json!({ "messages": [{ "role": "user", "content": "hi" }, silent] }));
+            assert_eq!((messages.as_array().unwrap().len(), left_out), (2, 0), "{messages}");
+        }
     }
 
     #[test]

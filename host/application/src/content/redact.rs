@@ -21,6 +21,8 @@ const IBAN_CHARS: std::ops::RangeInclusive<usize> = 15..=34;
 const DIGITS_MAX: usize = 64;
 
 /// All patterns in the order in which they are tried where several begin at the same place; each has a group of its name.
+/// What may come before a sign by which a pattern is known (`@`, `://`) has a bound: without one, each match would be looked
+/// for to the end of the word, however long that is.
 /// Word boundaries are those of ASCII, because Chinese has none between a word and a number.
 const PATTERN: &str = concat!(
     r"(?P<key>-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
@@ -30,11 +32,11 @@ const PATTERN: &str = concat!(
     r"|(?-u:\b)(?:wk|wadm|wgl|gh[opsur]|github_pat|glpat|xox[abeoprs]|hf|gsk|npm|pypi|shpat)[-_][A-Za-z0-9_-]{10,}",
     r"|(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}",
     r"|(?-u:\b)AIza[A-Za-z0-9_-]{30,}",
-    r#"|(?-u:\b)[A-Za-z][A-Za-z0-9+.-]*://[^ \t\r\n/:@"<>]*:[^ \t\r\n/@"<>]+@)"#,
+    r#"|(?-u:\b)[A-Za-z][A-Za-z0-9+.-]{0,30}://[^ \t\r\n/:@"<>]*:[^ \t\r\n/@"<>]+@)"#,
     r"|(?P<password>(?:(?i-u:(?:password|passwd|passwort|passcode|api[_ -]?key|secret[_ -]?key|",
     r"client[_ -]?secret|access[_ -]?token))|密码|口令|密钥)",
     r#"[\\"'”]{0,3} {0,3}(?:[:=：]|is |是|为) {0,3}[\\"'“]{0,3}[^ \t\r\n"'“”,，。;；\\]{3,})"#,
-    r"|(?P<email>[A-Za-z0-9À-ɏ.!#$%&'*+/=?^_`{|}~-]+(?:[@＠]|%40)[A-Za-z0-9À-ɏ-]+(?:\.[A-Za-z0-9À-ɏ-]+)+)",
+    r"|(?P<email>[A-Za-z0-9À-ɏ.!#$%&'*+/=?^_`{|}~-]{1,64}(?:[@＠]|%40)[A-Za-z0-9À-ɏ-]+(?:\.[A-Za-z0-9À-ɏ-]+)+)",
     r"|(?P<iban>(?-u:\b)[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30})",
     // Dates and spans of years, which look like telephone numbers.
     r"|(?P<keep>(?-u:\b)(?:(?:19|20)[0-9]{2}[-./][01]?[0-9][-./][0-3]?[0-9]",
@@ -80,9 +82,10 @@ fn looked_at(text: &str, bytes_max: usize) -> &str {
     without_last(&text[..text.floor_char_boundary(bytes_max)])
 }
 
-/// A text that was cut somewhere, without the word or the number that the cut may have gone through.
+/// A text that was cut somewhere, without the address, the key or the number that the cut may have gone through.
 pub(super) fn without_last(cut: &str) -> &str {
-    let whole = cut.trim_end_matches(|one: char| !one.is_whitespace());
+    let is_latin = |one: char| one.is_ascii_graphic() || ('À'..='ɏ').contains(&one);
+    let whole = cut.trim_end_matches(|one: char| is_latin(one) || value(one).is_some() || one == '＠');
     whole.trim_end_matches(|one: char| one.is_ascii_digit() || one.is_whitespace() || "()+-./".contains(one))
 }
 

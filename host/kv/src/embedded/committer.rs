@@ -96,10 +96,12 @@ impl Flusher {
                 if self.stop.load(Ordering::Acquire) {
                     return;
                 }
+                // Who came during the last flush has been served by it.
+                self.progress.take_arrived();
                 self.progress.idle_until_woken(|| durable < self.database.visible_seqno());
                 continue;
             }
-            if self.progress.take_arrived() >= ARRIVED_TO_LINGER {
+            if self.progress.take_arrived() >= ARRIVED_TO_LINGER && self.progress.is_wanted() {
                 self.linger(last_flush);
             } else {
                 self.gather();
