@@ -54,8 +54,24 @@ fn a_stream_is_told_whole_and_redacted_over_its_pieces() {
         &says("My card is [card], and [email]. 你好", "stop"),
     );
     check(&stream, &says("My card is [card], and [email]. 你好", "incomplete"));
-    let responses = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n";
+    let responses = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hi there\"}\n\n";
     check(responses, &says("hi", "incomplete"));
+}
+
+#[test]
+fn of_an_answer_that_broke_off_no_half_of_an_address_or_a_number_stays() {
+    for (said, told) in [
+        ("write to jane.doe", "write to"),
+        ("card 4111 11", "card"),
+        ("key sk-pr", "key"),
+        ("电话 138 0013", "电话"),
+        ("邮箱是jane.doe", "邮箱是"),
+    ] {
+        let delta = json!({ "choices": [{ "index": 0, "delta": { "content": said } }] });
+        check(&format!("data: {delta}\n\n"), &says(told, "incomplete"));
+        let cut = json!({ "choices": [{ "message": { "content": said }, "finish_reason": "length" }] });
+        check(&cut.to_string(), &says(told, "length"));
+    }
 }
 
 #[test]
