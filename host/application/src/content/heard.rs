@@ -5,7 +5,6 @@ use super::messages::{call, text};
 use super::redact::{LOOKED_AT_FACTOR, json_text_bytes, redacted, without_last};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,7 +153,7 @@ impl Choice {
         let mut parts: Vec<Value> = said.into_iter().collect();
         let of = |one: &Call| {
             // Arguments that are JSON are whole, whatever became of the answer.
-            let are_whole = serde_json::from_str::<IgnoredAny>(&one.arguments).is_ok();
+            let are_whole = serde_json::from_str::<Value>(&one.arguments).is_ok();
             let bytes = if are_whole { one.arguments.len() } else { whole(&one.arguments) };
             call(&one.id, &one.name, &one.arguments[..bytes], room)
         };
