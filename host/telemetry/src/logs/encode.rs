@@ -1,14 +1,13 @@
 //! Records of the log as OTLP has them.
 
 use super::record::LogRecord;
-use crate::otlp::{Signal, SignalNames, any, nanoseconds, pair, resource, scope};
+use crate::otlp::{Signal, SignalNames, any, nanoseconds, pair, resource, scope, text_bytes};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord as Encoded, ResourceLogs, ScopeLogs};
 use prost::Message as _;
 use std::time::UNIX_EPOCH;
-use waggle_measure::trace::Value;
 
 /// The flag of a record whose trace is recorded.
 const SAMPLED: u32 = 0x1;
@@ -32,9 +31,8 @@ impl Signal for Records {
     };
 
     fn bytes(record: &LogRecord) -> usize {
-        let text = |value: &Value| if let Value::Text(text) = value { text.len() } else { 0 };
-        let texts: usize = record.attributes.iter().map(|(_, value)| text(value)).sum();
-        RECORD_BYTES + record.body.len() + ATTRIBUTE_BYTES * record.attributes.len() + texts
+        let attributes = &record.attributes;
+        RECORD_BYTES + record.body.len() + ATTRIBUTE_BYTES * attributes.len() + text_bytes(attributes)
     }
 
     fn encode(batch: Vec<LogRecord>, attributes: &[(String, String)]) -> Vec<u8> {

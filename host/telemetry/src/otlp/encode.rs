@@ -33,6 +33,16 @@ pub(crate) fn any(value: Value) -> AnyKind {
     }
 }
 
+/// The bytes of the texts in attributes.
+pub(crate) fn text_bytes<N>(attributes: &[(N, Value)]) -> usize {
+    let bytes = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Texts(texts) => texts.iter().map(|text| text.len()).sum(),
+        Value::Integer(_) | Value::Real(_) | Value::Boolean(_) => 0,
+    };
+    attributes.iter().map(|(_, value)| bytes(value)).sum()
+}
+
 /// Since 1970, until the year 2554.
 pub(crate) fn nanoseconds(since: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -22,7 +22,7 @@ pub use keys::Protocol;
 pub use process::Process;
 pub use settings::ExportError;
 
-pub(crate) use encode::{any, nanoseconds, pair, resource, scope};
+pub(crate) use encode::{any, nanoseconds, pair, resource, scope, text_bytes};
 pub(crate) use export::is_exporting;
 pub(crate) use keys::Keys;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Spans as OTLP has them.
 
-use crate::otlp::{Signal, SignalNames, any, nanoseconds, pair, resource, scope};
+use crate::otlp::{Signal, SignalNames, any, nanoseconds, pair, resource, scope, text_bytes};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
 use std::time::UNIX_EPOCH;
-use waggle_measure::trace::{FinishedSpan, SpanKind, Value};
+use waggle_measure::trace::{FinishedSpan, SpanKind};
 
 /// The conventions by which attributes are named.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.0";
@@ -38,13 +38,8 @@ impl Signal for Spans {
     };
 
     fn bytes(span: &FinishedSpan) -> usize {
-        let text = |value: &Value| match value {
-            Value::Text(text) => text.len(),
-            Value::Texts(texts) => texts.iter().map(|text| text.len()).sum(),
-            Value::Integer(_) | Value::Real(_) | Value::Boolean(_) => 0,
-        };
-        let texts: usize = span.attributes.iter().map(|(_, value)| text(value)).sum();
-        SPAN_BYTES + ATTRIBUTE_BYTES * (span.attributes.len() + span.events.len()) + texts
+        let parts = span.attributes.len() + span.events.len();
+        SPAN_BYTES + ATTRIBUTE_BYTES * parts + text_bytes(&span.attributes)
     }
 
     fn encode(batch: Vec<FinishedSpan>, attributes: &[(String, String)]) -> Vec<u8> {
