@@ -74,13 +74,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-egress-overhead", &["model-sim", "waggle-egress"]),
 ];
 
-fn dependencies() -> BTreeMap<String, Vec<String>> {
+fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
     let ours: Vec<String> = packages.iter().map(name).collect();
@@ -109,6 +113,26 @@ fn dependencies_point_down_only() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Programs and examples of all crates go to the same folders, where the last one built would replace the others.
+#[test]
+fn no_two_programs_have_one_name() {
+    let metadata = metadata();
+    let mut owners: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        for target in package["targets"].as_array().unwrap() {
+            for kind in target["kind"].as_array().unwrap().iter().filter_map(Value::as_str) {
+                if matches!(kind, "bin" | "example") {
+                    let program = (kind.to_owned(), target["name"].as_str().unwrap().to_owned());
+                    owners.entry(program).or_default().push(package["name"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    assert!(owners.contains_key(&("bin".into(), "waggle".into())), "the check looks in the wrong place");
+    owners.retain(|_, packages| packages.len() > 1);
+    assert!(owners.is_empty(), "programs of one name: {owners:?}");
 }
 
 #[test]

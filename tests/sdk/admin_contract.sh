@@ -7,7 +7,7 @@
 #
 # The requests are the same in each run (--seed). Left out are `positive_data_acceptance`, since a schema cannot tell all
 # that a tenant must be, such as an origin that is a URL, and `ignored_auth`, since wrong keys are answered 429 when they
-# come fast: both have tests in host/admin. ADMIN names the server (default: the example `serve` of waggle-admin, built
+# come fast: both have tests in host/admin. ADMIN names the server (default: the example `serve_admin` of waggle-admin, built
 # here).
 set -euo pipefail
 
@@ -30,8 +30,8 @@ WAGGLE_ADMIN_KEY=wadm_$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export WAGGLE_ADMIN_KEY
 
 if [ -z "${ADMIN:-}" ]; then
-    (cd "$root" && cargo build --quiet --package waggle-admin --example serve)
-    ADMIN=${CARGO_TARGET_DIR:-$root/target}/debug/examples/serve
+    (cd "$root" && cargo build --quiet --package waggle-admin --example serve_admin)
+    ADMIN=${CARGO_TARGET_DIR:-$root/target}/debug/examples/serve_admin
 fi
 python3 -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/admin/requirements.txt"
