@@ -1,5 +1,5 @@
-//! What one tenant's instances use together: how many there are, their memory, their CPU time. Shared by the pools of
-//! all its functions.
+//! What one tenant's instances use together: how many there are, their memory, their CPU time with that of its
+//! connections. Shared by the pools of all its functions.
 
 use crate::clock::now_ns;
 use crate::failures::FailureBudget;
@@ -100,8 +100,13 @@ impl TenantAccount {
 
     /// CPU time that one of its instances has used.
     pub(crate) fn charge(self: &Arc<Self>, used_ns: u64) {
-        self.used_ns.fetch_add(used_ns, Relaxed);
         self.budget.charge(used_ns);
+        self.charge_connection(used_ns);
+    }
+
+    /// CPU time that one of its connections has used: part of its share, and not of what its functions may use.
+    pub(crate) fn charge_connection(self: &Arc<Self>, used_ns: u64) {
+        self.used_ns.fetch_add(used_ns, Relaxed);
         if !self.listed.load(Relaxed)
             && !self.listed.swap(true, SeqCst)
             && let Some(active) = self.active.upgrade()
@@ -295,6 +300,8 @@ mod tests {
         assert_eq!(used(&active), [0_u64; 0]);
         account.charge(1);
         assert_eq!(used(&active), [1], "it is listed again after it had left");
+        account.charge_connection(3);
+        assert_eq!(used(&active), [3], "who only sends requests is active, too");
     }
 
     #[test]
@@ -317,6 +324,8 @@ mod tests {
         assert_eq!(account.pause(), None);
         account.set_bounds(TenantBounds { cpu_ms_per_second: Some(10), ..TenantBounds::default() });
         assert_eq!(account.pause(), None);
+        account.charge_connection(50_000_000);
+        assert_eq!(account.pause(), None, "what connections use is not held against its functions");
         account.charge(50_000_000);
         assert!(account.pause().is_some());
     }

@@ -54,7 +54,18 @@ pub(crate) fn refresh_cpu_reading(now: u64) {
 }
 
 /// CPU time the thread has had since the last reading, which is replaced.
-pub(crate) fn cpu_since_reading(now: u64) -> u64 {
+fn cpu_since_reading(now: u64) -> u64 {
     let cpu = thread_cpu_ns();
     cpu.saturating_sub(READING.replace((now, cpu)).1)
+}
+
+/// When more than this has passed, nanoseconds, the thread may have been kept off its core: two ticks of the epoch, at
+/// each of which a running instance is charged.
+const CREDIBLE_NS: u64 = 4_000_000;
+
+/// What the thread used between two times: the clock's answer, unless it is so much that the thread may have waited for a
+/// core; then its CPU time counts. [`refresh_cpu_reading`] must have been called at the first.
+pub(crate) fn cpu_between(began: u64, now: u64) -> u64 {
+    let passed = now.saturating_sub(began);
+    if passed > CREDIBLE_NS { cpu_since_reading(now).min(passed) } else { passed }
 }

@@ -5,7 +5,7 @@
 //! thread may have waited for a core: then its CPU time counts.
 
 use crate::account::TenantAccount;
-use crate::clock::{cpu_since_reading, now_ns, refresh_cpu_reading, waits_for_cores};
+use crate::clock::{cpu_between, now_ns, refresh_cpu_reading, waits_for_cores};
 use crate::lanes::Lane;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -91,10 +91,10 @@ impl CpuAccount {
             return Verdict::GoOn;
         }
         let now = now_ns();
-        let passed = now.saturating_sub(self.charged_ns.swap(now, Relaxed));
-        let mut used = if passed > CREDIBLE_NS { cpu_since_reading(now).min(passed) } else { passed };
+        let charged = self.charged_ns.swap(now, Relaxed);
+        let mut used = cpu_between(charged, now);
         if waits_for_cores() {
-            used = used.max(passed / STARVED_FACTOR);
+            used = used.max(now.saturating_sub(charged) / STARVED_FACTOR);
         }
         let stretch = self.stretch_ns.fetch_add(used, Relaxed) + used;
         self.tenant.charge(used);
@@ -116,10 +116,6 @@ impl CpuAccount {
         self.entered_ns.load(Relaxed) != 0
     }
 }
-
-/// A running instance is charged at every tick of the epoch. When more than two ticks have passed, nanoseconds, it was in
-/// a long host call, or the thread was kept off its core: then the thread's CPU time is asked.
-const CREDIBLE_NS: u64 = 4_000_000;
 
 /// An instance that wants to run and gets no core is charged this part of the time, so that an endless loop ends on a busy
 /// host, too: at the latest after so many times its allowance.

@@ -160,7 +160,7 @@ impl Engine {
         let pool = self.pool(worlds, tenant, function)?;
         let deadline = context.head_deadline;
         if let Some(connection) = &admission.connection {
-            connection.follow(pool.behind_until_ns());
+            connection.follow(pool.account());
         }
         let mut guard = RequestGuard::new(context, admission, function);
         trace_on(request.headers_mut(), &guard);
@@ -273,13 +273,20 @@ impl Engine {
         }
     }
 
-    /// Runs the work of a connection in the lane that belongs to whoever sends requests by it.
+    /// The connection has brought a request of `tenant` that was refused: its work is this tenant's from now on.
+    pub fn refused(&self, connection: &ConnectionLane, tenant: &TenantId) {
+        if let Some(account) = self.pools.account(tenant) {
+            connection.follow(&account);
+        }
+    }
+
+    /// Runs the work of a connection in the lane that belongs to whoever sends requests by it, and at whose expense it is.
     pub fn spawn_connection(
         &self,
         connection: &Arc<ConnectionLane>,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.shared.lanes.spawn(connection, work);
+        self.shared.lanes.spawn(connection, Arc::clone(connection).charged(work));
     }
 
     /// Ends what belongs to `tenant` as it was: its instances finish what they have, and the next request gets a new

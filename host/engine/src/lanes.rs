@@ -6,11 +6,13 @@
 //! processor and delays nobody in front. Work changes lanes between two polls; only its polls do: whatever it starts
 //! (connections, timers, tasks) belongs to the front in either.
 
-use crate::clock::{now_ns, this_thread_waits_for_cores};
+use crate::account::TenantAccount;
+use crate::clock::{cpu_between, now_ns, refresh_cpu_reading, this_thread_waits_for_cores};
 use crate::worker::Seat;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -134,23 +136,51 @@ impl Rider for Seat {
     }
 }
 
-/// Where a connection's own work belongs: where the tenant does whose request it brought last. Reading requests and
-/// writing answers is most of what a flood of cheap requests costs.
+/// Where a connection's own work belongs, and to whom it is charged: the tenant whose request it brought last. Reading
+/// requests and writing answers is most of what a flood of cheap requests costs.
 #[derive(Debug, Default)]
 pub struct ConnectionLane {
-    behind_until_ns: AtomicU64,
+    /// Does not keep the account of a tenant that has nothing else.
+    tenant: Mutex<Weak<TenantAccount>>,
 }
 
 impl ConnectionLane {
-    /// It has brought a request of a tenant that stays behind until then.
-    pub(crate) fn follow(&self, behind_until_ns: u64) {
-        self.behind_until_ns.store(behind_until_ns, Relaxed);
+    fn tenant(&self) -> Option<Arc<TenantAccount>> {
+        self.lock().upgrade()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Weak<TenantAccount>> {
+        self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has brought a request of this tenant.
+    pub(crate) fn follow(&self, account: &Arc<TenantAccount>) {
+        let mut tenant = self.lock();
+        if tenant.as_ptr() != Arc::as_ptr(account) {
+            *tenant = Arc::downgrade(account);
+        }
+    }
+
+    /// `work`, whose time on the processor counts in the share of the tenant.
+    pub(crate) async fn charged(self: Arc<Self>, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let began = now_ns();
+            refresh_cpu_reading(began);
+            let polled = work.as_mut().poll(cx);
+            if let Some(tenant) = self.tenant() {
+                tenant.charge_connection(cpu_between(began, now_ns()));
+            }
+            polled
+        })
+        .await;
     }
 }
 
 impl Rider for ConnectionLane {
     fn lane(&self) -> Lane {
-        Lane::until(self.behind_until_ns.load(Relaxed))
+        let behind_until_ns = self.tenant().map_or(0, |tenant| tenant.behind_until_ns());
+        Lane::until(behind_until_ns)
     }
 }
 
@@ -177,5 +207,41 @@ impl Future for Ride {
         }
         let _front = (lane == Lane::Back).then(|| traveller.lanes.front.enter());
         traveller.work.as_mut().poll(cx).map(|()| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Active;
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn a_connection_is_charged_to_whose_request_it_brought_last() {
+        let active = Arc::new(Active::default());
+        let account = TenantAccount::new(&active);
+        let connection = Arc::<ConnectionLane>::default();
+        let busy = || {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(1) {}
+        };
+        Arc::clone(&connection).charged(async { busy() }).await;
+        assert!(active.drain().is_empty(), "before its first request it is nobody's");
+
+        connection.follow(&account);
+        Arc::clone(&connection).charged(async { busy() }).await;
+        let used: u64 = active.drain().iter().map(|(_account, used)| *used).sum();
+        assert!(used > 0, "what it used was charged");
+        assert_eq!(connection.lane(), Lane::Front);
+        account.is_over_share();
+        assert_eq!(connection.lane(), Lane::Back);
+
+        assert!(active.drain().is_empty(), "the list of active accounts lets go of it");
+        drop(account);
+        assert_eq!(
+            Arc::clone(&connection).lane(),
+            Lane::Front,
+            "it does not keep the account of a tenant that has gone"
+        );
     }
 }

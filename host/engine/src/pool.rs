@@ -316,9 +316,9 @@ impl Pool {
         &self.loaded.metrics
     }
 
-    /// Until when the tenant's work stays behind.
-    pub(crate) fn behind_until_ns(&self) -> u64 {
-        self.account.behind_until_ns()
+    /// The tenant's.
+    pub(crate) fn account(&self) -> &Arc<TenantAccount> {
+        &self.account
     }
 
     /// Lines of the log about the tenant's failures.

@@ -72,6 +72,11 @@ impl Pools {
         closed.iter().for_each(|pool| pool.close());
     }
 
+    /// The account of `tenant`, if it has one.
+    pub(crate) fn account(&self, tenant: &TenantId) -> Option<Arc<TenantAccount>> {
+        self.read().get(tenant).map(|pools| Arc::clone(&pools.account))
+    }
+
     /// How many instances `tenant` has, those that are about to end included.
     pub(crate) fn instances(&self, tenant: &TenantId) -> u32 {
         self.read().get(tenant).map_or(0, |pools| pools.account.instances())

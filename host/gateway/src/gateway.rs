@@ -165,6 +165,9 @@ impl Gateway {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.metrics.count_refusal(refusal.code());
+                if let Some(entry) = &seen.tenant {
+                    self.engine.refused(from.connection, &entry.tenant.id);
+                }
                 return Err((refusal, Some(request.into_body())));
             }
         };
