@@ -61,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
+    ("docs", &[]),
     ("hello", &[]),
     ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-conversation", &["waggle-openai"]),
