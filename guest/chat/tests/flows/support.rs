@@ -124,6 +124,20 @@ impl Platform for Surroundings {
         1_700_000_000_000 + self.passed_ms.get()
     }
 
+    /// Time flies when somebody sleeps; others may do something first.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
+        let passed_ms = self.passed_ms.clone();
+        let mut yielded = false;
+        std::future::poll_fn(move |context| {
+            if std::mem::replace(&mut yielded, true) {
+                passed_ms.set(passed_ms.get() + ms);
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+    }
+
     fn random(&self) -> u128 {
         self.random.set(self.random.get() + 1);
         self.random.get()
@@ -243,6 +257,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            ..Request::default()
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
@@ -274,6 +289,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -294,6 +310,7 @@ impl World {
             content_length: None,
             accept_language,
             user: &self.user,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
