@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chat;
+mod conversation_order;
 mod crash;
 mod hostile;
 mod hostile_calls;

@@ -59,7 +59,9 @@ impl<U: Upstream> Upstream for Watched<U> {
             Err(
                 TransportFailure::Unreachable(_) | TransportFailure::Denied(_) | TransportFailure::Busy(_),
             ) => false,
-            Err(TransportFailure::TimedOut(_) | TransportFailure::Cut(_) | TransportFailure::Ended(_)) => true,
+            Err(TransportFailure::TimedOut(_) | TransportFailure::Cut(_) | TransportFailure::Ended(_)) => {
+                true
+            }
         };
         self.paid.set(self.paid.get() || paid);
         sent
@@ -93,7 +95,8 @@ async fn beat<S: Store, P: Platform>(store: &S, platform: &P, claim: &Claim) {
 
 fn key(values: &[Vec<u8>]) -> Result<&[u8], ApiError> {
     let wrong = || {
-        let message = format!("'{FIELD}' must be one value of 1 to {KEY_BYTES_MAX} visible ASCII characters.");
+        let message =
+            format!("'{FIELD}' must be one value of 1 to {KEY_BYTES_MAX} visible ASCII characters.");
         ApiError::invalid_param(FIELD, "invalid_idempotency_key", message)
     };
     let [value] = values else { return Err(wrong()) };
@@ -110,7 +113,8 @@ impl Doing {
         let request = CreateResponse::read(body)?;
         let (stream, stored) = (request.stream, request.parameters.store);
         if stream && !stored {
-            let message = format!("'{FIELD}' with 'stream' needs the response to be stored: leave out 'store'.");
+            let message =
+                format!("'{FIELD}' with 'stream' needs the response to be stored: leave out 'store'.");
             return Err(ApiError::unsupported(FIELD, message));
         }
         Ok(Self::Response { stream, stored })

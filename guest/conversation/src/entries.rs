@@ -11,6 +11,8 @@ pub(crate) const PAGE_RECORDS_MAX: usize = 20;
 /// How many numbers without an entry (commits that failed, entries whose items were deleted) are passed over in one
 /// read. What lies behind so long a gap is out of the window.
 const GAP_RECORDS_MAX: usize = 200;
+/// How many pages are read at most. Tombstones are no gap, and of many in a row most are passed over unread.
+const PAGES_MAX: usize = 200;
 
 /// Neighbouring entries, as they were at one time.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Run {
             };
             if entry.state == State::Abandoned {
                 next = entry.standing.after.map_or(next, |after| after.min(next));
+                continue;
             }
             *gap = if entry.turn.is_empty() { *gap + 1 } else { 0 };
             window.offer(entry.turn);
@@ -84,7 +87,10 @@ pub(crate) async fn fill<S: Store>(
 ) -> Result<(), StoreError> {
     let mut gap = 0;
     let mut next = first.offer(window, &mut gap);
-    while next > 0 && !window.is_full() && gap < GAP_RECORDS_MAX {
+    for _ in 0..PAGES_MAX {
+        if next == 0 || window.is_full() || gap >= GAP_RECORDS_MAX {
+            break;
+        }
         let run = Run::read(store, conversation, next, page(window)).await?;
         next = run.offer(window, &mut gap);
     }

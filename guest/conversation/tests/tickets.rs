@@ -104,11 +104,19 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop_oneof![6 => Just(0u64), 1 => 0u64..30_000],
         prop::bool::weighted(0.8),
     )
-        .prop_map(|(wait_ms_max, work_ms, silent_ms, joins)| Does::Turn { wait_ms_max, work_ms, silent_ms, joins });
+        .prop_map(|(wait_ms_max, work_ms, silent_ms, joins)| Does::Turn {
+            wait_ms_max,
+            work_ms,
+            silent_ms,
+            joins,
+        });
     let does = prop_oneof![6 => turn, 1 => Just(Does::Add)];
     let dies = prop_oneof![5 => Just(None), 1 => (0usize..40).prop_map(Some)];
-    (prop_oneof![3 => 0u64..300, 1 => 0u64..40_000], does, dies)
-        .prop_map(|(at_ms, does, dies)| Plan { at_ms, does, dies })
+    (prop_oneof![3 => 0u64..300, 1 => 0u64..40_000], does, dies).prop_map(|(at_ms, does, dies)| Plan {
+        at_ms,
+        does,
+        dies,
+    })
 }
 
 /// How it ended.
@@ -205,11 +213,7 @@ impl World {
         }
         let begin = |(name, plan): (usize, &Plan)| {
             let (world, plan) = (self.clone(), plan.clone());
-            let future = async move {
-                world.clock.sleep(plan.at_ms).await;
-                world.turn(name, plan.does).await
-            };
-            Running { future: Some(Box::pin(future)), polls: 0, end: None }
+            Running { future: Some(Box::pin(world.turn(name, plan.does))), polls: 0, end: None }
         };
         let mut running: Vec<Running> = plans.iter().enumerate().map(begin).collect();
         let mut context = Context::from_waker(Waker::noop());
@@ -294,7 +298,8 @@ fn check(plans: &[Plan], schedule: &[u8]) {
     assert!(joined.is_sorted_by_key(|(_, place)| *place), "not in order of arrival: {joined:?} {list:?}");
     let entries = world.entries();
     let is_turn = |entry: &&Value| {
-        let name = entry["items"][0]["content"][0]["text"].as_str().and_then(|name| name.parse::<usize>().ok());
+        let name =
+            entry["items"][0]["content"][0]["text"].as_str().and_then(|name| name.parse::<usize>().ok());
         name.is_some_and(|name| matches!(plans[name].does, Does::Turn { .. }))
     };
     let turns: Vec<u64> =
@@ -315,7 +320,11 @@ fn check(plans: &[Plan], schedule: &[u8]) {
     plans.iter_mut().for_each(|plan| plan.dies = Some(0));
     plans.push(next);
     let end = last.run(&plans, schedule).pop().unwrap();
-    assert_eq!(end, Some(End::Joined { turn: turns.len() as u64 + 1, seen: list }), "the conversation is stuck");
+    assert_eq!(
+        end,
+        Some(End::Joined { turn: turns.len() as u64 + 1, seen: list }),
+        "the conversation is stuck"
+    );
 }
 
 proptest! {

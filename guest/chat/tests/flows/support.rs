@@ -326,6 +326,24 @@ impl World {
         })
     }
 
+    /// The keys of what conversations hold: all but their counters and tombstones. No turn's place may be open.
+    pub(crate) fn joined(&self) -> Vec<String> {
+        let store = self.store.dump();
+        for (key, newest) in store.iter().filter(|(key, _)| key.ends_with("/sequence")) {
+            let newest: u64 = std::str::from_utf8(newest).unwrap().parse().unwrap();
+            for number in 1..=newest {
+                let key = key.replace("sequence", &format!("entry/{number:012}"));
+                let entry = store.get(&key).unwrap_or_else(|| panic!("{key} is open"));
+                assert!(!String::from_utf8_lossy(entry).contains("pending_until_ms"), "{key} is open");
+            }
+        }
+        let abandoned = |value: &[u8]| String::from_utf8_lossy(value).contains("\"abandoned\":true");
+        let held = store.iter().filter(|(key, value)| {
+            key.starts_with("conversation/") && !key.ends_with("/sequence") && !abandoned(value)
+        });
+        held.map(|(key, _)| key.clone()).collect()
+    }
+
     /// The keys of the store that begin with `prefix`.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.store.dump().into_keys().filter(|key| key.starts_with(prefix)).collect()
