@@ -25,7 +25,12 @@ fn server(model: &Running) -> Server {
 }
 
 /// A client's turns, one after another, until the server is gone: the text of each, and whether it was acknowledged.
-async fn turns(url: String, conversations: Vec<String>, name: String, count: usize) -> Vec<(usize, String, bool)> {
+async fn turns(
+    url: String,
+    conversations: Vec<String>,
+    name: String,
+    count: usize,
+) -> Vec<(usize, String, bool)> {
     let http = client();
     let mut sent = Vec::new();
     for number in 0..count {
@@ -47,10 +52,15 @@ async fn turns(url: String, conversations: Vec<String>, name: String, count: usi
     sent
 }
 
-async fn storm(server: &Server, conversations: &[String], round: &str, count: usize) -> Vec<(usize, String, bool)> {
+async fn storm(
+    url: String,
+    conversations: &[String],
+    round: &str,
+    count: usize,
+) -> Vec<(usize, String, bool)> {
     let clients = (0..CLIENTS).map(|number| {
         let name = format!("{round} client {number}");
-        tokio::spawn(turns(server.url("/v1/responses"), conversations.to_vec(), name, count))
+        tokio::spawn(turns(url.clone(), conversations.to_vec(), name, count))
     });
     let mut sent = Vec::new();
     for client in futures::future::join_all(clients).await {
@@ -96,10 +106,10 @@ async fn turns_of_shared_conversations_are_one_after_another_through_kill_9() {
         let (_, conversation) = post(&client(), &server.url("/v1/conversations"), &json!({})).await;
         conversations.push(conversation["id"].as_str().unwrap().to_owned());
     }
-    let mut sent = storm(&server, &conversations, "first", TURNS).await;
+    let mut sent = storm(server.url("/v1/responses"), &conversations, "first", TURNS).await;
     assert!(sent.iter().all(|(_, _, acknowledged)| *acknowledged), "{sent:?}");
     let before = model.handle().stats().requests;
-    let cut = storm(&server, &conversations, "second", 1_000);
+    let cut = storm(server.url("/v1/responses"), &conversations, "second", 1_000);
     let handle = model.handle();
     let mut cut = std::pin::pin!(cut);
     let under_way = eventually("turns under way", || handle.stats().requests > before + CLIENTS as u64);
@@ -109,7 +119,7 @@ async fn turns_of_shared_conversations_are_one_after_another_through_kill_9() {
     }
     sent.extend(cut.await);
     server.restart();
-    sent.extend(storm(&server, &conversations, "third", TURNS).await);
+    sent.extend(storm(server.url("/v1/responses"), &conversations, "third", TURNS).await);
     let told = told(&model);
     for (index, conversation) in conversations.iter().enumerate() {
         let said = said(&server, conversation).await;
@@ -141,16 +151,22 @@ async fn a_key_whose_turn_a_crash_interrupted_never_calls_the_model_again() {
         let request = client().post(server.url("/v1/responses")).header("idempotency-key", "k").json(&body);
         let answer = request.send().await.ok()?;
         let status = answer.status().as_u16();
-        Some((status, answer.json::<Value>().await.ok()?["error"]["code"].as_str().unwrap_or_default().to_owned()))
+        Some((
+            status,
+            answer.json::<Value>().await.ok()?["error"]["code"].as_str().unwrap_or_default().to_owned(),
+        ))
     };
     let handle = model.handle();
-    let first = futures::future::select(
-        std::pin::pin!(send(&server)),
-        std::pin::pin!(eventually("a call of the model", || handle.stats().requests == 1)),
-    )
-    .await;
-    assert!(matches!(first, futures::future::Either::Right(_)), "the model is still thinking");
-    drop(first);
+    let mut first = Box::pin(send(&server));
+    let mut called = Box::pin(eventually("a call of the model", || handle.stats().requests == 1));
+    match futures::future::select(first.as_mut(), called.as_mut()).await {
+        futures::future::Either::Left(_) => panic!("the model is still thinking"),
+        futures::future::Either::Right(_) => {}
+    }
+    // The client stays until the host is dead: one that leaves would end the turn in order.
+    let pid = server.pid().to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    assert_eq!(first.await, None);
     server.restart();
     let until = Instant::now() + LEASE_PATIENCE;
     loop {
@@ -165,7 +181,8 @@ async fn a_key_whose_turn_a_crash_interrupted_never_calls_the_model_again() {
     assert_eq!(model.handle().stats().requests, 1);
     let said = json!({"input": "hi"});
     let keyed = async |server: &Server| {
-        let request = client().post(server.url("/v1/responses")).header("idempotency-key", "another").json(&said);
+        let request =
+            client().post(server.url("/v1/responses")).header("idempotency-key", "another").json(&said);
         tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap().json::<Value>().await.unwrap()
     };
     let answer = keyed(&server).await;

@@ -74,7 +74,7 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
     pub async fn run<K: Sink>(self, sink: K) {
         match self {
             Self::Turn(turn) => turn.run(sink).await,
-            Self::Once(once) => once.run(sink).await,
+            Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
         }
     }
@@ -101,10 +101,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let keys = request.idempotency_key;
         match route {
             Route::CreateResponse if !keys.is_empty() => {
-                self.once(Doing::response(&body), keys, &viewer, (body, language)).await
+                // In a box, so that requests without a key, which are most, do not carry its room.
+                Box::pin(self.once(Doing::response(&body), keys, &viewer, (body, language))).await
             }
             Route::CreateChatCompletion if !keys.is_empty() => {
-                self.once(Doing::chat_completion(&body), keys, &viewer, (body, language)).await
+                Box::pin(self.once(Doing::chat_completion(&body), keys, &viewer, (body, language))).await
             }
             Route::CreateResponse => {
                 let nonce = self.nonce();
