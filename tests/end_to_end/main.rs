@@ -5,6 +5,7 @@
 mod api_description;
 mod bad_input;
 mod chat;
+mod conversation_order;
 mod crash;
 mod hostile;
 mod hostile_calls;

@@ -1,11 +1,14 @@
 //! Clock, randomness, variables and the log.
 
 use spin_sdk::variables;
-use spin_sdk::wasip3::clocks::system_clock;
+use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::Future;
 use waggle_chat::platform::Platform;
+
+const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
 /// For how long a variable is what it was. Where a host lets variables change under a running instance, a change is seen
 /// after this.
@@ -24,6 +27,7 @@ thread_local! {
 }
 
 /// The component's surroundings, for one request.
+#[derive(Clone)]
 pub(crate) struct WasiPlatform {
     began_ms: u64,
 }
@@ -53,6 +57,10 @@ impl WasiPlatform {
 impl Platform for WasiPlatform {
     fn now_ms(&self) -> u64 {
         now_ms()
+    }
+
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
+        monotonic_clock::wait_for(ms.saturating_mul(NANOSECONDS_PER_MS))
     }
 
     fn random(&self) -> u128 {

@@ -3,9 +3,12 @@
 use std::future::Future;
 
 /// The clock, randomness, variables and the log.
-pub trait Platform: 'static {
+pub trait Platform: Clone + 'static {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// Returns after `ms` milliseconds, not before.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static;
 
     /// Random bits nobody can guess.
     fn random(&self) -> u128;

@@ -3,6 +3,7 @@
 use crate::ask::{Ask, Plan};
 use crate::fallback::Reader;
 use crate::language::Language;
+use crate::locked::{PlatformClock, give_up, wait_ms_max};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::service::Service;
@@ -10,9 +11,10 @@ use crate::settings::Settings;
 use crate::tiers::Tiers;
 use std::borrow::Cow;
 use waggle_conversation::history::{self, Continuation, History};
-use waggle_conversation::turn::FinishedTurn;
+use waggle_conversation::ticket::{Arrival, Ticket, enter};
+use waggle_conversation::turn::{CommitError, FinishedTurn};
 use waggle_conversation::window::WindowLimits;
-use waggle_conversation::{Store, StoreError, Viewer};
+use waggle_conversation::{Store, Viewer};
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
@@ -69,6 +71,11 @@ impl PreparedTurn {
         self.head.id.0
     }
 
+    /// The turn's place in its conversation, if it is in one.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.continuation.ticket()
+    }
+
     /// Commits the turn and returns its response object. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
@@ -76,7 +83,7 @@ impl PreparedTurn {
         store: &S,
         platform: &P,
         ending: Ending<'_>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Vec<u8>, CommitError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -96,7 +103,7 @@ impl PreparedTurn {
             continuation: &self.continuation,
             joins,
             response: self.head.parameters.store.then_some(&response),
-            now_s: platform.now_ms() / 1000,
+            now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
         };
         turn.commit(store).await?;
@@ -115,24 +122,42 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    /// Reads and checks the body, reads the history, and writes the request for the model.
+    /// Reads and checks the body, reads the history, and writes the request for the model. The turn has its place in its
+    /// conversation then, which whoever goes on has to settle; where this fails, it is given up.
     pub(crate) async fn prepare(
         &self,
         viewer: &Viewer,
         body: &[u8],
         language: Language,
+        nonce: Nonce,
+    ) -> Result<(PreparedTurn, Plan), Problem> {
+        let mut drawn = None;
+        let prepared = self.prepare_drawing(viewer, body, language, nonce, &mut drawn).await;
+        if prepared.is_err() {
+            give_up(&self.store, &self.platform, drawn.as_ref()).await;
+        }
+        prepared
+    }
+
+    async fn prepare_drawing(
+        &self,
+        viewer: &Viewer,
+        body: &[u8],
+        language: Language,
+        nonce: Nonce,
+        drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
         let CreateResponse { input: items, continues, stream, mut parameters } = CreateResponse::read(body)?;
         parameters.metadata.drop_reserved();
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let nonce = self.nonce();
         let input_tokens: u64 = items.iter().map(Item::tokens).sum();
         let input = to_raw_items(&items, nonce, 0)?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let fixed_tokens = input_tokens + estimate_tokens(instructions);
         let limits = settings.window.without(input.len(), fixed_tokens);
-        let History { window, continuation } = self.history(viewer, continues, limits).await?;
+        let History { window, continuation } = self.history(viewer, continues, limits, nonce).await?;
+        *drawn = continuation.ticket().cloned();
         let history: Vec<&str> = window.items().collect();
         let tiers = match model.as_str() {
             AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
@@ -181,6 +206,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         continues: Continues,
         limits: WindowLimits,
+        nonce: Nonce,
     ) -> Result<History, Problem> {
         let store = &self.store;
         match continues {
@@ -188,9 +214,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Continues::Response(id) => history::of_response(store, viewer, id.0, limits)
                 .await?
                 .ok_or_else(|| unknown_previous(&id.to_string()).into()),
-            Continues::Conversation(id) => history::of_conversation(store, viewer, id.0, limits)
-                .await?
-                .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into()),
+            Continues::Conversation(id) => {
+                let wait_ms_max = wait_ms_max(&self.platform).await?;
+                let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
+                enter(store, &PlatformClock(&self.platform), viewer, arrival)
+                    .await?
+                    .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::idempotency::{Doing, OnceStream};
 use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
@@ -18,7 +19,7 @@ pub const BODY_BYTES_MAX: usize = 8 << 20;
 pub const USER_FIELD: &str = "waggle-user";
 
 /// The head of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The method, in upper case.
     pub method: &'a str,
@@ -30,6 +31,8 @@ pub struct Request<'a> {
     pub content_length: Option<u64>,
     /// The `Accept-Language` header; several are joined by commas.
     pub accept_language: Option<&'a str>,
+    /// Every value of `Idempotency-Key`, as it came.
+    pub idempotency_key: &'a [Vec<u8>],
     /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
     pub user: &'a [Vec<u8>],
 }
@@ -60,6 +63,8 @@ pub enum Answer<S, P, B> {
 pub enum Streaming<S, P, B> {
     /// A turn.
     Turn(Box<StreamedTurn<S, P, B>>),
+    /// A turn under an idempotency key.
+    Once(Box<OnceStream<S, P, B>>),
     /// A chat completion, passed through.
     Relay(Box<RelayedStream<P, B>>),
 }
@@ -69,6 +74,7 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
     pub async fn run<K: Sink>(self, sink: K) {
         match self {
             Self::Turn(turn) => turn.run(sink).await,
+            Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
         }
     }
@@ -92,8 +98,19 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         };
         let language = Language::negotiate(request.accept_language);
         // Whoever serves the request may take all of `self` into a stream, the log included.
+        let keys = request.idempotency_key;
         match route {
-            Route::CreateResponse => self.create_response(&viewer, body, language).await,
+            Route::CreateResponse if !keys.is_empty() => {
+                // In a box, so that requests without a key, which are most, do not carry its room.
+                Box::pin(self.once(Doing::response(&body), keys, &viewer, (body, language))).await
+            }
+            Route::CreateChatCompletion if !keys.is_empty() => {
+                Box::pin(self.once(Doing::chat_completion(&body), keys, &viewer, (body, language))).await
+            }
+            Route::CreateResponse => {
+                let nonce = self.nonce();
+                self.create_response(&viewer, body, language, nonce).await
+            }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;

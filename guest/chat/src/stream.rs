@@ -1,6 +1,7 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
 use crate::fallback::Fallback;
+use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::{Gone, Platform, Sink};
 use crate::prepare::{Ending, PreparedTurn};
@@ -27,6 +28,7 @@ pub struct StreamedTurn<S, P, B> {
     turn: PreparedTurn,
     body: Replayed<B>,
     heard: Heard,
+    pulse: Pulse,
 }
 
 /// What was heard from the model so far.
@@ -103,7 +105,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
         let heard = Heard { parser: SseParser::default(), output, finish: None, usage: None, done: false };
-        Self { store, platform, turn, body, heard }
+        Self { store, platform, turn, body, heard, pulse: Pulse::default() }
     }
 
     /// Produces the whole stream. The turn is committed before its last event is written.
@@ -119,7 +121,11 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         };
         let finished = matches!(end, End::Finished(_));
         let end = self.fall_back(end).await;
-        if let Err(problem) = self.settle(end, &mut sink).await
+        let settled = self.settle(end, &mut sink).await;
+        if settled.is_err() {
+            give_up(&self.store, &self.platform, self.turn.ticket()).await;
+        }
+        if let Err(problem) = settled
             && let Some(events) = &mut self.heard.output.events
         {
             let id = self.turn.head.id;
@@ -138,12 +144,18 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     /// Writes the events that have come up.
     async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
         let events = self.heard.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
-        if events.is_empty() { Ok(()) } else { sink.write(events).await }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let around = (&self.store, &self.platform);
+        alive(around, self.turn.ticket(), &mut self.pulse, sink.write(events)).await
     }
 
     async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
         loop {
-            let chunk = match race(self.body.next_chunk(), sink.gone()).await {
+            let heard = race(self.body.next_chunk(), sink.gone());
+            let around = (&self.store, &self.platform);
+            let chunk = match alive(around, self.turn.ticket(), &mut self.pulse, heard).await {
                 First::Left(Ok(Some(chunk))) => chunk,
                 First::Left(Ok(None)) => return self.heard.end(None),
                 First::Left(Err(failure)) => return self.broken(failure, sink).await,

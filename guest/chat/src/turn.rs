@@ -3,6 +3,7 @@
 use crate::ask::{ANSWER_BYTES_MAX, Asked, Plan, Said, call, is_event_stream};
 use crate::fallback::Fallback;
 use crate::language::Language;
+use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::Platform;
 use crate::prepare::{Ending, PreparedTurn};
@@ -11,11 +12,13 @@ use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
+use std::future::Future;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_model::reply::{Completion, FinishReason, read_completion};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_openai::Nonce;
 use waggle_openai::event::EventWriter;
 use waggle_openai::response::Status;
 
@@ -45,8 +48,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         body: Vec<u8>,
         language: Language,
+        nonce: Nonce,
     ) -> Answer<S, P, U::Body> {
-        let (mut turn, plan) = match self.prepare(viewer, &body, language).await {
+        let (mut turn, plan) = match self.prepare(viewer, &body, language, nonce).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
@@ -55,12 +59,28 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             return self.begin_stream(turn, plan).await;
         }
         let attempt = async |request, judged| self.complete(request, judged).await;
-        let asked = plan.ask(&self.platform, attempt).await;
+        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         let answered = match turn.take_note(asked) {
             Ok(completion) => self.finish(&turn, completion).await,
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
-        Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
+        Answer::Reply(self.settled(&turn, answered).await)
+    }
+
+    /// Waits for the model, and keeps the turn's place in its conversation meanwhile.
+    async fn ask<T>(&self, turn: &PreparedTurn, asking: impl Future<Output = T>) -> T {
+        alive((&self.store, &self.platform), turn.ticket(), &mut Pulse::default(), asking).await
+    }
+
+    /// The reply of a turn, whose place in its conversation is settled by now, or given up.
+    async fn settled(&self, turn: &PreparedTurn, answered: Result<Reply, Problem>) -> Reply {
+        match answered {
+            Ok(reply) => reply,
+            Err(problem) => {
+                give_up(&self.store, &self.platform, turn.ticket()).await;
+                report(&self.platform, &problem)
+            }
+        }
     }
 
     async fn complete(
@@ -127,7 +147,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// that clients understand and retry.
     async fn begin_stream(self, mut turn: PreparedTurn, plan: Plan) -> Answer<S, P, U::Body> {
         let attempt = async |request, judged| self.open_stream(request, judged).await;
-        let asked = plan.ask(&self.platform, attempt).await;
+        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         match turn.take_note(asked) {
             Ok(body) => {
                 let Self { store, platform, .. } = self;
@@ -136,7 +156,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             }
             Err(failure) => {
                 let answered = self.fail_or_fall_back(&mut turn, &failure).await;
-                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
+                Answer::Reply(self.settled(&turn, answered).await)
             }
         }
     }

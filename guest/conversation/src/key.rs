@@ -1,4 +1,4 @@
-//! The keys of the function's two families, built here and nowhere else.
+//! The keys of the function's three families, built here and nowhere else.
 
 use waggle_openai::Nonce;
 
@@ -25,4 +25,9 @@ pub(crate) fn entry(conversation: Nonce, sequence: u64) -> String {
 /// From the nonce of a commit, which its items' ids carry, to the number of its entry.
 pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
     format!("conversation/{conversation}/turn/{turn}")
+}
+
+/// What was done under a caller's key, which is a part of `hash`.
+pub(crate) fn idempotency(hash: &str) -> String {
+    format!("idempotency/{hash}")
 }

@@ -52,7 +52,7 @@ impl StoreError {
 pub const SWAPS_MAX: usize = 8;
 
 /// A key-value store. One implementation stands over `wasi:keyvalue`, one in memory.
-pub trait Store {
+pub trait Store: Clone {
     /// The value of `key`.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
 
@@ -68,11 +68,12 @@ pub trait Store {
     /// Adds 1 to the counter at `key`, which starts at 0, and returns its new value.
     fn increment(&self, key: &str) -> impl Future<Output = Result<i64, StoreError>>;
 
-    /// Sets `key` to `value` if it still is `expected`; `false` when it is not.
+    /// Sets `key` to `value` if it still is `expected`, where `None` stands for a key that is not there; `false` when it
+    /// is something else.
     fn swap(
         &self,
         key: &str,
-        expected: &[u8],
+        expected: Option<&[u8]>,
         value: Vec<u8>,
     ) -> impl Future<Output = Result<bool, StoreError>>;
 }

@@ -4,7 +4,9 @@
 mod conversations;
 mod fallback;
 mod http;
+mod idempotency;
 mod models;
+mod order;
 mod ownership;
 mod schemas;
 mod streams;

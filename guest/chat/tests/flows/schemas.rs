@@ -1,6 +1,6 @@
 //! What the function leaves in the store, held against `kv-schemas/`.
 
-use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, streams, world};
+use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, says, streams, world};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,6 +83,20 @@ fn be_busy(world: &World) {
         world.script(streams(pieces));
         world.stream("/v1/responses", &streamed, &Client { leaves_after, ..Client::default() });
     }
+    for input in ["once", "never"] {
+        let request = waggle_chat::Request {
+            method: "POST",
+            path_with_query: "/v1/chat/completions",
+            idempotency_key: &[input.as_bytes().to_vec()],
+            user: &world.user,
+            ..waggle_chat::Request::default()
+        };
+        let script =
+            if input == "once" { says("done") } else { Script::Fails(TransportFailure::Cut("x".into())) };
+        world.script(script);
+        let body = json!({"messages": [{"role": "user", "content": input}]});
+        futures::executor::block_on(world.answer(request, vec![bytes(&body.to_string())]));
+    }
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
@@ -108,10 +122,10 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 5);
+    assert_eq!(seen.len(), 6);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
-    assert_eq!(owned, (seen["conversation"] + seen["response"]) / 2, "{seen:?}");
+    assert_eq!(owned, (seen["conversation"] + seen["response"] + seen["idempotency"]) / 2, "{seen:?}");
 }
 
 #[test]

@@ -124,6 +124,20 @@ impl Platform for Surroundings {
         1_700_000_000_000 + self.passed_ms.get()
     }
 
+    /// Time flies when somebody sleeps; others may do something first.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
+        let passed_ms = self.passed_ms.clone();
+        let mut yielded = false;
+        std::future::poll_fn(move |context| {
+            if std::mem::replace(&mut yielded, true) {
+                passed_ms.set(passed_ms.get() + ms);
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+    }
+
     fn random(&self) -> u128 {
         self.random.set(self.random.get() + 1);
         self.random.get()
@@ -243,6 +257,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            ..Request::default()
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
@@ -274,6 +289,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -294,6 +310,7 @@ impl World {
             content_length: None,
             accept_language,
             user: &self.user,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -307,6 +324,24 @@ impl World {
                 }
             }
         })
+    }
+
+    /// The keys of what conversations hold: all but their counters and tombstones. No turn's place may be open.
+    pub(crate) fn joined(&self) -> Vec<String> {
+        let store = self.store.dump();
+        for (key, newest) in store.iter().filter(|(key, _)| key.ends_with("/sequence")) {
+            let newest: u64 = std::str::from_utf8(newest).unwrap().parse().unwrap();
+            for number in 1..=newest {
+                let key = key.replace("sequence", &format!("entry/{number:012}"));
+                let entry = store.get(&key).unwrap_or_else(|| panic!("{key} is open"));
+                assert!(!String::from_utf8_lossy(entry).contains("pending_until_ms"), "{key} is open");
+            }
+        }
+        let abandoned = |value: &[u8]| String::from_utf8_lossy(value).contains("\"abandoned\":true");
+        let held = store.iter().filter(|(key, value)| {
+            key.starts_with("conversation/") && !key.ends_with("/sequence") && !abandoned(value)
+        });
+        held.map(|(key, _)| key.clone()).collect()
     }
 
     /// The keys of the store that begin with `prefix`.
