@@ -7,6 +7,7 @@ mod http;
 mod models;
 mod ownership;
 mod schemas;
+mod shapes;
 mod streams;
 mod support;
 mod tiers;
