@@ -1,6 +1,7 @@
 //! The form an answer must have: its schema is checked when the request comes, the answer before it is called complete.
 
 use crate::output::Output;
+use crate::schema::Schema;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use waggle_openai::ApiError;
@@ -17,7 +18,7 @@ pub(crate) enum Format {
     /// A JSON object.
     JsonObject,
     /// JSON that fits this schema.
-    JsonSchema(Box<jsonschema::Validator>),
+    JsonSchema(Box<Schema>),
 }
 
 impl Format {
@@ -29,13 +30,12 @@ impl Format {
         const PARAM: &str = "text.format.schema";
         let Some(format) = options.read_format()? else { return Ok(Self::Text) };
         let Some(schema) = format.schema else { return Ok(Self::JsonObject) };
-        let refused = |reason: String| {
-            let message = format!("Invalid value for '{PARAM}': it is no JSON schema: {}.", echo(&reason));
+        let schema = Schema::read(schema.get()).map_err(|error| {
+            let (at, reason) = (echo(&error.at), echo(&error.reason));
+            let message = format!("Invalid value for '{PARAM}': it cannot be used at '{at}': {reason}.");
             ApiError::invalid_param(PARAM, "invalid_json_schema", message)
-        };
-        let schema = serde_json::from_str(schema.get()).map_err(|error| refused(error.to_string()))?;
-        let validator = jsonschema::validator_for(&schema).map_err(|error| refused(error.to_string()))?;
-        Ok(Self::JsonSchema(Box::new(validator)))
+        })?;
+        Ok(Self::JsonSchema(Box::new(schema)))
     }
 
     /// Whether the answer must be JSON.
@@ -62,13 +62,13 @@ impl Format {
                 let object = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(answer);
                 ("invalid_json_output", object.err().map(|error| error.to_string()))
             }
-            Self::JsonSchema(validator) => {
+            Self::JsonSchema(schema) => {
                 let fails = match serde_json::from_str(answer) {
                     Err(error) => Some(error.to_string()),
-                    Ok(answer) => validator
-                        .validate(&answer)
+                    Ok(answer) => schema
+                        .check(&answer)
                         .err()
-                        .map(|error| format!("{} at '{}'", error.masked(), error.instance_path())),
+                        .map(|error| format!("'{}' does not hold at '{}'", error.keyword, error.pointer())),
                 };
                 ("invalid_json_schema_output", fails)
             }

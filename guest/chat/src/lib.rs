@@ -23,6 +23,7 @@ mod relay;
 pub mod reply;
 mod responses;
 pub mod route;
+mod schema;
 mod scout;
 pub mod service;
 pub mod settings;

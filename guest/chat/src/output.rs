@@ -96,7 +96,9 @@ impl Output {
     /// Adds `delta` to the part of that kind which is being said, or begins one, in an item of its own if it must.
     fn say(&mut self, kind: Kind, delta: &str, logprobs: Vec<LogProb>) -> serde_json::Result<()> {
         let open = self.pieces.len().checked_sub(1).filter(|last| {
-            self.pieces.get(*last).is_some_and(|piece| piece.status == ItemStatus::InProgress && !piece.is_call())
+            self.pieces
+                .get(*last)
+                .is_some_and(|piece| piece.status == ItemStatus::InProgress && !piece.is_call())
         });
         let at = match open {
             Some(at) if self.pieces.get(at).is_some_and(|piece| piece.takes(kind)) => at,

@@ -364,7 +364,8 @@ mod tests {
             "top_logprobs":[{"token":"e","logprob":-1,"bytes":[101]}]}],"refusal":null}}]}"#;
         let completion = read_completion(json).unwrap();
         assert_eq!((&*completion.text, &*completion.refusal, &*completion.reasoning), ("", "no", "hm"));
-        let cited = UrlCitation { start_index: 1, end_index: 2, url: "https://e.x".into(), title: "t".into() };
+        let cited =
+            UrlCitation { start_index: 1, end_index: 2, url: "https://e.x".into(), title: "t".into() };
         assert_eq!(completion.annotations, [cited]);
         let token = |token: &str, logprob| TokenLogProb {
             token: token.into(),
@@ -375,7 +376,8 @@ mod tests {
             completion.logprobs,
             [LogProb { token: token("é", -0.5), top_logprobs: vec![token("e", -1.0)] }]
         );
-        let chunk = br#"{"choices":[{"delta":{"reasoning_content":"h","reasoning":"h"},"logprobs":{"x":[1]}}]}"#;
+        let chunk =
+            br#"{"choices":[{"delta":{"reasoning_content":"h","reasoning":"h"},"logprobs":{"x":[1]}}]}"#;
         let chunk = read_chunk(chunk).unwrap();
         assert_eq!(chunk.reasoning.as_deref(), Some("h"));
         assert!(chunk.logprobs.is_empty(), "what cannot be read is left out");

@@ -228,7 +228,15 @@ impl Item<'_> {
         let id = ItemId { kind: self.kind(), nonce, index };
         let message = |role, parts, phase, waggle_fallback| {
             let content = part_jsons(parts, role == Role::Assistant);
-            to_raw_value(&MessageJson { id, r#type: "message", status, role, content, phase, waggle_fallback })
+            to_raw_value(&MessageJson {
+                id,
+                r#type: "message",
+                status,
+                role,
+                content,
+                phase,
+                waggle_fallback,
+            })
         };
         match self {
             Self::Message { role, parts, phase } => message(*role, parts, *phase, false),
@@ -376,9 +384,7 @@ mod tests {
     #[test]
     fn a_stored_item_is_an_item_a_client_may_send_back() {
         let item = Item::Message { role: Role::Assistant, parts: vec![Part::text("é\n")], phase: None };
-        let raw = item
-            .to_raw(Nonce::mint(9, 9), 0, ItemStatus::Completed)
-            .unwrap();
+        let raw = item.to_raw(Nonce::mint(9, 9), 0, ItemStatus::Completed).unwrap();
         let again: Item<'_> = serde_json::from_str(raw.get()).unwrap();
         assert_eq!(again, item);
         let view: StoredItem<'_> = serde_json::from_str(raw.get()).unwrap();

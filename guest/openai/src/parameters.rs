@@ -186,10 +186,7 @@ impl Parameters {
             }
         }
         if self.top_logprobs.is_some_and(|count| count > TOP_LOGPROBS_MAX) {
-            return Err(out_of_range(
-                "top_logprobs",
-                &format!("an integer from 0 to {TOP_LOGPROBS_MAX}"),
-            ));
+            return Err(out_of_range("top_logprobs", &format!("an integer from 0 to {TOP_LOGPROBS_MAX}")));
         }
         one_of("truncation", self.truncation.as_deref(), &["auto", "disabled"])?;
         one_of("reasoning.effort", self.reasoning.effort.as_deref(), &EFFORTS)?;

@@ -1,8 +1,8 @@
 //! The body of `POST /v1/responses`.
 
 use crate::error::{ApiError, echo};
-use crate::include::{INCLUDES_MAX, Include};
 use crate::id::{ConversationId, ITEMS_PER_COMMIT_MAX, ResponseId};
+use crate::include::{INCLUDES_MAX, Include};
 use crate::item::{InputElement, Item, Part, Role};
 use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
 use crate::parameters::Parameters;

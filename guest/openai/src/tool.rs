@@ -126,7 +126,9 @@ fn allowed(mode: Option<Mode>, tools: Vec<AllowedTool<'_>>) -> Result<ToolChoice
     }
     if let Some(other) = tools.iter().find(|tool| &*tool.kind != "function") {
         let kind = echo(&other.kind);
-        return Err(refused(format!("'tool_choice.tools' has a tool of type '{kind}'; supported is function.")));
+        return Err(refused(format!(
+            "'tool_choice.tools' has a tool of type '{kind}'; supported is function."
+        )));
     }
     let tools = tools.into_iter().map(|tool| tool.name).collect();
     Ok(ToolChoice::Allowed { mode: mode.unwrap_or_default(), tools })

@@ -69,7 +69,8 @@ fn every_field_of_the_wrong_type_or_range_is_named() {
     refuse_field(r#""reasoning":{"summary":"long"}"#, "reasoning.summary", "invalid_value");
     refuse_field(r#""text":{"verbosity":"loud"}"#, "text.verbosity", "invalid_value");
     for field in ["presence_penalty", "frequency_penalty"] {
-        for (value, code) in [("2.1", "invalid_value"), ("-2.1", "invalid_value"), ("\"x\"", "invalid_type")] {
+        for (value, code) in [("2.1", "invalid_value"), ("-2.1", "invalid_value"), ("\"x\"", "invalid_type")]
+        {
             refuse_field(&format!(r#""{field}":{value}"#), field, code);
         }
     }
@@ -108,7 +109,8 @@ fn a_choice_among_tools_names_tools_that_are_there() {
 
 #[test]
 fn references_are_told_from_items_and_keep_their_place() {
-    let body = r#"{"input":[{"id":"msg_1"},{"role":"user","content":"x"},{"type":"item_reference","id":"rs_2"}]}"#;
+    let body =
+        r#"{"input":[{"id":"msg_1"},{"role":"user","content":"x"},{"type":"item_reference","id":"rs_2"}]}"#;
     let request = CreateResponse::read(body.as_bytes()).unwrap();
     assert_eq!(request.input.len(), 1);
     let references: Vec<(&str, usize)> =
@@ -138,7 +140,10 @@ fn every_wrong_item_is_named_by_its_place() {
         "invalid_value",
     );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file","file_id":"f"}]}"#, "invalid_value");
-    refuse_item(r#"{"role":"user","content":[{"type":"input_file","file_url":"https://e.x"}]}"#, "invalid_value");
+    refuse_item(
+        r#"{"role":"user","content":[{"type":"input_file","file_url":"https://e.x"}]}"#,
+        "invalid_value",
+    );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file"}]}"#, "missing_required_parameter");
     refuse_item(r#"{"role":"user","content":[{"type":"reasoning_text","text":"x"}]}"#, "invalid_value");
     let image = r#"{"type":"input_image","image_url":"data:,"}"#;
@@ -194,11 +199,7 @@ fn a_full_request_is_read() {
         "include":["reasoning.encrypted_content"],"background":false}"#;
     let request = CreateResponse::read(body.as_bytes()).unwrap();
     let expected = vec![
-        Item::Message {
-            role: Role::Developer,
-            parts: vec![Part::text("a"), Part::text("b")],
-            phase: None,
-        },
+        Item::Message { role: Role::Developer, parts: vec![Part::text("a"), Part::text("b")], phase: None },
         Item::FunctionCallOutput { call_id: "c".into(), output: "o".into() },
     ];
     assert_eq!(request.input, expected);

@@ -87,15 +87,33 @@ fn a_stream_of_everything_has_every_event_in_its_place() {
     let events = streamed(&world, &json!({"input": "x"}), &chunks, "tool_calls");
     let lines: Vec<String> = events.iter().map(line).collect();
     let expected = [
-        "created", "in_progress",
-        "output_item.added 0", "content_part.added 0 0", "reasoning.delta 0 0", "reasoning.delta 0 0",
-        "reasoning.done 0 0", "content_part.done 0 0", "output_item.done 0",
-        "output_item.added 1", "content_part.added 1 0", "output_text.delta 1 0", "output_text.delta 1 0",
-        "output_text.annotation.added 1 0 0", "output_text.done 1 0", "content_part.done 1 0",
-        "content_part.added 1 1", "refusal.delta 1 1", "refusal.delta 1 1", "refusal.done 1 1",
-        "content_part.done 1 1", "output_item.done 1",
-        "output_item.added 2", "function_call_arguments.delta 2", "function_call_arguments.done 2",
-        "output_item.done 2", "completed",
+        "created",
+        "in_progress",
+        "output_item.added 0",
+        "content_part.added 0 0",
+        "reasoning.delta 0 0",
+        "reasoning.delta 0 0",
+        "reasoning.done 0 0",
+        "content_part.done 0 0",
+        "output_item.done 0",
+        "output_item.added 1",
+        "content_part.added 1 0",
+        "output_text.delta 1 0",
+        "output_text.delta 1 0",
+        "output_text.annotation.added 1 0 0",
+        "output_text.done 1 0",
+        "content_part.done 1 0",
+        "content_part.added 1 1",
+        "refusal.delta 1 1",
+        "refusal.delta 1 1",
+        "refusal.done 1 1",
+        "content_part.done 1 1",
+        "output_item.done 1",
+        "output_item.added 2",
+        "function_call_arguments.delta 2",
+        "function_call_arguments.done 2",
+        "output_item.done 2",
+        "completed",
     ];
     assert_eq!(lines, expected);
     check_whole(&events);
@@ -125,7 +143,8 @@ fn a_whole_answer_has_the_same_items_as_a_stream() {
         whole["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["reasoning", "message"]);
     assert_eq!(whole["output"][1]["content"][0]["annotations"][0]["title"], "");
-    let refuses = json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
+    let refuses =
+        json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
     world.script(answers(200, "application/json", &refuses.to_string()));
     let refused = world.json("POST", "/v1/responses", &json!({"input": "x"}), 200);
     assert_eq!(refused["output"][0]["content"], json!([{"type": "refusal", "refusal": "no"}]));
@@ -168,8 +187,10 @@ fn log_probabilities_are_handed_on() {
 
 #[test]
 fn what_a_request_sets_its_response_repeats() {
-    let tools = json!([{"type": "function", "name": "f", "description": null, "parameters": null, "strict": null}]);
-    let choice = json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]});
+    let tools =
+        json!([{"type": "function", "name": "f", "description": null, "parameters": null, "strict": null}]);
+    let choice =
+        json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]});
     let sent = json!({"presence_penalty": 0.5, "frequency_penalty": -0.5, "top_logprobs": 3, "max_tool_calls": 2,
         "service_tier": "flex", "safety_identifier": "s", "prompt_cache_key": "k", "truncation": "auto",
         "tools": tools, "tool_choice": choice, "parallel_tool_calls": false,
@@ -218,11 +239,24 @@ fn every_kind_of_item_is_kept_in_a_conversation_and_shown_to_the_model_as_far_as
     world.turn(&json!({"input": input, "conversation": conversation}), "a cat");
     let path = format!("/v1/conversations/{conversation}/items?order=asc");
     let items = world.json("GET", &path, &Value::Null, 200);
-    let kinds: Vec<(&str, &str)> = items["data"].as_array().unwrap().iter().map(|item| {
-        (&item["id"].as_str().unwrap()[..3], item["type"].as_str().unwrap())
-    }).collect();
-    assert_eq!(kinds, [("msg", "message"), ("rs_", "reasoning"), ("msg", "message"), ("fc_", "function_call"),
-        ("fco", "function_call_output"), ("cmp", "compaction"), ("msg", "message")]);
+    let kinds: Vec<(&str, &str)> = items["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (&item["id"].as_str().unwrap()[..3], item["type"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            ("msg", "message"),
+            ("rs_", "reasoning"),
+            ("msg", "message"),
+            ("fc_", "function_call"),
+            ("fco", "function_call_output"),
+            ("cmp", "compaction"),
+            ("msg", "message")
+        ]
+    );
     assert_eq!(items["data"][1]["encrypted_content"], "secret==");
     assert_eq!(items["data"][2]["phase"], "commentary");
     // All of it goes back to where it came from.
@@ -232,7 +266,10 @@ fn every_kind_of_item_is_kept_in_a_conversation_and_shown_to_the_model_as_far_as
         let messages = asked["messages"].as_array().unwrap();
         let roles: Vec<&str> = messages.iter().map(|message| message["role"].as_str().unwrap()).collect();
         assert_eq!(roles[..4], ["user", "assistant", "assistant", "tool"]);
-        assert_eq!(messages[0]["content"][1], json!({"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}}));
+        assert_eq!(
+            messages[0]["content"][1],
+            json!({"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}})
+        );
         assert_eq!(messages[0]["content"][2]["file"]["filename"], "a.pdf");
         assert_eq!(messages[3]["content"], "seen");
         assert!(!asked.to_string().contains("secret==") && !asked.to_string().contains("compact=="));
@@ -259,7 +296,10 @@ fn a_reference_stands_for_its_item_unless_the_model_sees_that_anyway() {
     let check_unknown = |world: &World, id: &str| {
         let body = json!({"input": [{"role": "user", "content": "b"}, {"type": "item_reference", "id": id}]});
         let error = world.json("POST", "/v1/responses", &body, 400);
-        assert_eq!((&error["error"]["param"], &error["error"]["code"]), (&json!("input[1]"), &json!("item_not_found")));
+        assert_eq!(
+            (&error["error"]["param"], &error["error"]["code"]),
+            (&json!("input[1]"), &json!("item_not_found"))
+        );
     };
     check_unknown(&world, "nonsense");
     check_unknown(&world, &said.replace("msg_", "rs_"));
@@ -270,7 +310,8 @@ fn a_reference_stands_for_its_item_unless_the_model_sees_that_anyway() {
 fn a_reference_in_a_conversation_finds_what_fell_out_of_the_window() {
     let world = world();
     world.set("window_items_max", "2");
-    let conversation = world.json("POST", "/v1/conversations", &json!({"items": [{"role": "user", "content": "old"}]}), 200);
+    let conversation =
+        world.json("POST", "/v1/conversations", &json!({"items": [{"role": "user", "content": "old"}]}), 200);
     let conversation = id(&conversation);
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     world.turn(&json!({"input": "newer", "conversation": conversation, "store": false}), "ok");
@@ -322,7 +363,11 @@ fn an_answer_is_held_to_its_format_before_it_is_called_complete() {
 #[test]
 fn an_answer_that_was_cut_off_or_refuses_or_asks_for_a_tool_is_not_held_to_the_format() {
     let message = |message: Value, finish: &str| {
-        answers(200, "application/json", &json!({"choices": [{"message": message, "finish_reason": finish}]}).to_string())
+        answers(
+            200,
+            "application/json",
+            &json!({"choices": [{"message": message, "finish_reason": finish}]}).to_string(),
+        )
     };
     let call = json!({"content": "Let me see.", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]});
     let check = |script: Script, status: &str| {
@@ -361,12 +406,21 @@ fn bad_input_is_refused_in_openais_shape_and_never_reaches_the_model() {
     let user = |content: &str| format!("{{\"input\":[{{\"role\":\"user\",\"content\":{content}}}]}}");
     for (body, param) in [
         (many, Some("input")),
-        (r#"{"input":[{"type":"function_call_output","call_id":"c","output":"o"}]}"#.to_owned(), Some("input")),
+        (
+            r#"{"input":[{"type":"function_call_output","call_id":"c","output":"o"}]}"#.to_owned(),
+            Some("input"),
+        ),
         (r#"{"input":[{"type":"telepathy"}]}"#.to_owned(), Some("input[0]")),
-        (r#"{"input":"x","conversation":"conv_a","previous_response_id":"resp_a"}"#.to_owned(), Some("previous_response_id")),
+        (
+            r#"{"input":"x","conversation":"conv_a","previous_response_id":"resp_a"}"#.to_owned(),
+            Some("previous_response_id"),
+        ),
         (user(r#"[{"type":"input_image","image_url":"file:///etc/passwd"}]"#), Some("input[0]")),
         (user(r#"[{"type":"input_file","file_url":"https://e.x/a.pdf"}]"#), Some("input[0]")),
-        (user(&format!("[{}]", vec![r#"{"type":"input_text","text":"x"}"#; 300].join(","))), Some("input[0]")),
+        (
+            user(&format!("[{}]", vec![r#"{"type":"input_text","text":"x"}"#; 300].join(","))),
+            Some("input[0]"),
+        ),
         (user(r#""\ud83d""#), None),
         (r#"{"input":"x","max_output_tokens":"many"}"#.to_owned(), Some("max_output_tokens")),
         (r#"{"input":"x","include":["everything"]}"#.to_owned(), Some("include[0]")),
@@ -417,8 +471,11 @@ fn a_chat_completion_passes_with_all_it_may_hold() {
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
         "stream_options": {"include_usage": true}, "stream": true});
     let choice = |index: usize| {
-        format!("data: {}\n\n", json!({"choices": [{"index": index, "delta": {"content": "a"},
-            "logprobs": {"content": [{"token": "a", "logprob": -1, "bytes": null}]}}], "usage": null}))
+        format!(
+            "data: {}\n\n",
+            json!({"choices": [{"index": index, "delta": {"content": "a"},
+            "logprobs": {"content": [{"token": "a", "logprob": -1, "bytes": null}]}}], "usage": null})
+        )
     };
     let answer = format!("{}{}{}", choice(0), choice(1), ending("stop"));
     world.script(streams(vec![bytes(&answer)]));

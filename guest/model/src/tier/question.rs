@@ -33,10 +33,12 @@ impl<'a> Question<'a> {
         let start = input.len() - input.iter().rev().take_while(|item| is_question(item)).count();
         let (before, now) = input.split_at(start);
         let before_count = before.iter().filter(|item| !is_instructions(item)).count();
-        let parts = || now.iter().flat_map(|item| match item {
-            Item::Message { parts, .. } => parts.as_slice(),
-            _ => &[],
-        });
+        let parts = || {
+            now.iter().flat_map(|item| match item {
+                Item::Message { parts, .. } => parts.as_slice(),
+                _ => &[],
+            })
+        };
         Self {
             texts: parts().map(|part| Cow::Borrowed(part.words())).filter(|text| !text.is_empty()).collect(),
             image: parts().any(|part| matches!(part, Part::Image { .. })),
@@ -237,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_turn_is_seen_from_its_last_answer_on() {
-        let message = |role, text: &'static str| Item::Message { role, parts: vec![Part::text(text)], phase: None };
+        let message =
+            |role, text: &'static str| Item::Message { role, parts: vec![Part::text(text)], phase: None };
         let output = Item::FunctionCallOutput { call_id: "c".into(), output: "o".into() };
         let input = [
             message(Role::System, "s"),
