@@ -9,8 +9,9 @@ use waggle_openai::{ItemId, Nonce};
 
 /// The most a model may say in one turn, in bytes.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
-/// The most output items of one turn besides its calls: thoughts and messages, which may take turns.
-const MESSAGES_MAX: usize = 32;
+/// The most output items of one turn: its calls, and messages and thoughts, which may take turns. With the most items of
+/// an input they fit into one commit.
+const OUTPUT_ITEMS_MAX: usize = TOOL_CALLS_MAX + 32;
 
 /// The output of one turn as it grows.
 #[derive(Debug)]
@@ -87,8 +88,10 @@ impl Output {
 
     fn hear(&mut self, kind: Kind, delta: &str, logprobs: Vec<LogProb>) -> Result<(), ModelFailure> {
         self.grow(delta.len())?;
-        if self.pieces.len() > MESSAGES_MAX + TOOL_CALLS_MAX {
-            return Err(ModelFailure::TooLong("more messages than one answer has".into()));
+        if self.pieces.len() > OUTPUT_ITEMS_MAX {
+            return Err(ModelFailure::TooLong(format!(
+                "more than {OUTPUT_ITEMS_MAX} messages and tool calls"
+            )));
         }
         self.say(kind, delta, logprobs).map_err(unwritable)
     }
@@ -233,6 +236,11 @@ impl Output {
     fn open_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<usize, ModelFailure> {
         if self.pieces.iter().filter(|piece| piece.is_call()).count() >= TOOL_CALLS_MAX {
             return Err(ModelFailure::TooLong(format!("more than {TOOL_CALLS_MAX} tool calls")));
+        }
+        if self.pieces.len() >= OUTPUT_ITEMS_MAX {
+            return Err(ModelFailure::TooLong(format!(
+                "more than {OUTPUT_ITEMS_MAX} messages and tool calls"
+            )));
         }
         // What was said before the call is said.
         if let Some(last) = self.pieces.len().checked_sub(1)

@@ -165,6 +165,19 @@ fn a_model_that_only_thinks_says_an_empty_message_unless_it_was_cut_off() {
 }
 
 #[test]
+fn a_model_that_thinks_and_speaks_by_turns_without_end_fails() {
+    let turns: Vec<String> =
+        (0..60).flat_map(|_| [chunk(&json!({"reasoning": "hm"})), delta("so")]).collect();
+    let events = streamed(&world(), &json!({"input": "x"}), &turns, "stop");
+    let (kind, data) = events.last().unwrap();
+    assert_eq!(kind, "response.failed");
+    assert!(
+        data["response"]["output"].as_array().unwrap().len() < 100,
+        "an input of 900 items fits beside it"
+    );
+}
+
+#[test]
 fn log_probabilities_are_handed_on() {
     let token = json!({"token": "Hi", "logprob": -0.25, "bytes": null,
         "top_logprobs": [{"token": "Ho", "logprob": -2.5, "bytes": [72, 111]}]});

@@ -193,6 +193,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waggle_openai::item::Detail;
 
     fn chat(body: &str) -> Question<'_> {
         Question::of_chat(body.as_bytes())
@@ -251,5 +252,9 @@ mod tests {
         let question = Question::of_items(&input, 3);
         assert_eq!((question.texts.len(), question.history_items, question.tools), (2, 4, false));
         assert!(Question::of_items(&[output], 1).tools);
+        let image = Part::Image { url: "data:,".into(), detail: Detail::Auto };
+        let seen = Item::Message { role: Role::User, parts: vec![image, Part::text("q")], phase: None };
+        let question = Question::of_items(std::slice::from_ref(&seen), 0);
+        assert!(question.image && question.texts == ["q"]);
     }
 }
