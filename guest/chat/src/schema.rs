@@ -65,6 +65,7 @@ fn target<'v>(root: &'v Value, reference: &str) -> Option<&'v Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     /// Whoever wrote the draft's own test suite into code is asked as well.
@@ -218,5 +219,74 @@ mod tests {
         let schema = r#"{"properties":{"a/b":{"items":{"type":"string"}}}}"#;
         let mismatch = Schema::read(schema).unwrap().check(&json!({"a/b": ["x", 1]})).unwrap_err();
         assert_eq!((mismatch.keyword, mismatch.pointer().as_str()), ("type", "/a~1b/1"));
+    }
+
+    /// Small values, so that instances and schemas often meet.
+    fn any_instance() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+            (-3i64..4).prop_map(Value::from),
+            (-3i64..4).prop_map(|number| json!(number as f64 / 2.0)),
+            "[ab]{0,3}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[ab]{1,2}", inner, 0..3).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    fn any_schema() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            prop::sample::select(vec!["null", "object", "array", "number", "integer", "string"])
+                .prop_map(|name| json!({ "type": name })),
+            any_instance().prop_map(|value| json!({ "const": value })),
+            prop::collection::vec(any_instance(), 1..4).prop_map(|values| json!({ "enum": values })),
+            (-2i64..3, 0u64..3)
+                .prop_map(|(least, most)| json!({"minimum": least, "maxLength": most, "minItems": most})),
+            prop::sample::select(vec!["^a", "b$", "^[ab]+$"])
+                .prop_map(|pattern| json!({ "pattern": pattern })),
+            prop::sample::subsequence(vec!["a", "b", "ab"], 0..3)
+                .prop_map(|names| json!({ "required": names })),
+            (1u64..3)
+                .prop_map(|most| json!({"maxProperties": most, "uniqueItems": true, "multipleOf": most})),
+        ];
+        leaf.prop_recursive(3, 24, 3, |inner| {
+            let some = || prop::collection::vec(inner.clone(), 1..3);
+            prop_oneof![
+                some().prop_map(|schemas| json!({ "anyOf": schemas })),
+                some().prop_map(|schemas| json!({ "oneOf": schemas })),
+                some().prop_map(|schemas| json!({ "allOf": schemas })),
+                inner.clone().prop_map(|schema| json!({ "not": schema })),
+                (inner.clone(), inner.clone(), inner.clone())
+                    .prop_map(|(a, b, c)| json!({"if": a, "then": b, "else": c})),
+                (some(), inner.clone()).prop_map(|(first, rest)| json!({"prefixItems": first, "items": rest})),
+                (inner.clone(), 0u64..3).prop_map(|(schema, least)| json!({"contains": schema, "minContains": least})),
+                (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, rest)| {
+                    json!({"properties": {"a": a}, "patternProperties": {"^b": b}, "additionalProperties": rest})
+                }),
+                (inner.clone(), inner.clone())
+                    .prop_map(|(a, b)| json!({"$defs": {"a": a}, "propertyNames": b, "dependentSchemas": {"a": {"required": ["b"]}}})),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn we_and_the_library_agree(schema in any_schema(), instances in prop::collection::vec(any_instance(), 8)) {
+            let ours = Schema::read(&schema.to_string()).unwrap();
+            let theirs = jsonschema::validator_for(&schema).unwrap();
+            for instance in instances {
+                prop_assert_eq!(ours.check(&instance).is_ok(), theirs.is_valid(&instance), "{} in {}", instance, schema);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[{}\\[\\]\",:a$#/01]{0,40}") {
+            let _schema = Schema::read(&text);
+        }
     }
 }
