@@ -2,10 +2,12 @@
 
 use crate::ask::{Ask, Plan};
 use crate::fallback::Reader;
+use crate::format::Format;
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::reference::put_in;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::tiers::Tiers;
@@ -34,6 +36,8 @@ pub(crate) struct PreparedTurn {
     pub(crate) stream: bool,
     /// Who reads the answer.
     pub(crate) reader: Reader,
+    /// The form the answer must have.
+    pub(crate) format: Format,
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
     /// An estimate of the tokens of `input`.
@@ -94,7 +98,8 @@ impl PreparedTurn {
             None if ending.output.is_empty() => None,
             usage => Some(usage.unwrap_or(counted)),
         };
-        let response = self.head.to_json(&ending.status, ending.output, usage);
+        let now_s = platform.now_ms() / 1000;
+        let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
         let turn = FinishedTurn {
             nonce: self.nonce(),
             input: &self.input,
@@ -109,6 +114,12 @@ impl PreparedTurn {
         turn.commit(store).await?;
         Ok(response)
     }
+}
+
+/// 400: all that is said is in the window already.
+fn empty_input() -> ApiError {
+    let message = "Invalid 'input': it only refers to items the model sees anyway. Add something to be said.";
+    ApiError::invalid_param("input", "empty_array", message)
 }
 
 /// What a tier is chosen by.
@@ -147,17 +158,26 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         nonce: Nonce,
         drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
-        let CreateResponse { input: items, continues, stream, mut parameters } = CreateResponse::read(body)?;
+        let request = CreateResponse::read(body)?;
+        let CreateResponse { input: mut items, references, continues, stream, mut parameters } = request;
         parameters.metadata.drop_reserved();
+        let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
-        let input = to_raw_items(&items, nonce, 0)?;
+        let said_tokens: u64 = items.iter().map(Item::tokens).sum();
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let fixed_tokens = input_tokens + estimate_tokens(instructions);
-        let limits = settings.window.without(input.len(), fixed_tokens);
+        let instructions_tokens = estimate_tokens(instructions);
+        let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
         let History { window, continuation } = self.history(viewer, continues, limits, nonce).await?;
         *drawn = continuation.ticket().cloned();
+        let found = self.find_references(viewer, &references, continues, &window).await?;
+        put_in(&mut items, &found)?;
+        if items.is_empty() {
+            return Err(empty_input().into());
+        }
+        let input = to_raw_items(&items, nonce, 0)?;
+        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
+        let fixed_tokens = input_tokens + instructions_tokens;
         let history: Vec<&str> = window.items().collect();
         let tiers = match model.as_str() {
             AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
@@ -183,15 +203,22 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let next = picked.as_ref().and_then(|picked| picked.next);
         let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
         let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
-        let wants_json = parameters.text.read_format()?.is_some();
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = self.platform.now_ms() / 1000;
-        let head = ResponseHead { id: ResponseId(nonce), created_at, model, continues, parameters };
-        let reader = Reader { language, wants_json };
+        let head = ResponseHead {
+            id: ResponseId(nonce),
+            created_at,
+            background: false,
+            model,
+            continues,
+            parameters,
+        };
+        let reader = Reader { language, wants_json: format.is_json() };
         let turn = PreparedTurn {
             head,
             stream,
             reader,
+            format,
             input,
             input_tokens,
             prompt_tokens,

@@ -76,15 +76,9 @@ impl Heard {
             return Ok(());
         }
         let chunk = read_chunk(event)?;
-        if let Some(text) = &chunk.text {
-            self.output.text(text)?;
-        }
-        for call in &chunk.tool_calls {
-            self.output.tool_call(call)?;
-        }
         self.finish = chunk.finish.or(self.finish);
         self.usage = chunk.usage.or(self.usage);
-        Ok(())
+        self.output.chunk(chunk)
     }
 
     /// How the end of the stream is to be taken: a model that gave no reason for stopping, nor said that it was done,
@@ -131,6 +125,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             let id = self.turn.head.id;
             self.platform.log(&format!("response={id} {}", problem.log.unwrap_or_default()));
             events.error(problem.error.code.unwrap_or("server_error"), &problem.error.message);
+            events.done();
             let _gone = self.hand_on(&mut sink).await;
         }
         drop(sink);
@@ -209,9 +204,14 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         let (kind, status) = match &end {
             End::Finished(finish) => {
                 self.heard.output.finish(*finish)?;
-                match finish {
-                    FinishReason::Stop => ("response.completed", status(*finish)),
-                    _ => ("response.incomplete", status(*finish)),
+                let status = self.turn.format.settle(status(*finish), &self.heard.output);
+                if let Status::Failed(error) = &status {
+                    self.platform.log(&format!("response={} {}", self.turn.head.id, error.code));
+                }
+                match status {
+                    Status::Completed => ("response.completed", status),
+                    Status::Failed(_) => ("response.failed", status),
+                    _ => ("response.incomplete", status),
                 }
             }
             End::Failed(failure) => {
@@ -233,6 +233,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         }
         if let Some(events) = &mut self.heard.output.events {
             events.response(kind, &response);
+            events.done();
         }
         let _gone = self.hand_on(sink).await;
         Ok(())

@@ -99,6 +99,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let (status, usage) = (status(completion.finish), completion.usage);
         let mut output = Output::new(turn.nonce(), turn.input.len(), None);
         output.complete(completion)?;
+        let status = turn.format.settle(status, &output);
+        if let Status::Failed(error) = &status {
+            self.platform.log(&format!("response={} {}", turn.head.id, error.code));
+        }
         let items = output.to_raw()?;
         let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
         Ok(Reply::json(turn.commit(&self.store, &self.platform, ending).await?))
@@ -140,6 +144,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             return Ok(Reply::fallback(response, false, fallback.reason));
         };
         events.response("response.completed", &response);
+        events.done();
         Ok(Reply::fallback(events.take(), true, fallback.reason))
     }
 

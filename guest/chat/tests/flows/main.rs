@@ -9,6 +9,7 @@ mod models;
 mod order;
 mod ownership;
 mod schemas;
+mod shapes;
 mod streams;
 mod support;
 mod tiers;

@@ -67,6 +67,7 @@ fn be_busy(world: &World) {
     let output = json!({"input": [{"type": "function_call_output", "call_id": "c", "output": "o"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}], "conversation": conversation});
     world.turn(&output, "thanks");
+    be_busy_with_shapes(world, conversation);
     world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
     world.json("POST", "/v1/responses", &turn("fails"), 504);
     world.set("fallback", "text");
@@ -102,6 +103,24 @@ fn be_busy(world: &World) {
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
     let metadata = json!({"metadata": {}});
     world.json("POST", &format!("/v1/conversations/{conversation}"), &metadata, 200);
+}
+
+/// Every type of item and of content.
+fn be_busy_with_shapes(world: &World, conversation: &str) {
+    let input = json!([{"role": "user", "content": [
+            {"type": "input_image", "image_url": "https://e.x/a.png"},
+            {"type": "input_file", "filename": "a.pdf", "file_data": "AA=="}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}], "encrypted_content": "e"},
+        {"role": "assistant", "phase": "final_answer", "content": "a"},
+        {"type": "function_call", "call_id": "d", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "o"}]},
+        {"type": "compaction", "encrypted_content": "e"}]);
+    let answer = json!({"choices": [{"message": {"content": "a", "reasoning": "r", "refusal": "no", "annotations":
+            [{"url_citation": {"start_index": 0, "end_index": 1, "url": "https://e.x", "title": "t"}}]},
+        "logprobs": {"content": [{"token": "a", "logprob": -0.5, "bytes": null,
+            "top_logprobs": [{"token": "b", "logprob": -1, "bytes": [98]}]}]}}]});
+    world.script(answers(200, "application/json", &answer.to_string()));
+    world.json("POST", "/v1/responses", &json!({"input": input, "conversation": conversation}), 200);
 }
 
 #[test]

@@ -358,7 +358,7 @@ pub(crate) fn events(client: &Client) -> Vec<(String, Value)> {
 /// The events in a text: type and data.
 pub(crate) fn read_events(text: &str) -> Vec<(String, Value)> {
     text.split_terminator("\n\n")
-        .filter(|block| *block != ":")
+        .filter(|block| !matches!(*block, ":" | "data: [DONE]"))
         .map(|block| {
             let (event, data) = block.split_once('\n').unwrap();
             let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
