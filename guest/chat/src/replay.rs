@@ -1,9 +1,21 @@
 //! The events of a stored response, made anew: those of a turn whose model said each text in one piece.
 
+use crate::output::Output;
 use crate::problem::Problem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use waggle_model::reply::{Chunk, FinishReason, FunctionDelta, ToolCallDelta};
 use waggle_openai::ItemId;
-use waggle_openai::event::{EventWriter, Place};
+use waggle_openai::event::{DONE, EventWriter};
+use waggle_openai::item::{Item, Part, StoredId, TextPart};
+use waggle_openai::json::Text;
+
+#[derive(Deserialize)]
+struct OutputView<'a> {
+    #[serde(borrow)]
+    output: Vec<&'a RawValue>,
+}
 
 /// The events of a response object, from `response.created` to its last; `None` for one that has not ended in a way that
 /// a stream can tell.
@@ -15,15 +27,28 @@ pub(crate) fn events(response: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
         Some("failed") => "response.failed",
         _ => return Ok(None),
     };
-    let mut events = EventWriter::default();
-    let begun = begun(&object).to_string();
-    events.response("response.created", begun.as_bytes());
-    events.response("response.in_progress", begun.as_bytes());
-    for (index, item) in object["output"].as_array().into_iter().flatten().enumerate() {
-        output_item(&mut events, index, item);
-    }
+    let start = || {
+        let begun = begun(&object).to_string();
+        let mut events = EventWriter::default();
+        events.response("response.created", begun.as_bytes());
+        events.response("response.in_progress", begun.as_bytes());
+        events
+    };
+    let stored: OutputView<'_> = serde_json::from_slice(response)?;
+    let finish = if last == "response.completed" { FinishReason::Stop } else { FinishReason::Length };
+    let mut events = grown(&stored.output, finish, start()).unwrap_or_else(|| {
+        let mut events = start();
+        // What cannot be said piece by piece comes whole.
+        for (at, item) in stored.output.iter().enumerate() {
+            events.output_item("response.output_item.added", at, item.get());
+            events.output_item("response.output_item.done", at, item.get());
+        }
+        events
+    });
     events.response(last, response);
-    Ok(Some(events.take()))
+    let mut text = events.take();
+    text.extend_from_slice(DONE);
+    Ok(Some(text))
 }
 
 /// The response as it was when its turn began.
@@ -44,40 +69,47 @@ fn begun(response: &Value) -> Value {
     begun
 }
 
-fn output_item(events: &mut EventWriter, output_index: usize, item: &Value) {
-    let mut added = item.clone();
-    if added.get("status").is_some() {
-        added["status"] = json!("in_progress");
+/// Lets the output grow once more, each text and each call's arguments in one piece; `None` where that does not lead to
+/// the output as it is stored.
+fn grown(stored: &[&RawValue], finish: FinishReason, events: EventWriter) -> Option<EventWriter> {
+    let first: StoredId<'_> = serde_json::from_str(stored.first()?.get()).ok()?;
+    let ItemId { nonce, index, .. } = ItemId::parse(first.id)?;
+    let mut output = Output::new(nonce, index, Some(events));
+    for (at, raw) in stored.iter().enumerate() {
+        say(&mut output, serde_json::from_str(raw.get()).ok()?, at)?;
     }
-    let id = item["id"].as_str().and_then(ItemId::parse);
-    let place = id.map(|item| Place { item, output_index });
-    let text = text(item);
-    match (place, text, item["type"].as_str()) {
-        (Some(place), Some(text), _) => {
-            added["content"] = json!([]);
-            events.output_item("response.output_item.added", output_index, &added.to_string());
-            events.text_part("response.content_part.added", place, "");
-            events.text_delta(place, text);
-            events.text_done(place, text);
-            events.text_part("response.content_part.done", place, text);
-        }
-        (Some(place), None, Some("function_call")) => {
-            let arguments = item["arguments"].as_str().unwrap_or_default();
-            added["arguments"] = json!("");
-            events.output_item("response.output_item.added", output_index, &added.to_string());
-            events.arguments_delta(place, arguments);
-            events.arguments_done(place, item["name"].as_str().unwrap_or_default(), arguments);
-        }
-        // What has no pieces of a kind known here comes whole.
-        _ => events.output_item("response.output_item.added", output_index, &item.to_string()),
-    }
-    events.output_item("response.output_item.done", output_index, &item.to_string());
+    output.finish(finish).ok()?;
+    let made = output.to_raw().ok()?;
+    let same = made.len() == stored.len()
+        && made.iter().zip(stored).all(|(made, stored)| made.get() == stored.get());
+    output.events.filter(|_| same)
 }
 
-/// The text of a message that is one text and nothing else.
-fn text(item: &Value) -> Option<&str> {
-    let [part] = item["content"].as_array()?.as_slice() else { return None };
-    let plain = |name: &str| part.get(name).and_then(Value::as_array).is_none_or(Vec::is_empty);
-    let is_text = part["type"] == "output_text" && plain("annotations") && plain("logprobs");
-    part["text"].as_str().filter(|_| is_text)
+fn say(output: &mut Output, item: Item<'_>, at: usize) -> Option<()> {
+    let parts = match item {
+        Item::Fallback { parts } => {
+            let Some(Part::Text(text)) = parts.first() else { return None };
+            return output.fall_back(&text.text).ok();
+        }
+        Item::FunctionCall { call_id, name, arguments } => {
+            let function = FunctionDelta { name: Some(Text(name)), arguments: Some(Text(arguments)) };
+            let call = ToolCallDelta { index: Some(at), id: Some(Text(call_id)), function };
+            return output.chunk(Chunk { tool_calls: vec![call], ..Chunk::default() }).ok();
+        }
+        Item::Message { parts, .. } => parts,
+        Item::Reasoning { content, .. } => content,
+        _ => return None,
+    };
+    for part in parts {
+        let chunk = match part {
+            Part::Text(TextPart { text, annotations, logprobs }) => {
+                Chunk { text: Some(Text(text)), annotations, logprobs, ..Chunk::default() }
+            }
+            Part::Refusal(refusal) => Chunk { refusal: Some(Text(refusal)), ..Chunk::default() },
+            Part::Reasoning(thought) => Chunk { reasoning: Some(Text(thought)), ..Chunk::default() },
+            _ => return None,
+        };
+        output.chunk(chunk).ok()?;
+    }
+    Some(())
 }

@@ -146,7 +146,7 @@ fn viewer() -> Viewer {
 }
 
 fn message(nonce: Nonce, text: &str) -> Vec<RawItem> {
-    let item = Item::Message { role: Role::User, parts: vec![Part::text(text.to_owned())] };
+    let item = Item::Message { role: Role::User, parts: vec![Part::text(text.to_owned())], phase: None };
     to_raw_items(&[item], nonce, 0).unwrap()
 }
 
