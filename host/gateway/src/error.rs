@@ -67,6 +67,12 @@ impl Refusal {
         Self::new(StatusCode::UPGRADE_REQUIRED, "websocket_version", message.into())
     }
 
+    /// A page of another site, where no credential is asked for.
+    pub(crate) fn foreign_origin() -> Self {
+        let message = "Without tenants, WebSockets are for pages of this machine only; configure a tenant.";
+        Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message.into())
+    }
+
     /// There are as many WebSockets as there may be.
     pub(crate) fn no_websocket(full: Full) -> Self {
         match full {

@@ -21,7 +21,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Answers a handshake, and begins the WebSocket if the answer agrees to it. Its turns are the caller's.
 ///
 /// # Errors
-/// When there is no room for one more, or the request is not as it should be.
+/// When there is no room for one more, the request is not as it should be, or a page sends it that must not.
 pub(crate) fn open(
     gateway: &Arc<Gateway>,
     request: &mut Request<Inbound>,
@@ -29,6 +29,10 @@ pub(crate) fn open(
     scheme: &'static str,
     caller: &Caller,
 ) -> Result<Response<WasiBody>, Refusal> {
+    // The built-in tenant asked for no credential.
+    if caller.tenant.revision == 0 && !websocket::is_from_this_machine(request.headers()) {
+        return Err(Refusal::foreign_origin());
+    }
     let response = websocket::agree(request)?;
     let place = gateway.sockets().open(&caller.tenant.tenant.id).map_err(Refusal::no_websocket)?;
     let asks = Arc::new(Turns {

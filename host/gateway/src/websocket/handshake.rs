@@ -83,6 +83,15 @@ pub(crate) fn agree<B>(request: &Request<B>) -> Result<Response<WasiBody>, Refus
     Ok(response)
 }
 
+/// Whether a page of this machine asks, or none at all. Any page in a browser can open a WebSocket to any host and read
+/// from it (unlike a request's answer), so where no credential is asked for, this is what keeps the others out.
+pub(crate) fn is_from_this_machine(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let name = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        name.is_some_and(|(_scheme, name)| waggle_listen::is_loopback_name(name))
+    })
+}
+
 /// What a refused version is told (RFC 6455, section 4.4; RFC 9110, section 15.5.22).
 pub(crate) fn tell_version(headers: &mut HeaderMap) {
     headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
@@ -179,6 +188,23 @@ mod tests {
         tunnel.extensions_mut().insert(Protocol::from_static("websocket"));
         assert!(is_asked(&tunnel));
         assert_eq!(agree(&tunnel).unwrap().status(), 200);
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_from_those_of_this_machine() {
+        let check = |origins: &[&'static str], expected: bool| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_from_this_machine(&headers), expected, "{origins:?}");
+        };
+        check(&[], true);
+        check(&["http://localhost:5173"], true);
+        check(&["http://127.0.0.1"], true);
+        check(&["https://evil.test"], false);
+        check(&["null"], false);
+        check(&["http://localhost", "https://evil.test"], false);
     }
 
     #[test]
