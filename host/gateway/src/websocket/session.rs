@@ -44,7 +44,9 @@ pub(crate) struct Session<S> {
 enum Why {
     /// There is nobody at the other end.
     Gone,
-    /// By agreement.
+    /// The other end wants it to.
+    Agree,
+    /// This end wants it to.
     Close(CloseCode, &'static str),
     /// The other end sent what cannot be read on.
     BreakOff(CloseCode, &'static str),
@@ -81,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.waiting.clear();
         match why {
             Why::Gone => {}
+            Why::Agree => self.socket.agree(CLOSE_WAIT_MAX).await,
             Why::Close(code, reason) => self.socket.close(code, reason, CLOSE_WAIT_MAX).await,
             Why::BreakOff(code, reason) => self.socket.break_off(code, reason, CLOSE_WAIT_MAX).await,
         }
@@ -145,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match heard {
             Heard::Sent | Heard::Sign => None,
             Heard::Closed => Some(Why::Gone),
+            Heard::Closing => Some(Why::Agree),
             Heard::Text(text) => {
                 self.queue(text);
                 None

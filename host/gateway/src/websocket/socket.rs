@@ -34,7 +34,9 @@ pub(crate) enum Heard {
     Sign,
     /// All that was said has been sent.
     Sent,
-    /// It closes, or has gone.
+    /// It wants to close; the answer to that is to be sent yet.
+    Closing,
+    /// It has closed, or gone.
     Closed,
     /// What it sent cannot be read on.
     Unreadable(Unreadable),
@@ -137,6 +139,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let _ = tokio::time::timeout(wait_max, goodbye).await;
     }
 
+    /// Agrees to the other end's wish to close, within `wait_max`.
+    pub(crate) async fn agree(mut self, wait_max: Duration) {
+        let goodbye = async { while !matches!(self.hear().await, Heard::Closed | Heard::Unreadable(_)) {} };
+        let _ = tokio::time::timeout(wait_max, goodbye).await;
+    }
+
     /// As [`Socket::close`], when nothing can be read any more: what still comes is thrown away, because with unread bytes
     /// in it the connection would be reset, and what was said lost on the way.
     pub(crate) async fn break_off(mut self, code: CloseCode, reason: &'static str, wait_max: Duration) {
@@ -164,7 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 fn understand(read: Option<Result<Message, Error>>) -> Heard {
     match read {
-        None | Some(Ok(Message::Close(_))) => Heard::Closed,
+        None => Heard::Closed,
+        Some(Ok(Message::Close(_))) => Heard::Closing,
         Some(Ok(Message::Text(text))) => Heard::Text(text),
         Some(Ok(Message::Binary(_))) => Heard::Binary,
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Sign,
