@@ -95,6 +95,9 @@ check_python() {
     mkdir -p "$work/python"
     cp "$here/python/conversation.py" "$work/python/"
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
+    start_server
+    "$work/venv/bin/python" -B -W error "$here/python/websocket.py" || failed
+    kill_server
 }
 
 # Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.
