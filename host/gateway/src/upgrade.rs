@@ -34,7 +34,11 @@ pub(crate) fn open(
         return Err(Refusal::foreign_origin());
     }
     let response = websocket::agree(request)?;
-    let place = gateway.sockets().open(&caller.tenant.tenant.id).map_err(Refusal::no_websocket)?;
+    let place = gateway.sockets().open(&caller.tenant.tenant.id).map_err(|full| {
+        let refusal = Refusal::no_websocket(full);
+        gateway.metrics().count_refusal(refusal.code());
+        refusal
+    })?;
     let asks = Arc::new(Turns {
         gateway: Arc::clone(gateway),
         peer: Arc::clone(peer),

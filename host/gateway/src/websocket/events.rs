@@ -66,7 +66,7 @@ impl Events {
             if line.is_empty() {
                 let kind = std::mem::replace(&mut self.kind, Kind::Progress);
                 match self.data.take() {
-                    Some(data) if data != &b"[DONE]"[..] => return Some(Event { kind, data }),
+                    Some(data) if data != b"[DONE]"[..] => return Some(Event { kind, data }),
                     _ => continue,
                 }
             }

@@ -50,7 +50,7 @@ impl Fault {
 pub(crate) fn from_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
     let object = serde_json::from_slice::<Value>(body).ok();
     let found = object.as_ref().and_then(|object| object.get("error")?.as_object());
-    let mut error = found.map_or_else(Map::new, |found| known(found));
+    let mut error = found.map_or_else(Map::new, known);
     let told: Map<String, Value> = TOLD_FIELDS
         .iter()
         .filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.into())))
@@ -66,7 +66,7 @@ pub(crate) fn from_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Stri
 pub(crate) fn from_stream(data: &[u8]) -> String {
     let object = serde_json::from_slice::<Value>(data).ok();
     let fields = object.as_ref().and_then(|object| object.get("error").unwrap_or(object).as_object());
-    let mut error = fields.map_or_else(Map::new, |fields| known(fields));
+    let mut error = fields.map_or_else(Map::new, known);
     // The fields of the event itself have its type among them, which is no type of an error.
     if error.get("type").is_some_and(|kind| kind == "error") {
         error.remove("type");
