@@ -75,6 +75,7 @@ fn requests(gateway: &Gateway, families: &mut Families) {
         .gauge("waggle_http_requests_in_flight", "Requests whose answer is not complete")
         .add(&[], metrics.in_flight.get());
     families.gauge("waggle_connections", "Open connections of clients").add(&[], metrics.connections.get());
+    families.gauge("waggle_websockets", "Open WebSockets of clients").add(&[], metrics.websockets.get());
     let mut refused = families
         .counter("waggle_admission_refusals_total", "Requests that were not let in, by code of the answer");
     for (reason, count) in metrics.refusals() {

@@ -11,9 +11,12 @@ mod headers;
 mod identity;
 mod metrics;
 mod observe;
+mod peer;
 mod pressure;
 mod server;
 mod tls;
+mod upgrade;
+mod websocket;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, shutting_down};
@@ -23,3 +26,4 @@ pub use server::serve;
 pub use tls::{TlsError, acceptor};
 pub use tokio_rustls::TlsAcceptor;
 pub use waggle_listen::Drained;
+pub use websocket::WebSocketConfig;
