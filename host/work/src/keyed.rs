@@ -63,39 +63,47 @@ impl<K: WorkKeys> KeyedWork<K> {
         Ok((found, index))
     }
 
-    /// Removes work whose state is `state`.
-    async fn remove(&self, tenant: &str, id: &WorkId, state: &Bytes) -> Result<bool, StoreFailure> {
+    /// Changes work of whose state `is_ours` says that it may be: into another state, or, for none, into nothing. Returns
+    /// the state as it was written; none if it was not ours, and nothing was changed.
+    async fn change(
+        &self,
+        tenant: &str,
+        id: &WorkId,
+        is_ours: impl Fn(&State) -> bool + Send + Sync,
+        new: Option<State>,
+    ) -> Result<Option<Bytes>, StoreFailure> {
         let keys = [INDEX_KEY.to_owned(), state_key(id)];
+        let written = new.as_ref().map(encode).transpose()?;
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let mut found = self.keys.get(tenant, &keys).await?.into_iter();
             let mut next = || found.next().flatten();
-            let (old, current) = (next(), next());
-            let Some(old) = old.filter(|_index| current.as_ref() == Some(state)) else { return Ok(false) };
-            let mut entries = decode::<Index>(INDEX_KEY, &old)?.entries();
-            entries.retain(|(other, _arrived)| other != id);
-            let new = encode(&Index::Open(entries))?;
-            let expected = vec![(keys[0].clone(), Some(old)), (keys[1].clone(), Some(state.clone()))];
-            let changes = vec![(keys[0].clone(), Some(new)), (keys[1].clone(), None), (work_key(id), None)];
+            let (Some(index), Some(old)) = (next(), next()) else { return Ok(None) };
+            if !is_ours(&decode(&keys[1], &old)?) {
+                return Ok(None);
+            }
+            let mut expected = vec![(keys[1].clone(), Some(old))];
+            let mut changes = vec![(keys[1].clone(), written.clone())];
+            if written.is_none() {
+                let mut entries = decode::<Index>(INDEX_KEY, &index)?.entries();
+                entries.retain(|(other, _arrived)| other != id);
+                expected.push((keys[0].clone(), Some(index)));
+                changes.push((keys[0].clone(), Some(encode(&Index::Open(entries))?)));
+                changes.push((work_key(id), None));
+            }
             if self.keys.swap(tenant, expected, changes).await? {
-                return Ok(true);
+                return Ok(Some(written.unwrap_or_default()));
             }
             tokio::task::yield_now().await;
         }
         Err(contended())
     }
 
-    /// Writes another state in place of `old`.
-    async fn replace(
-        &self,
-        tenant: &str,
-        id: &WorkId,
-        old: &Bytes,
-        new: &State,
-    ) -> Result<Option<Bytes>, StoreFailure> {
-        let (key, new) = (state_key(id), encode(new)?);
-        let expected = vec![(key.clone(), Some(old.clone()))];
-        let is_done = self.keys.swap(tenant, expected, vec![(key, Some(new.clone()))]).await?;
-        Ok(is_done.then_some(new))
+    /// Whether a state is that of work as it is held, whenever its lease was last renewed: of a renewal that was cut short,
+    /// nobody knows whether it was made.
+    fn holds(&self, held: &State) -> impl Fn(&State) -> bool + Send + Sync {
+        let is_mine = |state: &State| state.lease.as_ref().map(|lease| lease.owner.clone());
+        let (attempts, owner) = (held.attempts, is_mine(held));
+        move |state| state.attempts == attempts && is_mine(state) == owner
     }
 }
 
@@ -163,14 +171,15 @@ impl<K: WorkKeys> WorkStore for KeyedWork<K> {
                 Turn::Later(due_ms) => return Ok(Claim::Later(due_ms)),
                 Turn::Spent => {
                     let work = decode_work(&keys[1], &record)?;
-                    if self.remove(tenant, id, &old).await? {
+                    if self.change(tenant, id, |current| *current == state, None).await?.is_some() {
                         return Ok(Claim::Spent(Box::new(work)));
                     }
                 }
                 Turn::Now(new) => {
                     let work = decode_work(&keys[1], &record)?;
-                    if let Some(held) = self.replace(tenant, id, &old, &new).await? {
-                        let (attempt, held) = (new.attempts, Held(held));
+                    let attempt = new.attempts;
+                    let changed = self.change(tenant, id, |current| *current == state, Some(new)).await?;
+                    if let Some(held) = changed.map(Held) {
                         return Ok(Claim::Claimed(Box::new(Claimed { work, attempt, held })));
                     }
                 }
@@ -186,9 +195,10 @@ impl<K: WorkKeys> WorkStore for KeyedWork<K> {
         held: &Held,
         until_ms: u64,
     ) -> Result<Option<Held>, StoreFailure> {
-        let mut state: State = decode(&state_key(id), &held.0)?;
-        state.lease = Some(Lease { owner: self.owner.clone(), until_ms });
-        Ok(self.replace(tenant, id, &held.0, &state).await?.map(Held))
+        let state: State = decode(&state_key(id), &held.0)?;
+        let lease = Some(Lease { owner: self.owner.clone(), until_ms });
+        let renewed = State { lease, ..state.clone() };
+        Ok(self.change(tenant, id, self.holds(&state), Some(renewed)).await?.map(Held))
     }
 
     async fn settle(
@@ -200,11 +210,13 @@ impl<K: WorkKeys> WorkStore for KeyedWork<K> {
     ) -> Result<bool, StoreFailure> {
         let state: State = decode(&state_key(id), &held.0)?;
         let new = match outcome {
-            Settle::Remove => return self.remove(tenant, id, &held.0).await,
-            Settle::Again(not_before_ms) => State { not_before_ms, lease: None, ..state },
-            Settle::GiveBack => State { attempts: state.attempts.saturating_sub(1), lease: None, ..state },
+            Settle::Remove => None,
+            Settle::Again(not_before_ms) => Some(State { not_before_ms, lease: None, ..state }),
+            Settle::GiveBack => {
+                Some(State { attempts: state.attempts.saturating_sub(1), lease: None, ..state })
+            }
         };
-        Ok(self.replace(tenant, id, &held.0, &new).await?.is_some())
+        Ok(self.change(tenant, id, self.holds(&state), new).await?.is_some())
     }
 
     async fn release(&self, listed: &Listed, is_gone: bool) -> Result<(), StoreFailure> {

@@ -6,7 +6,7 @@ use crate::schedule::{Bounds, Next, Schedule};
 use crate::store::{Added, Claim, Claimed, Held, Pending, Settle, StoreFailure, WorkStore};
 use crate::work::{Work, WorkId, WorkMistake};
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -108,6 +108,17 @@ pub struct WorkMetrics {
 #[derive(Clone)]
 pub struct Queue(Arc<Shared>);
 
+/// A queue, for those whom it holds itself.
+pub struct WeakQueue(Weak<Shared>);
+
+impl WeakQueue {
+    /// The queue, while somebody holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Queue> {
+        self.0.upgrade().map(Queue)
+    }
+}
+
 struct Shared {
     config: WorkConfig,
     clock: Clock,
@@ -148,6 +159,12 @@ impl Queue {
             ending: CancellationToken::new(),
             metrics: WorkMetrics::default(),
         }))
+    }
+
+    /// For whom it holds itself.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakQueue {
+        WeakQueue(Arc::downgrade(&self.0))
     }
 
     /// Takes work of a tenant. Once this returns an id, it is durable.
@@ -336,7 +353,8 @@ impl Shared {
             Ok(Claim::Gone) => self.schedule().done(&next),
             Ok(Claim::Spent(work)) => {
                 self.metrics.dropped.increment();
-                let failure = Failure("the host ended during the last one, or could not note its outcome".into());
+                let failure =
+                    Failure("the host ended during the last one, or could not note its outcome".into());
                 dropped(&next, &work.function, &work.path, self.config.attempts_max, &failure);
                 self.schedule().done(&next);
             }

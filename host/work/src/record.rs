@@ -142,7 +142,8 @@ pub(crate) fn encode_work(work: &Work) -> Result<Bytes, StoreFailure> {
 pub(crate) fn decode_work(key: &str, record: &Bytes) -> Result<Work, StoreFailure> {
     let cut = || StoreFailure::new(format!("the record `{key}` is too short"));
     let (length, _rest) = record.split_first_chunk::<HEAD_LENGTH_BYTES>().ok_or_else(cut)?;
-    let end = usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|n| n.checked_add(HEAD_LENGTH_BYTES));
+    let end =
+        usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|n| n.checked_add(HEAD_LENGTH_BYTES));
     let end = end.filter(|end| *end <= record.len()).ok_or_else(cut)?;
     let Head { function, path, content_type, caller } = decode(key, &record[HEAD_LENGTH_BYTES..end])?;
     Ok(Work { function, path, content_type, caller, body: record.slice(end..) })

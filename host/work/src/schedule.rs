@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn what_is_in_mind_has_a_bound_and_nothing_is_there_twice() {
-        let mut schedule = Schedule::new(Bounds { concurrent_per_tenant: 1, concurrent_max: 1, pending_max: 2 });
+        let mut schedule =
+            Schedule::new(Bounds { concurrent_per_tenant: 1, concurrent_max: 1, pending_max: 2 });
         let ids = add(&mut schedule, "a", 1);
         let again = |id: &WorkId| Pending { id: id.clone(), arrived_ms: 5 };
         assert!(!schedule.add("a", again(&ids[0])));

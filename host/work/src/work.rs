@@ -93,7 +93,9 @@ impl Work {
         if !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(WorkMistake::PathCharacters);
         }
-        if let Some(bytes) = self.content_type.as_ref().map(String::len).filter(|b| *b > CONTENT_TYPE_BYTES_MAX) {
+        if let Some(bytes) =
+            self.content_type.as_ref().map(String::len).filter(|b| *b > CONTENT_TYPE_BYTES_MAX)
+        {
             return Err(WorkMistake::ContentTypeLength { bytes });
         }
         if self.body.len() > BODY_BYTES_MAX {
@@ -163,7 +165,8 @@ mod tests {
             body: Bytes::new(),
         };
         let path = |path: &str| Work { path: path.to_owned(), ..fine() };
-        let check = |work: Work, expected: Result<(), WorkMistake>| assert_eq!(work.check(), expected, "{work:?}");
+        let check =
+            |work: Work, expected: Result<(), WorkMistake>| assert_eq!(work.check(), expected, "{work:?}");
         check(fine(), Ok(()));
         check(path(""), Err(WorkMistake::PathBeginning));
         check(path("http://a/"), Err(WorkMistake::PathBeginning));
