@@ -25,3 +25,4 @@ mod tenants_secrets;
 mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
+mod work;
