@@ -3,7 +3,9 @@
 use crate::testing::{Act, Functions, Memory, work};
 use crate::{Clock, EnqueueError, KeyedWork, Queue, Standing, WorkConfig, WorkId};
 use proptest::prelude::*;
+use serde_json::Value;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -242,6 +244,44 @@ async fn hosts_that_share_a_store_deliver_once_and_take_over_from_one_that_died(
     first.kill().await;
     world.seen(&["a long 1", "a cut 1", "a cut 2"]).await;
     until("an end", || second.queue.metrics().done.get() == 1).await;
+}
+
+/// Holds all that a tenant has against `kv-schemas/host-work.json`; how many keys that are.
+fn check_schema(memory: &Memory, tenant: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kv-schemas/host-work.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let keys = jsonschema::validator_for(&schema["key"]).unwrap();
+    let values = jsonschema::validator_for(&schema["value"]).unwrap();
+    let found = memory.keys_of(tenant);
+    for key in &found {
+        assert!(keys.is_valid(&Value::from(key.as_str())), "{key}");
+        if key.starts_with("work/") {
+            continue;
+        }
+        let value: Value = serde_json::from_slice(&memory.value(tenant, key).unwrap()).unwrap();
+        let mistake = values.validate(&value).err().map(|mistake| mistake.to_string());
+        assert_eq!(mistake, None, "{key}: {value}");
+    }
+    assert!(!keys.is_valid(&Value::from("work/x")) && !values.is_valid(&serde_json::json!({"open": [1]})));
+    found.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_is_as_its_schema_says() {
+    let world = World::new(Memory::default());
+    let host = world.host();
+    world.functions.act("one", &[Act::Take(Duration::from_secs(2)), Act::Succeed]);
+    host.enqueue("a", "one").await.unwrap();
+    world.seen(&["a one 1"]).await;
+    assert_eq!(check_schema(&world.memory, "a"), 3, "it is held");
+    host.kill().await;
+    world.functions.act("bad", &[Act::Fail]);
+    let host = world.host();
+    host.enqueue("b", "bad").await.unwrap();
+    until("a failure", || host.queue.metrics().failed.get() == 1).await;
+    assert_eq!(check_schema(&world.memory, "b"), 3, "it waits");
+    until("the end of all", || host.queue.pending() == 0 && world.memory.listed().is_empty()).await;
+    assert_eq!((check_schema(&world.memory, "a"), check_schema(&world.memory, "b")), (1, 1));
 }
 
 /// What happens to the hosts over one store.
