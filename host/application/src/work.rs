@@ -144,14 +144,14 @@ impl Refused {
     }
 
     /// The field that is wrong.
-    fn param(&self) -> Option<&str> {
+    fn param(&self) -> Option<HeaderName> {
         match self {
-            Self::NoField(name) | Self::Field(name) => Some(name.as_str()),
+            Self::NoField(name) | Self::Field(name) => Some(name.clone()),
             Self::Work(EnqueueError::Mistake(mistake)) => match mistake {
-                WorkMistake::ContentTypeLength { .. } => Some(header::CONTENT_TYPE.as_str()),
+                WorkMistake::ContentTypeLength { .. } => Some(header::CONTENT_TYPE),
                 WorkMistake::BodyLength => None,
                 WorkMistake::PathBeginning | WorkMistake::PathLength { .. } | WorkMistake::PathCharacters => {
-                    Some(PATH_FIELD.as_str())
+                    Some(PATH_FIELD)
                 }
             },
             Self::Path | Self::Method | Self::Body | Self::Work(_) => None,
@@ -160,7 +160,9 @@ impl Refused {
 
     fn into_response(self) -> Response<WasiBody> {
         let (status, kind, code) = self.kind();
-        let error = json!({ "message": self.to_string(), "type": kind, "code": code, "param": self.param() });
+        let param = self.param();
+        let param = param.as_ref().map(HeaderName::as_str);
+        let error = json!({ "message": self.to_string(), "type": kind, "code": code, "param": param });
         let mut response = json_response(status, &json!({ "error": error }));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
