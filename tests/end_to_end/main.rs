@@ -28,3 +28,4 @@ mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
 mod websocket;
+mod work;

@@ -1,6 +1,8 @@
 //! The request path, from top to bottom: name the request, let it in (or not), route it, clean its headers, hand it to
 //! an instance of its tenant, and answer in the shape of the API when there is no response.
 
+mod work;
+
 use crate::admission::AdmissionControl;
 use crate::body::{self, Cut, Inbound};
 use crate::config::GatewayConfig;
@@ -31,6 +33,8 @@ use waggle_tenancy::{
     Caller, Denied, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError,
     rate_limit_fields,
 };
+
+pub use work::{WorkDelivery, WorkFailure};
 
 /// Tells the client the request's id, as OpenAI's API does.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

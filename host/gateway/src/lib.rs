@@ -19,7 +19,7 @@ mod upgrade;
 mod websocket;
 
 pub use config::GatewayConfig;
-pub use gateway::{Gateway, shutting_down};
+pub use gateway::{Gateway, WorkDelivery, WorkFailure, shutting_down};
 pub use metrics::{Answers, GatewayMetrics, RouteMetrics};
 pub use observe::{AccessSink, EndedRequest, Observers, RequestOutcome};
 pub use server::serve;
