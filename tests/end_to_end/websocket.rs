@@ -46,7 +46,11 @@ impl Socket {
     }
 
     async fn read(&mut self) -> Message {
-        timeout(PATIENCE, self.0.next()).await.expect("a message is due").expect("the connection ended").unwrap()
+        timeout(PATIENCE, self.0.next())
+            .await
+            .expect("a message is due")
+            .expect("the connection ended")
+            .unwrap()
     }
 
     async fn event(&mut self) -> Value {
@@ -80,7 +84,10 @@ impl Socket {
     async fn expect_error(&mut self, status: u16, code: &str) {
         let event = self.event().await;
         assert_eq!(event["type"], "error", "{event}");
-        assert_eq!((event["status"].as_u64(), event["error"]["code"].as_str()), (Some(status.into()), Some(code)));
+        assert_eq!(
+            (event["status"].as_u64(), event["error"]["code"].as_str()),
+            (Some(status.into()), Some(code))
+        );
     }
 
     async fn expect_close(&mut self, code: u16) {
@@ -134,7 +141,11 @@ async fn messages_are_served_in_order_and_mistakes_keep_the_connection() {
     socket.response().await;
     socket.expect_error(400, "unsupported_parameter").await;
     let event = socket.event().await;
-    assert_eq!((event["type"].as_str(), event["error"]["param"].as_str()), (Some("error"), Some("input")), "{event}");
+    assert_eq!(
+        (event["type"].as_str(), event["error"]["param"].as_str()),
+        (Some("error"), Some("input")),
+        "{event}"
+    );
     socket.response().await;
     socket.0.send(Message::binary(&b"{}"[..])).await.unwrap();
     socket.expect_error(400, "invalid_message").await;
@@ -183,7 +194,8 @@ async fn a_suspended_tenant_is_disconnected_at_its_next_message() {
 
 #[tokio::test]
 async fn a_message_over_the_bound_is_told_and_ends_the_connection() {
-    let server = Setup::application().runtime_config("[gateway.websocket]\nmessage_bytes_max = 65_536\n").start();
+    let server =
+        Setup::application().runtime_config("[gateway.websocket]\nmessage_bytes_max = 65_536\n").start();
     let mut socket = Socket::open(&server).await;
     socket.create(json!({"input": "x".repeat(65_536)})).await;
     socket.expect_error(413, "request_too_large").await;

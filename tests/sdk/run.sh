@@ -96,11 +96,8 @@ check_python() {
     cp "$here/python/conversation.py" "$here/python/shapes.py" "$work/python/"
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
     start_server
-<<<<<<< HEAD
     "$work/venv/bin/python" -B -W error "$work/python/shapes.py" || failed
-=======
     "$work/venv/bin/python" -B -W error "$here/python/websocket.py" || failed
->>>>>>> W
     kill_server
 }
 
