@@ -24,6 +24,7 @@ thread_local! {
 }
 
 /// The component's surroundings, for one request.
+#[derive(Clone)]
 pub(crate) struct WasiPlatform {
     began_ms: u64,
 }

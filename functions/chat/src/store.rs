@@ -27,6 +27,7 @@ thread_local! {
 }
 
 /// The component's store.
+#[derive(Clone)]
 pub(crate) struct WasiStore;
 
 fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {

@@ -5,7 +5,7 @@ use crate::fallback::Fallback;
 use crate::language::Language;
 use crate::output::Output;
 use crate::platform::Platform;
-use crate::prepare::{Ending, PreparedTurn};
+use crate::prepare::{Committed, Ending, PreparedTurn};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
@@ -28,9 +28,18 @@ pub(crate) fn status(finish: FinishReason) -> Status {
     }
 }
 
+/// A turn that was answered in the model's place.
+pub(crate) struct FellBack {
+    pub(crate) committed: Committed,
+    /// Why, as one word.
+    pub(crate) reason: &'static str,
+    /// All events of the answer, if it is to be streamed.
+    pub(crate) events: Option<Vec<u8>>,
+}
+
 impl PreparedTurn {
     /// Takes over which model was asked, and how it was chosen.
-    fn take_note<T>(&mut self, asked: Asked<T>) -> Result<T, ModelFailure> {
+    pub(crate) fn take_note<T>(&mut self, asked: Asked<T>) -> Result<T, ModelFailure> {
         self.head.model = asked.model;
         if let Some(tier) = asked.tier {
             tier.mark(&mut self.head.parameters.metadata);
@@ -57,13 +66,16 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let attempt = async |request, judged| self.complete(request, judged).await;
         let asked = plan.ask(&self.platform, attempt).await;
         let answered = match turn.take_note(asked) {
-            Ok(completion) => self.finish(&turn, completion).await,
+            Ok(completion) => {
+                let committed = self.finish(&turn, completion).await;
+                committed.map(|committed| Reply::json(committed.response))
+            }
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
         Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
     }
 
-    async fn complete(
+    pub(crate) async fn complete(
         &self,
         request: UpstreamRequest,
         judged: bool,
@@ -75,13 +87,17 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         Ok(Said { answer, model: response.model, verdict })
     }
 
-    async fn finish(&self, turn: &PreparedTurn, completion: Completion) -> Result<Reply, Problem> {
+    pub(crate) async fn finish(
+        &self,
+        turn: &PreparedTurn,
+        completion: Completion,
+    ) -> Result<Committed, Problem> {
         let (status, usage) = (status(completion.finish), completion.usage);
         let mut output = Output::new(turn.nonce(), turn.input.len(), None);
         output.complete(completion)?;
         let items = output.to_raw()?;
         let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
-        Ok(Reply::json(turn.commit(&self.store, &self.platform, ending).await?))
+        Ok(turn.commit(&self.store, &self.platform, ending).await?)
     }
 
     /// Keeps the failed response, when responses are kept, and makes the problem of the failure.
@@ -96,12 +112,24 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         problem
     }
 
-    /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
     async fn fail_or_fall_back(
         &self,
         turn: &mut PreparedTurn,
         failure: &ModelFailure,
     ) -> Result<Reply, Problem> {
+        let FellBack { committed, reason, events } = self.fall_back(turn, failure).await?;
+        Ok(match events {
+            Some(events) => Reply::fallback(events, true, reason),
+            None => Reply::fallback(committed.response, false, reason),
+        })
+    }
+
+    /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
+    pub(crate) async fn fall_back(
+        &self,
+        turn: &mut PreparedTurn,
+        failure: &ModelFailure,
+    ) -> Result<FellBack, Problem> {
         let Some(fallback) = Fallback::find(&self.platform, failure, turn.reader).await else {
             return Err(self.fail(turn, failure).await);
         };
@@ -115,12 +143,12 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
         output.fall_back(&fallback.text)?;
         let items = output.to_raw()?;
-        let response = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
-        let Some(mut events) = output.events else {
-            return Ok(Reply::fallback(response, false, fallback.reason));
-        };
-        events.response("response.completed", &response);
-        Ok(Reply::fallback(events.take(), true, fallback.reason))
+        let committed = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
+        let events = output.events.map(|mut events| {
+            events.response("response.completed", &committed.response);
+            events.take()
+        });
+        Ok(FellBack { committed, reason: fallback.reason, events })
     }
 
     /// Waits for the head of the model's answer before it promises a stream: until then a failure still has a status
@@ -141,7 +169,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
     }
 
-    async fn open_stream(
+    pub(crate) async fn open_stream(
         &self,
         request: UpstreamRequest,
         judged: bool,

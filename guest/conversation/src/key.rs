@@ -1,4 +1,4 @@
-//! The keys of the function's two families, built here and nowhere else.
+//! The keys of the function's families, built here and nowhere else.
 
 use waggle_openai::Nonce;
 
@@ -25,4 +25,19 @@ pub(crate) fn entry(conversation: Nonce, sequence: u64) -> String {
 /// From the nonce of a commit, which its items' ids carry, to the number of its entry.
 pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
     format!("conversation/{conversation}/turn/{turn}")
+}
+
+/// The number of the newest thing of an owner; `owner` is the hash of their name.
+pub(crate) fn owner_sequence(owner: &str) -> String {
+    format!("owner/{owner}/sequence")
+}
+
+/// What an owner has under that number.
+pub(crate) fn owner_entry(owner: &str, number: u64) -> String {
+    format!("owner/{owner}/entry/{number:012}")
+}
+
+/// The number up to which all that an owner had was erased.
+pub(crate) fn owner_floor(owner: &str) -> String {
+    format!("owner/{owner}/floor")
 }

@@ -2,6 +2,7 @@
 
 use crate::history::Continuation;
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::record::{Lineage, Origin, renewed, write_entry, write_response};
 use crate::store::{Store, StoreError};
 use waggle_openai::Nonce;
@@ -31,15 +32,16 @@ pub struct FinishedTurn<'a> {
 }
 
 impl FinishedTurn<'_> {
-    /// Commits the turn. When this returns, it may be reported complete.
+    /// Commits the turn. When this returns, it may be reported complete. Returns the turn's number in its conversation;
+    /// `None` for one that has joined none.
     ///
     /// A conversation that was deleted while the model answered stays deleted.
     ///
     /// # Errors
     /// The store's; then nothing of the turn is to be reported complete.
-    pub async fn commit<S: Store>(self, store: &S) -> Result<(), StoreError> {
+    pub async fn commit<S: Store>(self, store: &S) -> Result<Option<u64>, StoreError> {
         let Continuation { owner, conversation, lineage } = self.continuation;
-        let mut in_conversation = None;
+        let (mut in_conversation, mut turn) = (None, None);
         let mut pairs = Vec::with_capacity(3);
         if let Some(conversation) = conversation.filter(|_| self.joins)
             && let record_key = key::conversation(conversation)
@@ -49,10 +51,12 @@ impl FinishedTurn<'_> {
             // swap, so that a change made in between stays; it has had the same effect.
             if let Some(renewed) = renewed(&record_key, &record, self.now_s, self.renewal_s)? {
                 store.swap(&record_key, &record, renewed).await?;
+                owned::renew(store, &record_key, &record, conversation, &mut pairs).await?;
             }
             let items = self.input.iter().chain(self.output).map(|item| item.get());
             let value = write_entry(self.nonce, items, self.tokens);
             let sequence = append(store, conversation, self.nonce, value, &mut pairs).await?;
+            turn = Some(sequence);
             let origin = Some(Origin { conversation, sequence });
             in_conversation = Some(Lineage { ancestors: Vec::new(), origin });
         }
@@ -60,8 +64,15 @@ impl FinishedTurn<'_> {
             let lineage = in_conversation.as_ref().unwrap_or(lineage);
             let value = write_response(response, self.input, self.tokens, lineage, owner);
             pairs.push((key::response(self.nonce), value));
+            // One that stands in a conversation is found through its entry.
+            if in_conversation.is_none() {
+                owned::list(store, owner, &Listed::responses([self.nonce]), &mut pairs).await?;
+            }
         }
-        if pairs.is_empty() { Ok(()) } else { store.set_many(pairs).await }
+        if !pairs.is_empty() {
+            store.set_many(pairs).await?;
+        }
+        Ok(turn)
     }
 }
 
