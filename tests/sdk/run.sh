@@ -93,8 +93,11 @@ pip_install() {
 check_python() {
     pip_install "$here/python/requirements.txt"
     mkdir -p "$work/python"
-    cp "$here/python/conversation.py" "$work/python/"
+    cp "$here/python/conversation.py" "$here/python/sessions.py" "$work/python/"
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
+    start_server
+    "$work/venv/bin/python" -B -W error "$work/python/sessions.py" || failed
+    kill_server
 }
 
 # Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.

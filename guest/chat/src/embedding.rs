@@ -35,8 +35,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             None => with_model(body.to_vec(), model),
         };
         let request = settings.endpoint.request("/embeddings", Some(body), false);
-        let mut response =
-            call(&self.upstream, request).await.map_err(|failure| Problem::from(&failure))?;
+        let mut response = call(&self.upstream, request).await.map_err(|failure| Problem::from(&failure))?;
         let patch = Patch { model: response.model.take(), member: None };
         let answer = whole_object(response).await.map_err(|failure| Problem::from(&failure))?;
         Ok(Reply::json(patch.apply(answer)))

@@ -98,8 +98,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let erased = erase(&self.store, &subject.owner()).await?.ok_or_else(|| user_not_found(user))?;
         let id = format!("erasure_{}", self.nonce());
         let (conversations, items, responses) = (erased.conversations, erased.items, erased.responses);
-        self.platform
-            .log(&format!("{id} conversations={conversations} items={items} responses={responses}"));
+        self.platform.log(&format!("{id} conversations={conversations} items={items} responses={responses}"));
         let at = self.platform.now_ms() / 1000;
         let receipt =
             ErasedJson { object: "user.data.deleted", id, user, conversations, items, responses, at };
@@ -194,8 +193,10 @@ impl<S: Store, P: Platform> Export<S, P> {
         let ended = self.write(&mut lines).await;
         if let Err(Broken::Problem(problem)) = ended {
             let _reply = report(&self.platform, &problem);
-            let error =
-                Line::Error { code: problem.error.code.unwrap_or("server_error"), message: &problem.error.message };
+            let error = Line::Error {
+                code: problem.error.code.unwrap_or("server_error"),
+                message: &problem.error.message,
+            };
             let _gone = lines.push(&error).await;
         }
         let _gone = lines.flush().await;
@@ -222,7 +223,9 @@ impl<S: Store, P: Platform> Export<S, P> {
                         for item in turn.items() {
                             items += 1;
                             let item: &RawValue = serde_json::from_str(item)?;
-                            lines.push(&Line::Item { conversation: ConversationId(conversation), item }).await?;
+                            lines
+                                .push(&Line::Item { conversation: ConversationId(conversation), item })
+                                .await?;
                         }
                     }
                     Exported::Response { nonce, object, input } => {
@@ -234,7 +237,8 @@ impl<S: Store, P: Platform> Export<S, P> {
             }
         }
         let owner = self.user.owner();
-        let user = owner.user().ok_or_else(|| Broken::Problem(internal("an export of nobody's".to_owned())))?;
+        let user =
+            owner.user().ok_or_else(|| Broken::Problem(internal("an export of nobody's".to_owned())))?;
         let receipt = Line::Receipt {
             object: "user.data.exported",
             id: format!("export_{}", self.nonce),

@@ -282,7 +282,8 @@ pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit =
+            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         out.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
     }
     String::from_utf8(out).ok()
@@ -385,9 +386,16 @@ mod tests {
 
     #[test]
     fn unknown_paths_and_methods_are_told_apart() {
-        for path in
-            ["/", "", "/v1", "/v1/", "/v2/responses", "/v1/embedding", "/v1/users/ada", "/v1/chat/completions/"]
-        {
+        for path in [
+            "/",
+            "",
+            "/v1",
+            "/v1/",
+            "/v2/responses",
+            "/v1/embedding",
+            "/v1/users/ada",
+            "/v1/chat/completions/",
+        ] {
             check("GET", path, 404, None);
         }
         check("GET", "/v1/responses", 405, Some("POST"));

@@ -144,9 +144,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Route::CreateResponse
             | Route::CreateChatCompletion
             | Route::CreateSessionTurn
-            | Route::ExportUser(_) => {
-                Err(internal("a route was served in the wrong place".to_owned()))
-            }
+            | Route::ExportUser(_) => Err(internal("a route was served in the wrong place".to_owned())),
         }
     }
 }

@@ -216,7 +216,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let failure = match turn.take_note(asked) {
             Ok(body) => {
                 let Self { store, platform, .. } = self;
-                return Answer::Stream(Streaming::Session(Box::new(SessionStream { store, platform, turn, body, place })));
+                return Answer::Stream(Streaming::Session(Box::new(SessionStream {
+                    store,
+                    platform,
+                    turn,
+                    body,
+                    place,
+                })));
             }
             Err(failure) => failure,
         };

@@ -114,7 +114,9 @@ impl Translator {
             if block.starts_with(':') {
                 out.extend_from_slice(block.as_bytes());
                 out.extend_from_slice(b"\n\n");
-            } else if let Some((kind, data)) = block.strip_prefix("event: ").and_then(|rest| rest.split_once("\ndata: ")) {
+            } else if let Some((kind, data)) =
+                block.strip_prefix("event: ").and_then(|rest| rest.split_once("\ndata: "))
+            {
                 self.one(&mut out, kind, data);
             }
         }
@@ -131,7 +133,9 @@ impl Translator {
                 | "response.failed"
                 | "error"
         );
-        let Some(read) = wanted.then(|| serde_json::from_str::<EventText>(data).ok()).flatten() else { return };
+        let Some(read) = wanted.then(|| serde_json::from_str::<EventText>(data).ok()).flatten() else {
+            return;
+        };
         match (kind, read) {
             ("error", EventText { code, message, .. }) => {
                 error(out, code.as_deref(), message.as_deref());

@@ -78,7 +78,8 @@ pub async fn create<S: Store>(
 ) -> Result<(), StoreError> {
     let owner = viewer.owner();
     let mut pairs = Vec::with_capacity(5);
-    let listed = owned::list(store, &owner, &Listed::conversation(conversation, record.session), &mut pairs).await?;
+    let listed =
+        owned::list(store, &owner, &Listed::conversation(conversation, record.session), &mut pairs).await?;
     let record = ConversationRecord { listed, ..record.clone() };
     pairs.push((key::conversation(conversation), write_conversation(&record, &owner)));
     if !first.items.is_empty() {

@@ -170,7 +170,9 @@ mod tests {
         for input in [r#""x""#, r#"["x","y"]"#, "[1,2]", "[[1,2],[3]]"] {
             check(input, true);
         }
-        for input in [r#""""#, "[]", r#"["x",""]"#, "[[]]", r#"["x",1]"#, "[1,[2]]", "[-1]", "null", "3", "{}"] {
+        for input in
+            [r#""""#, "[]", r#"["x",""]"#, "[[]]", r#"["x",1]"#, "[1,[2]]", "[-1]", "null", "3", "{}"]
+        {
             check(input, false);
         }
         let many = |element: &str, count: usize| format!("[{}]", vec![element; count].join(","));

@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod conversations;
+mod embeddings;
 mod fallback;
 mod http;
 mod models;
 mod ownership;
+mod rights;
 mod schemas;
+mod sessions;
 mod streams;
 mod support;
 mod tiers;
