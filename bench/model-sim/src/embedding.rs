@@ -59,7 +59,7 @@ fn unit_vector(seed: u64, dimensions: usize) -> Vec<f32> {
     numbers.into_iter().map(|number| (number / length) as f32).collect()
 }
 
-fn wrong(param: &'static str, message: &str) -> ApiError {
+fn wrong(param: &'static str, message: String) -> ApiError {
     ApiError { param: Some(param), ..ApiError::new(StatusCode::BAD_REQUEST, message) }
 }
 
@@ -78,16 +78,18 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
         Input::ManyTokens(inputs) => inputs.iter().map(|tokens| of_tokens(tokens)).collect(),
     };
     if seeds.is_empty() || seeds.len() > INPUTS_MAX {
-        return Err(wrong("input", &format!("'input' must have 1 to {INPUTS_MAX} elements")));
+        return Err(wrong("input", format!("'input' must have 1 to {INPUTS_MAX} elements")));
     }
     let dimensions = body.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
     if !(1..=DIMENSIONS_MAX).contains(&dimensions) {
-        return Err(wrong("dimensions", &format!("'dimensions' must be from 1 to {DIMENSIONS_MAX}")));
+        return Err(wrong("dimensions", format!("'dimensions' must be from 1 to {DIMENSIONS_MAX}")));
     }
     let as_base64 = match body.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
-        Some(_) => return Err(wrong("encoding_format", "'encoding_format' must be 'float' or 'base64'")),
+        Some(_) => {
+            return Err(wrong("encoding_format", "'encoding_format' must be 'float' or 'base64'".to_owned()));
+        }
     };
     let data: Vec<Value> = seeds
         .iter()
