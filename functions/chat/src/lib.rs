@@ -32,7 +32,7 @@ impl Guest for Chat {
         match service.handle(incoming.head.as_request(), incoming.body).await {
             Answer::Reply(reply) => outgoing::whole(reply),
             Answer::Stream(stream) => {
-                let (response, sink) = outgoing::stream()?;
+                let (response, sink) = outgoing::stream(stream.headers())?;
                 spawn(stream.run(sink));
                 Ok(response)
             }

@@ -18,6 +18,7 @@ use waggle_conversation::{Store, Viewer, response};
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_openai::chat::ChatRequest;
 use waggle_openai::request::CreateResponse;
+use waggle_openai::session::SessionTurnBody;
 use waggle_openai::{ApiError, Nonce, ResponseId};
 
 /// The field, as an error names it.
@@ -39,6 +40,8 @@ pub(crate) enum Doing {
     Response { stream: bool, stored: bool },
     /// A chat completion.
     ChatCompletion,
+    /// A session's turn.
+    SessionTurn,
 }
 
 /// A model endpoint, and whether it may have done work that is to be paid.
@@ -134,10 +137,24 @@ impl Doing {
         Ok(Self::ChatCompletion)
     }
 
+    /// What a session's turn asks for.
+    ///
+    /// # Errors
+    /// The body is wrong, or asks for a stream, which is not kept.
+    pub(crate) fn session_turn(body: &[u8]) -> Result<Self, ApiError> {
+        if SessionTurnBody::read(body)?.stream {
+            let message =
+                format!("'{FIELD}' is not supported for a streamed turn of a session. Leave out 'stream'.");
+            return Err(ApiError::unsupported(FIELD, message));
+        }
+        Ok(Self::SessionTurn)
+    }
+
     fn route(self) -> &'static str {
         match self {
             Self::Response { .. } => "POST /v1/responses",
             Self::ChatCompletion => "POST /v1/chat/completions",
+            Self::SessionTurn => "POST /v1/chat",
         }
     }
 
@@ -236,6 +253,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             match doing {
                 Doing::Response { .. } => inner.create_response(viewer, body, language, nonce).await,
                 Doing::ChatCompletion => inner.create_chat_completion(body, language).await,
+                Doing::SessionTurn => inner.create_session_turn(viewer, &body, language).await,
             }
         };
         let mut pulse = Pulse::default();

@@ -46,7 +46,16 @@ pub(crate) struct PreparedTurn {
     prompt_tokens: u64,
     continuation: Continuation,
     /// How old its conversation's record may become before it is written anew.
-    renewal_s: u64,
+    pub(crate) renewal_s: u64,
+}
+
+/// A turn that is kept.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// Its response object.
+    pub(crate) response: Vec<u8>,
+    /// Its number in its conversation; none for one that has joined none.
+    pub(crate) turn: Option<u64>,
 }
 
 /// How a turn ended, for the record.
@@ -80,14 +89,14 @@ impl PreparedTurn {
         self.continuation.ticket()
     }
 
-    /// Commits the turn and returns its response object. Only a turn the model ended itself becomes a part of its
+    /// Commits the turn. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
         &self,
         store: &S,
         platform: &P,
         ending: Ending<'_>,
-    ) -> Result<Vec<u8>, CommitError> {
+    ) -> Result<Committed, CommitError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -111,8 +120,8 @@ impl PreparedTurn {
             now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
         };
-        turn.commit(store).await?;
-        Ok(response)
+        let turn = turn.commit(store).await?;
+        Ok(Committed { response, turn })
     }
 }
 

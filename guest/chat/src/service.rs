@@ -5,8 +5,10 @@ use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
 use crate::relay::RelayedStream;
-use crate::reply::Reply;
+use crate::reply::{Reply, STREAM_HEADERS};
+use crate::rights::{EXPORT_HEADERS, Export};
 use crate::route::Route;
+use crate::session_stream::SessionStream;
 use crate::stream::StreamedTurn;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
@@ -53,7 +55,7 @@ pub struct Service<S, U, P> {
 pub enum Answer<S, P, B> {
     /// One that is whole.
     Reply(Reply),
-    /// One that is still to be produced: 200 with [`crate::reply::STREAM_HEADERS`], then whatever
+    /// One that is still to be produced: 200 with [`Streaming::headers`], then whatever
     /// [`Streaming::run`] writes.
     Stream(Streaming<S, P, B>),
 }
@@ -67,15 +69,29 @@ pub enum Streaming<S, P, B> {
     Once(Box<OnceStream<S, P, B>>),
     /// A chat completion, passed through.
     Relay(Box<RelayedStream<P, B>>),
+    /// A turn of a session.
+    Session(Box<SessionStream<S, P, B>>),
+    /// All that is a user's.
+    Export(Box<Export<S, P>>),
 }
 
-impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
+impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> Streaming<S, P, B> {
+    /// The headers of the answer.
+    pub fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Export(_) => &EXPORT_HEADERS,
+            _ => &STREAM_HEADERS,
+        }
+    }
+
     /// Produces the answer into `sink`, to its end.
     pub async fn run<K: Sink>(self, sink: K) {
         match self {
             Self::Turn(turn) => turn.run(sink).await,
             Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
+            Self::Session(session) => session.run(sink).await,
+            Self::Export(export) => export.run(sink).await,
         }
     }
 }
@@ -107,11 +123,16 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Route::CreateChatCompletion if !keys.is_empty() => {
                 Box::pin(self.once(Doing::chat_completion(&body), keys, &viewer, (body, language))).await
             }
+            Route::CreateSessionTurn if !keys.is_empty() => {
+                Box::pin(self.once(Doing::session_turn(&body), keys, &viewer, (body, language))).await
+            }
             Route::CreateResponse => {
                 let nonce = self.nonce();
                 self.create_response(&viewer, body, language, nonce).await
             }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
+            Route::CreateSessionTurn => self.create_session_turn(&viewer, &body, language).await,
+            Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);
@@ -135,9 +156,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Route::DeleteItem(id, item) => self.delete_item(viewer, id, item).await,
             Route::ListModels => self.list_models().await,
             Route::GetModel(name) => self.get_model(&name).await,
-            Route::CreateResponse | Route::CreateChatCompletion => {
-                Err(internal("a route was served in the wrong place".to_owned()))
-            }
+            Route::ListSessions => self.list_sessions(viewer, query).await,
+            Route::GetSession(id) => self.get_session(viewer, id, query).await,
+            Route::DeleteSession(id) => self.delete_session(viewer, id).await,
+            Route::EraseUser(user) => self.erase_user(viewer, &user).await,
+            Route::CreateEmbedding => self.create_embedding(body).await,
+            Route::CreateResponse
+            | Route::CreateChatCompletion
+            | Route::CreateSessionTurn
+            | Route::ExportUser(_) => Err(internal("a route was served in the wrong place".to_owned())),
         }
     }
 }

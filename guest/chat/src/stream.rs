@@ -227,12 +227,13 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             End::FellBack => Ending::fallback(&items),
             _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
         };
-        let response = self.turn.commit(&self.store, &self.platform, ending).await?;
+        let committed = self.turn.commit(&self.store, &self.platform, ending).await?;
+        sink.committed(committed.turn);
         if matches!(end, End::Gone) {
             return Ok(());
         }
         if let Some(events) = &mut self.heard.output.events {
-            events.response(kind, &response);
+            events.response(kind, &committed.response);
             events.done();
         }
         let _gone = self.hand_on(sink).await;

@@ -1,4 +1,4 @@
-//! The keys of the function's three families, built here and nowhere else.
+//! The keys of the function's families, built here and nowhere else.
 
 use waggle_openai::Nonce;
 
@@ -30,4 +30,19 @@ pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
 /// What was done under a caller's key, which is a part of `hash`.
 pub(crate) fn idempotency(hash: &str) -> String {
     format!("idempotency/{hash}")
+}
+
+/// The number of the newest thing of an owner; `owner` is the hash of their name.
+pub(crate) fn owner_sequence(owner: &str) -> String {
+    format!("owner/{owner}/sequence")
+}
+
+/// What an owner has under that number.
+pub(crate) fn owner_entry(owner: &str, number: u64) -> String {
+    format!("owner/{owner}/entry/{number:012}")
+}
+
+/// The number up to which all that an owner had was erased.
+pub(crate) fn owner_floor(owner: &str) -> String {
+    format!("owner/{owner}/floor")
 }

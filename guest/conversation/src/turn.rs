@@ -2,6 +2,7 @@
 
 use crate::history::Continuation;
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::record::{Lineage, Origin, renewed, write_entry, write_response};
 use crate::store::{Store, StoreError};
 use crate::ticket::{BEAT_MS, Place, Ticket};
@@ -80,6 +81,10 @@ impl FinishedTurn<'_> {
             let lineage = in_conversation.as_ref().unwrap_or(lineage);
             let value = write_response(response, self.input, self.tokens, lineage, owner);
             pairs.push((key::response(self.nonce), value));
+            // One that stands in a conversation is found through its entry.
+            if in_conversation.is_none() {
+                owned::list(store, owner, &Listed::responses([self.nonce]), &mut pairs).await?;
+            }
         }
         if !pairs.is_empty() {
             store.set_many(pairs).await?;
@@ -110,6 +115,7 @@ impl FinishedTurn<'_> {
         let record_key = key::conversation(conversation);
         if let Some(renewed) = renewed(&record_key, &record, self.now_ms / 1000, self.renewal_s)? {
             store.swap(&record_key, Some(&record), renewed).await?;
+            owned::renew(store, &record_key, &record, conversation, pairs).await?;
         }
         let items = self.input.iter().chain(self.output).map(|item| item.get());
         let standing = ticket.standing(true);

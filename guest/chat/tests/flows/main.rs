@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod conversations;
+mod embeddings;
 mod fallback;
 mod http;
 mod idempotency;
 mod models;
 mod order;
 mod ownership;
+mod rights;
 mod schemas;
+mod sessions;
 mod shapes;
 mod streams;
 mod support;
