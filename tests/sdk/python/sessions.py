@@ -14,6 +14,8 @@ from openai import OpenAI
 
 BASE = os.environ["OPENAI_BASE_URL"]
 client = OpenAI(_strict_response_validation=True, max_retries=0, timeout=30)
+# When it validates strictly, the package refuses the base64 that it has asked for itself and would decode.
+decoding = OpenAI(max_retries=0, timeout=30)
 
 
 def equal(actual, expected, what=""):
@@ -39,7 +41,7 @@ def ok(method, path, body=None):
 
 def check_embeddings():
     texts = ["a", "b", "a"]
-    as_base64 = client.embeddings.create(model="demo", input=texts, dimensions=16)
+    as_base64 = decoding.embeddings.create(model="demo", input=texts, dimensions=16)
     as_floats = client.embeddings.create(model="demo", input=texts, dimensions=16, encoding_format="float")
     vectors = [data.embedding for data in as_base64.data]
     equal([data.index for data in as_base64.data], [0, 1, 2])
@@ -50,7 +52,7 @@ def check_embeddings():
         assert math.isclose(sum(number * number for number in vector), 1, rel_tol=1e-4), vector
         assert all(math.isclose(one, two, abs_tol=1e-6) for one, two in zip(vector, floats))
     assert as_base64.usage.total_tokens > 0
-    tokens = client.embeddings.create(model="demo", input=[[1, 2], [3]])
+    tokens = decoding.embeddings.create(model="demo", input=[[1, 2], [3]])
     equal(len(tokens.data), 2)
 
 
