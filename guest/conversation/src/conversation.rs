@@ -1,8 +1,9 @@
 //! Conversations: create, read, change, delete.
 
+use crate::background::Belonging;
 use crate::key;
 use crate::record::{
-    ConversationRecord, is_seen, read_conversation, read_entry, write_conversation, write_entry,
+    ConversationRecord, Lineage, is_seen, read_conversation, read_entry, write_conversation, write_entry,
 };
 use crate::store::{Store, StoreError, read_counter};
 use crate::turn::append;
@@ -26,6 +27,11 @@ pub struct Conversation {
 impl Conversation {
     pub(crate) fn nonce(&self) -> Nonce {
         self.nonce
+    }
+
+    /// Whose a response is that will be made in it.
+    pub fn belonging(&self) -> Belonging {
+        Belonging { owner: self.owner.clone(), lineage: Lineage::default() }
     }
 
     /// What is kept of the conversation itself.

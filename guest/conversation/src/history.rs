@@ -1,5 +1,6 @@
 //! What came before a turn: read newest first, in pages, until the window is full.
 
+use crate::background::Belonging;
 use crate::key;
 use crate::record::{Lineage, Origin, read_entry, read_owner, read_response};
 use crate::store::{Store, StoreError, read_counter};
@@ -32,6 +33,13 @@ pub struct Continuation {
     pub(crate) conversation: Option<Nonce>,
     /// The lineage for the record of the new response.
     pub(crate) lineage: Lineage,
+}
+
+impl Continuation {
+    /// Whose the response is, and what it comes after, while it is not over.
+    pub fn belonging(&self) -> Belonging {
+        Belonging { owner: self.owner.clone(), lineage: self.lineage.clone() }
+    }
 }
 
 impl History {

@@ -12,6 +12,7 @@
 //! [`conversation::Conversation`], which only [`conversation::open`] makes; the way to continue something is a
 //! [`history::Continuation`], which only [`history`] makes.
 
+pub mod background;
 pub mod conversation;
 pub mod history;
 pub mod items;

@@ -1,5 +1,6 @@
 //! Keeping a turn: everything it leaves behind goes into one commit.
 
+use crate::background::Pair;
 use crate::history::Continuation;
 use crate::key;
 use crate::record::{Lineage, Origin, renewed, write_entry, write_response};
@@ -28,6 +29,8 @@ pub struct FinishedTurn<'a> {
     pub now_s: u64,
     /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
     pub renewal_s: u64,
+    /// What else belongs into the same commit: keys and values that this crate has made.
+    pub also: Vec<Pair>,
 }
 
 impl FinishedTurn<'_> {
@@ -40,7 +43,7 @@ impl FinishedTurn<'_> {
     pub async fn commit<S: Store>(self, store: &S) -> Result<(), StoreError> {
         let Continuation { owner, conversation, lineage } = self.continuation;
         let mut in_conversation = None;
-        let mut pairs = Vec::with_capacity(3);
+        let mut pairs: Vec<(String, Vec<u8>)> = self.also.into_iter().map(Pair::into_inner).collect();
         if let Some(conversation) = conversation.filter(|_| self.joins)
             && let record_key = key::conversation(conversation)
             && let Some(record) = store.get(&record_key).await?

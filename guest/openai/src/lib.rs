@@ -11,6 +11,7 @@ pub mod id;
 pub mod item;
 pub mod json;
 pub mod list;
+pub mod members;
 pub mod metadata;
 pub mod parameters;
 pub mod request;

@@ -16,6 +16,8 @@ pub struct ResponseHead {
     pub id: ResponseId,
     /// When the turn began, in seconds since 1970.
     pub created_at: u64,
+    /// Whether it is made in the background.
+    pub background: bool,
     /// The model that answers.
     pub model: String,
     /// What it continues.
@@ -27,6 +29,8 @@ pub struct ResponseHead {
 /// How far a response has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
+    /// It waits for its turn, in the background.
+    Queued,
     /// The model is answering.
     InProgress,
     /// The model has said all it wanted.
@@ -35,7 +39,7 @@ pub enum Status {
     Incomplete(&'static str),
     /// The model call failed, or what it said could not be kept.
     Failed(ResponseError),
-    /// The client went away.
+    /// The client went away, or it was cancelled in the background.
     Cancelled,
 }
 
@@ -142,6 +146,7 @@ struct ResponseJson<'a> {
 impl Status {
     fn name(&self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
             Self::Incomplete(_) => "incomplete",
@@ -160,7 +165,7 @@ impl ResponseHead {
             object: "response",
             created_at: self.created_at,
             status: status.name(),
-            background: false,
+            background: self.background,
             error: if let Status::Failed(error) = status { Some(error) } else { None },
             incomplete_details: match status {
                 Status::Incomplete(reason) => Some(ReasonJson { reason }),
