@@ -1,11 +1,12 @@
 //! Clock, randomness, variables and the log.
 
+use crate::work;
 use spin_sdk::variables;
-use spin_sdk::wasip3::clocks::system_clock;
+use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use waggle_chat::platform::Platform;
+use waggle_chat::platform::{Platform, QueueFailure};
 
 /// For how long a variable is what it was. Where a host lets variables change under a running instance, a change is seen
 /// after this.
@@ -74,5 +75,13 @@ impl Platform for WasiPlatform {
 
     fn log(&self, line: &str) {
         eprintln!("{line}");
+    }
+
+    async fn sleep(&self, ms: u64) {
+        monotonic_clock::wait_for(ms.saturating_mul(1_000_000)).await;
+    }
+
+    async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
+        work::enqueue(path).await
     }
 }

@@ -5,10 +5,12 @@
 //! implements them over WASI and holds no logic.
 
 mod ask;
+mod background;
 mod catalog;
 mod completion;
 mod conversations;
 mod fallback;
+mod heartbeat;
 mod language;
 pub mod models;
 mod output;
@@ -28,5 +30,6 @@ mod tiers;
 mod turn;
 
 pub use models::Models;
+pub use background::{FollowedStream, Work};
 pub use reply::Reply;
-pub use service::{Answer, Request, Service, Streaming};
+pub use service::{Answer, Delivery, Request, Service, Streaming};

@@ -78,8 +78,8 @@ impl Output {
         self.finish(FinishReason::Stop)
     }
 
-    /// Takes more text.
-    pub(crate) fn text(&mut self, delta: &str) -> Result<(), ModelFailure> {
+    /// Takes more text, and says for which item.
+    pub(crate) fn text(&mut self, delta: &str) -> Result<usize, ModelFailure> {
         self.grow(delta.len())?;
         let continues = self.pieces.last().is_some_and(|piece| {
             piece.status == ItemStatus::InProgress && matches!(piece.item, Item::Message { .. })
@@ -96,11 +96,11 @@ impl Output {
         if let (Some(events), Some(place)) = (&mut self.events, place) {
             events.text_delta(place, delta);
         }
-        Ok(())
+        Ok(self.pieces.len().saturating_sub(1))
     }
 
-    /// Takes a piece of a tool call.
-    pub(crate) fn tool_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<(), ModelFailure> {
+    /// Takes a piece of a tool call, and says of which item.
+    pub(crate) fn tool_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<usize, ModelFailure> {
         let more = delta.function.arguments.as_deref().unwrap_or_default();
         self.grow(more.len())?;
         let at = match self.find_call(delta) {
@@ -114,7 +114,7 @@ impl Output {
         if let (Some(events), Some(place), false) = (&mut self.events, place, more.is_empty()) {
             events.arguments_delta(place, more);
         }
-        Ok(())
+        Ok(at)
     }
 
     /// Ends the output as the model ended it. A model that said nothing said an empty message.

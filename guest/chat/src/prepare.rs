@@ -9,10 +9,11 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tiers::Tiers;
 use std::borrow::Cow;
+use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::turn::FinishedTurn;
 use waggle_conversation::window::WindowLimits;
-use waggle_conversation::{Store, StoreError, Viewer};
+use waggle_conversation::{Store, StoreError, Viewer, response};
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
@@ -35,12 +36,23 @@ pub(crate) struct PreparedTurn {
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
     /// An estimate of the tokens of `input`.
-    input_tokens: u64,
+    pub(crate) input_tokens: u64,
     /// An estimate of the tokens of all that goes to the model.
     prompt_tokens: u64,
-    continuation: Continuation,
+    pub(crate) continuation: Continuation,
     /// How old its conversation's record may become before it is written anew.
     renewal_s: u64,
+    /// How the answer grew, where it is streamed, for who asks for its events again.
+    pub(crate) trace: Option<Vec<u8>>,
+}
+
+/// What is known of a turn that was accepted before it is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownTurn {
+    /// The nonce of its response.
+    pub(crate) nonce: Nonce,
+    /// When it was accepted, in seconds since 1970.
+    pub(crate) created_at: u64,
 }
 
 /// How a turn ended, for the record.
@@ -77,6 +89,17 @@ impl PreparedTurn {
         platform: &P,
         ending: Ending<'_>,
     ) -> Result<Vec<u8>, StoreError> {
+        self.commit_with(store, platform, ending, |_| Vec::new()).await
+    }
+
+    /// As [`commit`](Self::commit), together with what `also` makes of the response object.
+    pub(crate) async fn commit_with<S: Store, P: Platform>(
+        &self,
+        store: &S,
+        platform: &P,
+        ending: Ending<'_>,
+        also: impl FnOnce(&[u8]) -> Vec<Pair>,
+    ) -> Result<Vec<u8>, StoreError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -98,6 +121,8 @@ impl PreparedTurn {
             response: self.head.parameters.store.then_some(&response),
             now_s: platform.now_ms() / 1000,
             renewal_s: self.renewal_s,
+            also: also(&response),
+            stream: self.trace.as_deref(),
         };
         turn.commit(store).await?;
         Ok(response)
@@ -114,19 +139,28 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
     question
 }
 
+/// 400: what it is to continue is still being made.
+fn pending_previous(id: ResponseId) -> Problem {
+    let message = format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
+    ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
+}
+
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    /// Reads and checks the body, reads the history, and writes the request for the model.
+    /// Reads the history of a request, and writes the request for the model. A turn that is `known` has its id and its
+    /// time already, and is streamed.
     pub(crate) async fn prepare(
         &self,
         viewer: &Viewer,
-        body: &[u8],
+        request: CreateResponse<'_>,
         language: Language,
+        known: Option<KnownTurn>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
-        let CreateResponse { input: items, continues, stream, mut parameters } = CreateResponse::read(body)?;
+        let CreateResponse { input: items, continues, stream, background, mut parameters } = request;
+        let stream = stream || known.is_some();
         parameters.metadata.drop_reserved();
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let nonce = self.nonce();
+        let nonce = known.map_or_else(|| self.nonce(), |known| known.nonce);
         let input_tokens: u64 = items.iter().map(Item::tokens).sum();
         let input = to_raw_items(&items, nonce, 0)?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
@@ -160,8 +194,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
         let wants_json = parameters.text.read_format()?.is_some();
         let prompt_tokens = fixed_tokens + window.tokens();
-        let created_at = self.platform.now_ms() / 1000;
-        let head = ResponseHead { id: ResponseId(nonce), created_at, model, continues, parameters };
+        let created_at = known.map_or_else(|| self.platform.now_ms() / 1000, |known| known.created_at);
+        let head = ResponseHead {
+            id: ResponseId(nonce),
+            created_at,
+            background,
+            model,
+            continues,
+            parameters,
+        };
         let reader = Reader { language, wants_json };
         let turn = PreparedTurn {
             head,
@@ -172,6 +213,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             prompt_tokens,
             continuation,
             renewal_s: settings.renewal_s,
+            trace: None,
         };
         Ok((turn, plan))
     }
@@ -185,9 +227,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let store = &self.store;
         match continues {
             Continues::Nothing => Ok(History::none(viewer, limits)),
-            Continues::Response(id) => history::of_response(store, viewer, id.0, limits)
-                .await?
-                .ok_or_else(|| unknown_previous(&id.to_string()).into()),
+            Continues::Response(id) => match history::of_response(store, viewer, id.0, limits).await? {
+                Some(history) => Ok(history),
+                None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
+                None => Err(unknown_previous(&id.to_string()).into()),
+            },
             Continues::Conversation(id) => history::of_conversation(store, viewer, id.0, limits)
                 .await?
                 .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into()),

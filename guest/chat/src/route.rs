@@ -15,6 +15,8 @@ pub enum Route {
     GetResponse(ResponseId),
     /// `DELETE /v1/responses/{id}`
     DeleteResponse(ResponseId),
+    /// `POST /v1/responses/{id}/cancel`
+    CancelResponse(ResponseId),
     /// `GET /v1/responses/{id}/input_items`
     ListInputItems(ResponseId),
     /// `POST /v1/conversations`
@@ -106,7 +108,7 @@ const CONVERSATION: Part = Place("{conversation}");
 const ITEM: Part = Place("{item}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 10] = [
+static RESOURCES: [Resource; 11] = [
     Resource {
         parts: &[Word("responses")],
         allow: "POST",
@@ -119,6 +121,11 @@ static RESOURCES: [Resource; 10] = [
             ("GET", |[id, _]| Ok(Route::GetResponse(response(id)?))),
             ("DELETE", |[id, _]| Ok(Route::DeleteResponse(response(id)?))),
         ],
+    },
+    Resource {
+        parts: &[Word("responses"), RESPONSE, Word("cancel")],
+        allow: "POST",
+        methods: &[("POST", |[id, _]| Ok(Route::CancelResponse(response(id)?)))],
     },
     Resource {
         parts: &[Word("responses"), RESPONSE, Word("input_items")],

@@ -1,5 +1,6 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::background::{FollowedStream, Work, run_path, wants_stream};
 use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
@@ -7,6 +8,7 @@ use crate::relay::RelayedStream;
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::stream::StreamedTurn;
+use std::rc::Rc;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
 use waggle_openai::ApiError;
@@ -32,6 +34,17 @@ pub struct Request<'a> {
     pub accept_language: Option<&'a str>,
     /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
     pub user: &'a [Vec<u8>],
+    /// The `Last-Event-ID` header.
+    pub last_event_id: Option<&'a str>,
+    /// What the host says when it delivers work that was queued. No client can set it.
+    pub work: Option<Delivery>,
+}
+
+/// The host delivers work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whether it is for the last time.
+    pub last: bool,
 }
 
 /// The function, with what it stands on.
@@ -53,6 +66,8 @@ pub enum Answer<S, P, B> {
     /// One that is still to be produced: 200 with [`crate::reply::STREAM_HEADERS`], then whatever
     /// [`Streaming::run`] writes.
     Stream(Streaming<S, P, B>),
+    /// An answer, and work to be done beside it and after it, for want of a host that takes it.
+    Working(Box<Self>, Work),
 }
 
 /// An answer that is still to be produced.
@@ -62,6 +77,8 @@ pub enum Streaming<S, P, B> {
     Turn(Box<StreamedTurn<S, P, B>>),
     /// A chat completion, passed through.
     Relay(Box<RelayedStream<P, B>>),
+    /// The events of a response that is made in the background.
+    Followed(Box<FollowedStream<Rc<S>, Rc<P>>>),
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
@@ -70,14 +87,20 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
         match self {
             Self::Turn(turn) => turn.run(sink).await,
             Self::Relay(relay) => relay.run(sink).await,
+            Self::Followed(followed) => followed.run(sink).await,
         }
     }
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// Serves one request.
     pub async fn handle<C: ChunkSource>(self, request: Request<'_>, body: C) -> Answer<S, P, U::Body> {
         let (path, query) = request.path_with_query.split_once('?').unwrap_or((request.path_with_query, ""));
+        if let Some(delivery) = request.work
+            && let Some(id) = run_path(request.method, path)
+        {
+            return self.deliver(request.user, id, delivery).await;
+        }
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),
@@ -95,6 +118,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         match route {
             Route::CreateResponse => self.create_response(&viewer, body, language).await,
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
+            Route::GetResponse(id) if wants_stream(query) => {
+                self.follow_response(&viewer, id, query, request.last_event_id).await
+            }
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);
@@ -107,6 +133,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         match route {
             Route::GetResponse(id) => self.get_response(viewer, id).await,
             Route::DeleteResponse(id) => self.delete_response(viewer, id).await,
+            Route::CancelResponse(id) => self.cancel_response(viewer, id).await,
             Route::ListInputItems(id) => self.list_input_items(viewer, id, query).await,
             Route::CreateConversation => self.create_conversation(viewer, body).await,
             Route::GetConversation(id) => self.get_conversation(viewer, id).await,
@@ -125,7 +152,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     }
 }
 
-fn viewer(user: &[Vec<u8>]) -> Result<Viewer, Problem> {
+pub(crate) fn viewer(user: &[Vec<u8>]) -> Result<Viewer, Problem> {
     Viewer::from_field(user)
         .map_err(|error| internal(format!("the field '{USER_FIELD}' is not usable: {error}")))
 }

@@ -52,7 +52,7 @@ async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> Result<St
     Ok(value.unwrap_or_else(|| default.to_owned()))
 }
 
-async fn number<P: Platform, N: std::str::FromStr>(
+pub(crate) async fn number<P: Platform, N: std::str::FromStr>(
     platform: &P,
     name: &str,
     default: N,

@@ -1,8 +1,10 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
+use crate::background::Trace;
 use crate::fallback::Fallback;
+use crate::heartbeat::Heartbeat;
 use crate::output::Output;
-use crate::platform::{Gone, Platform, Sink};
+use crate::platform::{Gone, Platform, Sink, Stopped};
 use crate::prepare::{Ending, PreparedTurn};
 use crate::problem::Problem;
 use crate::race::{First, race};
@@ -19,14 +21,30 @@ use waggle_openai::response::{Status, Usage};
 /// An event stream's way of saying nothing.
 const COMMENT: &[u8] = b":\n\n";
 
+/// After how long a silence of the model its client hears that the stream is alive, in milliseconds.
+const HEARTBEAT_MS: u64 = 10_000;
+
 /// A turn whose answer is being streamed.
 #[derive(Debug)]
 pub struct StreamedTurn<S, P, B> {
     store: S,
     platform: P,
     turn: PreparedTurn,
-    body: Replayed<B>,
+    begun: Begun<B>,
+    /// Whether those who follow have its first events already.
+    announced: bool,
     heard: Heard,
+}
+
+/// How a turn stands when its stream begins.
+#[derive(Debug)]
+pub(crate) enum Begun<B> {
+    /// The model has begun to answer.
+    Answering(Replayed<B>),
+    /// It failed.
+    Failed(ModelFailure),
+    /// Nobody wants its answer any more.
+    Unwanted,
 }
 
 /// What was heard from the model so far.
@@ -34,6 +52,7 @@ pub struct StreamedTurn<S, P, B> {
 struct Heard {
     parser: SseParser,
     output: Output,
+    trace: Trace,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     done: bool,
@@ -75,10 +94,12 @@ impl Heard {
         }
         let chunk = read_chunk(event)?;
         if let Some(text) = &chunk.text {
-            self.output.text(text)?;
+            let at = self.output.text(text)?;
+            self.trace.push(at, text.len());
         }
         for call in &chunk.tool_calls {
-            self.output.tool_call(call)?;
+            let at = self.output.tool_call(call)?;
+            self.trace.push(at, call.function.arguments.as_deref().map_or(0, str::len));
         }
         self.finish = chunk.finish.or(self.finish);
         self.usage = chunk.usage.or(self.usage);
@@ -97,23 +118,48 @@ impl Heard {
             None => End::Failed(failure.unwrap_or(ModelFailure::Cut)),
         }
     }
+
+    /// Writes the events that have come up.
+    async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
+        let events = self.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
+        if events.is_empty() { Ok(()) } else { sink.write(events).await }
+    }
+
+    /// A host that ends its calls when the client goes away looks like a model that breaks off. A comment, which
+    /// clients skip, tells the two apart.
+    async fn broken<K: Sink>(&mut self, failure: TransportFailure, sink: &mut K) -> End {
+        match self.end(Some(failure.into())) {
+            End::Failed(failure) => match sink.write(COMMENT.to_vec()).await {
+                Ok(()) => End::Failed(failure),
+                Err(gone) => gone.into(),
+            },
+            end => end,
+        }
+    }
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
-        let heard = Heard { parser: SseParser::default(), output, finish: None, usage: None, done: false };
-        Self { store, platform, turn, body, heard }
+        let heard = Heard { parser: SseParser::default(), output, trace: Trace::default(), finish: None, usage: None, done: false };
+        Self { store, platform, turn, begun: Begun::Answering(body), announced: false, heard }
+    }
+
+    /// A turn whose first events, those before the number `next`, were written already.
+    pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
+        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        let heard = Heard { parser: SseParser::default(), output, trace: Trace::default(), finish: None, usage: None, done: false };
+        Self { store, platform, turn, begun, announced: true, heard }
     }
 
     /// Produces the whole stream. The turn is committed before its last event is written.
     pub(crate) async fn run<K: Sink>(mut self, mut sink: K) {
         let response = self.turn.head.to_json(&Status::InProgress, &[], None);
-        if let Some(events) = &mut self.heard.output.events {
+        if let Some(events) = self.heard.output.events.as_mut().filter(|_| !self.announced) {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
-        let end = match self.hand_on(&mut sink).await {
+        let end = match self.heard.hand_on(&mut sink).await {
             Ok(()) => self.listen(&mut sink).await,
             Err(gone) => gone.into(),
         };
@@ -125,54 +171,52 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             let id = self.turn.head.id;
             self.platform.log(&format!("response={id} {}", problem.log.unwrap_or_default()));
             events.error(problem.error.code.unwrap_or("server_error"), &problem.error.message);
-            let _gone = self.hand_on(&mut sink).await;
+            let _gone = self.heard.hand_on(&mut sink).await;
         }
         drop(sink);
         if finished {
             // The client has everything. Reading the few bytes that end the model's answer lets its connection be
             // used again.
-            let _end = self.body.next_chunk().await;
+            if let Begun::Answering(body) = &mut self.begun {
+                let _end = body.next_chunk().await;
+            }
         }
-    }
-
-    /// Writes the events that have come up.
-    async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
-        let events = self.heard.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
-        if events.is_empty() { Ok(()) } else { sink.write(events).await }
     }
 
     async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
+        let Self { platform, begun, heard, .. } = self;
+        let body = match begun {
+            Begun::Answering(body) => body,
+            Begun::Failed(failure) => return End::Failed(failure.clone()),
+            Begun::Unwanted => return End::Gone,
+        };
+        // One timer for the stream's silences, not one for each piece of it.
+        let mut heartbeat = Heartbeat::new(|| platform.sleep(HEARTBEAT_MS));
         loop {
-            let chunk = match race(self.body.next_chunk(), sink.gone()).await {
+            let waited = race(body.next_chunk(), race(sink.gone(), heartbeat.silence())).await;
+            let chunk = match waited {
                 First::Left(Ok(Some(chunk))) => chunk,
-                First::Left(Ok(None)) => return self.heard.end(None),
-                First::Left(Err(failure)) => return self.broken(failure, sink).await,
-                First::Right(()) => return End::Gone,
+                First::Left(Ok(None)) => return heard.end(None),
+                First::Left(Err(failure)) => return heard.broken(failure, sink).await,
+                First::Right(First::Left(())) => return End::Gone,
+                First::Right(First::Right(())) => match sink.write(COMMENT.to_vec()).await {
+                    Ok(()) => continue,
+                    Err(gone) => return gone.into(),
+                },
             };
-            let heard = self.heard.chunk(&chunk);
+            heartbeat.spoke();
+            let taken = heard.chunk(&chunk);
             // What is done is written together with what the end brings.
-            if !self.heard.done
-                && let Err(gone) = self.hand_on(sink).await
+            if !heard.done
+                && let Err(gone) = heard.hand_on(sink).await
             {
                 return gone.into();
             }
-            match heard {
+            match taken {
                 Err(failure) => return End::Failed(failure),
-                Ok(()) if self.heard.done => return self.heard.end(None),
+                Ok(()) if heard.done => return heard.end(None),
                 Ok(()) => {}
             }
-        }
-    }
-
-    /// A host that ends its calls when the client goes away looks like a model that breaks off. A comment, which
-    /// clients skip, tells the two apart.
-    async fn broken<K: Sink>(&mut self, failure: TransportFailure, sink: &mut K) -> End {
-        match self.heard.end(Some(failure.into())) {
-            End::Failed(failure) => match sink.write(COMMENT.to_vec()).await {
-                Ok(()) => End::Failed(failure),
-                Err(gone) => gone.into(),
-            },
-            end => end,
         }
     }
 
@@ -207,7 +251,10 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 ("response.failed", Status::Failed(failure.to_response_error()))
             }
             End::FellBack => ("response.completed", Status::Completed),
-            End::Gone => ("", Status::Cancelled),
+            End::Gone => match sink.stopped() {
+                Stopped::Left => ("response.incomplete", Status::Cancelled),
+                Stopped::TooLong => ("response.failed", Status::Failed(too_long().to_response_error())),
+            },
         };
         let items = self.heard.output.to_raw()?;
         let output_tokens = self.heard.output.tokens();
@@ -215,6 +262,10 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             End::FellBack => Ending::fallback(&items),
             _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
         };
+        if sink.is_record() {
+            return self.settle_record(kind, ending, sink).await;
+        }
+        self.turn.trace = self.heard.trace.take();
         let response = self.turn.commit(&self.store, &self.platform, ending).await?;
         if matches!(end, End::Gone) {
             return Ok(());
@@ -222,7 +273,34 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if let Some(events) = &mut self.heard.output.events {
             events.response(kind, &response);
         }
-        let _gone = self.hand_on(sink).await;
+        let _gone = self.heard.hand_on(sink).await;
         Ok(())
     }
+
+    /// Commits the turn together with its last events.
+    async fn settle_record<K: Sink>(
+        &mut self,
+        kind: &str,
+        ending: Ending<'_>,
+        sink: &mut K,
+    ) -> Result<(), Problem> {
+        if !sink.may_commit().await {
+            return Ok(());
+        }
+        let events = &mut self.heard.output.events;
+        let also = |response: &[u8]| {
+            let events = events.as_mut().map(|events| {
+                events.response(kind, response);
+                events.take()
+            });
+            sink.last(events.unwrap_or_default())
+        };
+        self.turn.commit_with(&self.store, &self.platform, ending, also).await?;
+        sink.committed().await;
+        Ok(())
+    }
+}
+
+fn too_long() -> ModelFailure {
+    ModelFailure::TooLong("more events than are kept".to_owned())
 }

@@ -17,6 +17,7 @@ use waggle_model::failure::excerpt;
 use waggle_model::reply::{Completion, FinishReason, read_completion};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
 use waggle_openai::event::EventWriter;
+use waggle_openai::request::CreateResponse;
 use waggle_openai::response::Status;
 
 /// The status of a response whose model stopped for this reason.
@@ -30,7 +31,7 @@ pub(crate) fn status(finish: FinishReason) -> Status {
 
 impl PreparedTurn {
     /// Takes over which model was asked, and how it was chosen.
-    fn take_note<T>(&mut self, asked: Asked<T>) -> Result<T, ModelFailure> {
+    pub(crate) fn take_note<T>(&mut self, asked: Asked<T>) -> Result<T, ModelFailure> {
         self.head.model = asked.model;
         if let Some(tier) = asked.tier {
             tier.mark(&mut self.head.parameters.metadata);
@@ -39,14 +40,21 @@ impl PreparedTurn {
     }
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     pub(crate) async fn create_response(
         self,
         viewer: &Viewer,
         body: Vec<u8>,
         language: Language,
     ) -> Answer<S, P, U::Body> {
-        let (mut turn, plan) = match self.prepare(viewer, &body, language).await {
+        let request = match CreateResponse::read(&body) {
+            Ok(request) => request,
+            Err(error) => return Answer::Reply(Reply::from(&error)),
+        };
+        if request.background {
+            return self.create_background(viewer, &body, request, language).await;
+        }
+        let (mut turn, plan) = match self.prepare(viewer, request, language, None).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
@@ -141,7 +149,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
     }
 
-    async fn open_stream(
+    pub(crate) async fn open_stream(
         &self,
         request: UpstreamRequest,
         judged: bool,

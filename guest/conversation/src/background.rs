@@ -125,7 +125,7 @@ impl Queued<'_> {
     /// The store's; then nothing was written.
     pub async fn create<S: Store>(self, store: &S) -> Result<(), StoreError> {
         let Belonging { owner, lineage } = &self.belonging;
-        let record = write_response(self.object, self.input, self.tokens, lineage, owner);
+        let record = write_response(self.object, self.input, self.tokens, lineage, owner, None);
         let events = self.events.pair(self.nonce, 0).into_inner();
         let pairs = vec![
             (key::response(self.nonce), record),
@@ -284,7 +284,6 @@ pub async fn remove<S: Store>(store: &S, response: Nonce) -> Result<(), StoreErr
     let keys = vec![key::response(response), key::state(response), key::request(response)];
     store.delete_many(keys).await?;
     let mut first = 0;
-    // What is not there any more is found from the end as well as from the beginning: batches have no gaps.
     while batch(store, response, first).await?.is_some() {
         let next = first + DELETED_BATCHES_MAX;
         store.delete_many((first..next).map(|number| key::events(response, number)).collect()).await?;

@@ -29,6 +29,8 @@ pub struct FinishedTurn<'a> {
     pub now_s: u64,
     /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
     pub renewal_s: u64,
+    /// How the response grew when it was streamed, as JSON of the caller's own.
+    pub stream: Option<&'a [u8]>,
     /// What else belongs into the same commit: keys and values that this crate has made.
     pub also: Vec<Pair>,
 }
@@ -61,7 +63,7 @@ impl FinishedTurn<'_> {
         }
         if let Some(response) = self.response {
             let lineage = in_conversation.as_ref().unwrap_or(lineage);
-            let value = write_response(response, self.input, self.tokens, lineage, owner);
+            let value = write_response(response, self.input, self.tokens, lineage, owner, self.stream);
             pairs.push((key::response(self.nonce), value));
         }
         if pairs.is_empty() { Ok(()) } else { store.set_many(pairs).await }
