@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::race::{First, race};
 use crate::scout::DONE;
 use crate::turn::status;
+use std::pin::pin;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, read_chunk};
@@ -193,16 +194,23 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         // One timer for the stream's silences, not one for each piece of it.
         let mut heartbeat = Heartbeat::new(|| platform.sleep(HEARTBEAT_MS));
         loop {
-            let waited = race(body.next_chunk(), race(sink.gone(), heartbeat.silence())).await;
-            let chunk = match waited {
-                First::Left(Ok(Some(chunk))) => chunk,
-                First::Left(Ok(None)) => return heard.end(None),
-                First::Left(Err(failure)) => return heard.broken(failure, sink).await,
-                First::Right(First::Left(())) => return End::Gone,
-                First::Right(First::Right(())) => match sink.write(COMMENT.to_vec()).await {
-                    Ok(()) => continue,
-                    Err(gone) => return gone.into(),
-                },
+            // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
+            let mut next = pin!(body.next_chunk());
+            let chunk = loop {
+                match race(next.as_mut(), race(sink.gone(), heartbeat.silence())).await {
+                    First::Left(chunk) => break chunk,
+                    First::Right(First::Left(())) => return End::Gone,
+                    First::Right(First::Right(())) => {
+                        if let Err(gone) = sink.write(COMMENT.to_vec()).await {
+                            return gone.into();
+                        }
+                    }
+                }
+            };
+            let chunk = match chunk {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return heard.end(None),
+                Err(failure) => return heard.broken(failure, sink).await,
             };
             heartbeat.spoke();
             let taken = heard.chunk(&chunk);

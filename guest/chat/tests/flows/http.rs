@@ -13,10 +13,12 @@ fn post(content_type: Option<&str>, content_length: Option<u64>, body: Vec<Piece
         content_length,
         accept_language: None,
         user: &[],
+        last_event_id: None,
+        work: None,
     };
     match futures::executor::block_on(world().answer(request, body)) {
         Answer::Reply(reply) => reply,
-        Answer::Stream(_) => panic!("a stream"),
+        Answer::Stream(_) | Answer::Working(..) => panic!("a stream"),
     }
 }
 

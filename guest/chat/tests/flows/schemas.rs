@@ -83,6 +83,13 @@ fn be_busy(world: &World) {
         world.script(streams(pieces));
         world.stream("/v1/responses", &streamed, &Client { leaves_after, ..Client::default() });
     }
+    let mut queued = turn("queued");
+    queued["background"] = json!(true);
+    for _ in 0..2 {
+        world.json("POST", "/v1/responses", &queued, 200);
+    }
+    world.script(streams(vec![bytes(&delta("later")), bytes(&ending("stop"))]));
+    assert_eq!(world.deliver(false).status, 200);
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
@@ -108,7 +115,7 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 5);
+    assert_eq!(seen.len(), 8);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
     assert_eq!(owned, (seen["conversation"] + seen["response"]) / 2, "{seen:?}");

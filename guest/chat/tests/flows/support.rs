@@ -3,11 +3,12 @@
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
-use waggle_chat::platform::{Gone, Platform, Sink};
+use std::task::Poll;
+use waggle_chat::platform::{Gone, Platform, QueueFailure, Sink};
 use waggle_chat::reply::STREAM_HEADERS;
-use waggle_chat::{Answer, Reply, Request, Service};
+use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 
@@ -117,6 +118,12 @@ pub(crate) struct Surroundings {
     /// How far the clock has gone on since the test began.
     pub(crate) passed_ms: Rc<Cell<u64>>,
     random: Rc<Cell<u128>>,
+    /// Whether time passes while somebody sleeps; if not, they sleep for ever.
+    pub(crate) time_passes: Rc<Cell<bool>>,
+    /// What was handed to the host's queue.
+    pub(crate) queue: Rc<RefCell<Vec<String>>>,
+    /// Why the queue takes nothing.
+    pub(crate) queue_fails: Rc<RefCell<Option<QueueFailure>>>,
 }
 
 impl Platform for Surroundings {
@@ -139,6 +146,31 @@ impl Platform for Surroundings {
 
     fn log(&self, line: &str) {
         self.lines.borrow_mut().push(line.to_owned());
+    }
+
+    async fn sleep(&self, ms: u64) {
+        if !self.time_passes.get() {
+            return pending().await;
+        }
+        let mut waited = false;
+        poll_fn(|context| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        self.passed_ms.set(self.passed_ms.get() + ms);
+    }
+
+    async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
+        if let Some(failure) = self.queue_fails.borrow().clone() {
+            return Err(failure);
+        }
+        self.queue.borrow_mut().push(path.to_owned());
+        Ok(())
     }
 }
 
@@ -243,10 +275,12 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            last_event_id: None,
+            work: None,
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) => panic!("a stream where a whole answer was expected"),
+            Answer::Stream(_) | Answer::Working(..) => panic!("a stream where a whole answer was expected"),
         }
     }
 
@@ -274,6 +308,8 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
+            last_event_id: None,
+            work: None,
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -281,6 +317,7 @@ impl World {
                     panic!("no stream but {} {}", reply.status, String::from_utf8_lossy(&reply.body))
                 }
                 Answer::Stream(stream) => stream.run(client.clone()).await,
+                Answer::Working(..) => panic!("work beside a stream"),
             }
         });
     }
@@ -294,6 +331,8 @@ impl World {
             content_length: None,
             accept_language,
             user: &self.user,
+            last_event_id: None,
+            work: None,
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -305,8 +344,33 @@ impl World {
                     let headers = STREAM_HEADERS.map(|(name, value)| (name, value.to_owned()));
                     Reply { status: 200, headers: headers.to_vec(), body }
                 }
+                Answer::Working(..) => panic!("work beside an answer"),
             }
         })
+    }
+
+    /// Delivers what was queued last, to its end.
+    pub(crate) fn deliver(&self, last: bool) -> Reply {
+        let path = self.platform.queue.borrow().last().expect("something queued").clone();
+        futures::executor::block_on(self.deliver_at(&path, last))
+    }
+
+    /// Calls the function as the host does when it delivers work.
+    pub(crate) async fn deliver_at(&self, path: &str, last: bool) -> Reply {
+        let request = Request {
+            method: "POST",
+            path_with_query: path,
+            content_type: Some("application/json"),
+            content_length: None,
+            accept_language: None,
+            user: &self.user,
+            last_event_id: None,
+            work: Some(Delivery { last }),
+        };
+        match self.answer(request, Vec::new()).await {
+            Answer::Reply(reply) => reply,
+            _ => panic!("no whole answer"),
+        }
     }
 
     /// The keys of the store that begin with `prefix`.

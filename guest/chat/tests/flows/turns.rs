@@ -214,6 +214,8 @@ fn two_turns_at_once_both_survive() {
         content_length: None,
         accept_language: None,
         user: &[],
+        last_event_id: None,
+        work: None,
     };
     for _ in 0..2 {
         world.script(says("answer"));
@@ -258,6 +260,8 @@ fn a_conversation_deleted_during_a_turn_stays_deleted() {
         content_length: None,
         accept_language: None,
         user: &[],
+        last_event_id: None,
+        work: None,
     };
     let client = crate::support::Client::default();
     let waggle_chat::Answer::Stream(stream) =
