@@ -95,6 +95,10 @@ check_python() {
     mkdir -p "$work/python"
     cp "$here/python/conversation.py" "$work/python/"
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
+    cp "$here/python/background.py" "$work/python/"
+    start_server
+    "$work/venv/bin/python" -B -W error "$work/python/background.py" || failed
+    kill_server
 }
 
 # Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.

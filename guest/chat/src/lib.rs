@@ -29,7 +29,7 @@ mod stream;
 mod tiers;
 mod turn;
 
-pub use models::Models;
 pub use background::{FollowedStream, Work};
+pub use models::Models;
 pub use reply::Reply;
 pub use service::{Answer, Delivery, Request, Service, Streaming};

@@ -141,7 +141,8 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
 
 /// 400: what it is to continue is still being made.
 fn pending_previous(id: ResponseId) -> Problem {
-    let message = format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
+    let message =
+        format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
     ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
 }
 
@@ -195,14 +196,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let wants_json = parameters.text.read_format()?.is_some();
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = known.map_or_else(|| self.platform.now_ms() / 1000, |known| known.created_at);
-        let head = ResponseHead {
-            id: ResponseId(nonce),
-            created_at,
-            background,
-            model,
-            continues,
-            parameters,
-        };
+        let head =
+            ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
         let reader = Reader { language, wants_json };
         let turn = PreparedTurn {
             head,

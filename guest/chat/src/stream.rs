@@ -142,14 +142,28 @@ impl Heard {
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
-        let heard = Heard { parser: SseParser::default(), output, trace: Trace::default(), finish: None, usage: None, done: false };
+        let heard = Heard {
+            parser: SseParser::default(),
+            output,
+            trace: Trace::default(),
+            finish: None,
+            usage: None,
+            done: false,
+        };
         Self { store, platform, turn, begun: Begun::Answering(body), announced: false, heard }
     }
 
     /// A turn whose first events, those before the number `next`, were written already.
     pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
-        let heard = Heard { parser: SseParser::default(), output, trace: Trace::default(), finish: None, usage: None, done: false };
+        let heard = Heard {
+            parser: SseParser::default(),
+            output,
+            trace: Trace::default(),
+            finish: None,
+            usage: None,
+            done: false,
+        };
         Self { store, platform, turn, begun, announced: true, heard }
     }
 

@@ -290,7 +290,10 @@ pub(crate) fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError>
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub(crate) fn read_response(key: &str, value: Vec<u8>) -> Result<Owned<(StoredTurn, Lineage, bool)>, StoreError> {
+pub(crate) fn read_response(
+    key: &str,
+    value: Vec<u8>,
+) -> Result<Owned<(StoredTurn, Lineage, bool)>, StoreError> {
     let text = text(key, value)?;
     let view: ResponseView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let ancestors = view.ancestors.iter().map(|text| nonce(key, text)).collect::<Result<_, _>>()?;

@@ -46,14 +46,16 @@ struct Accepted {
 
 /// 429: the tenant's queue is full.
 fn queue_full(retry_after_s: u32) -> ApiError {
-    let message = "As many background responses of yours are waiting as may. Try again later, or without 'background'.";
+    let message =
+        "As many background responses of yours are waiting as may. Try again later, or without 'background'.";
     let limited = ApiError::rate_limited(Some(retry_after_s), message);
     ApiError { code: Some("background_queue_full"), ..limited }
 }
 
 /// 503: the queue does not work.
 fn unavailable(reason: &str) -> Problem {
-    let message = "Background responses are not accepted at the moment. Try again later, or without 'background'.";
+    let message =
+        "Background responses are not accepted at the moment. Try again later, or without 'background'.";
     let error = ApiError::server(503, "background_unavailable", message);
     Problem { error: Box::new(error), log: Some(format!("the host's work queue: {reason}")) }
 }

@@ -178,7 +178,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             let number = background::find(&self.store, id.0, next).await?.number;
             // After the last event there is only its end.
-            return Ok(Events::Kept { next, number: if next == end && next > 0 { number - 1 } else { number } });
+            return Ok(Events::Kept {
+                next,
+                number: if next == end && next > 0 { number - 1 } else { number },
+            });
         }
         let (text, end) = replay::events(&stored)?;
         if next > end {

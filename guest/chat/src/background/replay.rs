@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use waggle_conversation::response::Streamed;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, FunctionDelta, ToolCallDelta};
+use waggle_openai::ItemId;
 use waggle_openai::event::EventWriter;
 use waggle_openai::item::RawItem;
 use waggle_openai::json::{Text, push};
 use waggle_openai::members::Members;
-use waggle_openai::ItemId;
 
 /// The longest trace that is kept, in bytes: that of some hundred thousand pieces.
 const TRACE_BYTES_MAX: usize = 1 << 20;
@@ -168,7 +168,11 @@ fn in_one_piece(items: &[ItemView<'_>]) -> Vec<[usize; 2]> {
     let pieces = items.iter().map(|item| item.pieces().len());
     // A message without text was said without pieces.
     let is_call = |at: usize| items.get(at).is_some_and(|item| item.arguments.is_some());
-    pieces.enumerate().map(|(at, bytes)| [at, bytes]).filter(|[at, bytes]| *bytes > 0 || is_call(*at)).collect()
+    pieces
+        .enumerate()
+        .map(|(at, bytes)| [at, bytes])
+        .filter(|[at, bytes]| *bytes > 0 || is_call(*at))
+        .collect()
 }
 
 fn places(steps: Vec<Step>) -> Vec<[usize; 2]> {

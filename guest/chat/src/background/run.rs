@@ -1,10 +1,10 @@
 //! `POST /v1/responses/{id}/run`, by which the host delivers the work of running a background response. No client
 //! reaches it: without the host's field it is no endpoint.
 
+use super::CHANGES_MAX;
 use super::cancel::{Unrun, is_over};
 use super::create::announced;
 use super::record::{Keeper, RecordSink};
-use super::CHANGES_MAX;
 use crate::language::Language;
 use crate::platform::Platform;
 use crate::prepare::KnownTurn;
@@ -54,7 +54,8 @@ fn busy() -> Problem {
 }
 
 fn interrupted() -> Unrun {
-    let message = "The response was interrupted by a restart, and it may not be begun again (background_attempts_max).";
+    let message =
+        "The response was interrupted by a restart, and it may not be begun again (background_attempts_max).";
     Unrun::Failed(ResponseError { code: "server_error", message: message.to_owned() })
 }
 
@@ -106,7 +107,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             let next = if phase == Phase::Cancelling { phase } else { Phase::Running };
             let Some(held) = self.hold(id, &seen, next).await? else { continue };
-            let attempts_max = number(&self.platform, "background_attempts_max", ATTEMPTS_MAX_DEFAULT).await?;
+            let attempts_max =
+                number(&self.platform, "background_attempts_max", ATTEMPTS_MAX_DEFAULT).await?;
             return Ok(match phase {
                 Phase::Cancelling => Task::End(held, Unrun::Cancelled),
                 Phase::Running if seen.state.attempt >= attempts_max => Task::End(held, interrupted()),

@@ -309,7 +309,10 @@ fn a_model_that_fails_fails_the_response_and_ends_the_work() {
     let created = create(&world, &json!({"input": "hi"}));
     assert_eq!(run(&world), 200);
     let response = get(&world, id(&created));
-    assert_eq!((&response["status"], &response["metadata"]["waggle_fallback"]), (&json!("completed"), &json!("true")));
+    assert_eq!(
+        (&response["status"], &response["metadata"]["waggle_fallback"]),
+        (&json!("completed"), &json!("true"))
+    );
 }
 
 #[test]
@@ -552,7 +555,9 @@ fn a_foreground_stream_is_read_again_as_it_was() {
     };
     let tools = streams(vec![
         bytes(&delta("Let me see.")),
-        calls(json!([{"index": 0, "id": "c0", "type": "function", "function": {"name": "f", "arguments": ""}}])),
+        calls(
+            json!([{"index": 0, "id": "c0", "type": "function", "function": {"name": "f", "arguments": ""}}]),
+        ),
         calls(json!([{"index": 0, "function": {"arguments": "{\"a\":"}}])),
         calls(json!([{"index": 1, "id": "c1", "function": {"name": "g", "arguments": "{\"é\": 1}"}}])),
         calls(json!([{"index": 0, "function": {"arguments": "1}"}}])),
@@ -563,7 +568,11 @@ fn a_foreground_stream_is_read_again_as_it_was() {
     check_read_again("tools", tools, None);
     check_read_again("cut by its length", streams(vec![said(), bytes(&ending("length"))]), None);
     check_read_again("nothing said", streams(vec![bytes("data: [DONE]\n\n")]), None);
-    check_read_again("failed", streams(vec![said(), Piece::Fails(TransportFailure::TimedOut("x".into()))]), None);
+    check_read_again(
+        "failed",
+        streams(vec![said(), Piece::Fails(TransportFailure::TimedOut("x".into()))]),
+        None,
+    );
     check_read_again("fallen back", streams(vec![bytes("data: nonsense\n\n")]), None);
     check_read_again("left", streams(vec![said(), bytes(&delta("b")), Piece::Hangs]), Some(2));
 }
