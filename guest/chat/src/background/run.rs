@@ -26,6 +26,9 @@ use waggle_openai::{ApiError, ResponseId};
 /// How often a turn is begun, unless the variable `background_attempts_max` says otherwise.
 const ATTEMPTS_MAX_DEFAULT: u32 = 2;
 
+/// How often a delivery looks whether another's runner lives, in milliseconds.
+const LEASE_LOOK_MS: u64 = 250;
+
 /// The response that is to be run, if that is what method and path mean.
 pub(crate) fn run_path(method: &str, path: &str) -> Option<ResponseId> {
     let id = path.strip_prefix("/v1/responses/")?.strip_suffix("/run")?;
@@ -86,6 +89,26 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         Answer::Reply(ran.unwrap_or_else(|problem| report(&*service.platform, &problem)))
     }
 
+    /// Waits until a runner that may have died with its host is taken for dead, or has ended. The host delivers again
+    /// soon after a restart, and not often, so a refusal would use its deliveries up.
+    ///
+    /// # Errors
+    /// 409: the runner lives.
+    async fn outlive(&self, id: ResponseId, seen: &Recorded) -> Result<(), Problem> {
+        loop {
+            self.platform.sleep(LEASE_LOOK_MS).await;
+            let now = background::state(&self.store, id.0).await?;
+            let Some(now) = now.filter(|now| now.state.state != Phase::Finished) else { return Ok(()) };
+            let renewed = now.state.until_ms > seen.state.until_ms;
+            if renewed {
+                return Err(busy());
+            }
+            if now.state.until_ms <= self.platform.now_ms() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Finds out what is to be done, and takes hold of the response for it.
     async fn take(&self, viewer: &Viewer, id: ResponseId) -> Result<Task, Problem> {
         for _ in 0..CHANGES_MAX {
@@ -98,7 +121,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 return Ok(Task::Nothing);
             }
             if seen.state.until_ms > self.platform.now_ms() {
-                return Err(busy());
+                self.outlive(id, &seen).await?;
+                continue;
             }
             if is_over(&object) {
                 // Its runner ended between the commit and saying so.
