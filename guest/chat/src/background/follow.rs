@@ -31,7 +31,7 @@ pub(crate) fn wants_stream(query: &str) -> bool {
 
 fn value<'a>(query: &'a str, wanted: &str) -> Option<&'a str> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| value).last()
+    pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| value).next_back()
 }
 
 fn wrong(reason: &str) -> ApiError {
