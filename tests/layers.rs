@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",
+            "waggle-work",
         ],
     ),
     // The admin API writes tenants and reads nothing else.
@@ -57,10 +58,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-egress", &["waggle-measure", "waggle-money", "waggle-secret"]),
     ("waggle-tenancy", &["waggle-measure", "waggle-money", "waggle-secret"]),
     ("waggle-telemetry", &["waggle-measure"]),
+    ("waggle-work", &["waggle-measure"]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
+    ("docs", &[]),
     ("hello", &[]),
     ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-conversation", &["waggle-openai"]),

@@ -348,7 +348,8 @@ impl Conversation {
         let response = self.say(text, true).await;
         assert_eq!(response.status(), 200, "{text}");
         let events = response.text().await.unwrap();
-        let last = events.trim_end().rsplit("\n\n").next().unwrap();
+        let turn = events.strip_suffix("data: [DONE]\n\n").unwrap();
+        let last = turn.trim_end().rsplit("\n\n").next().unwrap();
         assert!(last.starts_with("event: response.failed\n"), "{text}: {events}");
         let data: Value = serde_json::from_str(last.split_once("data: ").unwrap().1).unwrap();
         assert_eq!(data["response"]["error"]["code"], "server_error", "{text}");

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
+mod api_description;
 mod background;
 mod bad_input;
 mod chat;
+mod conversation_order;
 mod crash;
 mod hostile;
 mod hostile_calls;
@@ -26,3 +28,5 @@ mod tenants_secrets;
 mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
+mod websocket;
+mod work;

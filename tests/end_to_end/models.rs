@@ -143,7 +143,8 @@ async fn each_fault_of_a_model_is_tried_again_where_that_is_safe_and_ends_in_an_
             Ok(reason) => {
                 assert_eq!(status, 200, "{case}: {text}");
                 let response: Value = if stream {
-                    let last = text.trim_end().rsplit("data: ").next().unwrap();
+                    let turn = text.strip_suffix("data: [DONE]\n\n").unwrap();
+                    let last = turn.trim_end().rsplit("data: ").next().unwrap();
                     serde_json::from_str::<Value>(last).unwrap()["response"].take()
                 } else {
                     serde_json::from_str(&text).unwrap()
@@ -162,7 +163,8 @@ async fn outcome(server: &Server, directive: &str, stream: bool) -> (u16, String
     let status = response.status().as_u16();
     let text =
         response.text().await.unwrap_or_else(|error| panic!("{directive}: {error:?}\n{}", server.output()));
-    let last = text.trim_end().rsplit("data: ").next().unwrap();
+    let turn = text.strip_suffix("data: [DONE]\n\n").unwrap_or(&text);
+    let last = turn.trim_end().rsplit("data: ").next().unwrap();
     let last: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{directive}: {text}"));
     let response = if stream && last["response"].is_object() { &last["response"] } else { &last };
     let ended =

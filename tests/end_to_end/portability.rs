@@ -61,7 +61,7 @@ fn serves(offered: &str, wanted: &str) -> bool {
 fn functions_import_nothing_that_spin_lacks() {
     build_functions();
     let spin = spin_imports();
-    for function in ["chat", "hello"] {
+    for function in ["chat", "docs", "hello"] {
         let file = root().join(format!("target/wasm32-wasip2/function/{function}.wasm"));
         let wanted = component_imports(&file);
         assert!(

@@ -361,7 +361,8 @@ async fn storage_that_is_full_says_so_and_deleting_makes_room() {
     assert!(!refused.text.contains("30000"), "{refused:?}");
     assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), ("60", "false"));
     let stream = full.post("/v1/responses", &json!({ "input": text, "stream": true })).await;
-    let last = stream.text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let turn = stream.text.strip_suffix("data: [DONE]\n\n").unwrap_or_default();
+    let last = turn.trim_end().rsplit("\n\n").next().unwrap_or_default();
     assert!(stream.status == 200 && last.starts_with("event: error\n"), "{stream:?}");
     assert!(
         last.contains("\"storage_limit_exceeded\"") && last.contains("(storage_bytes_max)"),

@@ -17,13 +17,13 @@ const SECRET: (&str, &str) = ("ISSUER_SECRET", "0123456789abcdef0123456789abcdef
 
 /// A method and a path with `{…}` where something of the client's stands.
 #[derive(Debug)]
-struct Endpoint {
-    method: String,
-    path: String,
+pub(crate) struct Endpoint {
+    pub(crate) method: String,
+    pub(crate) path: String,
 }
 
 /// Every endpoint in the table of guest/chat/src/route.rs.
-fn endpoints() -> Vec<Endpoint> {
+pub(crate) fn endpoints() -> Vec<Endpoint> {
     let source = fs::read_to_string(root().join("guest/chat/src/route.rs")).unwrap();
     let table = source.split_once("static RESOURCES: [Resource; ").expect("the table of routes").1;
     let (count, table) = table.split_once("] = [").unwrap();

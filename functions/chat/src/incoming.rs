@@ -19,6 +19,7 @@ pub(crate) struct Head {
     content_type: Option<String>,
     content_length: Option<u64>,
     accept_language: Option<String>,
+    idempotency_key: Vec<Vec<u8>>,
     user: Vec<Vec<u8>>,
     last_event_id: Option<String>,
     work: Option<Delivery>,
@@ -38,6 +39,7 @@ impl Head {
             content_type: self.content_type.as_deref(),
             content_length: self.content_length,
             accept_language: self.accept_language.as_deref(),
+            idempotency_key: &self.idempotency_key,
             user: &self.user,
             last_event_id: self.last_event_id.as_deref(),
             work: self.work,
@@ -54,6 +56,7 @@ impl Incoming {
             content_type: fields.text("content-type"),
             content_length: fields.text("content-length").and_then(|length| length.parse().ok()),
             accept_language: joined(fields.all("accept-language")),
+            idempotency_key: fields.all("idempotency-key"),
             // All of it, as it came: what is unreadable must not look like what is absent.
             user: fields.all(USER_FIELD),
             last_event_id: fields.text("last-event-id"),

@@ -6,7 +6,10 @@ use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::Future;
 use waggle_chat::platform::{Platform, QueueFailure};
+
+const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
 /// For how long a variable is what it was. Where a host lets variables change under a running instance, a change is seen
 /// after this.
@@ -25,6 +28,7 @@ thread_local! {
 }
 
 /// The component's surroundings, for one request.
+#[derive(Clone)]
 pub(crate) struct WasiPlatform {
     began_ms: u64,
 }
@@ -56,6 +60,10 @@ impl Platform for WasiPlatform {
         now_ms()
     }
 
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
+        monotonic_clock::wait_for(ms.saturating_mul(NANOSECONDS_PER_MS))
+    }
+
     fn random(&self) -> u128 {
         u128::from(get_random_u64()) << 64 | u128::from(get_random_u64())
     }
@@ -75,10 +83,6 @@ impl Platform for WasiPlatform {
 
     fn log(&self, line: &str) {
         eprintln!("{line}");
-    }
-
-    async fn sleep(&self, ms: u64) {
-        monotonic_clock::wait_for(ms.saturating_mul(1_000_000)).await;
     }
 
     async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {

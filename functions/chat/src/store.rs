@@ -27,6 +27,7 @@ thread_local! {
 }
 
 /// The component's store.
+#[derive(Clone)]
 pub(crate) struct WasiStore;
 
 fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
@@ -78,10 +79,10 @@ impl Store for WasiStore {
         atomics::increment(&*bucket()?, key, 1).map_err(failed("increment"))
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: Vec<u8>) -> Result<bool, StoreError> {
+    async fn swap(&self, key: &str, expected: Option<&[u8]>, value: Vec<u8>) -> Result<bool, StoreError> {
         let cas = Cas::new(&*bucket()?, key).map_err(failed("begin a swap"))?;
         let current = cas.current().map_err(failed("read before a swap"))?;
-        if current.as_deref() != Some(expected) {
+        if current.as_deref() != expected {
             return Ok(false);
         }
         match atomics::swap(cas, &value) {

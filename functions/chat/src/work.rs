@@ -14,7 +14,7 @@ const PATH_FIELD: &str = "waggle-work-path";
 /// How long the queue may take, in nanoseconds.
 const TIMEOUT_NS: u64 = 10_000_000_000;
 /// After how many seconds there may be room again, where the host does not say.
-const RETRY_AFTER_S_DEFAULT: u32 = 1;
+const RETRY_AFTER_S_DEFAULT: u32 = 5;
 
 fn request(path: &str) -> Result<Request, QueueFailure> {
     let failed = |what: &str| QueueFailure::Failed(format!("the request cannot be made: {what}"));
@@ -53,12 +53,12 @@ pub(crate) async fn enqueue(path: &str) -> Result<(), QueueFailure> {
     let status = response.get_status_code();
     let (_received, received_reader) = wit_future::new(|| Ok(()));
     drop(Response::consume_body(response, received_reader));
+    let retry_after_s = retry_after.and_then(|seconds| seconds.trim().parse().ok());
+    let retry_after_s = retry_after_s.unwrap_or(RETRY_AFTER_S_DEFAULT);
     match status {
         200..300 => Ok(()),
-        429 => {
-            let seconds = retry_after.and_then(|seconds| seconds.trim().parse().ok());
-            Err(QueueFailure::Full(seconds.unwrap_or(RETRY_AFTER_S_DEFAULT)))
-        }
+        429 => Err(QueueFailure::Full(retry_after_s)),
+        503 => Err(QueueFailure::Busy(retry_after_s)),
         status => Err(QueueFailure::Failed(format!("it answered {status}"))),
     }
 }

@@ -1,13 +1,18 @@
 //! What a model says, piece by piece, as output items and, when the answer is streamed, as events.
 
+use crate::piece::{Kind, Piece};
+use crate::trace::Trace;
 use waggle_model::ModelFailure;
-use waggle_model::reply::{Completion, FinishReason, TOOL_CALLS_MAX, ToolCallDelta};
+use waggle_model::reply::{Chunk, Completion, FinishReason, TOOL_CALLS_MAX, ToolCallDelta};
 use waggle_openai::event::{EventWriter, Place};
-use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role};
+use waggle_openai::item::{Item, ItemStatus, LogProb, Part, RawItem, TextPart, UrlCitation};
 use waggle_openai::{ItemId, Nonce};
 
 /// The most a model may say in one turn, in bytes.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// The most output items of one turn: its calls, and messages and thoughts, which may take turns. With the most items of
+/// an input they fit into one commit.
+const OUTPUT_ITEMS_MAX: usize = TOOL_CALLS_MAX + 32;
 
 /// The output of one turn as it grows.
 #[derive(Debug)]
@@ -17,35 +22,28 @@ pub(crate) struct Output {
     first_index: usize,
     pieces: Vec<Piece>,
     bytes: usize,
+    /// How it grew, where it is streamed.
+    pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
     pub(crate) events: Option<EventWriter>,
 }
 
-#[derive(Debug)]
-struct Piece {
-    item: Item<'static>,
-    status: ItemStatus,
-    /// The index by which the endpoint names a tool call.
-    upstream_index: Option<usize>,
-}
-
-fn text_item(text: String) -> Item<'static> {
-    Item::Message { role: Role::Assistant, parts: vec![Part::text(text)] }
-}
-
-fn empty_message() -> Item<'static> {
-    Item::Message { role: Role::Assistant, parts: Vec::new() }
-}
-
 impl Output {
     pub(crate) fn new(nonce: Nonce, first_index: usize, events: Option<EventWriter>) -> Self {
-        Self { nonce, first_index, pieces: Vec::new(), bytes: 0, events }
+        Self { nonce, first_index, pieces: Vec::new(), bytes: 0, trace: Trace::default(), events }
     }
 
     /// Takes a whole answer.
     pub(crate) fn complete(&mut self, completion: Completion) -> serde_json::Result<()> {
-        if !completion.text.is_empty() || completion.tool_calls.is_empty() {
-            self.open(text_item(completion.text), None)?;
+        if !completion.reasoning.is_empty() {
+            self.say(Kind::Reasoning, &completion.reasoning, Vec::new())?;
+        }
+        if !completion.text.is_empty() {
+            self.say(Kind::Text, &completion.text, completion.logprobs)?;
+            self.cite(completion.annotations);
+        }
+        if !completion.refusal.is_empty() {
+            self.say(Kind::Refusal, &completion.refusal, Vec::new())?;
         }
         for call in completion.tool_calls {
             let call_id = if call.id.is_empty() { self.made_up_call_id() } else { call.id };
@@ -67,40 +65,90 @@ impl Output {
     /// Says `text` in the place of a model that said nothing.
     pub(crate) fn fall_back(&mut self, text: &str) -> serde_json::Result<()> {
         self.open(Item::Fallback { parts: Vec::new() }, None)?;
-        let place = self.place(self.pieces.len().saturating_sub(1));
-        if let Some(Piece { item: Item::Fallback { parts }, .. }) = self.pieces.last_mut() {
-            parts.push(Part::text(text.to_owned()));
-        }
-        if let (Some(events), Some(place)) = (&mut self.events, place) {
-            events.text_part("response.content_part.added", place, "");
-            events.text_delta(place, text);
-        }
+        let at = self.pieces.len().saturating_sub(1);
+        self.open_part(at, Kind::Text);
+        self.append(at, Kind::Text, text, Vec::new());
         self.finish(FinishReason::Stop)
     }
 
-    /// Takes more text, and says for which item.
-    pub(crate) fn text(&mut self, delta: &str) -> Result<usize, ModelFailure> {
-        self.grow(delta.len())?;
-        let continues = self.pieces.last().is_some_and(|piece| {
-            piece.status == ItemStatus::InProgress && matches!(piece.item, Item::Message { .. })
-        });
-        if !continues {
-            self.open_text().map_err(unwritable)?;
+    /// Takes a piece of a streamed answer.
+    pub(crate) fn chunk(&mut self, chunk: Chunk<'_>) -> Result<(), ModelFailure> {
+        if let Some(thought) = &chunk.reasoning {
+            self.hear(Kind::Reasoning, thought, Vec::new())?;
         }
-        let place = self.place(self.pieces.len().saturating_sub(1));
-        if let Some(Piece { item: Item::Message { parts, .. }, .. }) = self.pieces.last_mut()
-            && let Some(part) = parts.last_mut()
-        {
-            part.text.to_mut().push_str(delta);
+        if let Some(text) = &chunk.text {
+            self.hear(Kind::Text, text, chunk.logprobs)?;
         }
-        if let (Some(events), Some(place)) = (&mut self.events, place) {
-            events.text_delta(place, delta);
+        self.cite(chunk.annotations);
+        if let Some(refusal) = &chunk.refusal {
+            self.hear(Kind::Refusal, refusal, Vec::new())?;
         }
-        Ok(self.pieces.len().saturating_sub(1))
+        for call in &chunk.tool_calls {
+            self.tool_call(call)?;
+        }
+        Ok(())
     }
 
-    /// Takes a piece of a tool call, and says of which item.
-    pub(crate) fn tool_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<usize, ModelFailure> {
+    fn hear(&mut self, kind: Kind, delta: &str, logprobs: Vec<LogProb>) -> Result<(), ModelFailure> {
+        self.grow(delta.len())?;
+        if self.pieces.len() > OUTPUT_ITEMS_MAX {
+            return Err(ModelFailure::TooLong(format!(
+                "more than {OUTPUT_ITEMS_MAX} messages and tool calls"
+            )));
+        }
+        self.say(kind, delta, logprobs).map_err(unwritable)?;
+        self.trace.push(self.pieces.len().saturating_sub(1), delta.len());
+        Ok(())
+    }
+
+    /// Adds `delta` to the part of that kind which is being said, or begins one, in an item of its own if it must.
+    fn say(&mut self, kind: Kind, delta: &str, logprobs: Vec<LogProb>) -> serde_json::Result<()> {
+        let open = self.pieces.len().checked_sub(1).filter(|last| {
+            self.pieces
+                .get(*last)
+                .is_some_and(|piece| piece.status == ItemStatus::InProgress && !piece.is_call())
+        });
+        let at = match open {
+            Some(at) if self.pieces.get(at).is_some_and(|piece| piece.takes(kind)) => at,
+            open => {
+                if let Some(at) = open {
+                    self.close(at, ItemStatus::Completed)?;
+                }
+                self.open(kind.empty_item(), None)?;
+                self.pieces.len().saturating_sub(1)
+            }
+        };
+        if self.pieces.get(at).and_then(Piece::last_kind) != Some(kind) {
+            self.close_part(at);
+            self.open_part(at, kind);
+        }
+        self.append(at, kind, delta, logprobs);
+        Ok(())
+    }
+
+    /// Adds citations to the text that is being said; those of no text are citations of nothing.
+    fn cite(&mut self, citations: Vec<UrlCitation>) {
+        if citations.is_empty() {
+            return;
+        }
+        let at = self.pieces.len().saturating_sub(1);
+        let place = self.place(at);
+        let Some(Piece { item: Item::Message { parts, .. }, status: ItemStatus::InProgress, .. }) =
+            self.pieces.last_mut()
+        else {
+            return;
+        };
+        let Some(Part::Text(TextPart { annotations, .. })) = parts.last_mut() else { return };
+        for citation in citations {
+            if let (Some(events), Some(place)) = (&mut self.events, place) {
+                events.annotation(place, annotations.len(), &citation);
+            }
+            annotations.push(citation);
+        }
+    }
+
+    /// Takes a piece of a tool call.
+    fn tool_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<(), ModelFailure> {
         let more = delta.function.arguments.as_deref().unwrap_or_default();
         self.grow(more.len())?;
         let at = match self.find_call(delta) {
@@ -114,13 +162,16 @@ impl Output {
         if let (Some(events), Some(place), false) = (&mut self.events, place, more.is_empty()) {
             events.arguments_delta(place, more);
         }
-        Ok(at)
+        self.trace.push(at, more.len());
+        Ok(())
     }
 
-    /// Ends the output as the model ended it. A model that said nothing said an empty message.
+    /// Ends the output as the model ended it. A model that said nothing said an empty message, unless it was cut off
+    /// while it was thinking.
     pub(crate) fn finish(&mut self, finish: FinishReason) -> serde_json::Result<()> {
-        if self.pieces.is_empty() {
-            self.open_text()?;
+        let thought_only = self.pieces.iter().all(|piece| piece.takes(Kind::Reasoning));
+        if self.pieces.is_empty() || thought_only && finish == FinishReason::Stop {
+            self.say(Kind::Text, "", Vec::new())?;
         }
         let last = self.pieces.len().saturating_sub(1);
         for at in 0..self.pieces.len() {
@@ -147,6 +198,24 @@ impl Output {
         self.pieces.iter().map(|piece| piece.item.tokens()).sum()
     }
 
+    /// The text of the answer, when it is one that may be held to a format: not one that asks for tools or refuses.
+    pub(crate) fn answer(&self) -> Option<String> {
+        let mut answer = None;
+        for piece in &self.pieces {
+            match &piece.item {
+                Item::FunctionCall { .. } => return None,
+                Item::Message { parts, .. } => {
+                    for part in parts {
+                        let Part::Text(TextPart { text, .. }) = part else { return None };
+                        answer.get_or_insert_with(String::new).push_str(text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        answer
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<(), ModelFailure> {
         self.bytes += bytes;
         if self.bytes > OUTPUT_BYTES_MAX {
@@ -160,24 +229,28 @@ impl Output {
     }
 
     fn find_call(&self, delta: &ToolCallDelta<'_>) -> Option<usize> {
-        let is_call = |piece: &Piece| matches!(piece.item, Item::FunctionCall { .. });
         match (delta.index, &delta.id) {
             (Some(_), _) => {
-                self.pieces.iter().position(|piece| is_call(piece) && piece.upstream_index == delta.index)
+                self.pieces.iter().position(|piece| piece.is_call() && piece.upstream_index == delta.index)
             }
             // Without an index, an id begins a call.
             (None, Some(_)) => None,
-            (None, None) => self.pieces.iter().rposition(is_call),
+            (None, None) => self.pieces.iter().rposition(Piece::is_call),
         }
     }
 
     fn open_call(&mut self, delta: &ToolCallDelta<'_>) -> Result<usize, ModelFailure> {
-        if self.pieces.len() > TOOL_CALLS_MAX {
+        if self.pieces.iter().filter(|piece| piece.is_call()).count() >= TOOL_CALLS_MAX {
             return Err(ModelFailure::TooLong(format!("more than {TOOL_CALLS_MAX} tool calls")));
+        }
+        if self.pieces.len() >= OUTPUT_ITEMS_MAX {
+            return Err(ModelFailure::TooLong(format!(
+                "more than {OUTPUT_ITEMS_MAX} messages and tool calls"
+            )));
         }
         // What was said before the call is said.
         if let Some(last) = self.pieces.len().checked_sub(1)
-            && self.pieces.get(last).is_some_and(|piece| matches!(piece.item, Item::Message { .. }))
+            && self.pieces.get(last).is_some_and(|piece| !piece.is_call())
         {
             self.close(last, ItemStatus::Completed).map_err(unwritable)?;
         }
@@ -191,18 +264,6 @@ impl Output {
         Ok(self.pieces.len() - 1)
     }
 
-    fn open_text(&mut self) -> serde_json::Result<()> {
-        self.open(empty_message(), None)?;
-        let place = self.place(self.pieces.len() - 1);
-        if let Some(Piece { item: Item::Message { parts, .. }, .. }) = self.pieces.last_mut() {
-            parts.push(Part::text(String::new()));
-        }
-        if let (Some(events), Some(place)) = (&mut self.events, place) {
-            events.text_part("response.content_part.added", place, "");
-        }
-        Ok(())
-    }
-
     fn open(&mut self, item: Item<'static>, upstream_index: Option<usize>) -> serde_json::Result<()> {
         let at = self.pieces.len();
         if let Some(events) = &mut self.events {
@@ -213,32 +274,71 @@ impl Output {
         Ok(())
     }
 
-    fn close(&mut self, at: usize, status: ItemStatus) -> serde_json::Result<()> {
+    fn open_part(&mut self, at: usize, kind: Kind) {
+        let part = kind.empty_part();
+        let Some(parts) = self.pieces.get_mut(at).and_then(Piece::parts_mut) else { return };
+        parts.push(part.clone());
         let place = self.place(at);
-        let Some(piece) = self.pieces.get_mut(at) else { return Ok(()) };
-        if piece.status != ItemStatus::InProgress {
-            return Ok(());
+        if let (Some(events), Some(place)) = (&mut self.events, place) {
+            events.part("response.content_part.added", place, &part);
         }
-        piece.status = status;
-        let (Some(events), Some(place)) = (&mut self.events, place) else { return Ok(()) };
-        match &piece.item {
-            Item::Message { parts, .. } | Item::Fallback { parts } => {
-                let text = parts.last().map(|part| &*part.text).unwrap_or_default();
-                events.text_done(place, text);
-                events.text_part("response.content_part.done", place, text);
+    }
+
+    fn append(&mut self, at: usize, kind: Kind, delta: &str, logprobs: Vec<LogProb>) {
+        let place = self.place(at);
+        if let (Some(events), Some(place), false) = (&mut self.events, place, delta.is_empty()) {
+            match kind {
+                Kind::Text => events.text_delta(place, delta, &logprobs),
+                Kind::Refusal => events.refusal_delta(place, delta),
+                Kind::Reasoning => events.reasoning_delta(place, delta),
             }
-            Item::FunctionCall { name, arguments, .. } => events.arguments_done(place, name, arguments),
-            Item::FunctionCallOutput { .. } => {}
+        }
+        let parts = self.pieces.get_mut(at).and_then(Piece::parts_mut);
+        match parts.and_then(|parts| parts.last_mut()) {
+            Some(Part::Text(part)) => {
+                part.text.to_mut().push_str(delta);
+                part.logprobs.extend(logprobs);
+            }
+            Some(Part::Refusal(text) | Part::Reasoning(text)) => text.to_mut().push_str(delta),
+            _ => {}
+        }
+    }
+
+    /// Says that the last part of the piece is whole.
+    fn close_part(&mut self, at: usize) {
+        let place = self.place(at);
+        let Some(part) = self.pieces.get(at).and_then(|piece| piece.parts().last()) else { return };
+        let (Some(events), Some(place)) = (&mut self.events, place) else { return };
+        match part {
+            Part::Text(text) => events.text_done(place, text),
+            Part::Refusal(refusal) => events.refusal_done(place, refusal),
+            Part::Reasoning(text) => events.reasoning_done(place, text),
+            _ => {}
+        }
+        events.part("response.content_part.done", place, part);
+    }
+
+    fn close(&mut self, at: usize, status: ItemStatus) -> serde_json::Result<()> {
+        match self.pieces.get_mut(at) {
+            Some(piece) if piece.status == ItemStatus::InProgress => piece.status = status,
+            _ => return Ok(()),
+        }
+        self.close_part(at);
+        let (Some(place), Some(piece)) = (self.place(at), self.pieces.get(at)) else { return Ok(()) };
+        let Some(events) = &mut self.events else { return Ok(()) };
+        if let Item::FunctionCall { name, arguments, .. } = &piece.item {
+            events.arguments_done(place, name, arguments);
         }
         let raw = piece.item.to_raw(self.nonce, self.first_index + at, status)?;
         events.output_item("response.output_item.done", at, raw.get());
         Ok(())
     }
 
+    /// Where the last part of the piece belongs.
     fn place(&self, at: usize) -> Option<Place> {
-        let kind = self.pieces.get(at)?.item.kind();
-        let item = ItemId { kind, nonce: self.nonce, index: self.first_index + at };
-        Some(Place { item, output_index: at })
+        let piece = self.pieces.get(at)?;
+        let item = ItemId { kind: piece.item.kind(), nonce: self.nonce, index: self.first_index + at };
+        Some(Place { item, output_index: at, content_index: piece.parts().len().saturating_sub(1) })
     }
 }
 

@@ -1,13 +1,15 @@
 //! What the function needs of its surroundings besides a store and a model.
 
 use std::future::{Future, ready};
-use std::rc::Rc;
 use waggle_conversation::background::Pair;
 
 /// The clock, randomness, variables and the log.
-pub trait Platform: 'static {
+pub trait Platform: Clone + 'static {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// Returns after `ms` milliseconds, not before.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static;
 
     /// Random bits nobody can guess.
     fn random(&self) -> u128;
@@ -20,9 +22,6 @@ pub trait Platform: 'static {
 
     /// Writes one line for the operator.
     fn log(&self, line: &str);
-
-    /// Returns after `ms` milliseconds.
-    fn sleep(&self, ms: u64) -> impl Future<Output = ()>;
 
     /// Hands the host work to be done later: it will call this function at `path`, for the same tenant and caller, until
     /// it answers with a 2xx. When this returns, the work outlives the host.
@@ -37,36 +36,12 @@ pub trait Platform: 'static {
 pub enum QueueFailure {
     /// As much of the tenant's is waiting as may; there may be room after so many seconds.
     Full(u32),
+    /// It is busy; it may not be after so many seconds.
+    Busy(u32),
     /// There is nobody here who takes work.
     Absent,
     /// It failed, for this reason.
     Failed(String),
-}
-
-impl<P: Platform> Platform for Rc<P> {
-    fn now_ms(&self) -> u64 {
-        P::now_ms(self)
-    }
-
-    fn random(&self) -> u128 {
-        P::random(self)
-    }
-
-    fn variable(&self, name: &str) -> impl Future<Output = Result<Option<String>, String>> {
-        P::variable(self, name)
-    }
-
-    fn log(&self, line: &str) {
-        P::log(self, line);
-    }
-
-    fn sleep(&self, ms: u64) -> impl Future<Output = ()> {
-        P::sleep(self, ms)
-    }
-
-    fn enqueue(&self, path: &str) -> impl Future<Output = Result<(), QueueFailure>> {
-        P::enqueue(self, path)
-    }
 }
 
 /// The client is no longer there.

@@ -2,18 +2,22 @@
 
 use crate::ask::{Ask, Plan};
 use crate::fallback::Reader;
+use crate::format::Format;
 use crate::language::Language;
+use crate::locked::{PlatformClock, give_up, wait_ms_max};
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::reference::put_in;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::tiers::Tiers;
 use std::borrow::Cow;
 use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
-use waggle_conversation::turn::FinishedTurn;
+use waggle_conversation::ticket::{Arrival, Ticket, enter};
+use waggle_conversation::turn::{CommitError, FinishedTurn};
 use waggle_conversation::window::WindowLimits;
-use waggle_conversation::{Store, StoreError, Viewer, response};
+use waggle_conversation::{Store, Viewer, response};
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
@@ -33,6 +37,8 @@ pub(crate) struct PreparedTurn {
     pub(crate) stream: bool,
     /// Who reads the answer.
     pub(crate) reader: Reader,
+    /// The form the answer must have.
+    pub(crate) format: Format,
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
     /// An estimate of the tokens of `input`.
@@ -46,13 +52,13 @@ pub(crate) struct PreparedTurn {
     pub(crate) trace: Option<Vec<u8>>,
 }
 
-/// What is known of a turn that was accepted before it is run.
+/// What is known of a turn before it is made ready.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownTurn {
     /// The nonce of its response.
     pub(crate) nonce: Nonce,
-    /// When it was accepted, in seconds since 1970.
-    pub(crate) created_at: u64,
+    /// When it was accepted, in seconds since 1970, if that was before; then it runs in the background and is streamed.
+    pub(crate) accepted_at: Option<u64>,
 }
 
 /// How a turn ended, for the record.
@@ -81,6 +87,11 @@ impl PreparedTurn {
         self.head.id.0
     }
 
+    /// The turn's place in its conversation, if it is in one.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.continuation.ticket()
+    }
+
     /// Commits the turn and returns its response object. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
@@ -88,7 +99,7 @@ impl PreparedTurn {
         store: &S,
         platform: &P,
         ending: Ending<'_>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Vec<u8>, CommitError> {
         self.commit_with(store, platform, ending, |_| Vec::new()).await
     }
 
@@ -99,7 +110,7 @@ impl PreparedTurn {
         platform: &P,
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Vec<u8>, CommitError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -110,7 +121,8 @@ impl PreparedTurn {
             None if ending.output.is_empty() => None,
             usage => Some(usage.unwrap_or(counted)),
         };
-        let response = self.head.to_json(&ending.status, ending.output, usage);
+        let now_s = platform.now_ms() / 1000;
+        let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
         let turn = FinishedTurn {
             nonce: self.nonce(),
             input: &self.input,
@@ -119,14 +131,27 @@ impl PreparedTurn {
             continuation: &self.continuation,
             joins,
             response: self.head.parameters.store.then_some(&response),
-            now_s: platform.now_ms() / 1000,
+            now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
-            also: also(&response),
             stream: self.trace.as_deref(),
+            also: also(&response),
         };
         turn.commit(store).await?;
         Ok(response)
     }
+}
+
+/// 400: all that is said is in the window already.
+fn empty_input() -> ApiError {
+    let message = "Invalid 'input': it only refers to items the model sees anyway. Add something to be said.";
+    ApiError::invalid_param("input", "empty_array", message)
+}
+
+/// 400: what it is to continue is still being made.
+fn pending_previous(id: ResponseId) -> Problem {
+    let message =
+        format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
+    ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
 }
 
 /// What a tier is chosen by.
@@ -139,35 +164,54 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
     question
 }
 
-/// 400: what it is to continue is still being made.
-fn pending_previous(id: ResponseId) -> Problem {
-    let message =
-        format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
-    ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
-}
-
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    /// Reads the history of a request, and writes the request for the model. A turn that is `known` has its id and its
-    /// time already, and is streamed.
+    /// Checks a request, reads its history, and writes the request for the model. The turn has its place in its
+    /// conversation then, which whoever goes on has to settle; where this fails, it is given up.
     pub(crate) async fn prepare(
         &self,
         viewer: &Viewer,
         request: CreateResponse<'_>,
         language: Language,
-        known: Option<KnownTurn>,
+        known: KnownTurn,
     ) -> Result<(PreparedTurn, Plan), Problem> {
-        let CreateResponse { input: items, continues, stream, background, mut parameters } = request;
-        let stream = stream || known.is_some();
+        let mut drawn = None;
+        let prepared = self.prepare_drawing(viewer, request, language, known, &mut drawn).await;
+        if prepared.is_err() {
+            give_up(&self.store, &self.platform, drawn.as_ref()).await;
+        }
+        prepared
+    }
+
+    async fn prepare_drawing(
+        &self,
+        viewer: &Viewer,
+        request: CreateResponse<'_>,
+        language: Language,
+        known: KnownTurn,
+        drawn: &mut Option<Ticket>,
+    ) -> Result<(PreparedTurn, Plan), Problem> {
+        let KnownTurn { nonce, accepted_at } = known;
+        let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
+            request;
+        let stream = stream || accepted_at.is_some();
         parameters.metadata.drop_reserved();
+        let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let nonce = known.map_or_else(|| self.nonce(), |known| known.nonce);
-        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
-        let input = to_raw_items(&items, nonce, 0)?;
+        let said_tokens: u64 = items.iter().map(Item::tokens).sum();
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let fixed_tokens = input_tokens + estimate_tokens(instructions);
-        let limits = settings.window.without(input.len(), fixed_tokens);
-        let History { window, continuation } = self.history(viewer, continues, limits).await?;
+        let instructions_tokens = estimate_tokens(instructions);
+        let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
+        let History { window, continuation } = self.history(viewer, continues, limits, nonce).await?;
+        *drawn = continuation.ticket().cloned();
+        let found = self.find_references(viewer, &references, continues, &window).await?;
+        put_in(&mut items, &found)?;
+        if items.is_empty() {
+            return Err(empty_input().into());
+        }
+        let input = to_raw_items(&items, nonce, 0)?;
+        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
+        let fixed_tokens = input_tokens + instructions_tokens;
         let history: Vec<&str> = window.items().collect();
         let tiers = match model.as_str() {
             AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
@@ -193,16 +237,22 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let next = picked.as_ref().and_then(|picked| picked.next);
         let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
         let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
-        let wants_json = parameters.text.read_format()?.is_some();
         let prompt_tokens = fixed_tokens + window.tokens();
-        let created_at = known.map_or_else(|| self.platform.now_ms() / 1000, |known| known.created_at);
-        let head =
-            ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
-        let reader = Reader { language, wants_json };
+        let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
+        let head = ResponseHead {
+            id: ResponseId(nonce),
+            created_at,
+            background,
+            model,
+            continues,
+            parameters,
+        };
+        let reader = Reader { language, wants_json: format.is_json() };
         let turn = PreparedTurn {
             head,
             stream,
             reader,
+            format,
             input,
             input_tokens,
             prompt_tokens,
@@ -218,6 +268,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         continues: Continues,
         limits: WindowLimits,
+        nonce: Nonce,
     ) -> Result<History, Problem> {
         let store = &self.store;
         match continues {
@@ -227,9 +278,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
                 None => Err(unknown_previous(&id.to_string()).into()),
             },
-            Continues::Conversation(id) => history::of_conversation(store, viewer, id.0, limits)
-                .await?
-                .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into()),
+            Continues::Conversation(id) => {
+                let wait_ms_max = wait_ms_max(&self.platform).await?;
+                let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
+                enter(store, &PlatformClock(&self.platform), viewer, arrival)
+                    .await?
+                    .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
+            }
         }
     }
 }

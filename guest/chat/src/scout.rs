@@ -29,7 +29,7 @@ pub(crate) fn judge(completion: &Completion) -> Verdict {
         return Verdict::Answers;
     }
     if text.is_empty() {
-        return Verdict::Empty;
+        return if completion.refusal.is_empty() { Verdict::Empty } else { Verdict::Declines };
     }
     if completion.finish == FinishReason::ContentFilter || opening(text) == Opening::Declines {
         return Verdict::Declines;
@@ -80,6 +80,10 @@ impl Scout {
     fn look(&mut self, chunk: &Chunk<'_>) {
         if !chunk.tool_calls.is_empty() || chunk.reasons {
             self.verdict = Some(Verdict::Answers);
+            return;
+        }
+        if chunk.refusal.is_some() && self.text.trim().is_empty() {
+            self.verdict = Some(Verdict::Declines);
             return;
         }
         if let Some(text) = &chunk.text {

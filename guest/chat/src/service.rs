@@ -1,6 +1,7 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
 use crate::background::{FollowedStream, Work, run_path, wants_stream};
+use crate::idempotency::{Doing, OnceStream};
 use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
@@ -8,7 +9,6 @@ use crate::relay::RelayedStream;
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::stream::StreamedTurn;
-use std::rc::Rc;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
 use waggle_openai::ApiError;
@@ -20,7 +20,7 @@ pub const BODY_BYTES_MAX: usize = 8 << 20;
 pub const USER_FIELD: &str = "waggle-user";
 
 /// The head of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The method, in upper case.
     pub method: &'a str,
@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub content_length: Option<u64>,
     /// The `Accept-Language` header; several are joined by commas.
     pub accept_language: Option<&'a str>,
+    /// Every value of `Idempotency-Key`, as it came.
+    pub idempotency_key: &'a [Vec<u8>],
     /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
     pub user: &'a [Vec<u8>],
     /// The `Last-Event-ID` header.
@@ -75,10 +77,12 @@ pub enum Answer<S, P, B> {
 pub enum Streaming<S, P, B> {
     /// A turn.
     Turn(Box<StreamedTurn<S, P, B>>),
+    /// A turn under an idempotency key.
+    Once(Box<OnceStream<S, P, B>>),
     /// A chat completion, passed through.
     Relay(Box<RelayedStream<P, B>>),
     /// The events of a response that is made in the background.
-    Followed(Box<FollowedStream<Rc<S>, Rc<P>>>),
+    Followed(Box<FollowedStream<S, P>>),
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
@@ -86,6 +90,7 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
     pub async fn run<K: Sink>(self, sink: K) {
         match self {
             Self::Turn(turn) => turn.run(sink).await,
+            Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
             Self::Followed(followed) => followed.run(sink).await,
         }
@@ -99,7 +104,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         if let Some(delivery) = request.work
             && let Some(id) = run_path(request.method, path)
         {
-            return self.deliver(request.user, id, delivery).await;
+            return Box::pin(self.deliver(request.user, id, delivery)).await;
         }
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
@@ -115,11 +120,22 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         };
         let language = Language::negotiate(request.accept_language);
         // Whoever serves the request may take all of `self` into a stream, the log included.
+        let keys = request.idempotency_key;
         match route {
-            Route::CreateResponse => self.create_response(&viewer, body, language).await,
+            Route::CreateResponse if !keys.is_empty() => {
+                // In a box, so that requests without a key, which are most, do not carry its room.
+                Box::pin(self.once(Doing::response(&body), keys, &viewer, (body, language))).await
+            }
+            Route::CreateChatCompletion if !keys.is_empty() => {
+                Box::pin(self.once(Doing::chat_completion(&body), keys, &viewer, (body, language))).await
+            }
+            Route::CreateResponse => {
+                let nonce = self.nonce();
+                self.create_response(&viewer, body, language, nonce).await
+            }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
             Route::GetResponse(id) if wants_stream(query) => {
-                self.follow_response(&viewer, id, query, request.last_event_id).await
+                Box::pin(self.follow_response(&viewer, id, query, request.last_event_id)).await
             }
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;

@@ -1,8 +1,8 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
-use crate::background::Trace;
 use crate::fallback::Fallback;
 use crate::heartbeat::Heartbeat;
+use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::{Gone, Platform, Sink, Stopped};
 use crate::prepare::{Ending, PreparedTurn};
@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::race::{First, race};
 use crate::scout::DONE;
 use crate::turn::status;
+use std::future::Future;
 use std::pin::pin;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
@@ -35,6 +36,7 @@ pub struct StreamedTurn<S, P, B> {
     /// Whether those who follow have its first events already.
     announced: bool,
     heard: Heard,
+    pulse: Pulse,
 }
 
 /// How a turn stands when its stream begins.
@@ -53,7 +55,6 @@ pub(crate) enum Begun<B> {
 struct Heard {
     parser: SseParser,
     output: Output,
-    trace: Trace,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     done: bool,
@@ -78,6 +79,12 @@ impl From<Gone> for End {
 }
 
 impl Heard {
+    /// Nothing yet, of a turn whose next event has the number `next`.
+    fn nothing(turn: &PreparedTurn, next: u64) -> Self {
+        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        Self { parser: SseParser::default(), output, finish: None, usage: None, done: false }
+    }
+
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
         self.parser.push(chunk);
         while let Some(event) =
@@ -94,17 +101,9 @@ impl Heard {
             return Ok(());
         }
         let chunk = read_chunk(event)?;
-        if let Some(text) = &chunk.text {
-            let at = self.output.text(text)?;
-            self.trace.push(at, text.len());
-        }
-        for call in &chunk.tool_calls {
-            let at = self.output.tool_call(call)?;
-            self.trace.push(at, call.function.arguments.as_deref().map_or(0, str::len));
-        }
         self.finish = chunk.finish.or(self.finish);
         self.usage = chunk.usage.or(self.usage);
-        Ok(())
+        self.output.chunk(chunk)
     }
 
     /// How the end of the stream is to be taken: a model that gave no reason for stopping, nor said that it was done,
@@ -119,52 +118,18 @@ impl Heard {
             None => End::Failed(failure.unwrap_or(ModelFailure::Cut)),
         }
     }
-
-    /// Writes the events that have come up.
-    async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
-        let events = self.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
-        if events.is_empty() { Ok(()) } else { sink.write(events).await }
-    }
-
-    /// A host that ends its calls when the client goes away looks like a model that breaks off. A comment, which
-    /// clients skip, tells the two apart.
-    async fn broken<K: Sink>(&mut self, failure: TransportFailure, sink: &mut K) -> End {
-        match self.end(Some(failure.into())) {
-            End::Failed(failure) => match sink.write(COMMENT.to_vec()).await {
-                Ok(()) => End::Failed(failure),
-                Err(gone) => gone.into(),
-            },
-            end => end,
-        }
-    }
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
-        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
-        let heard = Heard {
-            parser: SseParser::default(),
-            output,
-            trace: Trace::default(),
-            finish: None,
-            usage: None,
-            done: false,
-        };
-        Self { store, platform, turn, begun: Begun::Answering(body), announced: false, heard }
+        let (heard, begun) = (Heard::nothing(&turn, 0), Begun::Answering(body));
+        Self { store, platform, turn, begun, announced: false, heard, pulse: Pulse::default() }
     }
 
     /// A turn whose first events, those before the number `next`, were written already.
     pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
-        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
-        let heard = Heard {
-            parser: SseParser::default(),
-            output,
-            trace: Trace::default(),
-            finish: None,
-            usage: None,
-            done: false,
-        };
-        Self { store, platform, turn, begun, announced: true, heard }
+        let heard = Heard::nothing(&turn, next);
+        Self { store, platform, turn, begun, announced: true, heard, pulse: Pulse::default() }
     }
 
     /// Produces the whole stream. The turn is committed before its last event is written.
@@ -174,19 +139,28 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
-        let end = match self.heard.hand_on(&mut sink).await {
+        let end = match self.hand_on(&mut sink).await {
             Ok(()) => self.listen(&mut sink).await,
             Err(gone) => gone.into(),
         };
         let finished = matches!(end, End::Finished(_));
         let end = self.fall_back(end).await;
-        if let Err(problem) = self.settle(end, &mut sink).await
+        let settled = self.settle(end, &mut sink).await;
+        if settled.is_err() {
+            give_up(&self.store, &self.platform, self.turn.ticket()).await;
+        }
+        if let Err(problem) = &settled {
+            let (id, line) = (self.turn.head.id, problem.log.as_deref().unwrap_or_default());
+            self.platform.log(&format!("response={id} {line}"));
+        }
+        // What is wrong with one run is no event of a response that may be run again.
+        if let Err(problem) = settled
+            && !sink.is_record()
             && let Some(events) = &mut self.heard.output.events
         {
-            let id = self.turn.head.id;
-            self.platform.log(&format!("response={id} {}", problem.log.unwrap_or_default()));
             events.error(problem.error.code.unwrap_or("server_error"), &problem.error.message);
-            let _gone = self.heard.hand_on(&mut sink).await;
+            events.done();
+            let _gone = self.hand_on(&mut sink).await;
         }
         drop(sink);
         if finished {
@@ -198,47 +172,78 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         }
     }
 
+    /// Writes the events that have come up.
+    async fn hand_on<K: Sink>(&mut self, sink: &mut K) -> Result<(), Gone> {
+        let events = self.heard.output.events.as_mut().map(EventWriter::take).unwrap_or_default();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let around = (&self.store, &self.platform);
+        alive(around, self.turn.ticket(), &mut self.pulse, sink.write(events)).await
+    }
+
     async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
-        let Self { platform, begun, heard, .. } = self;
-        let body = match begun {
-            Begun::Answering(body) => body,
-            Begun::Failed(failure) => return End::Failed(failure.clone()),
-            Begun::Unwanted => return End::Gone,
-        };
         // One timer for the stream's silences, not one for each piece of it.
+        let platform = self.platform.clone();
         let mut heartbeat = Heartbeat::new(|| platform.sleep(HEARTBEAT_MS));
         loop {
-            // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
-            let mut next = pin!(body.next_chunk());
-            let chunk = loop {
-                match race(next.as_mut(), race(sink.gone(), heartbeat.silence())).await {
-                    First::Left(chunk) => break chunk,
-                    First::Right(First::Left(())) => return End::Gone,
-                    First::Right(First::Right(())) => {
-                        if let Err(gone) = sink.write(COMMENT.to_vec()).await {
-                            return gone.into();
-                        }
-                    }
-                }
-            };
-            let chunk = match chunk {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => return heard.end(None),
-                Err(failure) => return heard.broken(failure, sink).await,
+            let chunk = match self.next_piece(sink, &mut heartbeat).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return self.heard.end(None),
+                Ok(Err(failure)) => return self.broken(failure, sink).await,
+                Err(end) => return end,
             };
             heartbeat.spoke();
-            let taken = heard.chunk(&chunk);
+            let heard = self.heard.chunk(&chunk);
             // What is done is written together with what the end brings.
-            if !heard.done
-                && let Err(gone) = heard.hand_on(sink).await
+            if !self.heard.done
+                && let Err(gone) = self.hand_on(sink).await
             {
                 return gone.into();
             }
-            match taken {
+            match heard {
                 Err(failure) => return End::Failed(failure),
-                Ok(()) if heard.done => return heard.end(None),
+                Ok(()) if self.heard.done => return self.heard.end(None),
                 Ok(()) => {}
             }
+        }
+    }
+
+    /// Waits for the model's next piece. Its client hears meanwhile that the stream is alive, and those who wait in the
+    /// same conversation that the turn is.
+    async fn next_piece<K: Sink, F: Future<Output = ()>, M: Fn() -> F>(
+        &mut self,
+        sink: &mut K,
+        heartbeat: &mut Heartbeat<F, M>,
+    ) -> Result<Result<Option<Vec<u8>>, TransportFailure>, End> {
+        let Self { store, platform, turn, begun, pulse, .. } = self;
+        let body = match begun {
+            Begun::Answering(body) => body,
+            Begun::Failed(failure) => return Err(End::Failed(failure.clone())),
+            Begun::Unwanted => return Err(End::Gone),
+        };
+        let around = (&*store, &*platform);
+        // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
+        let mut next = pin!(body.next_chunk());
+        loop {
+            let silent = race(sink.gone(), heartbeat.silence());
+            match alive(around, turn.ticket(), pulse, race(next.as_mut(), silent)).await {
+                First::Left(chunk) => return Ok(chunk),
+                First::Right(First::Left(())) => return Err(End::Gone),
+                First::Right(First::Right(())) => sink.write(COMMENT.to_vec()).await?,
+            }
+        }
+    }
+
+    /// A host that ends its calls when the client goes away looks like a model that breaks off. A comment, which
+    /// clients skip, tells the two apart.
+    async fn broken<K: Sink>(&mut self, failure: TransportFailure, sink: &mut K) -> End {
+        match self.heard.end(Some(failure.into())) {
+            End::Failed(failure) => match sink.write(COMMENT.to_vec()).await {
+                Ok(()) => End::Failed(failure),
+                Err(gone) => gone.into(),
+            },
+            end => end,
         }
     }
 
@@ -263,9 +268,14 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         let (kind, status) = match &end {
             End::Finished(finish) => {
                 self.heard.output.finish(*finish)?;
-                match finish {
-                    FinishReason::Stop => ("response.completed", status(*finish)),
-                    _ => ("response.incomplete", status(*finish)),
+                let status = self.turn.format.settle(status(*finish), &self.heard.output);
+                if let Status::Failed(error) = &status {
+                    self.platform.log(&format!("response={} {}", self.turn.head.id, error.code));
+                }
+                match status {
+                    Status::Completed => ("response.completed", status),
+                    Status::Failed(_) => ("response.failed", status),
+                    _ => ("response.incomplete", status),
                 }
             }
             End::Failed(failure) => {
@@ -287,15 +297,16 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if sink.is_record() {
             return self.settle_record(kind, ending, sink).await;
         }
-        self.turn.trace = self.heard.trace.take();
+        self.turn.trace = self.heard.output.trace.take();
         let response = self.turn.commit(&self.store, &self.platform, ending).await?;
         if matches!(end, End::Gone) {
             return Ok(());
         }
         if let Some(events) = &mut self.heard.output.events {
             events.response(kind, &response);
+            events.done();
         }
-        let _gone = self.heard.hand_on(sink).await;
+        let _gone = self.hand_on(sink).await;
         Ok(())
     }
 
@@ -307,6 +318,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         sink: &mut K,
     ) -> Result<(), Problem> {
         if !sink.may_commit().await {
+            give_up(&self.store, &self.platform, self.turn.ticket()).await;
             return Ok(());
         }
         let events = &mut self.heard.output.events;

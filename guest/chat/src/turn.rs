@@ -3,19 +3,22 @@
 use crate::ask::{ANSWER_BYTES_MAX, Asked, Plan, Said, call, is_event_stream};
 use crate::fallback::Fallback;
 use crate::language::Language;
+use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::Platform;
-use crate::prepare::{Ending, PreparedTurn};
+use crate::prepare::{Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
+use std::future::Future;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_model::reply::{Completion, FinishReason, read_completion};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_openai::Nonce;
 use waggle_openai::event::EventWriter;
 use waggle_openai::request::CreateResponse;
 use waggle_openai::response::Status;
@@ -46,15 +49,17 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         body: Vec<u8>,
         language: Language,
+        nonce: Nonce,
     ) -> Answer<S, P, U::Body> {
         let request = match CreateResponse::read(&body) {
             Ok(request) => request,
             Err(error) => return Answer::Reply(Reply::from(&error)),
         };
         if request.background {
-            return self.create_background(viewer, &body, request, language).await;
+            return Box::pin(self.create_background(viewer, &body, request, (language, nonce))).await;
         }
-        let (mut turn, plan) = match self.prepare(viewer, request, language, None).await {
+        let known = KnownTurn { nonce, accepted_at: None };
+        let (mut turn, plan) = match self.prepare(viewer, request, language, known).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
@@ -63,12 +68,28 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             return self.begin_stream(turn, plan).await;
         }
         let attempt = async |request, judged| self.complete(request, judged).await;
-        let asked = plan.ask(&self.platform, attempt).await;
+        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         let answered = match turn.take_note(asked) {
             Ok(completion) => self.finish(&turn, completion).await,
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
-        Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
+        Answer::Reply(self.settled(&turn, answered).await)
+    }
+
+    /// Waits for the model, and keeps the turn's place in its conversation meanwhile.
+    pub(crate) async fn ask<T>(&self, turn: &PreparedTurn, asking: impl Future<Output = T>) -> T {
+        alive((&self.store, &self.platform), turn.ticket(), &mut Pulse::default(), asking).await
+    }
+
+    /// The reply of a turn, whose place in its conversation is settled by now, or given up.
+    async fn settled(&self, turn: &PreparedTurn, answered: Result<Reply, Problem>) -> Reply {
+        match answered {
+            Ok(reply) => reply,
+            Err(problem) => {
+                give_up(&self.store, &self.platform, turn.ticket()).await;
+                report(&self.platform, &problem)
+            }
+        }
     }
 
     async fn complete(
@@ -87,6 +108,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let (status, usage) = (status(completion.finish), completion.usage);
         let mut output = Output::new(turn.nonce(), turn.input.len(), None);
         output.complete(completion)?;
+        let status = turn.format.settle(status, &output);
+        if let Status::Failed(error) = &status {
+            self.platform.log(&format!("response={} {}", turn.head.id, error.code));
+        }
         let items = output.to_raw()?;
         let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
         Ok(Reply::json(turn.commit(&self.store, &self.platform, ending).await?))
@@ -128,6 +153,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             return Ok(Reply::fallback(response, false, fallback.reason));
         };
         events.response("response.completed", &response);
+        events.done();
         Ok(Reply::fallback(events.take(), true, fallback.reason))
     }
 
@@ -135,7 +161,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// that clients understand and retry.
     async fn begin_stream(self, mut turn: PreparedTurn, plan: Plan) -> Answer<S, P, U::Body> {
         let attempt = async |request, judged| self.open_stream(request, judged).await;
-        let asked = plan.ask(&self.platform, attempt).await;
+        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         match turn.take_note(asked) {
             Ok(body) => {
                 let Self { store, platform, .. } = self;
@@ -144,7 +170,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Err(failure) => {
                 let answered = self.fail_or_fall_back(&mut turn, &failure).await;
-                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
+                Answer::Reply(self.settled(&turn, answered).await)
             }
         }
     }

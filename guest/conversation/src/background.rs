@@ -169,7 +169,7 @@ pub async fn change<S: Store>(
     to: State,
 ) -> Result<Option<Recorded>, StoreError> {
     let bytes = written(&to);
-    let changed = store.swap(&key::state(response), &from.bytes, bytes.clone()).await?;
+    let changed = store.swap(&key::state(response), Some(&from.bytes), bytes.clone()).await?;
     Ok(changed.then_some(Recorded { state: to, bytes }))
 }
 

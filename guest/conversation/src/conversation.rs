@@ -1,12 +1,15 @@
 //! Conversations: create, read, change, delete.
 
 use crate::background::Belonging;
+use crate::entries::Run;
 use crate::key;
+use crate::queue::standing_after;
 use crate::record::{
     ConversationRecord, Lineage, is_seen, read_conversation, read_entry, write_conversation, write_entry,
 };
 use crate::store::{Store, StoreError, read_counter};
-use crate::turn::append;
+use crate::ticket::draw;
+use crate::turn::way;
 use crate::viewer::{Owner, Viewer};
 use serde_json::value::to_raw_value;
 use waggle_openai::Nonce;
@@ -74,8 +77,7 @@ pub async fn create<S: Store>(
 ) -> Result<(), StoreError> {
     let mut pairs = vec![(key::conversation(conversation), write_conversation(record, &viewer.owner()))];
     if !first.items.is_empty() {
-        let entry = write_entry(first.nonce, first.items.iter().map(|item| item.get()), first.tokens);
-        append(store, conversation, first.nonce, entry, &mut pairs).await?;
+        add_entry(store, conversation, first, &mut pairs).await?;
     }
     store.set_many(pairs).await
 }
@@ -108,7 +110,7 @@ pub async fn put<S: Store>(
     store.set_many(vec![(key::conversation(conversation.nonce), value)]).await
 }
 
-/// Adds items as one entry.
+/// Adds items as one entry, at once: also between the turns that are under way, whose order they do not change.
 ///
 /// # Errors
 /// The store's.
@@ -118,9 +120,25 @@ pub async fn add<S: Store>(
     new: NewItems<'_>,
 ) -> Result<(), StoreError> {
     let mut pairs = Vec::with_capacity(2);
-    let entry = write_entry(new.nonce, new.items.iter().map(|item| item.get()), new.tokens);
-    append(store, conversation.nonce, new.nonce, entry, &mut pairs).await?;
+    add_entry(store, conversation.nonce, new, &mut pairs).await?;
     store.set_many(pairs).await
+}
+
+/// Draws a number for items that are added by hand, and adds their entry to `pairs`.
+async fn add_entry<S: Store>(
+    store: &S,
+    conversation: Nonce,
+    new: NewItems<'_>,
+    pairs: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), StoreError> {
+    let NewItems { nonce, items, tokens } = new;
+    let sequence = draw(store, conversation).await?;
+    let before = Run::read(store, conversation, sequence.saturating_sub(1), 1).await?;
+    let standing = standing_after(sequence, before.at(sequence.saturating_sub(1)).flatten());
+    let entry = write_entry(nonce, items.iter().map(|item| item.get()), tokens, standing);
+    pairs.push((key::entry(conversation, sequence), entry));
+    pairs.push(way(conversation, nonce, sequence));
+    Ok(())
 }
 
 /// Deletes a conversation with its entries, in bounded batches; `false` when there is none that the viewer sees. Responses

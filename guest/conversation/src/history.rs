@@ -1,18 +1,14 @@
 //! What came before a turn: read newest first, in pages, until the window is full.
 
 use crate::background::Belonging;
+use crate::entries::{PAGE_RECORDS_MAX, Run, fill, page};
 use crate::key;
-use crate::record::{Lineage, Origin, read_entry, read_owner, read_response};
+use crate::record::{Lineage, Origin, read_owner, read_response};
 use crate::store::{Store, StoreError, read_counter};
+use crate::ticket::Ticket;
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
 use waggle_openai::Nonce;
-
-/// The most records asked for at once.
-const PAGE_RECORDS_MAX: usize = 20;
-/// How many numbers without an entry (commits that failed, entries whose items were deleted) are passed over in one
-/// read. What lies behind so long a gap is out of the window.
-const GAP_RECORDS_MAX: usize = 200;
 
 /// What a turn continues, as read from the store.
 #[derive(Debug)]
@@ -29,8 +25,8 @@ pub struct Continuation {
     /// Whose the response will be: the owner of what it continues, whoever continues it, else the viewer. So all that a
     /// chain reaches back to is of one owner.
     pub(crate) owner: Owner,
-    /// The conversation it will be added to.
-    pub(crate) conversation: Option<Nonce>,
+    /// Its place in the conversation it will be added to.
+    pub(crate) ticket: Option<Ticket>,
     /// The lineage for the record of the new response.
     pub(crate) lineage: Lineage,
 }
@@ -40,18 +36,23 @@ impl Continuation {
     pub fn belonging(&self) -> Belonging {
         Belonging { owner: self.owner.clone(), lineage: self.lineage.clone() }
     }
+
+    /// The turn's place in its conversation, if it is in one.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.as_ref()
+    }
 }
 
 impl History {
     /// The history of a turn that continues nothing.
     pub fn none(viewer: &Viewer, limits: WindowLimits) -> Self {
-        let continuation =
-            Continuation { owner: viewer.owner(), conversation: None, lineage: Lineage::default() };
+        let continuation = Continuation { owner: viewer.owner(), ticket: None, lineage: Lineage::default() };
         Self { window: Window::new(limits), continuation }
     }
 }
 
-/// The history of a turn in a conversation; `None` when there is none that the viewer sees.
+/// What a turn would read in a conversation, for those who only look: what continues it joins nothing. A turn goes
+/// through [`crate::ticket::enter`]. `None` when there is no such conversation that the viewer sees.
 ///
 /// # Errors
 /// The store's.
@@ -67,8 +68,9 @@ pub async fn of_conversation<S: Store>(
     let Some(((), owner)) = read_owner(&key, &record)?.open(viewer) else { return Ok(None) };
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
     let mut window = Window::new(limits);
-    fill_from_entries(store, conversation, newest, &mut window).await?;
-    let continuation = Continuation { owner, conversation: Some(conversation), lineage: Lineage::default() };
+    let run = Run::read(store, conversation, newest, page(&window)).await?;
+    fill(store, conversation, run, &mut window).await?;
+    let continuation = Continuation { owner, ticket: None, lineage: Lineage::default() };
     Ok(Some(History { window, continuation }))
 }
 
@@ -110,37 +112,9 @@ pub async fn of_response<S: Store>(
     }
     // The conversation has the owner of the response that stands in it, which the viewer sees.
     if let Some(Origin { conversation, sequence }) = lineage.origin {
-        fill_from_entries(store, conversation, sequence.saturating_sub(1), &mut window).await?;
+        let run = Run::read(store, conversation, sequence.saturating_sub(1), page(&window)).await?;
+        fill(store, conversation, run, &mut window).await?;
     }
     let lineage = Lineage::continuing(parent, lineage);
-    Ok(Some(History { window, continuation: Continuation { owner, conversation: None, lineage } }))
-}
-
-async fn fill_from_entries<S: Store>(
-    store: &S,
-    conversation: Nonce,
-    newest: u64,
-    window: &mut Window,
-) -> Result<(), StoreError> {
-    let mut next = newest;
-    let mut gap = 0;
-    while next > 0 && !window.is_full() && gap < GAP_RECORDS_MAX {
-        // An entry has at least one item, so more entries than that cannot be of use.
-        let page = window.items_left().min(PAGE_RECORDS_MAX) as u64;
-        let oldest = next.saturating_sub(page) + 1;
-        let keys: Vec<String> =
-            (oldest..=next).rev().map(|sequence| key::entry(conversation, sequence)).collect();
-        let values = store.get_many(keys.clone()).await?;
-        for (key, value) in keys.iter().zip(values) {
-            let Some(value) = value else {
-                gap += 1;
-                continue;
-            };
-            let entry = read_entry(key, value)?;
-            gap = if entry.turn.is_empty() { gap + 1 } else { 0 };
-            window.offer(entry.turn);
-        }
-        next = oldest - 1;
-    }
-    Ok(())
+    Ok(Some(History { window, continuation: Continuation { owner, ticket: None, lineage } }))
 }

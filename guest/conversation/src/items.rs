@@ -203,8 +203,8 @@ pub async fn delete<S: Store>(
             return Ok(false);
         }
         let tokens = kept.iter().map(|item| estimate_tokens(item)).sum::<u64>().min(entry.turn.tokens);
-        let changed = write_entry(entry.nonce, kept.into_iter(), tokens);
-        if store.swap(&key, &value, changed).await? {
+        let changed = write_entry(entry.nonce, kept.into_iter(), tokens, entry.standing);
+        if store.swap(&key, Some(&value), changed).await? {
             return Ok(true);
         }
     }

@@ -41,3 +41,8 @@ pub(crate) fn entry(conversation: Nonce, sequence: u64) -> String {
 pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
     format!("conversation/{conversation}/turn/{turn}")
 }
+
+/// What was done under a caller's key, which is a part of `hash`.
+pub(crate) fn idempotency(hash: &str) -> String {
+    format!("idempotency/{hash}")
+}

@@ -1,11 +1,12 @@
 //! Conversations and responses in a key-value store: keys, records, the window.
 //!
 //! [`store::Store`] is the seam: the function implements it over `wasi:keyvalue`, tests over [`memory::MemoryStore`].
-//! This crate is the only writer of the families `response/` and `conversation/`; `kv-schemas/` describes them.
+//! This crate is the only writer of the families `response/`, `conversation/` and `idempotency/`; `kv-schemas/` describes them.
 //!
 //! A conversation is a row of numbered entries, one for each commit: a turn's items, or items added by hand. The
-//! number comes from an atomic counter, so two turns at once both survive, and a turn reads only the newest entries,
-//! however many there are. A chain of responses needs no lock either: each record lists its ancestors.
+//! number comes from an atomic counter; a turn draws it when it arrives and goes on when all before it is settled
+//! ([`ticket`]), so turns stand in the order in which they came, and each reads only the newest entries, however many
+//! there are. A chain of responses needs no lock either: each record lists its ancestors.
 //!
 //! Conversations and responses have an owner. Nothing is read, changed or continued without a [`viewer::Viewer`], and
 //! what that viewer does not see is answered as what is not there. The way to a conversation's items is a
@@ -14,13 +15,17 @@
 
 pub mod background;
 pub mod conversation;
+mod entries;
 pub mod history;
+pub mod idempotency;
 pub mod items;
 mod key;
 pub mod memory;
+mod queue;
 pub mod record;
 pub mod response;
 pub mod store;
+pub mod ticket;
 pub mod turn;
 pub mod viewer;
 pub mod window;

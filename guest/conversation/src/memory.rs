@@ -95,10 +95,10 @@ impl Store for MemoryStore {
         Ok(i64::try_from(next).unwrap_or(i64::MAX))
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: Vec<u8>) -> Result<bool, StoreError> {
+    async fn swap(&self, key: &str, expected: Option<&[u8]>, value: Vec<u8>) -> Result<bool, StoreError> {
         self.begin("swap", 1)?;
         let mut values = self.content.values.borrow_mut();
-        let same = values.get(key).is_some_and(|current| current == expected);
+        let same = values.get(key).map(Vec::as_slice) == expected;
         if same {
             values.insert(key.to_owned(), value);
         }

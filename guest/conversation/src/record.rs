@@ -105,6 +105,14 @@ struct EntryView<'a> {
     tokens: u64,
     #[serde(borrow)]
     items: Vec<&'a RawValue>,
+    #[serde(default)]
+    turn: Option<u64>,
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    abandoned: bool,
+    #[serde(default)]
+    pending_until_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -160,13 +168,46 @@ struct InputView {
     input: Vec<RawItem>,
 }
 
-/// An entry of a conversation: the items of one commit.
+/// What an entry tells of those before it. An entry from before there were tickets tells nothing: all before it is
+/// settled, and its number counts as that of the turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// How many turns have joined the conversation up to and with this entry. Where it is told, all before it is settled.
+    pub(crate) turns: Option<u64>,
+    /// Where to look next: for a tombstone the newest entry before it that is none, 0 for no such entry; for items added
+    /// by hand the newest place before them that was not settled.
+    pub(crate) after: Option<u64>,
+}
+
+/// What stands at a place of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Items, for good; also those that were all deleted since.
+    Settled,
+    /// A tombstone: nothing, for good. Whoever drew the number joins no more.
+    Abandoned,
+    /// A turn under way, whose lease holds that long, in milliseconds since 1970.
+    Pending(u64),
+}
+
+/// An entry of a conversation: the items of one commit, or what stands where some might have been.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// The nonce its items' ids carry.
     pub(crate) nonce: Nonce,
     /// Its items.
     pub(crate) turn: StoredTurn,
+    /// What it tells of those before it.
+    pub(crate) standing: Standing,
+    /// What it is.
+    pub(crate) state: State,
+}
+
+impl Entry {
+    /// The record as it lies in the store.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.turn.text.as_bytes()
+    }
 }
 
 fn unreadable(key: &str, reason: impl ToString) -> StoreError {
@@ -282,8 +323,14 @@ pub(crate) fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError>
     let text = text(key, value)?;
     let view: EntryView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let (nonce, tokens) = (nonce(key, view.nonce)?, view.tokens);
+    let standing = Standing { turns: view.turn, after: view.after };
+    let state = match view.pending_until_ms {
+        Some(until_ms) => State::Pending(until_ms),
+        None if view.abandoned => State::Abandoned,
+        None => State::Settled,
+    };
     let items = ranges(&text, view.items.into_iter());
-    Ok(Entry { nonce, turn: StoredTurn::new(text, items, tokens) })
+    Ok(Entry { nonce, turn: StoredTurn::new(text, items, tokens), standing, state })
 }
 
 /// Reads a response record as a turn of a chain, with its lineage; the last says whether it is still to be made.
@@ -326,7 +373,47 @@ fn write_view(view: &ConversationView<'_>) -> Vec<u8> {
 }
 
 /// Writes an entry.
-pub(crate) fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, tokens: u64) -> Vec<u8> {
+pub(crate) fn write_entry<'a>(
+    nonce: Nonce,
+    items: impl Iterator<Item = &'a str>,
+    tokens: u64,
+    standing: Standing,
+) -> Vec<u8> {
+    let mut out = begin_entry(nonce, items, tokens);
+    stand(&mut out, standing);
+    out.push(b'}');
+    out
+}
+
+/// Writes a tombstone: the entry of a turn that does not join.
+pub(crate) fn write_tombstone(nonce: Nonce, standing: Standing) -> Vec<u8> {
+    let mut out = begin_entry(nonce, std::iter::empty(), 0);
+    stand(&mut out, standing);
+    out.extend_from_slice(b",\"abandoned\":true}");
+    out
+}
+
+/// Writes what stands in the place of an entry while its turn is under way.
+pub(crate) fn write_pending(nonce: Nonce, until_ms: u64) -> Vec<u8> {
+    let mut out = begin_entry(nonce, std::iter::empty(), 0);
+    number(&mut out, b",\"pending_until_ms\":", Some(until_ms));
+    out.push(b'}');
+    out
+}
+
+fn stand(out: &mut Vec<u8>, standing: Standing) {
+    number(out, b",\"turn\":", standing.turns);
+    number(out, b",\"after\":", standing.after);
+}
+
+fn number(out: &mut Vec<u8>, name: &[u8], value: Option<u64>) {
+    if let Some(value) = value {
+        out.extend_from_slice(name);
+        json::push(out, &value);
+    }
+}
+
+fn begin_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>, tokens: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(b"{\"nonce\":\"");
     out.extend_from_slice(nonce.as_str().as_bytes());
@@ -334,7 +421,6 @@ pub(crate) fn write_entry<'a>(nonce: Nonce, items: impl Iterator<Item = &'a str>
     json::push(&mut out, &tokens);
     out.extend_from_slice(b",\"items\":");
     array(&mut out, items);
-    out.push(b'}');
     out
 }
 

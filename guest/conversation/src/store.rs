@@ -1,7 +1,6 @@
 //! What this crate needs of a key-value store.
 
 use std::future::Future;
-use std::rc::Rc;
 
 /// The store did not do what it was asked, or holds what it should not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +52,7 @@ impl StoreError {
 pub const SWAPS_MAX: usize = 8;
 
 /// A key-value store. One implementation stands over `wasi:keyvalue`, one in memory.
-pub trait Store {
+pub trait Store: Clone {
     /// The value of `key`.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
 
@@ -69,44 +68,14 @@ pub trait Store {
     /// Adds 1 to the counter at `key`, which starts at 0, and returns its new value.
     fn increment(&self, key: &str) -> impl Future<Output = Result<i64, StoreError>>;
 
-    /// Sets `key` to `value` if it still is `expected`; `false` when it is not.
+    /// Sets `key` to `value` if it still is `expected`, where `None` stands for a key that is not there; `false` when it
+    /// is something else.
     fn swap(
         &self,
         key: &str,
-        expected: &[u8],
+        expected: Option<&[u8]>,
         value: Vec<u8>,
     ) -> impl Future<Output = Result<bool, StoreError>>;
-}
-
-impl<S: Store> Store for Rc<S> {
-    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> {
-        S::get(self, key)
-    }
-
-    fn get_many(&self, keys: Vec<String>) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, StoreError>> {
-        S::get_many(self, keys)
-    }
-
-    fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> impl Future<Output = Result<(), StoreError>> {
-        S::set_many(self, pairs)
-    }
-
-    fn delete_many(&self, keys: Vec<String>) -> impl Future<Output = Result<(), StoreError>> {
-        S::delete_many(self, keys)
-    }
-
-    fn increment(&self, key: &str) -> impl Future<Output = Result<i64, StoreError>> {
-        S::increment(self, key)
-    }
-
-    fn swap(
-        &self,
-        key: &str,
-        expected: &[u8],
-        value: Vec<u8>,
-    ) -> impl Future<Output = Result<bool, StoreError>> {
-        S::swap(self, key, expected, value)
-    }
 }
 
 /// Reads a counter's value as a plain `get` returns it.

@@ -74,13 +74,14 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{read_entry, write_entry};
+    use crate::record::{Standing, read_entry, write_entry};
     use proptest::prelude::*;
     use waggle_openai::Nonce;
 
     fn turn(number: usize, items: usize, tokens: u64) -> StoredTurn {
         let items: Vec<String> = (0..items).map(|item| format!("\"{number}.{item}\"")).collect();
-        let value = write_entry(Nonce::mint(0, 0), items.iter().map(String::as_str), tokens);
+        let value =
+            write_entry(Nonce::mint(0, 0), items.iter().map(String::as_str), tokens, Standing::default());
         read_entry("k", value).unwrap().turn
     }
 

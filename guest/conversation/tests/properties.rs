@@ -35,8 +35,11 @@ fn nonce(number: usize) -> Nonce {
 }
 
 fn messages(nonce: Nonce, count: usize) -> Vec<RawItem> {
-    let item =
-        |number: usize| Item::Message { role: Role::User, parts: vec![Part::text(number.to_string())] };
+    let item = |number: usize| Item::Message {
+        role: Role::User,
+        parts: vec![Part::text(number.to_string())],
+        phase: None,
+    };
     let items: Vec<Item<'_>> = (0..count).map(item).collect();
     to_raw_items(&items, nonce, 0).unwrap()
 }

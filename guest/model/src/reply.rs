@@ -4,6 +4,7 @@ use crate::failure::{ModelFailure, excerpt};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use waggle_openai::item::{LogProb, TokenLogProb, UrlCitation};
 use waggle_openai::json::Text;
 use waggle_openai::response::Usage;
 
@@ -43,10 +44,18 @@ pub struct ToolCall {
 }
 
 /// A whole answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
+    /// What it thought, where it tells.
+    pub reasoning: String,
     /// What it said; empty when it only asks for tools.
     pub text: String,
+    /// How probable the tokens of the text were, when that was asked for.
+    pub logprobs: Vec<LogProb>,
+    /// What the text cites.
+    pub annotations: Vec<UrlCitation>,
+    /// Why it does not answer, when it says so apart from its text.
+    pub refusal: String,
     /// The tools it asks for.
     pub tool_calls: Vec<ToolCall>,
     /// Why it stopped.
@@ -58,8 +67,16 @@ pub struct Completion {
 /// A piece of a streamed answer.
 #[derive(Debug, Default)]
 pub struct Chunk<'a> {
+    /// More of what it thinks.
+    pub reasoning: Option<Text<'a>>,
     /// More text.
     pub text: Option<Text<'a>>,
+    /// How probable the tokens of the text were, when that was asked for.
+    pub logprobs: Vec<LogProb>,
+    /// More of what the text cites.
+    pub annotations: Vec<UrlCitation>,
+    /// More of why it does not answer.
+    pub refusal: Option<Text<'a>>,
     /// Pieces of tool calls.
     pub tool_calls: Vec<ToolCallDelta<'a>>,
     /// Whether it holds a piece of the model's reasoning, which no standard has; two names for it are in use.
@@ -111,6 +128,26 @@ struct Choice<'a> {
     delta: Option<Message<'a>>,
     #[serde(borrow)]
     finish_reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct LogProbsBody {
+    content: Option<Vec<LogProbBody>>,
+}
+
+#[derive(Deserialize)]
+struct LogProbBody {
+    token: String,
+    logprob: f64,
+    bytes: Option<Vec<u8>>,
+    top_logprobs: Option<Vec<LogProbBody>>,
+}
+
+#[derive(Deserialize)]
+struct AnnotationBody {
+    url_citation: Option<UrlCitation>,
 }
 
 #[derive(Default, Deserialize)]
@@ -126,7 +163,50 @@ struct Message<'a> {
     #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
+    #[serde(borrow)]
     tool_calls: Option<Vec<ToolCallDelta<'a>>>,
+}
+
+impl<'a> Message<'a> {
+    /// What the model thought, by whichever name; servers that know both send both.
+    fn reasoning(&self) -> Option<Text<'a>> {
+        let says = |raw: &RawValue| !matches!(raw.get(), "\"\"" | "null");
+        let raw = self.reasoning_content.filter(|raw| says(raw)).or(self.reasoning.filter(|raw| says(raw)));
+        // Some have objects there, which are of no form anybody agreed on.
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
+    /// Whether it holds a piece of the model's reasoning, in whichever form.
+    fn reasons(&self) -> bool {
+        let says = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "\"\"");
+        says(self.reasoning_content) || says(self.reasoning)
+    }
+}
+
+/// What an answer says besides is worth less than the answer: where it cannot be read, it is left out.
+fn read_besides<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+}
+
+fn logprobs(raw: Option<&RawValue>) -> Vec<LogProb> {
+    let content = read_besides::<LogProbsBody>(raw).and_then(|body| body.content).unwrap_or_default();
+    let token = |body: LogProbBody| {
+        let LogProbBody { token, logprob, bytes, top_logprobs } = body;
+        let bytes = bytes.unwrap_or_else(|| token.as_bytes().to_vec());
+        (TokenLogProb { token, logprob, bytes }, top_logprobs)
+    };
+    let whole = |body: LogProbBody| {
+        let (known, others) = token(body);
+        let others = others.into_iter().flatten().map(|other| token(other).0);
+        LogProb { token: known, top_logprobs: others.collect() }
+    };
+    content.into_iter().map(whole).collect()
+}
+
+fn annotations(raw: Option<&RawValue>) -> Vec<UrlCitation> {
+    let bodies: Vec<AnnotationBody> = read_besides(raw).unwrap_or_default();
+    bodies.into_iter().filter_map(|body| body.url_citation).collect()
 }
 
 #[derive(Deserialize)]
@@ -188,7 +268,11 @@ fn read(json: &[u8]) -> Result<Body<'_>, ModelFailure> {
 impl Chunk<'_> {
     /// Whether the model has begun to answer, or has ended without.
     pub fn says_something(&self) -> bool {
-        self.text.is_some() || !self.tool_calls.is_empty() || self.reasons || self.finish.is_some()
+        self.text.is_some()
+            || self.refusal.is_some()
+            || !self.tool_calls.is_empty()
+            || self.reasons
+            || self.finish.is_some()
     }
 }
 
@@ -204,7 +288,7 @@ pub fn read_completion(json: &[u8]) -> Result<Completion, ModelFailure> {
     else {
         return Err(ModelFailure::NotACompletion(format!("no message in '{}'", excerpt(json))));
     };
-    let text = message.content.filter(|text| !text.is_empty()).or(message.refusal);
+    let reasoning = message.reasoning();
     let calls = message.tool_calls.unwrap_or_default();
     if calls.len() > TOOL_CALLS_MAX {
         return Err(ModelFailure::TooLong(format!("more than {TOOL_CALLS_MAX} tool calls")));
@@ -215,7 +299,11 @@ pub fn read_completion(json: &[u8]) -> Result<Completion, ModelFailure> {
         arguments: owned(call.function.arguments),
     });
     Ok(Completion {
-        text: owned(text),
+        reasoning: owned(reasoning),
+        text: owned(message.content),
+        logprobs: logprobs(choice.logprobs),
+        annotations: annotations(message.annotations),
+        refusal: owned(message.refusal),
         tool_calls: tool_calls.collect(),
         finish: choice.finish_reason.map_or(FinishReason::Stop, |reason| FinishReason::parse(&reason)),
         usage: body.usage.map(Usage::from),
@@ -236,10 +324,12 @@ pub fn read_chunk(json: &[u8]) -> Result<Chunk<'_>, ModelFailure> {
     let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(chunk) };
     chunk.finish = choice.finish_reason.map(|reason| FinishReason::parse(&reason));
     let delta = choice.delta.unwrap_or_default();
-    let says = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "\"\"");
-    chunk.reasons = says(delta.reasoning_content) || says(delta.reasoning);
-    chunk.text =
-        delta.content.filter(|text| !text.is_empty()).or(delta.refusal).filter(|text| !text.is_empty());
+    chunk.reasons = delta.reasons();
+    chunk.reasoning = delta.reasoning();
+    chunk.logprobs = logprobs(choice.logprobs);
+    chunk.annotations = annotations(delta.annotations);
+    chunk.text = delta.content.filter(|text| !text.is_empty());
+    chunk.refusal = delta.refusal.filter(|refusal| !refusal.is_empty());
     chunk.tool_calls = delta.tool_calls.unwrap_or_default();
     Ok(chunk)
 }
@@ -256,6 +346,7 @@ mod tests {
             "total_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}}"#;
         let completion = read_completion(json).unwrap();
         assert_eq!(completion.text, "hé");
+        assert!(completion.refusal.is_empty() && completion.reasoning.is_empty());
         assert_eq!(
             completion.tool_calls,
             [ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into() }]
@@ -263,6 +354,33 @@ mod tests {
         assert_eq!(completion.finish, FinishReason::Length);
         let usage = Usage { input_tokens: 3, cached_tokens: 1, output_tokens: 2, reasoning_tokens: 0 };
         assert_eq!(completion.usage, Some(usage));
+    }
+
+    #[test]
+    fn reasoning_refusals_citations_and_log_probabilities_are_read() {
+        let json = br#"{"choices":[{"message":{"content":null,"refusal":"no","reasoning":"hm","annotations":[
+            {"type":"url_citation","url_citation":{"start_index":1,"end_index":2,"url":"https://e.x","title":"t"}},
+            {"type":"other"}]},"logprobs":{"content":[{"token":"\u00e9","logprob":-0.5,"bytes":null,
+            "top_logprobs":[{"token":"e","logprob":-1,"bytes":[101]}]}],"refusal":null}}]}"#;
+        let completion = read_completion(json).unwrap();
+        assert_eq!((&*completion.text, &*completion.refusal, &*completion.reasoning), ("", "no", "hm"));
+        let cited =
+            UrlCitation { start_index: 1, end_index: 2, url: "https://e.x".into(), title: "t".into() };
+        assert_eq!(completion.annotations, [cited]);
+        let token = |token: &str, logprob| TokenLogProb {
+            token: token.into(),
+            logprob,
+            bytes: token.as_bytes().to_vec(),
+        };
+        assert_eq!(
+            completion.logprobs,
+            [LogProb { token: token("é", -0.5), top_logprobs: vec![token("e", -1.0)] }]
+        );
+        let chunk =
+            br#"{"choices":[{"delta":{"reasoning_content":"h","reasoning":"h"},"logprobs":{"x":[1]}}]}"#;
+        let chunk = read_chunk(chunk).unwrap();
+        assert_eq!(chunk.reasoning.as_deref(), Some("h"));
+        assert!(chunk.logprobs.is_empty(), "what cannot be read is left out");
     }
 
     fn check(json: &str, expected: fn(&ModelFailure) -> bool) {

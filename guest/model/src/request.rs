@@ -5,7 +5,7 @@ use waggle_openai::ApiError;
 use waggle_openai::item::{RawItem, StoredItem, StoredPart};
 use waggle_openai::json;
 use waggle_openai::parameters::Parameters;
-use waggle_openai::tool::ToolChoice;
+use waggle_openai::tool::{Mode, Tool, ToolChoice};
 
 /// What a turn asks of a model.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl TurnRequest<'_> {
                 "message" if item.fallback => {}
                 "message" => writer.message(item),
                 "function_call" if pairs.whole(item) => writer.call(item),
-                "function_call_output" if pairs.whole(item) => writer.output(item),
+                "function_call_output" if pairs.whole(item) => writer.output(item)?,
                 _ => {}
             }
         }
@@ -97,6 +97,15 @@ impl TurnRequest<'_> {
         if let Some(format) = parameters.text.read_format()? {
             response_format(out, &format);
         }
+        optional(out, "presence_penalty", parameters.presence_penalty.as_ref());
+        optional(out, "frequency_penalty", parameters.frequency_penalty.as_ref());
+        if parameters.wants_logprobs() {
+            optional(out, "logprobs", Some(&true));
+            optional(out, "top_logprobs", parameters.top_logprobs.as_ref());
+        }
+        optional(out, "service_tier", parameters.service_tier.as_ref());
+        optional(out, "prompt_cache_key", parameters.prompt_cache_key.as_ref());
+        optional(out, "safety_identifier", parameters.safety_identifier.as_ref());
         if !parameters.tools.is_empty() {
             tools(out, parameters);
         }
@@ -145,7 +154,12 @@ fn response_format(out: &mut Vec<u8>, format: &waggle_openai::parameters::TextFo
 fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
     key(out, "tools");
     out.push(b'[');
-    for (index, tool) in parameters.tools.iter().enumerate() {
+    // Chat Completions has no tools that are there and may not be used, so those are not sent.
+    let may_be_used = |tool: &&Tool| match &parameters.tool_choice {
+        ToolChoice::Allowed { tools, .. } => tools.contains(&tool.name),
+        _ => true,
+    };
+    for (index, tool) in parameters.tools.iter().filter(may_be_used).enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -165,6 +179,8 @@ fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
             optional(out, "name", Some(name));
             out.extend_from_slice(b"}}");
         }
+        ToolChoice::Allowed { mode: Mode::Auto, .. } => {}
+        ToolChoice::Allowed { mode, .. } => optional(out, "tool_choice", Some(mode)),
         choice => optional(out, "tool_choice", Some(choice)),
     }
     optional(out, "parallel_tool_calls", parameters.parallel_tool_calls.as_ref());
@@ -236,7 +252,7 @@ impl MessageWriter<'_> {
         self.text(role);
         self.text("\",\"content\":");
         match item.content.as_slice() {
-            parts @ [_, _, ..] if role == "user" => self.parts(parts),
+            parts if role == "user" && (parts.len() > 1 || any_more_than_words(parts)) => self.parts(parts),
             parts => self.joined(parts),
         }
         self.text("}");
@@ -246,11 +262,35 @@ impl MessageWriter<'_> {
         self.text("[");
         for part in parts {
             self.separate();
+            self.part(part);
+        }
+        self.text("]");
+    }
+
+    fn part(&mut self, part: &StoredPart<'_>) {
+        if let Some(url) = part.image_url {
+            self.text("{\"type\":\"image_url\",\"image_url\":{\"url\":");
+            self.text(url.get());
+            // Servers that don't know `detail` do without where nobody chose one.
+            if let Some(detail) = part.detail.filter(|detail| *detail != "auto") {
+                self.text(",\"detail\":\"");
+                self.text(detail);
+                self.text("\"");
+            }
+            self.text("}}");
+        } else if let Some(data) = part.file_data {
+            self.text("{\"type\":\"file\",\"file\":{\"file_data\":");
+            self.text(data.get());
+            if let Some(name) = part.filename {
+                self.text(",\"filename\":");
+                self.text(name.get());
+            }
+            self.text("}}");
+        } else {
             self.text("{\"type\":\"text\",\"text\":");
             self.text(literal(part));
             self.text("}");
         }
-        self.text("]");
     }
 
     /// String literals joined into one, by leaving out the quotes between them.
@@ -278,19 +318,32 @@ impl MessageWriter<'_> {
         self.text("}}");
     }
 
-    fn output(&mut self, item: &StoredItem<'_>) {
+    /// Text parts become one text, which every server takes; images and files go as they would in a user's message,
+    /// which is for the server to take or to refuse.
+    fn output(&mut self, item: &StoredItem<'_>) -> serde_json::Result<()> {
         self.close_calls();
         self.separate();
         self.text("{\"role\":\"tool\",\"tool_call_id\":");
         self.raw(item.call_id);
         self.text(",\"content\":");
-        self.raw(item.output);
+        match item.output.filter(|output| output.get().starts_with('[')) {
+            None => self.raw(item.output),
+            Some(output) => {
+                let parts: Vec<StoredPart<'_>> = serde_json::from_str(output.get())?;
+                if any_more_than_words(&parts) { self.parts(&parts) } else { self.joined(&parts) }
+            }
+        }
         self.text("}");
+        Ok(())
     }
 
     fn raw(&mut self, value: Option<&RawValue>) {
         self.text(value.map_or("\"\"", RawValue::get));
     }
+}
+
+fn any_more_than_words(parts: &[StoredPart<'_>]) -> bool {
+    parts.iter().any(StoredPart::is_more_than_words)
 }
 
 fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
@@ -343,6 +396,65 @@ mod tests {
                 {"role": "assistant", "content": "ab"},
                 {"role": "user", "content": [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}]}]),
         );
+    }
+
+    #[test]
+    fn images_and_files_go_as_chat_completions_has_them_and_what_it_has_no_place_for_stays() {
+        let image = json!({"type": "input_image", "image_url": "data:image/png;base64,AA=="});
+        let file = json!({"type": "input_file", "filename": "a.pdf", "file_data": "data:,"});
+        let (sent_image, sent_file) = (
+            json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}),
+            json!({"type": "file", "file": {"file_data": "data:,", "filename": "a.pdf"}}),
+        );
+        let low = json!({"type": "input_image", "image_url": "https://e.x/a", "detail": "low"});
+        check_messages(
+            &json!([{"role": "user", "content": [image]}, {"type": "reasoning", "summary": [],
+                "content": [{"type": "reasoning_text", "text": "hm"}]}, {"type": "compaction", "encrypted_content": "e"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "phase": "final_answer"}]),
+            &json!([{"role": "user", "content": [{"type": "input_text", "text": "q"}, low, file]}]),
+            &json!([{"role": "user", "content": [sent_image]}, {"role": "assistant", "content": "no"},
+                {"role": "user", "content": [{"type": "text", "text": "q"},
+                    {"type": "image_url", "image_url": {"url": "https://e.x/a", "detail": "low"}}, sent_file]}]),
+        );
+        let call = json!({"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"});
+        let output = |parts: &Value| json!({"type": "function_call_output", "call_id": "a", "output": parts});
+        let told = |parts: &Value| {
+            let body = request(&json!([call]), &json!([output(parts)]), &json!({})).unwrap();
+            body["messages"][1]["content"].clone()
+        };
+        let texts = json!([{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]);
+        assert_eq!(told(&texts), "ab");
+        assert_eq!(told(&json!([])), "");
+        assert_eq!(told(&json!([image])), json!([sent_image]));
+    }
+
+    #[test]
+    fn only_allowed_tools_are_sent_and_they_are_chosen_from_by_the_mode() {
+        let tool = |name: &str| json!({"type": "function", "name": name});
+        let chosen = |mode: &str| {
+            let choice = json!({"type": "allowed_tools", "mode": mode, "tools": [tool("g")]});
+            let extra = json!({"tools": [tool("f"), tool("g")], "tool_choice": choice});
+            let body = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+            (body["tools"].clone(), body["tool_choice"].clone())
+        };
+        let sent = json!([{"type": "function", "function": {"name": "g"}}]);
+        assert_eq!(chosen("auto"), (sent.clone(), Value::Null));
+        assert_eq!(chosen("required"), (sent.clone(), json!("required")));
+        assert_eq!(chosen("none"), (sent, json!("none")));
+    }
+
+    #[test]
+    fn log_probabilities_penalties_and_identifiers_are_asked_for_when_the_client_does() {
+        let extra = json!({"presence_penalty": 1.5, "frequency_penalty": -1, "top_logprobs": 2,
+            "service_tier": "flex", "prompt_cache_key": "k", "safety_identifier": "s"});
+        let body = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+        let expected = json!({"model": "m", "messages": [{"role": "user", "content": "x"}],
+            "presence_penalty": 1.5, "frequency_penalty": -1.0, "logprobs": true, "top_logprobs": 2,
+            "service_tier": "flex", "prompt_cache_key": "k", "safety_identifier": "s"});
+        assert_eq!(body, expected);
+        let extra = json!({"include": ["message.output_text.logprobs"]});
+        let body = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+        assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &Value::Null));
     }
 
     #[test]

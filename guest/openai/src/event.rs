@@ -3,7 +3,11 @@
 //! Each is `event: TYPE` and one `data:` line of JSON with `type` and a `sequence_number` that counts from 0.
 
 use crate::id::ItemId;
+use crate::item::{AnnotationJson, LogProb, Part, TextPart, UrlCitation};
 use crate::json;
+
+/// What stands after the last event of a stream.
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// Writes events one after another into a buffer that is taken away piece by piece.
 #[derive(Debug, Default)]
@@ -19,6 +23,8 @@ pub struct Place {
     pub item: ItemId,
     /// The item's place in `output`.
     pub output_index: usize,
+    /// The part's place in the item's content.
+    pub content_index: usize,
 }
 
 impl EventWriter {
@@ -71,38 +77,78 @@ impl EventWriter {
         });
     }
 
-    /// `response.content_part.added` or `.done`, with the part's text.
-    pub fn text_part(&mut self, kind: &str, place: Place, text: &str) {
+    /// `response.content_part.added` or `.done`, with the part.
+    pub fn part(&mut self, kind: &str, place: Place, part: &Part<'_>) {
         self.event(kind, |out| {
-            at(out, place, true);
-            out.extend_from_slice(b",\"part\":{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[]");
-            field(out, "text", text);
-            out.push(b'}');
+            at_part(out, place);
+            name(out, "part");
+            part.push_output(out);
         });
     }
 
-    /// `response.output_text.delta`.
-    pub fn text_delta(&mut self, place: Place, delta: &str) {
+    /// `response.output_text.delta`, with how probable its tokens were, when that is known.
+    pub fn text_delta(&mut self, place: Place, delta: &str, logprobs: &[LogProb]) {
         self.event("response.output_text.delta", |out| {
-            at(out, place, true);
+            at_part(out, place);
             field(out, "delta", delta);
-            out.extend_from_slice(b",\"logprobs\":[]");
+            field(out, "logprobs", logprobs);
         });
     }
 
     /// `response.output_text.done`, with the whole text.
-    pub fn text_done(&mut self, place: Place, text: &str) {
+    pub fn text_done(&mut self, place: Place, text: &TextPart<'_>) {
         self.event("response.output_text.done", |out| {
-            at(out, place, true);
+            at_part(out, place);
+            field(out, "text", &text.text);
+            field(out, "logprobs", &text.logprobs);
+        });
+    }
+
+    /// `response.output_text.annotation.added`; `index` is its place in the part's annotations.
+    pub fn annotation(&mut self, place: Place, index: usize, citation: &UrlCitation) {
+        self.event("response.output_text.annotation.added", |out| {
+            at_part(out, place);
+            field(out, "annotation_index", &index);
+            field(out, "annotation", &AnnotationJson::UrlCitation(citation));
+        });
+    }
+
+    /// `response.refusal.delta`.
+    pub fn refusal_delta(&mut self, place: Place, delta: &str) {
+        self.event("response.refusal.delta", |out| {
+            at_part(out, place);
+            field(out, "delta", delta);
+        });
+    }
+
+    /// `response.refusal.done`, with the whole refusal.
+    pub fn refusal_done(&mut self, place: Place, refusal: &str) {
+        self.event("response.refusal.done", |out| {
+            at_part(out, place);
+            field(out, "refusal", refusal);
+        });
+    }
+
+    /// `response.reasoning.delta`, by Open Responses' name.
+    pub fn reasoning_delta(&mut self, place: Place, delta: &str) {
+        self.event("response.reasoning.delta", |out| {
+            at_part(out, place);
+            field(out, "delta", delta);
+        });
+    }
+
+    /// `response.reasoning.done`, with the whole text.
+    pub fn reasoning_done(&mut self, place: Place, text: &str) {
+        self.event("response.reasoning.done", |out| {
+            at_part(out, place);
             field(out, "text", text);
-            out.extend_from_slice(b",\"logprobs\":[]");
         });
     }
 
     /// `response.function_call_arguments.delta`.
     pub fn arguments_delta(&mut self, place: Place, delta: &str) {
         self.event("response.function_call_arguments.delta", |out| {
-            at(out, place, false);
+            at_item(out, place);
             field(out, "delta", delta);
         });
     }
@@ -110,28 +156,42 @@ impl EventWriter {
     /// `response.function_call_arguments.done`, with the whole arguments.
     pub fn arguments_done(&mut self, place: Place, name: &str, arguments: &str) {
         self.event("response.function_call_arguments.done", |out| {
-            at(out, place, false);
+            at_item(out, place);
             field(out, "name", name);
             field(out, "arguments", arguments);
         });
     }
 
     /// `error`: the stream ends here, for a reason that lies outside the response.
+    ///
+    /// The reason is there twice. OpenAI has it as members of the event, and its SDKs hand that on as one event more,
+    /// which programs that wait for the text overlook; Open Responses has it as the member `error`, at which the same
+    /// SDKs raise an exception. Whoever knows either finds it.
     pub fn error(&mut self, code: &str, message: &str) {
         self.event("error", |out| {
             field(out, "code", code);
             field(out, "message", message);
-            out.extend_from_slice(b",\"param\":null");
+            out.extend_from_slice(b",\"param\":null,\"error\":{\"type\":\"server_error\"");
+            field(out, "code", code);
+            field(out, "message", message);
+            out.extend_from_slice(b",\"param\":null}");
         });
+    }
+
+    /// `[DONE]`, which is no event: it says that none comes any more, as Open Responses wants it.
+    pub fn done(&mut self) {
+        self.buffer.extend_from_slice(DONE);
     }
 }
 
-fn at(out: &mut Vec<u8>, place: Place, content: bool) {
+fn at_item(out: &mut Vec<u8>, place: Place) {
     field(out, "item_id", &place.item);
     field(out, "output_index", &place.output_index);
-    if content {
-        out.extend_from_slice(b",\"content_index\":0");
-    }
+}
+
+fn at_part(out: &mut Vec<u8>, place: Place) {
+    at_item(out, place);
+    field(out, "content_index", &place.content_index);
 }
 
 fn name(out: &mut Vec<u8>, name: &str) {
@@ -160,7 +220,7 @@ mod tests {
         let mut events = EventWriter::default();
         let item = ItemId { kind: ItemKind::Message, nonce: Nonce::mint(0, 0), index: 1 };
         events.response("response.created", b"{\n  \"tools\": [\r\n]\n}");
-        events.text_delta(Place { item, output_index: 0 }, "a\n\"b\"");
+        events.text_delta(Place { item, output_index: 0, content_index: 0 }, "a\n\"b\"", &[]);
         let text = String::from_utf8(events.take()).unwrap();
         let blocks: Vec<&str> = text.split_terminator("\n\n").collect();
         assert_eq!(blocks.len(), 2, "{text}");

@@ -107,16 +107,23 @@ pub enum ItemKind {
     FunctionCall,
     /// `fco_`
     FunctionCallOutput,
+    /// `rs_`
+    Reasoning,
+    /// `cmp_`
+    Compaction,
 }
 
 impl ItemKind {
-    const ALL: [Self; 3] = [Self::Message, Self::FunctionCall, Self::FunctionCallOutput];
+    const ALL: [Self; 5] =
+        [Self::Message, Self::FunctionCall, Self::FunctionCallOutput, Self::Reasoning, Self::Compaction];
 
     fn prefix(self) -> &'static str {
         match self {
             Self::Message => "msg_",
             Self::FunctionCall => "fc_",
             Self::FunctionCallOutput => "fco_",
+            Self::Reasoning => "rs_",
+            Self::Compaction => "cmp_",
         }
     }
 }

@@ -3,21 +3,22 @@
 //! An item is normalised once, when it comes in, and written as JSON once, with its id; from then on it is spliced
 //! raw into records, lists and responses. [`StoredItem`] is the view by which a stored one is passed to a model.
 
+mod part;
+mod read;
+mod stored;
+
+pub use part::{Annotation, AnnotationJson, Detail, LogProb, Part, TextPart, TokenLogProb, UrlCitation};
+pub use read::InputElement;
+pub use stored::{StoredId, StoredItem, StoredPart};
+
 use crate::id::{ItemId, ItemKind, Nonce};
-use crate::json::Text;
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use part::PartJson;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
-use std::fmt;
 
 /// An item as it is stored and answered: its JSON object, with its id.
 pub type RawItem = Box<RawValue>;
-
-/// The longest call id or function name, in characters.
-const NAME_CHARACTERS_MAX: usize = 256;
-/// The most parts of one message's content.
-const PARTS_MAX: usize = 256;
 
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,19 +46,28 @@ impl Role {
     }
 }
 
-/// A piece of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part<'a> {
-    /// The text.
-    pub text: Cow<'a, str>,
-    /// Whether this is the model refusing to answer.
-    pub refusal: bool,
+/// What an assistant's message is, of a model that says more than one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Said on the way.
+    Commentary,
+    /// The answer.
+    FinalAnswer,
 }
 
-impl<'a> Part<'a> {
-    /// A piece of text.
-    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self { text: text.into(), refusal: false }
+/// What a function returned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToolOutput<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Texts, images, files.
+    Parts(Vec<Part<'a>>),
+}
+
+impl<'a> From<&'a str> for ToolOutput<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
     }
 }
 
@@ -74,7 +84,7 @@ pub enum ItemStatus {
 }
 
 /// An item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Item<'a> {
     /// Something said.
     Message {
@@ -82,6 +92,8 @@ pub enum Item<'a> {
         role: Role,
         /// What was said.
         parts: Vec<Part<'a>>,
+        /// What an assistant's message is, when its model said so.
+        phase: Option<Phase>,
     },
     /// What the assistant said in place of a model that failed. Models do not get to see it.
     Fallback {
@@ -102,7 +114,21 @@ pub enum Item<'a> {
         /// The call it answers.
         call_id: Cow<'a, str>,
         /// What it returned.
-        output: Cow<'a, str>,
+        output: ToolOutput<'a>,
+    },
+    /// What a model thought. Chat Completions has no place for it, so models do not get to see it again.
+    Reasoning {
+        /// In short.
+        summary: Vec<Part<'a>>,
+        /// In full, where the model tells it.
+        content: Vec<Part<'a>>,
+        /// In a form only the model's maker can read.
+        encrypted_content: Option<Cow<'a, str>>,
+    },
+    /// What stands for items that were compacted.
+    Compaction {
+        /// In a form only its maker can read.
+        encrypted_content: Cow<'a, str>,
     },
 }
 
@@ -113,16 +139,10 @@ struct MessageJson<'a> {
     status: ItemStatus,
     role: Role,
     content: Vec<PartJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<Phase>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     waggle_fallback: bool,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum PartJson<'a> {
-    InputText { text: &'a str },
-    OutputText { text: &'a str, annotations: [(); 0], logprobs: [(); 0] },
-    Refusal { refusal: &'a str },
 }
 
 #[derive(Serialize)]
@@ -131,12 +151,47 @@ struct CallJson<'a> {
     r#type: &'static str,
     status: ItemStatus,
     call_id: &'a str,
+    name: &'a str,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct OutputJson<'a> {
+    id: ItemId,
+    r#type: &'static str,
+    status: ItemStatus,
+    call_id: &'a str,
+    output: ToolOutputJson<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ToolOutputJson<'a> {
+    Text(&'a str),
+    Parts(Vec<PartJson<'a>>),
+}
+
+#[derive(Serialize)]
+struct ReasoningJson<'a> {
+    id: ItemId,
+    r#type: &'static str,
+    status: ItemStatus,
+    summary: Vec<PartJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    content: Vec<PartJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a str>,
+    encrypted_content: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct CompactionJson<'a> {
+    id: ItemId,
+    r#type: &'static str,
+    encrypted_content: &'a str,
+}
+
+fn part_jsons<'a>(parts: &'a [Part<'_>], said_by_model: bool) -> Vec<PartJson<'a>> {
+    parts.iter().map(|part| part.to_json(said_by_model)).collect()
 }
 
 impl Item<'_> {
@@ -146,19 +201,23 @@ impl Item<'_> {
             Self::Message { .. } | Self::Fallback { .. } => ItemKind::Message,
             Self::FunctionCall { .. } => ItemKind::FunctionCall,
             Self::FunctionCallOutput { .. } => ItemKind::FunctionCallOutput,
+            Self::Reasoning { .. } => ItemKind::Reasoning,
+            Self::Compaction { .. } => ItemKind::Compaction,
         }
     }
 
-    /// An estimate of the tokens a model counts for it.
+    /// An estimate of the tokens a model counts for it; none for what models do not get to see.
     pub fn tokens(&self) -> u64 {
         const TOKENS_AROUND_AN_ITEM: u64 = 4;
-        let text = match self {
-            Self::Fallback { .. } => return 0,
-            Self::Message { parts, .. } => parts.iter().map(|part| estimate_tokens(&part.text)).sum(),
+        let sum = |parts: &[Part<'_>]| parts.iter().map(Part::tokens).sum();
+        let tokens: u64 = match self {
+            Self::Fallback { .. } | Self::Reasoning { .. } | Self::Compaction { .. } => return 0,
+            Self::Message { parts, .. } => sum(parts),
             Self::FunctionCall { name, arguments, .. } => estimate_tokens(name) + estimate_tokens(arguments),
-            Self::FunctionCallOutput { output, .. } => estimate_tokens(output),
+            Self::FunctionCallOutput { output: ToolOutput::Text(text), .. } => estimate_tokens(text),
+            Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => sum(parts),
         };
-        text + TOKENS_AROUND_AN_ITEM
+        tokens + TOKENS_AROUND_AN_ITEM
     }
 
     /// Writes the item as it is stored and answered.
@@ -167,39 +226,43 @@ impl Item<'_> {
     /// None in practice: these types always serialise.
     pub fn to_raw(&self, nonce: Nonce, index: usize, status: ItemStatus) -> serde_json::Result<RawItem> {
         let id = ItemId { kind: self.kind(), nonce, index };
-        let call = |r#type, call_id| CallJson {
-            id,
-            r#type,
-            status,
-            call_id,
-            name: None,
-            arguments: None,
-            output: None,
-        };
-        let message = |role, parts: &[Part<'_>], waggle_fallback| {
-            let content = parts.iter().map(|part| part_json(role, part)).collect();
-            to_raw_value(&MessageJson { id, r#type: "message", status, role, content, waggle_fallback })
+        let message = |role, parts, phase, waggle_fallback| {
+            let content = part_jsons(parts, role == Role::Assistant);
+            to_raw_value(&MessageJson {
+                id,
+                r#type: "message",
+                status,
+                role,
+                content,
+                phase,
+                waggle_fallback,
+            })
         };
         match self {
-            Self::Message { role, parts } => message(*role, parts, false),
-            Self::Fallback { parts } => message(Role::Assistant, parts, true),
-            Self::FunctionCall { call_id, name, arguments } => to_raw_value(&CallJson {
-                name: Some(name),
-                arguments: Some(arguments),
-                ..call("function_call", call_id)
-            }),
+            Self::Message { role, parts, phase } => message(*role, parts, *phase, false),
+            Self::Fallback { parts } => message(Role::Assistant, parts, None, true),
+            Self::FunctionCall { call_id, name, arguments } => {
+                to_raw_value(&CallJson { id, r#type: "function_call", status, call_id, name, arguments })
+            }
             Self::FunctionCallOutput { call_id, output } => {
-                to_raw_value(&CallJson { output: Some(output), ..call("function_call_output", call_id) })
+                let output = match output {
+                    ToolOutput::Text(text) => ToolOutputJson::Text(text),
+                    ToolOutput::Parts(parts) => ToolOutputJson::Parts(part_jsons(parts, false)),
+                };
+                to_raw_value(&OutputJson { id, r#type: "function_call_output", status, call_id, output })
+            }
+            Self::Reasoning { summary, content, encrypted_content } => to_raw_value(&ReasoningJson {
+                id,
+                r#type: "reasoning",
+                status,
+                summary: part_jsons(summary, true),
+                content: part_jsons(content, true),
+                encrypted_content: encrypted_content.as_deref(),
+            }),
+            Self::Compaction { encrypted_content } => {
+                to_raw_value(&CompactionJson { id, r#type: "compaction", encrypted_content })
             }
         }
-    }
-}
-
-fn part_json<'a>(role: Role, part: &'a Part<'_>) -> PartJson<'a> {
-    match role {
-        _ if part.refusal => PartJson::Refusal { refusal: &part.text },
-        Role::Assistant => PartJson::OutputText { text: &part.text, annotations: [], logprobs: [] },
-        _ => PartJson::InputText { text: &part.text },
     }
 }
 
@@ -228,200 +291,6 @@ pub fn estimate_tokens(text: &str) -> u64 {
     let (count, bytes) =
         wide.fold((0, 0), |(count, bytes), character| (count + 1, bytes + character.len_utf8()));
     (count + (text.len() - bytes).div_ceil(4)) as u64
-}
-
-/// A stored item, as far as a model must see it. Texts stay JSON string literals, to be spliced into a request.
-#[derive(Debug, Deserialize)]
-pub struct StoredItem<'a> {
-    /// `message`, `function_call` or `function_call_output`.
-    #[serde(rename = "type")]
-    pub kind: &'a str,
-    /// Who speaks, when it is a message.
-    pub role: Option<&'a str>,
-    /// The parts of a message.
-    #[serde(borrow, default)]
-    pub content: Vec<StoredPart<'a>>,
-    /// Whether it is an [`Item::Fallback`].
-    #[serde(rename = "waggle_fallback", default)]
-    pub fallback: bool,
-    /// The call, for the two function kinds.
-    #[serde(borrow)]
-    pub call_id: Option<&'a RawValue>,
-    /// The function that is called.
-    #[serde(borrow)]
-    pub name: Option<&'a RawValue>,
-    /// The arguments of the call.
-    #[serde(borrow)]
-    pub arguments: Option<&'a RawValue>,
-    /// What the function returned.
-    #[serde(borrow)]
-    pub output: Option<&'a RawValue>,
-}
-
-/// A part of a stored message: one of the two is there.
-#[derive(Debug, Deserialize)]
-pub struct StoredPart<'a> {
-    /// The text.
-    #[serde(borrow)]
-    pub text: Option<&'a RawValue>,
-    /// The refusal.
-    #[serde(borrow)]
-    pub refusal: Option<&'a RawValue>,
-}
-
-/// Only the id of a stored item.
-#[derive(Debug, Deserialize)]
-pub struct StoredId<'a> {
-    /// The id.
-    pub id: &'a str,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ItemFields<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    role: Option<Text<'a>>,
-    #[serde(borrow)]
-    content: Option<Content<'a>>,
-    #[serde(borrow)]
-    call_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    arguments: Option<Text<'a>>,
-    #[serde(borrow)]
-    output: Option<Content<'a>>,
-    waggle_fallback: Option<bool>,
-    // Clients send back what they were given; a new id is made here.
-    #[serde(rename = "id")]
-    _id: Option<IgnoredAny>,
-    #[serde(rename = "status")]
-    _status: Option<IgnoredAny>,
-    #[serde(rename = "phase")]
-    _phase: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PartFields<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    refusal: Option<Text<'a>>,
-    #[serde(rename = "annotations")]
-    _annotations: Option<IgnoredAny>,
-    #[serde(rename = "logprobs")]
-    _logprobs: Option<IgnoredAny>,
-}
-
-/// A string, or an array of parts.
-struct Content<'a>(Vec<Part<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ContentVisitor;
-        impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = Content<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or an array of content parts")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Content<'de>, E> {
-                Ok(Content(vec![Part::text(text)]))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Content<'de>, E> {
-                Ok(Content(vec![Part::text(text.to_owned())]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Content<'de>, A::Error> {
-                let mut parts = Vec::new();
-                while let Some(fields) = sequence.next_element::<PartFields<'de>>()? {
-                    if parts.len() == PARTS_MAX {
-                        return Err(A::Error::custom(format!("more than {PARTS_MAX} content parts")));
-                    }
-                    parts.push(read_part(fields)?);
-                }
-                Ok(Content(parts))
-            }
-        }
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
-fn read_part<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
-    match &*fields.kind {
-        "input_text" | "output_text" => {
-            let Text(text) = fields.text.ok_or_else(|| E::missing_field("text"))?;
-            Ok(Part::text(text))
-        }
-        "refusal" => {
-            let Text(text) = fields.refusal.ok_or_else(|| E::missing_field("refusal"))?;
-            Ok(Part { text, refusal: true })
-        }
-        other => Err(E::custom(format!(
-            "content parts of type '{}' are not supported; supported are input_text, output_text and refusal",
-            crate::error::echo(other)
-        ))),
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = ItemFields::deserialize(deserializer)?;
-        match fields.kind.as_deref() {
-            None | Some("message") => read_message(fields),
-            Some("function_call") => Ok(Item::FunctionCall {
-                call_id: name(fields.call_id, "call_id")?,
-                name: name(fields.name, "name")?,
-                arguments: fields.arguments.ok_or_else(|| D::Error::missing_field("arguments"))?.0,
-            }),
-            Some("function_call_output") => Ok(Item::FunctionCallOutput {
-                call_id: name(fields.call_id, "call_id")?,
-                output: joined(fields.output.ok_or_else(|| D::Error::missing_field("output"))?.0),
-            }),
-            Some(other) => Err(D::Error::custom(format!(
-                "items of type '{}' are not supported; supported are message, function_call and \
-                 function_call_output",
-                crate::error::echo(other)
-            ))),
-        }
-    }
-}
-
-fn read_message<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
-    let role = fields.role.ok_or_else(|| E::missing_field("role"))?;
-    let role = Role::parse(&role).ok_or_else(|| {
-        E::custom(format!(
-            "unknown role '{}'; the roles are user, assistant, system and developer",
-            crate::error::echo(&role)
-        ))
-    })?;
-    let Content(parts) = fields.content.ok_or_else(|| E::missing_field("content"))?;
-    if role == Role::Assistant && fields.waggle_fallback == Some(true) {
-        return Ok(Item::Fallback { parts });
-    }
-    Ok(Item::Message { role, parts })
-}
-
-fn name<'a, E: Error>(text: Option<Text<'a>>, field: &'static str) -> Result<Cow<'a, str>, E> {
-    let Text(text) = text.ok_or_else(|| E::missing_field(field))?;
-    if text.is_empty() || text.len() > NAME_CHARACTERS_MAX {
-        return Err(E::custom(format!("'{field}' must have 1 to {NAME_CHARACTERS_MAX} characters")));
-    }
-    Ok(text)
-}
-
-fn joined(mut parts: Vec<Part<'_>>) -> Cow<'_, str> {
-    if parts.len() == 1 {
-        return parts.pop().map(|part| part.text).unwrap_or_default();
-    }
-    Cow::Owned(parts.iter().map(|part| &*part.text).collect())
 }
 
 #[cfg(test)]
@@ -453,20 +322,71 @@ mod tests {
             r#"{"id":"fc_N007","type":"function_call","status":"completed","call_id":"c","name":"n","arguments":"{}"}"#
         );
         assert_eq!(
-            stored(
-                r#"{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"o"}]}"#
-            ),
+            stored(r#"{"type":"function_call_output","call_id":"c","output":"o"}"#),
             r#"{"id":"fco_N007","type":"function_call_output","status":"completed","call_id":"c","output":"o"}"#
         );
     }
 
+    /// What is sent is what is kept, but for id and status.
+    fn check_kept(sent: &str, kept: &str) {
+        assert_eq!(stored(sent), kept, "{sent}");
+        assert_eq!(stored(kept), kept, "a stored item is one a client may send back");
+    }
+
+    #[test]
+    fn images_files_reasoning_and_all_they_hold_are_kept() {
+        check_kept(
+            r#"{"role":"user","content":[{"type":"input_text","text":"a"},
+                {"type":"input_image","image_url":"https://e.x/a.png","file_id":null},
+                {"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},
+                {"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
+            r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"https://e.x/a.png","detail":"auto"},{"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
+        );
+        check_kept(
+            r#"{"role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a","annotations":[
+                {"type":"url_citation","start_index":0,"end_index":1,"url":"https://e.x","title":"t"},
+                {"type":"file_citation","file_id":"f","index":0}],"logprobs":[]},{"type":"refusal","refusal":"no"}]}"#,
+            r#"{"id":"msg_N007","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","start_index":0,"end_index":1,"url":"https://e.x","title":"t"}],"logprobs":[]},{"type":"refusal","refusal":"no"}],"phase":"commentary"}"#,
+        );
+        check_kept(
+            r#"{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"s"}],
+                "content":[{"type":"reasoning_text","text":"r"}],"encrypted_content":"e=="}"#,
+            r#"{"id":"rs_N007","type":"reasoning","status":"completed","summary":[{"type":"summary_text","text":"s"}],"content":[{"type":"reasoning_text","text":"r"}],"encrypted_content":"e=="}"#,
+        );
+        check_kept(
+            r#"{"type":"reasoning","summary":[],"content":null}"#,
+            r#"{"id":"rs_N007","type":"reasoning","status":"completed","summary":[]}"#,
+        );
+        check_kept(
+            r#"{"type":"compaction","encrypted_content":"e==","created_by":null}"#,
+            r#"{"id":"cmp_N007","type":"compaction","encrypted_content":"e=="}"#,
+        );
+        check_kept(
+            r#"{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"o"},
+                {"type":"input_image","image_url":"data:,","detail":"high"}]}"#,
+            r#"{"id":"fco_N007","type":"function_call_output","status":"completed","call_id":"c","output":[{"type":"input_text","text":"o"},{"type":"input_image","image_url":"data:,","detail":"high"}]}"#,
+        );
+    }
+
+    #[test]
+    fn what_no_model_sees_costs_no_tokens_and_an_image_costs_what_it_is_looked_at() {
+        let tokens = |json: &str| serde_json::from_str::<Item<'_>>(json).unwrap().tokens();
+        assert_eq!(tokens(r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"long"}]}"#), 0);
+        assert_eq!(tokens(r#"{"type":"compaction","encrypted_content":"long"}"#), 0);
+        let image = |detail: &str| {
+            tokens(&format!(
+                r#"{{"role":"user","content":[{{"type":"input_image","image_url":"data:,","detail":"{detail}"}}]}}"#
+            ))
+        };
+        assert_eq!((image("low"), image("high"), image("auto")), (89, 769, 769));
+    }
+
     #[test]
     fn a_stored_item_is_an_item_a_client_may_send_back() {
-        let raw = Item::Message { role: Role::Assistant, parts: vec![Part::text("é\n")] }
-            .to_raw(Nonce::mint(9, 9), 0, ItemStatus::Completed)
-            .unwrap();
+        let item = Item::Message { role: Role::Assistant, parts: vec![Part::text("é\n")], phase: None };
+        let raw = item.to_raw(Nonce::mint(9, 9), 0, ItemStatus::Completed).unwrap();
         let again: Item<'_> = serde_json::from_str(raw.get()).unwrap();
-        assert_eq!(again, Item::Message { role: Role::Assistant, parts: vec![Part::text("é\n")] });
+        assert_eq!(again, item);
         let view: StoredItem<'_> = serde_json::from_str(raw.get()).unwrap();
         assert_eq!((view.kind, view.role), ("message", Some("assistant")));
         assert_eq!(view.content[0].text.unwrap().get(), r#""é\n""#);

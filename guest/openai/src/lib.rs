@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod include;
 pub mod item;
 pub mod json;
 pub mod list;

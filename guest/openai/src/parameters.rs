@@ -1,6 +1,7 @@
 //! The settings of one turn that a client may send, and that its response repeats.
 
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
+use crate::include::Include;
 use crate::json::{Text, read_raw};
 use crate::metadata::Metadata;
 use crate::tool::{Tool, ToolChoice};
@@ -9,6 +10,10 @@ use serde_json::value::RawValue;
 
 /// The longest model name and user id, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+/// The longest schema of an answer, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 256 << 10;
+/// The most alternatives to each token that may be asked for.
+const TOP_LOGPROBS_MAX: u8 = 20;
 
 /// The settings of one turn.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,16 @@ pub struct Parameters {
     pub top_p: Option<f64>,
     /// The bound on the model's answer, in tokens; at least 1.
     pub max_output_tokens: Option<u64>,
+    /// From -2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// From -2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// How many alternatives to each token the model is asked for, 0 to 20.
+    pub top_logprobs: Option<u8>,
+    /// What the client wants to have besides.
+    pub include: Include,
+    /// Repeated in the response: it bounds the calls of a service's own tools, and there are none here. At least 1.
+    pub max_tool_calls: Option<u64>,
     /// The end user, as the application names them.
     pub user: Option<String>,
     /// The functions the model may ask for.
@@ -39,11 +54,11 @@ pub struct Parameters {
     pub text: TextOptions,
     /// `auto` or `disabled`.
     pub truncation: Option<String>,
-    /// Repeated in the response, without effect.
+    /// Passed to the model.
     pub service_tier: Option<String>,
-    /// Repeated in the response, without effect.
+    /// Passed to the model.
     pub safety_identifier: Option<String>,
-    /// Repeated in the response, without effect.
+    /// Passed to the model.
     pub prompt_cache_key: Option<String>,
     /// Whether the response is kept.
     pub store: bool,
@@ -70,17 +85,40 @@ pub struct TextOptions {
 }
 
 #[derive(Serialize)]
-struct PlainText {
+struct PlainFormat {
     r#type: &'static str,
+}
+
+/// A schema's format as a response repeats it: every field is there.
+#[derive(Serialize)]
+struct SchemaFormat<'a> {
+    r#type: &'static str,
+    name: Option<&'a str>,
+    description: Option<&'a str>,
+    schema: Option<&'a RawValue>,
+    strict: bool,
 }
 
 impl Serialize for TextOptions {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let mut fields = serializer.serialize_struct("TextOptions", 2)?;
-        match &self.format {
-            Some(format) => fields.serialize_field("format", format)?,
-            None => fields.serialize_field("format", &PlainText { r#type: "text" })?,
+        // It was read once when the request was checked, so it can be read.
+        match self.read_format().ok().flatten() {
+            None => fields.serialize_field("format", &PlainFormat { r#type: "text" })?,
+            Some(format) if format.schema.is_none() => {
+                fields.serialize_field("format", &PlainFormat { r#type: "json_object" })?;
+            }
+            Some(format) => {
+                let format = SchemaFormat {
+                    r#type: "json_schema",
+                    name: format.name.as_deref(),
+                    description: format.description.as_deref(),
+                    schema: format.schema,
+                    strict: format.strict.unwrap_or(false),
+                };
+                fields.serialize_field("format", &format)?;
+            }
         }
         if let Some(verbosity) = &self.verbosity {
             fields.serialize_field("verbosity", verbosity)?;
@@ -120,7 +158,7 @@ impl TextOptions {
         let format: TextFormat<'_> = read_raw(raw.get(), PARAM)?;
         match &*format.kind {
             "text" => Ok(None),
-            "json_object" => Ok(Some(format)),
+            "json_object" => Ok(Some(TextFormat { schema: None, ..format })),
             "json_schema" if format.name.is_some() && format.schema.is_some() => Ok(Some(format)),
             "json_schema" => {
                 Err(out_of_range(PARAM, "given 'name' and 'schema' when its type is 'json_schema'"))
@@ -136,15 +174,35 @@ impl Parameters {
     /// # Errors
     /// 400 naming the first one that is out of its range.
     pub fn validate(&self) -> Result<(), ApiError> {
-        within("temperature", self.temperature, 2.0)?;
-        within("top_p", self.top_p, 1.0)?;
-        if self.max_output_tokens == Some(0) {
-            return Err(out_of_range("max_output_tokens", "an integer of at least 1"));
+        within("temperature", self.temperature, 0.0, 2.0)?;
+        within("top_p", self.top_p, 0.0, 1.0)?;
+        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
+        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
+        for (param, number) in
+            [("max_output_tokens", self.max_output_tokens), ("max_tool_calls", self.max_tool_calls)]
+        {
+            if number == Some(0) {
+                return Err(out_of_range(param, "an integer of at least 1"));
+            }
         }
-        let truncation = self.truncation.as_deref();
-        if !matches!(truncation, None | Some("auto" | "disabled")) {
-            return Err(out_of_range("truncation", "'auto' or 'disabled'"));
+        if self.top_logprobs.is_some_and(|count| count > TOP_LOGPROBS_MAX) {
+            return Err(out_of_range("top_logprobs", &format!("an integer from 0 to {TOP_LOGPROBS_MAX}")));
         }
+        one_of("truncation", self.truncation.as_deref(), &["auto", "disabled"])?;
+        one_of("reasoning.effort", self.reasoning.effort.as_deref(), &EFFORTS)?;
+        one_of("reasoning.summary", self.reasoning.summary.as_deref(), &["auto", "concise", "detailed"])?;
+        one_of("text.verbosity", self.text.verbosity.as_deref(), &["low", "medium", "high"])?;
+        self.check_names()?;
+        self.check_choice()?;
+        self.check_format()
+    }
+
+    /// Whether the model is to say how probable its words are.
+    pub fn wants_logprobs(&self) -> bool {
+        self.include.logprobs || self.top_logprobs.is_some_and(|count| count > 0)
+    }
+
+    fn check_names(&self) -> Result<(), ApiError> {
         if self.model.as_ref().is_some_and(String::is_empty) {
             return Err(out_of_range("model", "the name of a model"));
         }
@@ -164,14 +222,57 @@ impl Parameters {
             let expected = format!("named by 1 to {NAME_BYTES_MAX} bytes");
             return Err(out_of_range("tools", &expected));
         }
-        self.text.read_format().map(|_| ())
+        Ok(())
+    }
+
+    /// What is chosen must be there to be chosen.
+    fn check_choice(&self) -> Result<(), ApiError> {
+        let named: &[String] = match &self.tool_choice {
+            ToolChoice::Auto | ToolChoice::None => &[],
+            ToolChoice::Required if self.tools.is_empty() => {
+                let message = "'tool_choice' is 'required', but there are no 'tools' to choose from.";
+                return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
+            }
+            ToolChoice::Required => &[],
+            ToolChoice::Function(name) => std::slice::from_ref(name),
+            ToolChoice::Allowed { tools, .. } => tools,
+        };
+        match named.iter().find(|name| self.tools.iter().all(|tool| tool.name != **name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("'tool_choice' names '{}', which is not in 'tools'.", echo(name));
+                Err(ApiError::invalid_param("tool_choice", "invalid_value", message))
+            }
+        }
+    }
+
+    fn check_format(&self) -> Result<(), ApiError> {
+        let Some(format) = self.text.read_format()? else { return Ok(()) };
+        let bytes = format.schema.map_or(0, |schema| schema.get().len());
+        if bytes > SCHEMA_BYTES_MAX {
+            let expected = format!("at most {SCHEMA_BYTES_MAX} bytes long");
+            return Err(out_of_range("text.format.schema", &expected));
+        }
+        Ok(())
     }
 }
 
-fn within(param: &str, value: Option<f64>, upper: f64) -> Result<(), ApiError> {
+/// How hard a reasoning model may be asked to think; which of them a model knows is its own matter.
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+fn one_of(param: &str, value: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
     match value {
-        Some(value) if !(0.0..=upper).contains(&value) => {
-            Err(out_of_range(param, &format!("a number from 0 to {upper}")))
+        Some(value) if !known.contains(&value) => {
+            Err(out_of_range(param, &format!("one of '{}'", known.join("', '"))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn within(param: &str, value: Option<f64>, lower: f64, upper: f64) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !(lower..=upper).contains(&value) => {
+            Err(out_of_range(param, &format!("a number from {lower} to {upper}")))
         }
         _ => Ok(()),
     }

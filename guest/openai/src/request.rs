@@ -2,13 +2,15 @@
 
 use crate::error::{ApiError, echo};
 use crate::id::{ConversationId, ITEMS_PER_COMMIT_MAX, ResponseId};
-use crate::item::{Item, Part, Role};
+use crate::include::{INCLUDES_MAX, Include};
+use crate::item::{InputElement, Item, Part, Role};
 use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
 use crate::parameters::Parameters;
 use crate::tool::{TOOLS_MAX, ToolChoice};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most items of one input, which leaves room for the model's own in the same commit.
@@ -26,11 +28,30 @@ pub enum Continues {
     Conversation(ConversationId),
 }
 
+/// A stored item that a client names in its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// Its id, as the client wrote it.
+    pub id: Cow<'a, str>,
+    /// Its place in the request's `input`, where everything else is an item.
+    pub place: usize,
+}
+
+impl Reference<'_> {
+    /// 400: there is no such item, or none that the caller sees.
+    pub fn not_found(&self) -> ApiError {
+        let message = format!("Item with id '{}' not found.", echo(&self.id));
+        ApiError::invalid_param(format!("input[{}]", self.place), "item_not_found", message)
+    }
+}
+
 /// A request for a response.
 #[derive(Debug)]
 pub struct CreateResponse<'a> {
-    /// What is said now; never empty.
+    /// What is said now; never empty, unless there are references.
     pub input: Vec<Item<'a>>,
+    /// Stored items that are said again, in their order.
+    pub references: Vec<Reference<'a>>,
     /// What it continues.
     pub continues: Continues,
     /// Whether the answer is streamed.
@@ -56,13 +77,14 @@ impl<'a> CreateResponse<'a> {
 
 #[derive(Default)]
 struct Draft<'a> {
-    input: Option<Vec<Item<'a>>>,
+    input: Option<Vec<InputElement<'a>>>,
     previous: Option<Text<'a>>,
     conversation: Option<&'a RawValue>,
     tool_choice: Option<&'a RawValue>,
     background: Option<bool>,
     unsupported: Option<&'static str>,
     stream: bool,
+    include: Vec<Text<'a>>,
     parameters: Parameters,
 }
 
@@ -81,6 +103,14 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "temperature" => parameters.temperature = map.next_value()?,
             "top_p" => parameters.top_p = map.next_value()?,
             "max_output_tokens" => parameters.max_output_tokens = map.next_value()?,
+            "presence_penalty" => parameters.presence_penalty = map.next_value()?,
+            "frequency_penalty" => parameters.frequency_penalty = map.next_value()?,
+            "top_logprobs" => parameters.top_logprobs = map.next_value()?,
+            "max_tool_calls" => parameters.max_tool_calls = map.next_value()?,
+            "include" => self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?,
+            "stream_options" => {
+                map.next_value::<Option<StreamOptions>>()?;
+            }
             "user" => parameters.user = map.next_value()?,
             "tools" => parameters.tools = map.next_value_seed(Elements::new(path, TOOLS_MAX))?,
             "tool_choice" => self.tool_choice = raw(map)?,
@@ -93,12 +123,7 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "prompt_cache_key" => parameters.prompt_cache_key = map.next_value()?,
             "store" => parameters.store = map.next_value::<Option<bool>>()?.unwrap_or(true),
             // They change what OpenAI's own service does around a turn; here they have nothing to change.
-            "include"
-            | "max_tool_calls"
-            | "stream_options"
-            | "top_logprobs"
-            | "prompt_cache_options"
-            | "prompt_cache_retention" => {
+            "prompt_cache_options" | "prompt_cache_retention" => {
                 map.next_value::<IgnoredAny>()?;
             }
             _ => return self.read_unsupported(name, map),
@@ -144,12 +169,14 @@ impl<'a> Draft<'a> {
             let message = "Invalid 'input': an empty array. Send a string or at least one item.";
             return Err(ApiError::invalid_param("input", "empty_array", message));
         }
+        let (input, references) = divided(input);
         let mut parameters = self.parameters;
         if let Some(raw) = self.tool_choice {
             parameters.tool_choice = ToolChoice::read(raw)?;
         }
+        parameters.include = Include::read(&self.include)?;
         parameters.validate()?;
-        Ok(CreateResponse { input, continues, stream: self.stream, background, parameters })
+        Ok(CreateResponse { input, references, continues, stream: self.stream, background, parameters })
     }
 
     fn continues(&self) -> Result<Continues, ApiError> {
@@ -177,6 +204,15 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Obfuscation pads events so that their lengths do not tell their content to who listens on the wire. It is not
+/// produced: whoever can read lengths between this server and its clients can read its model's stream as well.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamOptions {
+    #[serde(rename = "include_obfuscation")]
+    _include_obfuscation: Option<bool>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConversationField<'a> {
@@ -190,11 +226,28 @@ pub fn unknown_previous(id: &str) -> ApiError {
     ApiError::invalid_param("previous_response_id", "previous_response_not_found", message)
 }
 
+/// The items, and the references among them.
+fn divided(elements: Vec<InputElement<'_>>) -> (Vec<Item<'_>>, Vec<Reference<'_>>) {
+    let mut items = Vec::with_capacity(elements.len());
+    let mut references = Vec::new();
+    for (place, element) in elements.into_iter().enumerate() {
+        match element {
+            InputElement::Item(item) => items.push(item),
+            InputElement::Reference(id) => references.push(Reference { id, place }),
+        }
+    }
+    (items, references)
+}
+
+fn said_by_user(part: Part<'_>) -> InputElement<'_> {
+    InputElement::Item(Item::Message { role: Role::User, parts: vec![part], phase: None })
+}
+
 /// The `input` field: a string, which is a user's message, or an array of items.
 struct Input<'p>(&'p Path);
 
 impl<'de> DeserializeSeed<'de> for Input<'_> {
-    type Value = Vec<Item<'de>>;
+    type Value = Vec<InputElement<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -202,18 +255,18 @@ impl<'de> DeserializeSeed<'de> for Input<'_> {
 }
 
 impl<'de> Visitor<'de> for Input<'_> {
-    type Value = Vec<Item<'de>>;
+    type Value = Vec<InputElement<'de>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a string or an array of items")
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(vec![Item::Message { role: Role::User, parts: vec![Part::text(text)] }])
+        Ok(vec![said_by_user(Part::text(text))])
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(vec![Item::Message { role: Role::User, parts: vec![Part::text(text.to_owned())] }])
+        Ok(vec![said_by_user(Part::text(text.to_owned()))])
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Self::Value, A::Error> {

@@ -114,6 +114,7 @@ struct ResponseJson<'a> {
     id: ResponseId,
     object: &'static str,
     created_at: u64,
+    completed_at: Option<u64>,
     status: &'static str,
     background: bool,
     error: Option<&'a ResponseError>,
@@ -123,6 +124,8 @@ struct ResponseJson<'a> {
     max_tool_calls: Option<u64>,
     model: &'a str,
     output: &'a [RawItem],
+    presence_penalty: f64,
+    frequency_penalty: f64,
     parallel_tool_calls: bool,
     previous_response_id: Option<ResponseId>,
     conversation: Option<IdJson<ConversationId>>,
@@ -157,13 +160,26 @@ impl Status {
 }
 
 impl ResponseHead {
-    /// The whole object, as JSON.
+    /// The whole object, as JSON, of a response that is under way.
     pub fn to_json(&self, status: &Status, output: &[RawItem], usage: Option<Usage>) -> Vec<u8> {
+        self.to_json_at(status, output, usage, None)
+    }
+
+    /// The whole object, as JSON, of a response that ended at `ended_at`, in seconds since 1970. Only one that is
+    /// completed says when.
+    pub fn to_json_at(
+        &self,
+        status: &Status,
+        output: &[RawItem],
+        usage: Option<Usage>,
+        ended_at: Option<u64>,
+    ) -> Vec<u8> {
         let parameters = &self.parameters;
         let object = ResponseJson {
             id: self.id,
             object: "response",
             created_at: self.created_at,
+            completed_at: ended_at.filter(|_| *status == Status::Completed),
             status: status.name(),
             background: self.background,
             error: if let Status::Failed(error) = status { Some(error) } else { None },
@@ -173,9 +189,11 @@ impl ResponseHead {
             },
             instructions: parameters.instructions.as_deref(),
             max_output_tokens: parameters.max_output_tokens,
-            max_tool_calls: None,
+            max_tool_calls: parameters.max_tool_calls,
             model: &self.model,
             output,
+            presence_penalty: parameters.presence_penalty.unwrap_or(0.0),
+            frequency_penalty: parameters.frequency_penalty.unwrap_or(0.0),
             parallel_tool_calls: parameters.parallel_tool_calls.unwrap_or(true),
             previous_response_id: match self.continues {
                 Continues::Response(id) => Some(id),
@@ -194,7 +212,7 @@ impl ResponseHead {
             text: &parameters.text,
             tool_choice: &parameters.tool_choice,
             tools: &parameters.tools,
-            top_logprobs: 0,
+            top_logprobs: parameters.top_logprobs.unwrap_or(0),
             top_p: parameters.top_p.unwrap_or(1.0),
             truncation: parameters.truncation.as_deref().unwrap_or("disabled"),
             usage,

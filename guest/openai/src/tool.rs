@@ -65,6 +65,26 @@ pub enum ToolChoice {
     Required,
     /// This function.
     Function(String),
+    /// As `mode` says, among these functions of all there are.
+    Allowed {
+        /// How it chooses among them.
+        mode: Mode,
+        /// The functions' names.
+        tools: Vec<String>,
+    },
+}
+
+/// How a model chooses among the tools it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// No tool.
+    None,
+    /// Some tool.
+    Required,
 }
 
 #[derive(Serialize)]
@@ -73,12 +93,45 @@ struct NamedChoice<'a> {
     name: &'a str,
 }
 
+#[derive(Serialize)]
+struct AllowedChoice<'a> {
+    r#type: &'static str,
+    mode: Mode,
+    tools: Vec<NamedChoice<'a>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChoiceFields<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     name: Option<String>,
+    mode: Option<Mode>,
+    #[serde(borrow)]
+    tools: Option<Vec<AllowedTool<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllowedTool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    name: String,
+}
+
+fn allowed(mode: Option<Mode>, tools: Vec<AllowedTool<'_>>) -> Result<ToolChoice, ApiError> {
+    let refused = |message: String| ApiError::invalid_param("tool_choice", "invalid_value", message);
+    if tools.is_empty() || tools.len() > TOOLS_MAX {
+        return Err(refused(format!("'tool_choice.tools' must have 1 to {TOOLS_MAX} tools.")));
+    }
+    if let Some(other) = tools.iter().find(|tool| &*tool.kind != "function") {
+        let kind = echo(&other.kind);
+        return Err(refused(format!(
+            "'tool_choice.tools' has a tool of type '{kind}'; supported is function."
+        )));
+    }
+    let tools = tools.into_iter().map(|tool| tool.name).collect();
+    Ok(ToolChoice::Allowed { mode: mode.unwrap_or_default(), tools })
 }
 
 impl ToolChoice {
@@ -90,17 +143,19 @@ impl ToolChoice {
         const PARAM: &str = "tool_choice";
         let refused = |what: &str| {
             let message = format!(
-                "Invalid value for 'tool_choice': '{}'. It is 'none', 'auto', 'required' or \
-                 {{\"type\": \"function\", \"name\": …}}.",
+                "Invalid value for 'tool_choice': '{}'. It is 'none', 'auto', 'required', \
+                 {{\"type\": \"function\", \"name\": …}} or \
+                 {{\"type\": \"allowed_tools\", \"mode\": …, \"tools\": […]}}.",
                 echo(what)
             );
             ApiError::invalid_param(PARAM, "invalid_value", message)
         };
         if !raw.get().starts_with('"') {
             let fields: ChoiceFields<'_> = read_raw(raw.get(), PARAM)?;
-            return match (&*fields.kind, fields.name) {
-                ("function", Some(name)) => Ok(Self::Function(name)),
-                (other, _) => Err(refused(other)),
+            return match (&*fields.kind, fields.name, fields.tools) {
+                ("function", Some(name), None) => Ok(Self::Function(name)),
+                ("allowed_tools", None, Some(tools)) => allowed(fields.mode, tools),
+                (other, ..) => Err(refused(other)),
             };
         }
         match &*read_raw::<Text<'_>>(raw.get(), PARAM)? {
@@ -119,6 +174,10 @@ impl Serialize for ToolChoice {
             Self::None => serializer.serialize_str("none"),
             Self::Required => serializer.serialize_str("required"),
             Self::Function(name) => NamedChoice { r#type: "function", name }.serialize(serializer),
+            Self::Allowed { mode, tools } => {
+                let tools = tools.iter().map(|name| NamedChoice { r#type: "function", name }).collect();
+                AllowedChoice { r#type: "allowed_tools", mode: *mode, tools }.serialize(serializer)
+            }
         }
     }
 }

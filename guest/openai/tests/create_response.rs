@@ -3,7 +3,7 @@
 
 use waggle_openai::item::{Item, Part, Role};
 use waggle_openai::request::{Continues, CreateResponse};
-use waggle_openai::tool::ToolChoice;
+use waggle_openai::tool::{Mode, ToolChoice};
 use waggle_openai::{ConversationId, Nonce, ResponseId};
 
 fn refuse(body: &str, param: Option<&str>, code: Option<&str>) {
@@ -65,6 +65,58 @@ fn every_field_of_the_wrong_type_or_range_is_named() {
     refuse_field(r#""text":{"format":{"type":"xml"}}"#, "text.format", "invalid_value");
     refuse_field(r#""text":{"format":{"type":"json_schema"}}"#, "text.format", "invalid_value");
     refuse_field(r#""reasoning":{"effort":1}"#, "reasoning", "invalid_type");
+    refuse_field(r#""reasoning":{"effort":"very"}"#, "reasoning.effort", "invalid_value");
+    refuse_field(r#""reasoning":{"summary":"long"}"#, "reasoning.summary", "invalid_value");
+    refuse_field(r#""text":{"verbosity":"loud"}"#, "text.verbosity", "invalid_value");
+    for field in ["presence_penalty", "frequency_penalty"] {
+        for (value, code) in [("2.1", "invalid_value"), ("-2.1", "invalid_value"), ("\"x\"", "invalid_type")]
+        {
+            refuse_field(&format!(r#""{field}":{value}"#), field, code);
+        }
+    }
+    refuse_field(r#""top_logprobs":21"#, "top_logprobs", "invalid_value");
+    refuse_field(r#""top_logprobs":-1"#, "top_logprobs", "invalid_value");
+    refuse_field(r#""max_tool_calls":0"#, "max_tool_calls", "invalid_value");
+    refuse_field(r#""include":"message.output_text.logprobs""#, "include", "invalid_type");
+    refuse_field(r#""include":["x"]"#, "include[0]", "invalid_value");
+    refuse_field(r#""include":[1]"#, "include[0]", "invalid_type");
+    refuse_field(r#""stream_options":{"include_usage":true}"#, "stream_options", "unknown_parameter");
+    let schema = "x".repeat(300 << 10);
+    let format = format!(r#"{{"type":"json_schema","name":"n","schema":{{"description":"{schema}"}}}}"#);
+    refuse_field(&format!(r#""text":{{"format":{format}}}"#), "text.format.schema", "invalid_value");
+}
+
+#[test]
+fn a_choice_among_tools_names_tools_that_are_there() {
+    let tool = |name: &str| format!(r#"{{"type":"function","name":"{name}"}}"#);
+    let tools = format!(r#""tools":[{},{}]"#, tool("f"), tool("g"));
+    let allowed = |tools: &str| format!(r#"{{"type":"allowed_tools","mode":"required","tools":[{tools}]}}"#);
+    for choice in [
+        tool("h"),
+        allowed(&tool("h")),
+        allowed(""),
+        allowed(r#"{"type":"mcp","name":"f"}"#),
+        r#"{"type":"allowed_tools","mode":"any","tools":[]}"#.into(),
+        r#"{"type":"allowed_tools"}"#.into(),
+    ] {
+        refuse_field(&format!(r#"{tools},"tool_choice":{choice}"#), "tool_choice", "invalid_value");
+    }
+    refuse_field(r#""tool_choice":"required""#, "tool_choice", "invalid_value");
+    let body = format!(r#"{{"input":"hi",{tools},"tool_choice":{}}}"#, allowed(&tool("g")));
+    let expected = ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()] };
+    assert_eq!(CreateResponse::read(body.as_bytes()).unwrap().parameters.tool_choice, expected);
+}
+
+#[test]
+fn references_are_told_from_items_and_keep_their_place() {
+    let body =
+        r#"{"input":[{"id":"msg_1"},{"role":"user","content":"x"},{"type":"item_reference","id":"rs_2"}]}"#;
+    let request = CreateResponse::read(body.as_bytes()).unwrap();
+    assert_eq!(request.input.len(), 1);
+    let references: Vec<(&str, usize)> =
+        request.references.iter().map(|reference| (&*reference.id, reference.place)).collect();
+    assert_eq!(references, [("msg_1", 0), ("rs_2", 2)]);
+    assert_eq!(request.references[1].not_found().param.as_deref(), Some("input[2]"));
 }
 
 #[test]
@@ -78,10 +130,34 @@ fn every_wrong_item_is_named_by_its_place() {
     refuse_item(r#"{"role":"robot","content":"x"}"#, "invalid_value");
     refuse_item(r#"{"role":"user","content":7}"#, "invalid_type");
     refuse_item(r#"{"role":"user","content":"x","extra":1}"#, "unknown_parameter");
-    refuse_item(r#"{"role":"user","content":[{"type":"input_image","image_url":"u"}]}"#, "unknown_parameter");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_image","image_url":"u"}]}"#, "invalid_value");
     refuse_item(r#"{"role":"user","content":[{"type":"input_audio"}]}"#, "invalid_value");
     refuse_item(r#"{"role":"user","content":[{"type":"input_text"}]}"#, "missing_required_parameter");
-    refuse_item(r#"{"type":"item_reference","id":"x"}"#, "invalid_value");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_image"}]}"#, "missing_required_parameter");
+    refuse_item(r#"{"role":"user","content":[{"type":"input_image","file_id":"f"}]}"#, "invalid_value");
+    refuse_item(
+        r#"{"role":"user","content":[{"type":"input_image","image_url":"data:,","detail":"huge"}]}"#,
+        "invalid_value",
+    );
+    refuse_item(r#"{"role":"user","content":[{"type":"input_file","file_id":"f"}]}"#, "invalid_value");
+    refuse_item(
+        r#"{"role":"user","content":[{"type":"input_file","file_url":"https://e.x"}]}"#,
+        "invalid_value",
+    );
+    refuse_item(r#"{"role":"user","content":[{"type":"input_file"}]}"#, "missing_required_parameter");
+    refuse_item(r#"{"role":"user","content":[{"type":"reasoning_text","text":"x"}]}"#, "invalid_value");
+    let image = r#"{"type":"input_image","image_url":"data:,"}"#;
+    for role in ["assistant", "system", "developer"] {
+        refuse_item(&format!(r#"{{"role":"{role}","content":[{image}]}}"#), "invalid_value");
+    }
+    refuse_item(r#"{"role":"assistant","content":"x","phase":"thinking"}"#, "invalid_value");
+    refuse_item(r#"{"type":"reasoning"}"#, "missing_required_parameter");
+    refuse_item(r#"{"type":"reasoning","summary":[{"type":"input_text","text":"x"}]}"#, "invalid_value");
+    refuse_item(&format!(r#"{{"type":"reasoning","summary":[],"content":[{image}]}}"#), "invalid_value");
+    refuse_item(r#"{"type":"compaction"}"#, "missing_required_parameter");
+    refuse_item(r#"{"type":"item_reference"}"#, "missing_required_parameter");
+    refuse_item(r#"{"type":"web_search_call","id":"x"}"#, "invalid_value");
+    refuse_item(r#"{"type":"function_call_output","call_id":"c","output":{"a":1}}"#, "invalid_type");
     refuse_item(r#"{"type":"function_call","name":"f","arguments":"{}"}"#, "missing_required_parameter");
     refuse_item(r#"{"type":"function_call_output","call_id":"","output":"o"}"#, "invalid_value");
     let many = vec![r#"{"role":"user","content":"x"}"#; 901].join(",");
@@ -120,10 +196,10 @@ fn a_full_request_is_read() {
         "tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],
         "tool_choice":{"type":"function","name":"f"},"parallel_tool_calls":false,"reasoning":{"effort":"low"},
         "text":{"format":{"type":"text"},"verbosity":"low"},"truncation":"auto","store":false,"stream":true,
-        "include":["x"],"background":false}"#;
+        "include":["reasoning.encrypted_content"],"background":false}"#;
     let request = CreateResponse::read(body.as_bytes()).unwrap();
     let expected = vec![
-        Item::Message { role: Role::Developer, parts: vec![Part::text("a"), Part::text("b")] },
+        Item::Message { role: Role::Developer, parts: vec![Part::text("a"), Part::text("b")], phase: None },
         Item::FunctionCallOutput { call_id: "c".into(), output: "o".into() },
     ];
     assert_eq!(request.input, expected);

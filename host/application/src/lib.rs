@@ -33,6 +33,8 @@ mod tenant_checks;
 mod tenant_host;
 mod tenant_store;
 mod tenants_file;
+mod work;
+mod work_store;
 mod worlds;
 
 pub use build::{BuildEvent, build};

@@ -10,6 +10,7 @@ use waggle_engine::{EndingKind, Engine};
 use waggle_gateway::Gateway;
 use waggle_kv::{Operation, Store};
 use waggle_telemetry::metrics::{BuildInfo, Families, Metrics, ProcessSource, Source};
+use waggle_work::Queue;
 
 /// What is asked at each scrape.
 pub(crate) struct Sources {
@@ -18,6 +19,7 @@ pub(crate) struct Sources {
     /// By their labels, the host's own records as [`RECORDS`].
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) models: Arc<Models>,
+    pub(crate) work: Queue,
     /// What tells of itself.
     pub(crate) others: Vec<Box<dyn Source>>,
 }
@@ -27,7 +29,7 @@ pub(crate) const RECORDS: &str = "waggle";
 
 /// Everything there is to tell.
 pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
-    let Sources { gateway, engine, stores, models, others } = sources;
+    let Sources { gateway, engine, stores, models, work, others } = sources;
     let metrics = Metrics::new();
     others.into_iter().for_each(|source| metrics.register(source));
     metrics.register(Box::new(ProcessSource::new(BuildInfo {
@@ -37,6 +39,7 @@ pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
     metrics.register(Box::new(move |families: &mut Families| requests(&gateway, families)));
     metrics.register(Box::new(move |families: &mut Families| instances(&engine, families)));
     metrics.register(Box::new(move |families: &mut Families| operations(&stores, families)));
+    metrics.register(Box::new(move |families: &mut Families| pending_work(&work, families)));
     metrics.register(Box::new(move |families: &mut Families| {
         upstreams(&models.snapshot(), families);
         answers(&models, families);
@@ -75,6 +78,7 @@ fn requests(gateway: &Gateway, families: &mut Families) {
         .gauge("waggle_http_requests_in_flight", "Requests whose answer is not complete")
         .add(&[], metrics.in_flight.get());
     families.gauge("waggle_connections", "Open connections of clients").add(&[], metrics.connections.get());
+    families.gauge("waggle_websockets", "Open WebSockets of clients").add(&[], metrics.websockets.get());
     let mut refused = families
         .counter("waggle_admission_refusals_total", "Requests that were not let in, by code of the answer");
     for (reason, count) in metrics.refusals() {
@@ -113,6 +117,25 @@ fn instances(engine: &Engine, families: &mut Families) {
         for how in EndingKind::ALL {
             ended.add(&[("function", &*function), ("reason", how.name())], metrics.ended(how));
         }
+    }
+}
+
+fn pending_work(work: &Queue, families: &mut Families) {
+    let pending = i64::try_from(work.pending()).unwrap_or(i64::MAX);
+    families.gauge("waggle_work_pending", "Work of functions that is not done").add(&[], pending);
+    families
+        .gauge("waggle_work_age_seconds", "How long the oldest of it has been there")
+        .add(&[], work.age().as_secs_f64());
+    let metrics = work.metrics();
+    let mut deliveries =
+        families.counter("waggle_work_deliveries_total", "Deliveries of work, by what became of them");
+    for (outcome, counter) in [
+        ("done", &metrics.done),
+        ("failed", &metrics.failed),
+        ("dropped", &metrics.dropped),
+        ("interrupted", &metrics.interrupted),
+    ] {
+        deliveries.add(&[("outcome", outcome)], counter.get());
     }
 }
 

@@ -22,6 +22,7 @@ use waggle_manifest::{
 };
 use waggle_operations::TelemetryConfig;
 use waggle_tenancy::TenancyConfig;
+use waggle_work::WorkConfig;
 
 /// The store that needs no configuration.
 const DEFAULT_STORE: &str = "default";
@@ -93,6 +94,7 @@ pub struct Plan {
     pub(crate) tenancy: TenancyConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) telemetry: TelemetryConfig,
+    pub(crate) work: WorkConfig,
     /// The folder that relative paths of the runtime configuration are relative to.
     pub(crate) configuration_dir: PathBuf,
     pub(crate) model: ModelChoice,
@@ -127,7 +129,17 @@ impl Plan {
         let ((), warnings) = found.into_result(())?;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| manifest.dir().join(STATE_FOLDER));
         let Configuration {
-            engine, gateway, egress, answers, stores, tenancy, admin, telemetry, dir, ..
+            engine,
+            gateway,
+            egress,
+            answers,
+            stores,
+            tenancy,
+            admin,
+            telemetry,
+            work,
+            dir,
+            ..
         } = configuration;
         Ok(Self {
             options,
@@ -143,6 +155,7 @@ impl Plan {
             tenancy,
             admin,
             telemetry,
+            work,
             configuration_dir: dir,
             model,
             warnings,
@@ -198,6 +211,7 @@ struct Configuration {
     tenancy: TenancyConfig,
     admin: AdminConfig,
     telemetry: TelemetryConfig,
+    work: WorkConfig,
     dir: PathBuf,
 }
 
@@ -223,14 +237,16 @@ fn configuration(
     let mut tenancy: TenancyConfig = file.section("tenancy", &mut read).unwrap_or_default();
     let mut admin: AdminConfig = file.section("admin", &mut read).unwrap_or_default();
     let telemetry: TelemetryConfig = file.section("telemetry", &mut read).unwrap_or_default();
+    let work: WorkConfig = file.section("work", &mut read).unwrap_or_default();
     file.finish(&mut read);
     found.append(discreet::values(&read));
-    let checked: [(&[&str], Result<(), String>); 5] = [
+    let checked: [(&[&str], Result<(), String>); 6] = [
         (&["engine"], engine.validate()),
         (&["gateway"], gateway.validate()),
         (&["tenancy", "limits"], tenancy.limits.validate()),
         (&["admin"], admin.validate()),
         (&["telemetry"], telemetry.validate()),
+        (&["work"], work.validate()),
     ];
     for (section, outcome) in checked {
         if let Err(mistake) = outcome {
@@ -268,6 +284,7 @@ fn configuration(
         tenancy,
         admin,
         telemetry,
+        work,
         dir,
     })
 }

@@ -16,6 +16,8 @@ use crate::telemetry::Telemetry;
 use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
 use crate::tenant_host::{RunningHost, quiet_after};
+use crate::work::{ByGateway, Deliveries};
+use crate::work_store::RecordedWork;
 use crate::worlds::{FunctionPlan, ToGateway, Worlds};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ use waggle_measure::TopTenants;
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::Budgets;
 use waggle_tenancy::Directory;
+use waggle_work::{Clock, KeyedWork, Queue, WorkId};
 
 /// A host that listens but does not serve yet.
 pub struct Running {
@@ -44,6 +47,7 @@ pub struct Running {
     telemetry: Telemetry,
     tenancy: Tenancy,
     models: Arc<Models>,
+    work: Queue,
     summary: Summary,
 }
 
@@ -85,7 +89,7 @@ impl Running {
         let operations = OperationsListener::bind(&plan.telemetry.metrics, sources).await?;
         let url = url(plan, &listener);
         let admin = Admin::bind(plan, opened.host(plan, &stores, records), &url).await?;
-        let Opened { mut tenancy, models, loaded, .. } = opened;
+        let Opened { mut tenancy, models, loaded, work, .. } = opened;
         tenancy.follow();
         let summary = summary(plan, url, &admin, &operations, &tenancy, loaded, began);
         many_mappings(&plan.engine);
@@ -100,6 +104,7 @@ impl Running {
             telemetry,
             tenancy,
             models,
+            work,
             summary,
         })
     }
@@ -116,11 +121,17 @@ impl Running {
         let admin = self.admin.start(Arc::clone(&self.tenancy.registry));
         let operations = self.operations.start();
         let leave = operations.leave();
+        let deliveries = Deliveries::start(&self.work, &self.gateway);
+        let (drain_max, work) = (self.gateway.config().drain_timeout(), self.work);
+        let mut until = tokio::time::Instant::now();
         let stop = async {
             stop.await;
             leave();
+            work.stop();
+            until = tokio::time::Instant::now() + drain_max;
         };
         let drained = waggle_gateway::serve(self.listener, self.tls, self.gateway, stop).await;
+        deliveries.stop(until).await;
         admin.stop().await;
         drop(self.tenancy);
         self.models.close().await;
@@ -144,6 +155,8 @@ struct Opened {
     models: Arc<Models>,
     log_files: Arc<TenantLogFiles>,
     quotas: Arc<Quotas>,
+    internal: Arc<ToGateway>,
+    work: Queue,
 }
 
 impl Opened {
@@ -160,8 +173,22 @@ impl Opened {
         let log_files = TenantLogFiles::new(plan.log_folder())
             .map_err(|error| StartError::Tenants { reason: error.to_string() })?;
         let quotas = Arc::new(Quotas::default());
-        retire_what_changes(&tenancy.directory, &engine, &quotas, &models);
-        Ok(Self { engine, loaded, egress, checks, tenancy, top_tenants, models, log_files, quotas })
+        let internal = Arc::new(ToGateway::default());
+        let work = work(plan, records, &tenancy.directory, &internal)?;
+        retire_what_changes(&tenancy.directory, &engine, &quotas, &models, &work);
+        Ok(Self {
+            engine,
+            loaded,
+            egress,
+            checks,
+            tenancy,
+            top_tenants,
+            models,
+            log_files,
+            quotas,
+            internal,
+            work,
+        })
     }
 
     /// The gateway, over the worlds of all tenants and functions; calls between functions lead back to it.
@@ -171,7 +198,6 @@ impl Opened {
         stores: &BTreeMap<String, Arc<dyn Store>>,
         observers: Observers,
     ) -> Result<Arc<Gateway>, StartError> {
-        let internal = Arc::new(ToGateway::default());
         let worlds = Arc::new(Worlds {
             functions: function_plans(plan, stores)?,
             manifest: Arc::clone(&self.checks.manifest),
@@ -181,14 +207,15 @@ impl Opened {
             engine: plan.engine.clone(),
             egress: Arc::clone(&self.egress),
             models: Arc::clone(&self.models),
-            internal: Arc::clone(&internal),
+            internal: Arc::clone(&self.internal),
+            work: self.work.clone(),
             log_files: Arc::clone(&self.log_files),
             quiet: plan.options.quiet,
         });
         let (routes, door) = (plan.manifest.route_table(), Arc::clone(&self.tenancy.door));
         let (engine, config) = (self.engine.clone(), plan.gateway.clone());
         let gateway = Arc::new(Gateway::new(engine, worlds, routes, door, observers, config, &plan.engine)?);
-        internal.connect(&gateway);
+        self.internal.connect(&gateway);
         Ok(gateway)
     }
 
@@ -204,6 +231,7 @@ impl Opened {
             engine: self.engine.clone(),
             stores,
             models: Arc::clone(&self.models),
+            work: self.work.clone(),
             others: telemetry.sources(),
         }
     }
@@ -222,6 +250,7 @@ impl Opened {
             records: Arc::clone(records),
             quotas: Arc::clone(&self.quotas),
             models: Arc::clone(&self.models),
+            work: self.work.clone(),
             log_files: Arc::clone(&self.log_files),
             checks: Arc::clone(&self.checks),
             quiet_after: quiet(plan, stores, records),
@@ -235,10 +264,11 @@ fn retire_what_changes(
     engine: &Engine,
     quotas: &Arc<Quotas>,
     models: &Arc<Models>,
+    work: &Queue,
 ) {
-    // The directory owns the listener.
+    // The directory owns the listener, and the queue the directory.
     let (current, engine) = (Arc::downgrade(directory), engine.clone());
-    let (quotas, models) = (Arc::clone(quotas), Arc::clone(models));
+    let (quotas, models, work) = (Arc::clone(quotas), Arc::clone(models), work.downgrade());
     directory.on_change(Box::new(move |tenants| {
         for tenant in tenants {
             models.tenant_changed(tenant);
@@ -246,6 +276,9 @@ fn retire_what_changes(
             if current.upgrade().is_some_and(|directory| directory.entry(tenant).is_none()) {
                 quotas.forget(tenant);
                 models.forget(tenant);
+            }
+            if let Some(work) = work.upgrade() {
+                work.tenant_changed(tenant.as_str());
             }
         }
     }));
@@ -266,7 +299,7 @@ fn top_tenants(plan: &Plan) -> Arc<TopTenants> {
 /// When a tenant that is suspended is quiet, on this host and others.
 fn quiet(plan: &Plan, stores: &BTreeMap<String, Arc<dyn Store>>, records: &Arc<dyn Store>) -> Duration {
     let response_timeout = Duration::from_millis(plan.engine.response_timeout_ms);
-    quiet_after(stores.values().chain([records]), response_timeout)
+    quiet_after(stores.values().chain([records]), response_timeout.max(plan.work.timeout()))
 }
 
 /// All stores, the host's own records among them.
@@ -378,6 +411,22 @@ fn models(
     let budgets = Budgets::new(Arc::new(RecordedBudgets(BudgetRecords::new(Arc::clone(records)))));
     let api_key = plan.options.model.api_key.as_ref();
     Models::open(plan.upstreams.clone(), api_key, egress, budgets, &plan.answers, tenants)
+}
+
+/// Work that functions hand over, kept where the host's own records are.
+fn work(
+    plan: &Plan,
+    records: &Arc<dyn Store>,
+    directory: &Arc<Directory>,
+    internal: &Arc<ToGateway>,
+) -> Result<Queue, StartError> {
+    let kept = RecordedWork::new(Arc::clone(records))
+        .map_err(|source| StartError::Store { label: plan.tenancy.store.clone(), source })?;
+    // Like that of no other host, and of no earlier run.
+    let owner = WorkId::random().to_string();
+    let (directory, gateway) = (Arc::clone(directory), Arc::clone(internal));
+    let deliver = Arc::new(ByGateway { directory, gateway });
+    Ok(Queue::new(plan.work.clone(), Clock::system(), Arc::new(KeyedWork::new(kept, owner)), deliver))
 }
 
 /// Binds `address`, which `flag` can change.

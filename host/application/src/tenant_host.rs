@@ -13,6 +13,7 @@ use waggle_engine::Engine;
 use waggle_kv::{Place, Store, TenantPart};
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, TenantId};
+use waggle_work::Queue;
 
 /// How long the instances of a tenant that is erased may go on with what they have.
 const INSTANCES_END_MAX: Duration = Duration::from_secs(10);
@@ -25,10 +26,11 @@ pub(crate) struct RunningHost {
     pub(crate) engine: Engine,
     pub(crate) directory: Arc<Directory>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
-    /// Where counters of its budgets are.
+    /// Where counters of its budgets are, and its pending work.
     pub(crate) records: Arc<dyn Store>,
     pub(crate) models: Arc<Models>,
     pub(crate) quotas: Arc<Quotas>,
+    pub(crate) work: Queue,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) checks: Arc<TenantChecks>,
     /// See [`quiet_after`].
@@ -36,7 +38,7 @@ pub(crate) struct RunningHost {
 }
 
 /// How long after a suspension other hosts may still write: where a store is on a server, until they have seen it and
-/// the longest response has ended. `response_timeout` is that of this host; theirs should be the same.
+/// the longest response or delivery of work has ended. `response_timeout` is that of this host; theirs should be the same.
 pub(crate) fn quiet_after<'s>(
     mut stores: impl Iterator<Item = &'s Arc<dyn Store>>,
     response_timeout: Duration,
@@ -108,6 +110,7 @@ impl Host for RunningHost {
         report.log_files = u32::try_from(removed).unwrap_or(u32::MAX);
         self.quotas.forget(tenant);
         self.models.forget(tenant);
+        self.work.forget(tenant.as_str());
         Ok(report)
     }
 
@@ -115,6 +118,7 @@ impl Host for RunningHost {
         self.engine.retire(tenant);
         self.quotas.forget(tenant);
         self.models.forget(tenant);
+        self.work.forget(tenant.as_str());
     }
 
     fn quiet_after(&self) -> Duration {

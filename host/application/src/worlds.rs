@@ -5,6 +5,7 @@ use crate::models::Models;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{MODELS_VARIABLE, models};
+use crate::work::{FunctionWork, WORK_HOST};
 use async_trait::async_trait;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use waggle_manifest::{Manifest, OutboundHost, OutboundHosts, Variables};
 use waggle_secret::Secret;
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, Isolation, Limits, Meter, TenantEntry, TenantId};
+use waggle_work::Queue;
 
 /// What one function has, whichever the tenant.
 pub(crate) struct FunctionPlan {
@@ -42,6 +44,7 @@ pub(crate) struct Worlds {
     pub(crate) egress: Arc<Egress>,
     pub(crate) models: Arc<Models>,
     pub(crate) internal: Arc<ToGateway>,
+    pub(crate) work: Queue,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) quiet: bool,
 }
@@ -77,6 +80,11 @@ impl WorldSource for Worlds {
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
             models: Arc::new(self.models.of(&entry, Arc::clone(&credentials))),
+            work: Arc::new(FunctionWork {
+                tenant: tenant.clone(),
+                function: function.into(),
+                queue: self.work.clone(),
+            }),
             credentials,
             tokens: entry
                 .limits
@@ -123,9 +131,10 @@ fn outbound(entry: &TenantEntry, function: OutboundHosts) -> Arc<dyn OutboundPol
     match &entry.tenant.settings.allowed_outbound_hosts {
         None => Arc::new(list),
         Some(hosts) => {
-            // Which models a tenant may call is not said by where they are.
-            let models = OutboundHost::parse(&format!("http://{MODELS_HOST}")).ok();
-            let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok()).chain(models);
+            // Which models a tenant may call is not said by where they are, and work does not leave the host.
+            let own = [MODELS_HOST, WORK_HOST].into_iter();
+            let own = own.filter_map(|host| OutboundHost::parse(&format!("http://{host}")).ok());
+            let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok()).chain(own);
             Arc::new(NarrowedList::new(list, OutboundHosts::new(hosts, [])))
         }
     }
@@ -187,6 +196,11 @@ impl ToGateway {
     pub(crate) fn connect(&self, gateway: &Arc<Gateway>) {
         let _ = self.0.set(Arc::downgrade(gateway));
     }
+
+    /// The gateway, until the host is on its way down.
+    pub(crate) fn get(&self) -> Option<Arc<Gateway>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
 }
 
 #[async_trait]
@@ -198,7 +212,7 @@ impl InternalCalls for ToGateway {
         request: http::Request<WasiBody>,
         context: CallContext,
     ) -> http::Response<WasiBody> {
-        match self.0.get().and_then(Weak::upgrade) {
+        match self.get() {
             Some(gateway) => gateway.call(tenant, target, request, context).await,
             None => waggle_gateway::shutting_down(request.uri().path(), &context.request_id),
         }

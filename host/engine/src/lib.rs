@@ -44,5 +44,5 @@ pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,
-    OutboundDecision, OutboundPolicy, StoreHandle, TokenSink,
+    OutboundDecision, OutboundPolicy, StoreHandle, TokenSink, WorkCalls,
 };

@@ -200,6 +200,9 @@ impl Call {
         if self.world.models.takes(host) {
             return self.world.models.call(request, self.model_context(options)).await;
         }
+        if self.world.work.takes(host) {
+            return Box::pin(self.hand_over(request)).await;
+        }
         let mut span = self.context().span.child("HTTP", SpanKind::Client);
         if span.is_recorded() {
             span.rename(request.method().as_str().to_owned());
@@ -237,6 +240,22 @@ impl Call {
                 MeteredBody::new(body, request_bytes, tell).map_err(to_wasi).boxed_unsync()
             }),
         })
+    }
+
+    /// Hands work to the host. What is asked for after the response is complete is asked for the same caller.
+    async fn hand_over(&self, request: http::Request<WasiBody>) -> Result<http::Response<WasiBody>, Error> {
+        let context = self.context();
+        let call = self.world.work.call(request, context.caller);
+        let call = tokio::time::timeout_at(context.body_deadline.into(), call);
+        let answered = match self.cancelled() {
+            None => call.await,
+            Some(cancelled) => tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return Err(Error::ConnectionTerminated),
+                answered = call => answered,
+            },
+        };
+        answered.map_err(|_late| Error::HttpResponseTimeout)
     }
 
     fn model_context(&self, options: Option<RequestOptions>) -> ModelCallContext {

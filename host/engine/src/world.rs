@@ -3,7 +3,7 @@
 
 use crate::account::TenantBounds;
 use crate::internal::InternalCalls;
-use crate::request::CallContext;
+use crate::request::{CallContext, CallerFields};
 use async_trait::async_trait;
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ pub struct FunctionWorld {
     pub log: Arc<dyn LogSink>,
     /// Carries the tenant's calls to models.
     pub models: Arc<dyn ModelCalls>,
+    /// Takes work of this function that is to be done later.
+    pub work: Arc<dyn WorkCalls>,
     /// The tenant's own keys at upstreams; the host puts them on, before those that all tenants share.
     pub credentials: Arc<Credentials>,
     /// Told what models used that were called past [`ModelCalls`], where the tenant's use is limited.
@@ -86,6 +88,18 @@ pub trait ModelCalls: Send + Sync + 'static {
         request: http::Request<WasiBody>,
         context: ModelCallContext,
     ) -> Result<http::Response<WasiBody>, BodyError>;
+}
+
+/// Calls by which a function hands work to the host, to be done later by a call of itself. Made for one tenant and
+/// function, as all of a world.
+#[async_trait]
+pub trait WorkCalls: Send + Sync + 'static {
+    /// Whether a call to `host` is one of these.
+    fn takes(&self, host: &str) -> bool;
+
+    /// Makes the call. `caller` is who asked for what the function does, and for whom the work will be done. Whatever is
+    /// wrong is a response too.
+    async fn call(&self, request: http::Request<WasiBody>, caller: CallerFields) -> http::Response<WasiBody>;
 }
 
 /// For whom and until when a model is called.

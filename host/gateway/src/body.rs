@@ -22,13 +22,50 @@ pub(crate) fn full(content: impl Into<Bytes>) -> WasiBody {
     Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// The body of a request.
+pub(crate) enum Inbound {
+    /// It comes from the client.
+    Stream(Incoming),
+    /// It was made of a message that a client has sent.
+    Message(Full<Bytes>),
+}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Hyper),
+            Self::Message(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Stream(body) => body.is_end_stream(),
+            Self::Message(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Stream(body) => body.size_hint(),
+            Self::Message(body) => body.size_hint(),
+        }
+    }
+}
+
 /// Tells that a body was cut because it grew over its limit. None for a body that cannot: its declared length fits.
 #[derive(Clone, Default)]
 pub(crate) struct Cut(Option<Arc<SetOnce<()>>>);
 
 impl Cut {
     /// Of this body, whose declared length, if it has one, is within `limit`.
-    fn of(body: &Incoming, limit: u64) -> Self {
+    fn of(body: &Inbound, limit: u64) -> Self {
         let may_grow = body.size_hint().upper().is_none_or(|most| most > limit);
         Self(may_grow.then(Arc::default))
     }
@@ -58,7 +95,7 @@ impl Cut {
 
 /// A client's body that ends with an error once it has grown over `limit` bytes, and what tells that it has.
 /// `counted` is told how many bytes came.
-pub(crate) fn limited(body: Incoming, limit: u64, counted: Option<Arc<AtomicU64>>) -> (WasiBody, Cut) {
+pub(crate) fn limited(body: Inbound, limit: u64, counted: Option<Arc<AtomicU64>>) -> (WasiBody, Cut) {
     if body.is_end_stream() {
         let empty = http_body_util::Empty::new().map_err(|never| match never {});
         return (empty.boxed_unsync(), Cut::default());
@@ -85,7 +122,7 @@ fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 
 struct LimitedBody {
     /// None once it has ended.
-    inner: Option<Incoming>,
+    inner: Option<Inbound>,
     remaining: u64,
     cut: Cut,
     counted: Option<Arc<AtomicU64>>,
@@ -125,7 +162,7 @@ impl Body for LimitedBody {
             Some(Ok(frame)) => frame,
             end => {
                 self.inner = None;
-                return Poll::Ready(end.map(|frame| frame.map_err(BodyError::Hyper)));
+                return Poll::Ready(end);
             }
         };
         let frame = clean(frame);
@@ -155,7 +192,7 @@ impl Body for LimitedBody {
 }
 
 /// Sends `answer`, then reads what the client still sends, for a while, before it lets the connection go.
-pub(crate) fn lingering(answer: WasiBody, request: Incoming) -> WasiBody {
+pub(crate) fn lingering(answer: WasiBody, request: Inbound) -> WasiBody {
     if request.is_end_stream() {
         return answer;
     }
@@ -164,7 +201,7 @@ pub(crate) fn lingering(answer: WasiBody, request: Incoming) -> WasiBody {
 
 struct LingeringBody {
     answer: WasiBody,
-    request: Incoming,
+    request: Inbound,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 

@@ -1,5 +1,6 @@
 //! The `[gateway]` slice of the runtime configuration.
 
+use crate::websocket::WebSocketConfig;
 use serde::Deserialize;
 use std::time::Duration;
 use waggle_tenancy::TrustedProxies;
@@ -29,6 +30,8 @@ pub struct GatewayConfig {
     /// Resident memory of the process, bytes; over it, idle instances end and requests get 503. 64 MiB to 16 TiB;
     /// absent: 85 % of the machine's or container's memory.
     pub memory_bytes_max: Option<u64>,
+    /// Which paths can be had over a WebSocket, and the bounds of these.
+    pub websocket: WebSocketConfig,
 }
 
 impl Default for GatewayConfig {
@@ -44,6 +47,7 @@ impl Default for GatewayConfig {
             trusted_proxies: Vec::new(),
             client_requests_per_minute: None,
             memory_bytes_max: None,
+            websocket: WebSocketConfig::default(),
         }
     }
 }
@@ -68,6 +72,7 @@ impl GatewayConfig {
         if let Some(bytes) = self.memory_bytes_max {
             within("memory_bytes_max", as_size(bytes), 64 << 20, 16 << 40)?;
         }
+        self.websocket.validate()?;
         TrustedProxies::parse(&self.trusted_proxies).map(drop).map_err(|error| error.to_string())
     }
 
@@ -78,7 +83,7 @@ impl GatewayConfig {
     }
 }
 
-fn within(field: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
+pub(crate) fn within(field: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

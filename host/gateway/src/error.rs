@@ -1,6 +1,7 @@
 //! What a client reads when the host itself answers: OpenAI's error object under `/v1/`, RFC 9457 elsewhere.
 
 use crate::body;
+use crate::websocket::{Full, RefusedByHost};
 use http::{HeaderValue, Response, StatusCode, header};
 use waggle_engine::{HandleError, Limit, LimitOwner, WasiBody};
 use waggle_tenancy::{Denied, Exceeded, TokenError};
@@ -58,6 +59,33 @@ impl Refusal {
 
     pub(crate) fn shutting_down() -> Self {
         Self::unavailable("The server is shutting down; try again shortly.".into())
+    }
+
+    /// The client's WebSocket is of another version than the one there is.
+    pub(crate) fn websocket_version() -> Self {
+        let message = "A WebSocket must be of version 13 (RFC 6455).";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "websocket_version", message.into())
+    }
+
+    /// A page of another site, where no credential is asked for.
+    pub(crate) fn foreign_origin() -> Self {
+        let message = "Without tenants, WebSockets are for pages of this machine only; configure a tenant.";
+        Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message.into())
+    }
+
+    /// There are as many WebSockets as there may be.
+    pub(crate) fn no_websocket(full: Full) -> Self {
+        match full {
+            Full::Host => Self::unavailable(
+                "The server has as many WebSockets open as it can take (websocket.connections_max); try again shortly."
+                    .into(),
+            ),
+            Full::Tenant => {
+                let message = "There are as many WebSockets open as one tenant may have \
+                               (websocket.connections_per_tenant_max); close one, or try again shortly.";
+                Self::too_many("requests", message.into(), RETRY_AFTER_SECONDS)
+            }
+        }
     }
 
     /// Over one of the limits of the client's address or tenant: which one, and for how long.
@@ -125,6 +153,7 @@ impl Refusal {
         };
         let mut response = Response::new(body::full(value.to_string()));
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(RefusedByHost);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after_s {

@@ -1,18 +1,22 @@
 //! The request path, from top to bottom: name the request, let it in (or not), route it, clean its headers, hand it to
 //! an instance of its tenant, and answer in the shape of the API when there is no response.
 
+mod work;
+
 use crate::admission::AdmissionControl;
-use crate::body::{self, Cut};
+use crate::body::{self, Cut, Inbound};
 use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
 use crate::identity;
 use crate::metrics::GatewayMetrics;
 use crate::observe::{Heard, Observers};
+use crate::peer::{Bound, Peer};
+use crate::upgrade;
+use crate::websocket::{self, Sockets};
 use async_trait::async_trait;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use rand::Rng as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,8 +30,11 @@ use waggle_manifest::{RouteMatch, RouteTable};
 use waggle_measure::TenantSlot;
 use waggle_measure::trace::Parent;
 use waggle_tenancy::{
-    Caller, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError, rate_limit_fields,
+    Caller, Denied, Door, RATE_LIMIT, RATE_LIMIT_POLICY, TenantEntry, TenantId, TrustedProxyError,
+    rate_limit_fields,
 };
+
+pub use work::{WorkDelivery, WorkFailure};
 
 /// Tells the client the request's id, as OpenAI's API does.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,6 +52,7 @@ pub struct Gateway {
     admission: AdmissionControl,
     metrics: Arc<GatewayMetrics>,
     observers: Observers,
+    sockets: Arc<Sockets>,
     config: GatewayConfig,
     request_timeout: Duration,
     response_timeout: Duration,
@@ -69,6 +77,7 @@ impl Gateway {
             admission: AdmissionControl::new(&config, door, &engine)?,
             metrics: Arc::new(GatewayMetrics::new(&routes, Arc::clone(&observers.tenants))),
             observers,
+            sockets: Sockets::new(&config.websocket),
             engine,
             worlds,
             routes,
@@ -99,14 +108,21 @@ impl Gateway {
         self.engine.spawn_connection(connection, work);
     }
 
-    /// Answers one request of a client, who sent it by `connection`. `scheme` is that of the listener.
-    pub async fn answer(
-        &self,
-        request: Request<Incoming>,
-        client: SocketAddr,
+    /// The WebSockets.
+    pub(crate) fn sockets(&self) -> &Arc<Sockets> {
+        &self.sockets
+    }
+
+    /// Answers one request of a client, who sent it by the connection of `peer`; `bound` says whose it must be, if that
+    /// is known before. `scheme` is that of the listener.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Inbound>,
+        peer: &Arc<Peer>,
         scheme: &'static str,
-        connection: &Arc<ConnectionLane>,
+        bound: Option<&Bound>,
     ) -> Response<WasiBody> {
+        let client = peer.client;
         let request_id: Arc<str> = new_request_id().into();
         // Counts a reference to what the request holds, and copies nothing.
         let target = request.uri().clone();
@@ -122,7 +138,7 @@ impl Gateway {
             request_id: &request_id,
             began,
         });
-        let from = Arrival { client, scheme, connection, path, request_id: &request_id, began };
+        let from = Arrival { client, scheme, peer, bound, path, request_id: &request_id, began };
         let mut seen = Seen {
             span: observation.parent(),
             request_bytes: observation.request_bytes(),
@@ -136,7 +152,13 @@ impl Gateway {
                 refusal.into_response(path, &request_id).map(|answer| body::lingering(answer, unread))
             }
         };
-        strip_hop_by_hop(response.headers_mut());
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS if seen.is_handshake => {}
+            StatusCode::UPGRADE_REQUIRED if seen.is_handshake => {
+                websocket::tell_version(response.headers_mut())
+            }
+            _ => strip_hop_by_hop(response.headers_mut()),
+        }
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -153,11 +175,11 @@ impl Gateway {
 
     /// From the first look at a request to its response. `seen` is filled as things become known.
     async fn admit(
-        &self,
-        request: Request<Incoming>,
+        self: &Arc<Self>,
+        mut request: Request<Inbound>,
         from: Arrival<'_>,
         seen: &mut Seen,
-    ) -> Result<Response<WasiBody>, (Refusal, Option<Incoming>)> {
+    ) -> Result<Response<WasiBody>, (Refusal, Option<Inbound>)> {
         if from.path == HEALTH_PATH {
             return Ok(Response::new(body::full("OK".to_owned())));
         }
@@ -166,7 +188,7 @@ impl Gateway {
             Err(refusal) => {
                 self.metrics.count_refusal(refusal.code());
                 if let Some(entry) = &seen.tenant {
-                    self.engine.refused(from.connection, &entry.tenant.id);
+                    self.engine.refused(&from.peer.lane, &entry.tenant.id);
                 }
                 return Err((refusal, Some(request.into_body())));
             }
@@ -176,6 +198,9 @@ impl Gateway {
             return Err((refusal, Some(request.into_body())));
         };
         seen.route = route.number;
+        if let Some(answer) = self.websocket(&mut request, from, &caller, seen) {
+            return answer.map_err(|refusal| (refusal, None));
+        }
         admission.timer = route.number.and_then(|number| self.metrics.start(number, from.began));
         let uri = absolute(&request, from.scheme).map_err(|refusal| (refusal, None))?;
         let fields = identity::fields(&caller).map_err(|refusal| (refusal, None))?;
@@ -197,10 +222,28 @@ impl Gateway {
         answer.map_err(|refusal| (refusal, None))
     }
 
+    /// The answer to a request for a WebSocket; none if it is for none.
+    fn websocket(
+        self: &Arc<Self>,
+        request: &mut Request<Inbound>,
+        from: Arrival<'_>,
+        caller: &Caller,
+        seen: &mut Seen,
+    ) -> Option<Result<Response<WasiBody>, Refusal>> {
+        let paths = &self.config.websocket.paths;
+        if !websocket::is_asked(request) || !paths.iter().any(|path| path == from.path) {
+            let message = "There is no WebSocket at this path.";
+            return websocket::is_other_tunnel(request).then(|| Err(Refusal::bad_request(message)));
+        }
+        seen.is_handshake = true;
+        self.engine.refused(&from.peer.lane, &caller.tenant.tenant.id);
+        Some(upgrade::open(self, request, from.peer, from.scheme, caller))
+    }
+
     /// The layers of admission, cheapest first.
     async fn let_in(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<Inbound>,
         from: Arrival<'_>,
         seen: &mut Seen,
     ) -> Result<(Admission, Caller), Refusal> {
@@ -212,6 +255,9 @@ impl Gateway {
         let entry = Arc::clone(&caller.tenant);
         seen.slot = entry.meter.seat(self.metrics.tenants(), &entry.tenant.id).count();
         seen.tenant = Some(entry);
+        if from.bound.is_some_and(|bound| !bound.allows(&caller)) {
+            return Err(Refusal::denied(&Denied::UnknownKey));
+        }
         let limit = self.body_bytes_max(&caller.tenant);
         if http_body::Body::size_hint(request.body()).lower() > limit {
             return Err(Refusal::body_too_large(limit));
@@ -221,13 +267,19 @@ impl Gateway {
             tracing::debug!(tenant = %caller.tenant.tenant.id, limit = exceeded.limit, "over a limit");
             Refusal::over_limit(&exceeded)
         })?;
-        let connection = Some(Arc::clone(from.connection));
+        let connection = Some(Arc::clone(&from.peer.lane));
         Ok((Admission { host: Some(host), tenant: Some(place), connection, timer: None }, caller))
     }
 
     fn body_bytes_max(&self, tenant: &TenantEntry) -> u64 {
         let host = self.config.request_body_bytes_max;
         tenant.limits.request_body_bytes_max.map_or(host, |limit| limit.min(host))
+    }
+
+    /// Bytes of a message of a WebSocket, which becomes a request's body.
+    pub(crate) fn message_bytes_max(&self, caller: &Caller) -> usize {
+        let limit = self.config.websocket.message_bytes_max.min(self.body_bytes_max(&caller.tenant));
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
     fn context(&self, request_id: &Arc<str>, caller: CallerFields, span: Parent) -> CallContext {
@@ -355,7 +407,8 @@ struct Call {
 struct Arrival<'a> {
     client: SocketAddr,
     scheme: &'static str,
-    connection: &'a Arc<ConnectionLane>,
+    peer: &'a Arc<Peer>,
+    bound: Option<&'a Bound>,
     path: &'a str,
     request_id: &'a Arc<str>,
     began: Instant,
@@ -374,11 +427,13 @@ struct Seen {
     /// Where the bytes of its body are counted.
     request_bytes: Option<Arc<AtomicU64>>,
     route: Option<usize>,
+    /// Whether it is answered with what makes a WebSocket of it, or could.
+    is_handshake: bool,
 }
 
 /// The request's target with scheme and authority, as a function expects it. RFC 9112, section 3.2: a request of
 /// HTTP/1.1 has one Host field, and none has more.
-fn absolute(request: &Request<Incoming>, scheme: &'static str) -> Result<Uri, Refusal> {
+fn absolute(request: &Request<Inbound>, scheme: &'static str) -> Result<Uri, Refusal> {
     let invalid = || Refusal::bad_request("The Host header field is not a valid authority.");
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next();

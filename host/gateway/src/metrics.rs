@@ -31,6 +31,8 @@ pub struct GatewayMetrics {
     pub in_flight: Arc<Gauge>,
     /// Connections of clients.
     pub connections: Arc<Gauge>,
+    /// WebSockets of clients.
+    pub websockets: Arc<Gauge>,
 }
 
 /// A route and the requests on it.
@@ -76,6 +78,7 @@ impl GatewayMetrics {
             fallbacks: Family::new(REASONS_MAX, OTHER.to_owned()),
             in_flight: Arc::default(),
             connections: Arc::default(),
+            websockets: Arc::default(),
         }
     }
 

@@ -19,12 +19,14 @@ NAME_ANSWER = "Your name is Ada."
 # What OpenAI's own server sends, too, and the package's types leave out, by the type. The name of a finished function
 # call is what earlier releases of the package require.
 LIST_KEYS = {"object", "first_id", "last_id"}
+# Open Responses has them, and so have OpenAI's requests; OpenAI's responses do not.
+OPEN_RESPONSES_KEYS = {"presence_penalty", "frequency_penalty"}
 KEYS_BEYOND_THE_TYPES = {
     "SyncPage": LIST_KEYS,
     "SyncCursorPage": LIST_KEYS,
     "SyncConversationCursorPage": LIST_KEYS,
-    "Response": {"store"},
-    "ParsedResponse": {"store"},
+    "Response": OPEN_RESPONSES_KEYS | {"store"},
+    "ParsedResponse": OPEN_RESPONSES_KEYS | {"store"},
     "ResponseFunctionCallArgumentsDoneEvent": {"name"},
 }
 LOOKUP = {

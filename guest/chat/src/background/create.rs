@@ -1,24 +1,27 @@
 //! `POST /v1/responses` with `background`: checked as any other, kept, handed to the host's queue, answered at once.
 
 use super::follow::FollowedStream;
+use crate::format::Format;
 use crate::language::Language;
 use crate::platform::{Platform, QueueFailure};
+use crate::prepare::KnownTurn;
 use crate::problem::{Problem, internal};
+use crate::reference::put_in;
 use crate::reply::Reply;
 use crate::service::{Answer, Delivery, Service, Streaming, report};
 use crate::settings::Settings;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use waggle_conversation::background::{self, Batch, Belonging, Phase, Queued, State};
+use waggle_conversation::window::{Window, WindowLimits};
 use waggle_conversation::{Store, Viewer, conversation};
 use waggle_model::transport::Upstream;
 use waggle_openai::event::EventWriter;
 use waggle_openai::item::{Item, RawItem, to_raw_items};
 use waggle_openai::request::{Continues, CreateResponse};
 use waggle_openai::response::{ResponseHead, Status};
-use waggle_openai::{ApiError, ConversationId, ResponseId};
+use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId};
 
 /// Work that a function does itself, after it has answered, for want of a host that takes it.
 pub struct Work(Pin<Box<dyn Future<Output = ()>>>);
@@ -53,10 +56,10 @@ fn queue_full(retry_after_s: u32) -> ApiError {
 }
 
 /// 503: the queue does not work.
-fn unavailable(reason: &str) -> Problem {
+fn unavailable(retry_after_s: Option<u32>, reason: &str) -> Problem {
     let message =
         "Background responses are not accepted at the moment. Try again later, or without 'background'.";
-    let error = ApiError::server(503, "background_unavailable", message);
+    let error = ApiError { retry_after_s, ..ApiError::server(503, "background_unavailable", message) };
     Problem { error: Box::new(error), log: Some(format!("the host's work queue: {reason}")) }
 }
 
@@ -78,17 +81,16 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         body: &[u8],
         request: CreateResponse<'_>,
-        language: Language,
+        (language, nonce): (Language, Nonce),
     ) -> Answer<S, P, U::Body> {
         let stream = request.stream;
-        let accepted = self.accept(viewer, body, request, language).await;
+        let accepted = self.accept(viewer, body, request, (language, nonce)).await;
         let (id, object) = match accepted {
             Ok(accepted) => accepted,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
         let queued = self.hand_over(id).await;
         let Self { store, upstream, platform } = self;
-        let (store, platform) = (Rc::new(store), Rc::new(platform));
         let answer = if stream {
             let followed = FollowedStream::from_the_beginning(store.clone(), platform.clone(), id);
             Answer::Stream(Streaming::Followed(Box::new(followed)))
@@ -112,13 +114,14 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         body: &[u8],
         request: CreateResponse<'_>,
-        language: Language,
+        (language, nonce): (Language, Nonce),
     ) -> Result<(ResponseId, Vec<u8>), Problem> {
         let accepted = match request.continues {
             // The turn takes its place in the conversation when it runs.
-            Continues::Conversation(id) => self.accept_in(viewer, request, id).await?,
+            Continues::Conversation(id) => self.accept_in(viewer, request, id, nonce).await?,
             _ => {
-                let (turn, _) = self.prepare(viewer, request, language, None).await?;
+                let known = KnownTurn { nonce, accepted_at: None };
+                let (turn, _) = self.prepare(viewer, request, language, known).await?;
                 let belonging = turn.continuation.belonging();
                 Accepted { tokens: turn.input_tokens, head: turn.head, input: turn.input, belonging }
             }
@@ -152,15 +155,20 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         request: CreateResponse<'_>,
         id: ConversationId,
+        nonce: Nonce,
     ) -> Result<Accepted, Problem> {
-        let CreateResponse { input, continues, background, mut parameters, .. } = request;
+        let CreateResponse { mut input, references, continues, background, mut parameters, .. } = request;
         parameters.metadata.drop_reserved();
+        Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
         let conversation = conversation::open(&self.store, viewer, id.0).await?;
         let conversation =
             conversation.ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()))?;
-        let nonce = self.nonce();
+        // What the window will show is known when the turn runs; until then all that is named is its input.
+        let nothing = Window::new(WindowLimits { items_max: 0, tokens_max: 0 });
+        let found = self.find_references(viewer, &references, continues, &nothing).await?;
+        put_in(&mut input, &found)?;
         let created_at = self.platform.now_ms() / 1000;
         Ok(Accepted {
             tokens: input.iter().map(Item::tokens).sum(),
@@ -184,7 +192,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(()) => return Ok(true),
             Err(QueueFailure::Absent) => return Ok(false),
             Err(QueueFailure::Full(retry_after_s)) => queue_full(retry_after_s).into(),
-            Err(QueueFailure::Failed(reason)) => unavailable(&reason),
+            Err(QueueFailure::Busy(retry_after_s)) => unavailable(Some(retry_after_s), "it is busy"),
+            Err(QueueFailure::Failed(reason)) => unavailable(None, &reason),
         };
         if let Err(error) = background::remove(&self.store, id.0).await {
             self.platform.log(&format!("response={id} not taken back: {error}"));
@@ -193,11 +202,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 }
 
-impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<Rc<S>, U, Rc<P>> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// Runs a response without a queue: once.
     async fn run_alone(&self, viewer: &Viewer, id: ResponseId) {
         if let Err(problem) = self.run_response(viewer, id, Delivery { last: true }).await {
-            let _logged = report(&*self.platform, &problem);
+            let _logged = report(&self.platform, &problem);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! `GET /v1/responses/{id}?stream=true`: the events of a response from any of them on, also while it runs.
 
-use super::replay;
 use crate::platform::{Gone, Platform, Sink};
 use crate::problem::Problem;
 use crate::race::{First, race};
+use crate::replay;
 use crate::reply::{Reply, STREAM_HEADERS};
 use crate::responses::not_found;
 use crate::service::{Answer, Service, Streaming, report};
-use std::rc::Rc;
 use waggle_conversation::background::{self, Batch, Phase};
 use waggle_conversation::{Store, StoreError, Viewer, response};
 use waggle_model::transport::Upstream;
+use waggle_openai::event::DONE;
 use waggle_openai::{ApiError, ResponseId};
 
 /// How often a follower looks for the next events, in milliseconds.
@@ -21,8 +21,6 @@ const LOOKS_MAX: u64 = 10;
 const HEARTBEAT_MS: u64 = 10_000;
 /// How long one stream follows, in milliseconds; the client goes on with another.
 const FOLLOW_MS_MAX: u64 = 540_000;
-/// What ends a stream of events after the last.
-const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// Whether the query asks for events.
 pub(crate) fn wants_stream(query: &str) -> bool {
@@ -140,6 +138,12 @@ impl<S: Store, P: Platform> FollowedStream<S, P> {
 }
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
+    /// All events of a response that is made in the background, as they come.
+    pub(crate) fn follow_from_the_beginning(self, id: ResponseId) -> Answer<S, P, U::Body> {
+        let Self { store, platform, .. } = self;
+        Answer::Stream(Streaming::Followed(Box::new(FollowedStream::from_the_beginning(store, platform, id))))
+    }
+
     pub(crate) async fn follow_response(
         self,
         viewer: &Viewer,
@@ -150,7 +154,6 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         match self.find_events(viewer, id, query, last_event_id).await {
             Ok(Events::Kept { next, number }) => {
                 let Self { store, platform, .. } = self;
-                let (store, platform) = (Rc::new(store), Rc::new(platform));
                 let followed = FollowedStream { store, platform, id, next, number };
                 Answer::Stream(Streaming::Followed(Box::new(followed)))
             }
@@ -183,9 +186,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 number: if next == end && next > 0 { number - 1 } else { number },
             });
         }
-        let (text, end) = replay::events(&stored)?;
-        if next > end {
-            return Err(beyond(end).into());
+        let replay::Events { text, count } = replay::events(&stored)?;
+        if next > count {
+            return Err(beyond(count).into());
         }
         Ok(Events::Made([from(&text, 0, next).as_bytes(), DONE].concat()))
     }

@@ -8,13 +8,11 @@ mod cancel;
 mod create;
 mod follow;
 mod record;
-mod replay;
 mod run;
 
 pub use create::Work;
 pub use follow::FollowedStream;
 pub(crate) use follow::wants_stream;
-pub(crate) use replay::Trace;
 pub(crate) use run::run_path;
 
 /// For how long a runner is taken to be alive after it has last said so, in milliseconds.

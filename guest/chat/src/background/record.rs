@@ -22,8 +22,8 @@ pub(super) enum Stop {
 /// A runner's hold on a response.
 #[derive(Debug)]
 pub(super) struct Keeper<S, P> {
-    pub(super) store: Rc<S>,
-    pub(super) platform: Rc<P>,
+    pub(super) store: S,
+    pub(super) platform: P,
     pub(super) id: ResponseId,
     pub(super) recorded: Recorded,
     pub(super) stop: Option<Stop>,
@@ -42,7 +42,7 @@ impl<S: Store, P: Platform> Keeper<S, P> {
     }
 
     async fn looked(&mut self) -> Result<Option<Stop>, StoreError> {
-        let Some(seen) = background::state(&*self.store, self.id.0).await? else {
+        let Some(seen) = background::state(&self.store, self.id.0).await? else {
             return Ok(Some(Stop::Lost));
         };
         if seen != self.recorded {
@@ -63,7 +63,7 @@ impl<S: Store, P: Platform> Keeper<S, P> {
     async fn renew(&mut self) -> Result<Option<Stop>, StoreError> {
         let until_ms = self.platform.now_ms() + LEASE_MS;
         let next = State { until_ms, ..self.recorded.state.clone() };
-        match background::change(&*self.store, self.id.0, &self.recorded, next).await? {
+        match background::change(&self.store, self.id.0, &self.recorded, next).await? {
             Some(recorded) => self.recorded = recorded,
             // Cancelled or lost in this moment: the next look says which.
             None if until_ms > self.recorded.state.until_ms => {}
@@ -107,12 +107,12 @@ impl<S: Store, P: Platform> Keeper<S, P> {
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         let id = self.id.0;
         for _ in 0..super::CHANGES_MAX {
-            let Some(seen) = background::state(&*self.store, id).await? else {
-                return background::remove(&*self.store, id).await;
+            let Some(seen) = background::state(&self.store, id).await? else {
+                return background::remove(&self.store, id).await;
             };
             let next = State { state: Phase::Finished, until_ms: 0, ..seen.state.clone() };
-            if background::change(&*self.store, id, &seen, next).await?.is_some() {
-                return background::forget_request(&*self.store, id).await;
+            if background::change(&self.store, id, &seen, next).await?.is_some() {
+                return background::forget_request(&self.store, id).await;
             }
         }
         Ok(())
@@ -185,7 +185,7 @@ impl<S: Store, P: Platform> RecordSink<S, P> {
         let number = self.number;
         let pair = self.batch(false).pair(self.keeper.id.0, number);
         self.flushed_ms = self.keeper.platform.now_ms();
-        if let Err(error) = background::write(&*self.keeper.store, pair).await {
+        if let Err(error) = background::write(&self.keeper.store, pair).await {
             self.keeper.platform.log(&format!("response={} {error}", self.keeper.id));
             self.keeper.stop = Some(Stop::Lost);
         }

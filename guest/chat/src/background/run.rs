@@ -4,10 +4,12 @@
 use super::CHANGES_MAX;
 use super::cancel::{Unrun, is_over};
 use super::create::announced;
-use super::record::{Keeper, RecordSink};
+use super::record::{Keeper, RecordSink, Stop};
+use crate::ask::Plan;
 use crate::language::Language;
+use crate::locked::give_up;
 use crate::platform::Platform;
-use crate::prepare::KnownTurn;
+use crate::prepare::{KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
 use crate::race::{First, race};
 use crate::reply::Reply;
@@ -15,8 +17,9 @@ use crate::service::{Answer, Delivery, Service, report, viewer};
 use crate::settings::number;
 use crate::stream::{Begun, StreamedTurn};
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
-use waggle_conversation::background::{self, Phase, Recorded, State};
+use waggle_conversation::background::{self, Found, Phase, Recorded, State};
 use waggle_conversation::{Store, Viewer, response};
 use waggle_model::transport::Upstream;
 use waggle_openai::request::CreateResponse;
@@ -66,6 +69,7 @@ fn interrupted() -> Unrun {
 fn refused(error: &ApiError) -> Unrun {
     let code = match error.status {
         429 => "rate_limit_exceeded",
+        409 => "server_error",
         400..500 => "invalid_prompt",
         _ => "server_error",
     };
@@ -80,13 +84,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         id: ResponseId,
         delivery: Delivery,
     ) -> Answer<S, P, U::Body> {
-        let Self { store, upstream, platform } = self;
-        let service = Service { store: Rc::new(store), upstream, platform: Rc::new(platform) };
         let ran = match viewer(user) {
-            Ok(viewer) => service.run_response(&viewer, id, delivery).await,
+            Ok(viewer) => self.run_response(&viewer, id, delivery).await,
             Err(problem) => Err(problem),
         };
-        Answer::Reply(ran.unwrap_or_else(|problem| report(&*service.platform, &problem)))
+        Answer::Reply(ran.unwrap_or_else(|problem| report(&self.platform, &problem)))
     }
 
     /// Waits until a runner that may have died with its host is taken for dead, or has ended. The host delivers again
@@ -141,9 +143,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         }
         Err(busy())
     }
-}
 
-impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<Rc<S>, U, Rc<P>> {
     /// Runs a response, unless it is over or another does.
     pub(super) async fn run_response(
         &self,
@@ -181,7 +181,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<Rc<S>, U, R
                 return Err(problem);
             }
         }
-        let _logged = report(&*self.platform, &problem);
+        let _logged = report(&self.platform, &problem);
         self.end_unrun(viewer, id, seen, &refused(&problem.error)).await
     }
 
@@ -189,37 +189,68 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<Rc<S>, U, R
     async fn run_turn(&self, viewer: &Viewer, id: ResponseId, held: &Recorded) -> Result<(), Problem> {
         let body = background::request(&self.store, id.0).await?;
         let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
-        let known = KnownTurn { nonce: id.0, created_at: held.state.created_at };
+        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at) };
         let language = Language::negotiate(Some(&held.state.language));
         let request = CreateResponse::read(&body)?;
-        let (mut turn, plan) = self.prepare(viewer, request, language, Some(known)).await?;
+        let (store, platform) = (self.store.clone(), self.platform.clone());
+        let mut keeper = Keeper { store, platform, id, recorded: held.clone(), stop: None };
+        let (mut turn, plan) = {
+            // It may wait for others in its conversation, for longer than a runner is taken to be alive that says nothing.
+            let mut preparing = pin!(self.prepare(viewer, request, language, known));
+            match race(preparing.as_mut(), keeper.watch()).await {
+                First::Left(prepared) => prepared?,
+                First::Right(_) => preparing.await?,
+            }
+        };
         drop(body);
-        let mut at = background::end(&self.store, id.0).await?;
+        if keeper.stop == Some(Stop::Lost) {
+            give_up(&self.store, &self.platform, turn.ticket()).await;
+            return Ok(());
+        }
+        let at = match self.announce(&turn).await {
+            Ok(at) => at,
+            Err(problem) => {
+                give_up(&self.store, &self.platform, turn.ticket()).await;
+                return Err(problem);
+            }
+        };
+        let begun = self.begin(&mut turn, plan, &mut keeper).await;
+        let committed = Rc::new(Cell::new(false));
+        let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
+        let (store, platform) = (self.store.clone(), self.platform.clone());
+        Box::pin(StreamedTurn::continuing(store, platform, turn, begun, at.begins).run(sink)).await;
+        if committed.get() { Ok(()) } else { Err(internal(format!("response={id} not kept"))) }
+    }
+
+    /// Says that the response is in progress; where its next events go.
+    async fn announce(&self, turn: &PreparedTurn) -> Result<Found, Problem> {
+        let nonce = turn.nonce();
+        let at = background::end(&self.store, nonce).await?;
         let object = turn.head.to_json(&Status::InProgress, &[], None);
         let batch = announced(&object, &["response.in_progress"], at.begins)?;
-        let next = batch.end();
-        background::put(&self.store, id.0, &object, batch.pair(id.0, at.number)).await?;
-        (at.number, at.begins) = (at.number + 1, next);
-        let mut keeper = Keeper {
-            store: Rc::clone(&self.store),
-            platform: Rc::clone(&self.platform),
-            id,
-            recorded: held.clone(),
-            stop: None,
-        };
+        let next = Found { number: at.number + 1, begins: batch.end() };
+        background::put(&self.store, nonce, &object, batch.pair(nonce, at.number)).await?;
+        Ok(next)
+    }
+
+    /// Asks the model, as long as the run may go on.
+    async fn begin(
+        &self,
+        turn: &mut PreparedTurn,
+        plan: Plan,
+        keeper: &mut Keeper<S, P>,
+    ) -> Begun<U::Body> {
+        if keeper.stop.is_some() {
+            return Begun::Unwanted;
+        }
         let attempt = async |request, judged| self.open_stream(request, judged).await;
-        let asked = race(plan.ask(&self.platform, attempt), keeper.watch()).await;
-        let begun = match asked {
+        let asking = race(plan.ask(&self.platform, attempt), keeper.watch());
+        match self.ask(turn, asking).await {
             First::Left(asked) => match turn.take_note(asked) {
                 Ok(body) => Begun::Answering(body),
                 Err(failure) => Begun::Failed(failure),
             },
             First::Right(_) => Begun::Unwanted,
-        };
-        let committed = Rc::new(Cell::new(false));
-        let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
-        let (store, platform) = (Rc::clone(&self.store), Rc::clone(&self.platform));
-        Box::pin(StreamedTurn::continuing(store, platform, turn, begun, next).run(sink)).await;
-        if committed.get() { Ok(()) } else { Err(internal(format!("response={id} not kept"))) }
+        }
     }
 }

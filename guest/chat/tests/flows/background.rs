@@ -13,13 +13,6 @@ use waggle_chat::platform::QueueFailure;
 use waggle_chat::{Answer, Reply, Request};
 use waggle_model::transport::TransportFailure;
 
-/// A world in which time passes.
-fn passing() -> World {
-    let world = world();
-    world.platform.time_passes.set(true);
-    world
-}
-
 fn create(world: &World, body: &Value) -> Value {
     let mut body = body.clone();
     body["background"] = json!(true);
@@ -43,12 +36,9 @@ async fn follow(world: &World, path: &str, last_event_id: Option<&str>, client: 
     let request = Request {
         method: "GET",
         path_with_query: path,
-        content_type: None,
-        content_length: None,
-        accept_language: None,
         user: &world.user,
         last_event_id,
-        work: None,
+        ..Request::default()
     };
     match world.answer(request, Vec::new()).await {
         Answer::Reply(reply) => Some(reply),
@@ -146,7 +136,7 @@ fn stuck(world: &World) -> (String, String) {
 
 #[test]
 fn a_background_response_is_queued_then_run_then_read() {
-    let world = passing();
+    let world = world();
     world.script(turn());
     let created = create(&world, &json!({"input": "hi", "metadata": {"k": "v"}}));
     assert_eq!((&created["status"], &created["background"]), (&json!("queued"), &json!(true)));
@@ -177,7 +167,7 @@ fn a_background_response_is_queued_then_run_then_read() {
 
 #[test]
 fn a_background_response_is_followed_while_it_runs() {
-    let world = passing();
+    let world = world();
     let pieces = (0..200).map(|number| bytes(&delta(&format!("{number} "))));
     world.script(streams(pieces.chain([bytes(&ending("stop"))]).collect()));
     let client = Client::default();
@@ -186,12 +176,7 @@ fn a_background_response_is_followed_while_it_runs() {
         let request = Request {
             method: "POST",
             path_with_query: "/v1/responses",
-            content_type: None,
-            content_length: None,
-            accept_language: None,
-            user: &[],
-            last_event_id: None,
-            work: None,
+            ..Request::default()
         };
         let Answer::Stream(stream) = world.answer(request, vec![bytes(&body)]).await else {
             panic!("no stream")
@@ -211,7 +196,7 @@ fn a_background_response_is_followed_while_it_runs() {
 
 #[test]
 fn a_follower_hears_that_a_silent_stream_is_alive() {
-    let world = passing();
+    let world = world();
     let (_, id) = stuck(&world);
     let client = Client { leaves_after: Some(4), ..Client::default() };
     let path = format!("/v1/responses/{id}?stream=true");
@@ -224,7 +209,7 @@ fn a_follower_hears_that_a_silent_stream_is_alive() {
 
 #[test]
 fn a_stream_without_an_end_is_left_to_another_request() {
-    let world = passing();
+    let world = world();
     let (_, id) = stuck(&world);
     let client = Client::default();
     block_on(follow(&world, &format!("/v1/responses/{id}?stream=true"), None, &client));
@@ -234,7 +219,7 @@ fn a_stream_without_an_end_is_left_to_another_request() {
 
 #[test]
 fn what_is_wrong_is_answered_at_once_and_leaves_nothing_behind() {
-    let world = passing();
+    let world = world();
     let check = |body: Value, status: u16, param: Value, code: Value| {
         let mut body = body;
         body["background"] = json!(true);
@@ -263,18 +248,13 @@ fn what_is_wrong_is_answered_at_once_and_leaves_nothing_behind() {
 
 #[test]
 fn without_a_queue_the_function_runs_it_itself() {
-    let world = passing();
+    let world = world();
     *world.platform.queue_fails.borrow_mut() = Some(QueueFailure::Absent);
     world.script(turn());
     let request = Request {
         method: "POST",
         path_with_query: "/v1/responses",
-        content_type: None,
-        content_length: None,
-        accept_language: None,
-        user: &[],
-        last_event_id: None,
-        work: None,
+        ..Request::default()
     };
     let body = bytes(r#"{"input": "hi", "background": true}"#);
     let Answer::Working(answer, work) = block_on(world.answer(request, vec![body])) else {
@@ -290,7 +270,7 @@ fn without_a_queue_the_function_runs_it_itself() {
 #[test]
 fn a_model_that_fails_fails_the_response_and_ends_the_work() {
     let check = |script: Script, code: &str| {
-        let world = passing();
+        let world = world();
         world.script(script);
         let created = create(&world, &json!({"input": "hi"}));
         assert_eq!(run(&world), 200);
@@ -303,7 +283,7 @@ fn a_model_that_fails_fails_the_response_and_ends_the_work() {
     check(Script::Fails(TransportFailure::TimedOut("x".into())), "server_error");
     check(streams(vec![bytes(&delta("cut"))]), "server_error");
     check(says("not a stream"), "server_error");
-    let world = passing();
+    let world = crate::support::world();
     world.set("fallback", "text");
     world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
     let created = create(&world, &json!({"input": "hi"}));
@@ -317,7 +297,7 @@ fn a_model_that_fails_fails_the_response_and_ends_the_work() {
 
 #[test]
 fn a_second_delivery_leaves_a_run_alone_that_lives() {
-    let world = passing();
+    let world = world();
     let (path, id) = stuck(&world);
     let mut first = Running::begin(&world, &path);
     assert_eq!(get(&world, &id)["status"], "in_progress");
@@ -337,7 +317,7 @@ fn a_second_delivery_leaves_a_run_alone_that_lives() {
 
 #[test]
 fn a_turn_that_was_interrupted_is_run_again_and_then_fails_with_the_reason() {
-    let world = passing();
+    let world = world();
     let (path, id) = stuck(&world);
     drop(Running::begin(&world, &path));
     world.script(turn());
@@ -350,7 +330,7 @@ fn a_turn_that_was_interrupted_is_run_again_and_then_fails_with_the_reason() {
     assert_eq!(restarts, 2, "{whole}");
     check_resumable(&world, &id, &whole);
 
-    let world = passing();
+    let world = crate::support::world();
     let (path, id) = stuck(&world);
     world.script(hanging());
     for _ in 0..2 {
@@ -367,7 +347,7 @@ fn a_turn_that_was_interrupted_is_run_again_and_then_fails_with_the_reason() {
 
 #[test]
 fn one_attempt_is_all_there_is_where_the_tenant_says_so() {
-    let world = passing();
+    let world = world();
     world.set("background_attempts_max", "1");
     let (path, id) = stuck(&world);
     drop(Running::begin(&world, &path));
@@ -383,7 +363,7 @@ fn cancel(world: &World, id: &str) -> Value {
 
 #[test]
 fn a_response_is_cancelled_in_every_state() {
-    let world = passing();
+    let world = world();
     world.script(turn());
     let created = create(&world, &json!({"input": "hi"}));
     let queued = cancel(&world, id(&created));
@@ -405,12 +385,7 @@ fn a_response_is_cancelled_in_every_state() {
     let request = Request {
         method: "POST",
         path_with_query: &format!("/v1/responses/{id}/cancel"),
-        content_type: None,
-        content_length: None,
-        accept_language: None,
-        user: &[],
-        last_event_id: None,
-        work: None,
+        ..Request::default()
     };
     let cancelled = block_on(async {
         let mut cancelling = pin!(world.answer(request, Vec::new()));
@@ -431,7 +406,7 @@ fn a_response_is_cancelled_in_every_state() {
 
 #[test]
 fn a_response_whose_runner_died_is_cancelled_without_it() {
-    let world = passing();
+    let world = world();
     let (path, id) = stuck(&world);
     drop(Running::begin(&world, &path));
     world.platform.passed_ms.set(world.platform.passed_ms.get() + 20_000);
@@ -442,7 +417,7 @@ fn a_response_whose_runner_died_is_cancelled_without_it() {
 
 #[test]
 fn only_background_responses_are_cancelled() {
-    let world = passing();
+    let world = world();
     let response = world.turn(&json!({"input": "hi"}), "hello");
     let path = format!("/v1/responses/{}/cancel", id(&response));
     let error = world.json("POST", &path, &Value::Null, 400);
@@ -452,7 +427,7 @@ fn only_background_responses_are_cancelled() {
 
 #[test]
 fn a_deleted_response_stays_deleted_whoever_runs_it() {
-    let world = passing();
+    let world = world();
     let (path, id) = stuck(&world);
     let mut running = Running::begin(&world, &path);
     world.json("DELETE", &format!("/v1/responses/{id}"), &Value::Null, 200);
@@ -465,7 +440,7 @@ fn a_deleted_response_stays_deleted_whoever_runs_it() {
 
 #[test]
 fn the_way_of_the_work_is_no_endpoint() {
-    let world = passing();
+    let world = world();
     let created = create(&world, &json!({"input": "hi"}));
     let path = format!("/v1/responses/{}/run", id(&created));
     let error = world.json("POST", &path, &Value::Null, 404);
@@ -474,7 +449,7 @@ fn the_way_of_the_work_is_no_endpoint() {
 
 #[test]
 fn what_is_still_being_made_is_not_continued() {
-    let world = passing();
+    let world = world();
     let created = create(&world, &json!({"input": "hi"}));
     let body = json!({"input": "more", "previous_response_id": id(&created)});
     let error = world.json("POST", "/v1/responses", &body, 400);
@@ -487,7 +462,7 @@ fn what_is_still_being_made_is_not_continued() {
 
 #[test]
 fn a_background_turn_joins_its_conversation_when_it_runs() {
-    let world = passing();
+    let world = world();
     let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
     let conversation = id(&conversation);
     let created = create(&world, &json!({"input": "later", "conversation": conversation}));
@@ -502,7 +477,7 @@ fn a_background_turn_joins_its_conversation_when_it_runs() {
 
 #[test]
 fn a_users_background_response_is_theirs_alone() {
-    let world = passing();
+    let world = world();
     let (ada, bob) = (world.called_by(Some("ada")), world.called_by(Some("bob")));
     world.script(turn());
     let created = create(&ada, &json!({"input": "hi"}));
@@ -520,7 +495,7 @@ fn a_users_background_response_is_theirs_alone() {
 
 #[test]
 fn a_store_that_fails_leaves_the_work_for_later() {
-    let world = passing();
+    let world = world();
     world.script(turn());
     let created = create(&world, &json!({"input": "hi"}));
     world.store.fail(Some("set_many"));
@@ -594,7 +569,7 @@ fn a_response_that_was_not_streamed_is_read_as_a_stream() {
 
 #[test]
 fn a_client_hears_that_a_model_that_thinks_is_alive() {
-    let world = passing();
+    let world = world();
     world.script(streams(vec![bytes(&delta("a")), Piece::Hangs]));
     let client = Client { leaves_after: Some(5), ..Client::default() };
     world.stream("/v1/responses", &json!({"input": "hi", "stream": true}), &client);

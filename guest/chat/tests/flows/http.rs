@@ -13,8 +13,7 @@ fn post(content_type: Option<&str>, content_length: Option<u64>, body: Vec<Piece
         content_length,
         accept_language: None,
         user: &[],
-        last_event_id: None,
-        work: None,
+        ..waggle_chat::Request::default()
     };
     match futures::executor::block_on(world().answer(request, body)) {
         Answer::Reply(reply) => reply,

@@ -1,6 +1,6 @@
 //! What the function leaves in the store, held against `kv-schemas/`.
 
-use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, streams, world};
+use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, says, streams, world};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -67,6 +67,7 @@ fn be_busy(world: &World) {
     let output = json!({"input": [{"type": "function_call_output", "call_id": "c", "output": "o"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}], "conversation": conversation});
     world.turn(&output, "thanks");
+    be_busy_with_shapes(world, conversation);
     world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
     world.json("POST", "/v1/responses", &turn("fails"), 504);
     world.set("fallback", "text");
@@ -90,11 +91,43 @@ fn be_busy(world: &World) {
     }
     world.script(streams(vec![bytes(&delta("later")), bytes(&ending("stop"))]));
     assert_eq!(world.deliver(false).status, 200);
+    for input in ["once", "never"] {
+        let request = waggle_chat::Request {
+            method: "POST",
+            path_with_query: "/v1/chat/completions",
+            idempotency_key: &[input.as_bytes().to_vec()],
+            user: &world.user,
+            ..waggle_chat::Request::default()
+        };
+        let script =
+            if input == "once" { says("done") } else { Script::Fails(TransportFailure::Cut("x".into())) };
+        world.script(script);
+        let body = json!({"messages": [{"role": "user", "content": input}]});
+        futures::executor::block_on(world.answer(request, vec![bytes(&body.to_string())]));
+    }
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
     let metadata = json!({"metadata": {}});
     world.json("POST", &format!("/v1/conversations/{conversation}"), &metadata, 200);
+}
+
+/// Every type of item and of content.
+fn be_busy_with_shapes(world: &World, conversation: &str) {
+    let input = json!([{"role": "user", "content": [
+            {"type": "input_image", "image_url": "https://e.x/a.png"},
+            {"type": "input_file", "filename": "a.pdf", "file_data": "AA=="}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}], "encrypted_content": "e"},
+        {"role": "assistant", "phase": "final_answer", "content": "a"},
+        {"type": "function_call", "call_id": "d", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "o"}]},
+        {"type": "compaction", "encrypted_content": "e"}]);
+    let answer = json!({"choices": [{"message": {"content": "a", "reasoning": "r", "refusal": "no", "annotations":
+            [{"url_citation": {"start_index": 0, "end_index": 1, "url": "https://e.x", "title": "t"}}]},
+        "logprobs": {"content": [{"token": "a", "logprob": -0.5, "bytes": null,
+            "top_logprobs": [{"token": "b", "logprob": -1, "bytes": [98]}]}]}}]});
+    world.script(answers(200, "application/json", &answer.to_string()));
+    world.json("POST", "/v1/responses", &json!({"input": input, "conversation": conversation}), 200);
 }
 
 #[test]
@@ -115,10 +148,10 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.len(), 9);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
-    assert_eq!(owned, (seen["conversation"] + seen["response"]) / 2, "{seen:?}");
+    assert_eq!(owned, (seen["conversation"] + seen["response"] + seen["idempotency"]) / 2, "{seen:?}");
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_length_limit_ends_the_stream_as_incomplete() {
 fn check_cut(name: &str, pieces: Vec<Piece>) {
     let world = world();
     let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
-    let before = world.keys("conversation/");
+    let before = world.joined();
     let body = json!({"input": "x", "conversation": id(&conversation)});
     let events = streamed(&world, streams(pieces), &body, &Client::default());
     let (kind, data) = events.last().unwrap();
@@ -155,7 +155,7 @@ fn check_cut(name: &str, pieces: Vec<Piece>) {
     assert_eq!(text(response), "par", "{name}: what was said is kept");
     assert_eq!(response["output"][0]["status"], "incomplete");
     assert_eq!(&stored(&world), response);
-    assert_eq!(world.keys("conversation/"), before, "{name}: the conversation is as it was");
+    assert_eq!(world.joined(), before, "{name}: the conversation is as it was");
     assert_eq!(world.platform.lines.borrow().len(), 1, "{name}");
 }
 
@@ -192,14 +192,14 @@ fn what_breaks_after_the_model_has_finished_does_not_matter() {
 fn check_leaving(leaves_after: usize, silent: bool, pieces: Vec<Piece>, said: &Value) {
     let world = world();
     let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
-    let before = world.keys("conversation/");
+    let before = world.joined();
     let client = Client { leaves_after: Some(leaves_after), silent, ..Client::default() };
     streamed(&world, streams(pieces), &json!({"input": "x", "conversation": id(&conversation)}), &client);
     assert_eq!(world.model.dropped.get(), 1, "the call upstream is ended");
     let response = stored(&world);
     assert_eq!(response["status"], "cancelled");
     assert_eq!(&response["output"][0]["content"][0]["text"], said);
-    assert_eq!(world.keys("conversation/"), before, "the conversation is as it was");
+    assert_eq!(world.joined(), before, "the conversation is as it was");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 
+/// How far the clock goes on whenever somebody who sleeps is looked at.
+const TICK_MS: u64 = 10;
+
 /// A piece of a scripted body.
 #[derive(Debug, Clone)]
 pub(crate) enum Piece {
@@ -118,8 +121,6 @@ pub(crate) struct Surroundings {
     /// How far the clock has gone on since the test began.
     pub(crate) passed_ms: Rc<Cell<u64>>,
     random: Rc<Cell<u128>>,
-    /// Whether time passes while somebody sleeps; if not, they sleep for ever.
-    pub(crate) time_passes: Rc<Cell<bool>>,
     /// What was handed to the host's queue.
     pub(crate) queue: Rc<RefCell<Vec<String>>>,
     /// Why the queue takes nothing.
@@ -129,6 +130,20 @@ pub(crate) struct Surroundings {
 impl Platform for Surroundings {
     fn now_ms(&self) -> u64 {
         1_700_000_000_000 + self.passed_ms.get()
+    }
+
+    /// Time flies when somebody sleeps: all who do share one clock, which goes on a little whenever one of them is looked at.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
+        let passed_ms = self.passed_ms.clone();
+        let until_ms = passed_ms.get() + ms;
+        poll_fn(move |context| {
+            if passed_ms.get() >= until_ms {
+                return Poll::Ready(());
+            }
+            passed_ms.set(passed_ms.get() + TICK_MS);
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
     }
 
     fn random(&self) -> u128 {
@@ -146,23 +161,6 @@ impl Platform for Surroundings {
 
     fn log(&self, line: &str) {
         self.lines.borrow_mut().push(line.to_owned());
-    }
-
-    async fn sleep(&self, ms: u64) {
-        if !self.time_passes.get() {
-            return pending().await;
-        }
-        // All who sleep share one clock, which goes on a little whenever one of them is looked at.
-        let until_ms = self.passed_ms.get() + ms;
-        poll_fn(|context| {
-            if self.passed_ms.get() >= until_ms {
-                return Poll::Ready(());
-            }
-            self.passed_ms.set(self.passed_ms.get() + 10);
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 
     async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
@@ -275,8 +273,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
-            last_event_id: None,
-            work: None,
+            ..Request::default()
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
@@ -308,8 +305,7 @@ impl World {
             content_length: None,
             accept_language: None,
             user: &self.user,
-            last_event_id: None,
-            work: None,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -331,8 +327,7 @@ impl World {
             content_length: None,
             accept_language,
             user: &self.user,
-            last_event_id: None,
-            work: None,
+            ..Request::default()
         };
         futures::executor::block_on(async {
             match self.answer(request, vec![bytes(&body.to_string())]).await {
@@ -361,16 +356,32 @@ impl World {
             method: "POST",
             path_with_query: path,
             content_type: Some("application/json"),
-            content_length: None,
-            accept_language: None,
             user: &self.user,
-            last_event_id: None,
             work: Some(Delivery { last }),
+            ..Request::default()
         };
         match self.answer(request, Vec::new()).await {
             Answer::Reply(reply) => reply,
             _ => panic!("no whole answer"),
         }
+    }
+
+    /// The keys of what conversations hold: all but their counters and tombstones. No turn's place may be open.
+    pub(crate) fn joined(&self) -> Vec<String> {
+        let store = self.store.dump();
+        for (key, newest) in store.iter().filter(|(key, _)| key.ends_with("/sequence")) {
+            let newest: u64 = std::str::from_utf8(newest).unwrap().parse().unwrap();
+            for number in 1..=newest {
+                let key = key.replace("sequence", &format!("entry/{number:012}"));
+                let entry = store.get(&key).unwrap_or_else(|| panic!("{key} is open"));
+                assert!(!String::from_utf8_lossy(entry).contains("pending_until_ms"), "{key} is open");
+            }
+        }
+        let abandoned = |value: &[u8]| String::from_utf8_lossy(value).contains("\"abandoned\":true");
+        let held = store.iter().filter(|(key, value)| {
+            key.starts_with("conversation/") && !key.ends_with("/sequence") && !abandoned(value)
+        });
+        held.map(|(key, _)| key.clone()).collect()
     }
 
     /// The keys of the store that begin with `prefix`.
@@ -387,7 +398,7 @@ pub(crate) fn events(client: &Client) -> Vec<(String, Value)> {
 /// The events in a text: type and data.
 pub(crate) fn read_events(text: &str) -> Vec<(String, Value)> {
     text.split_terminator("\n\n")
-        .filter(|block| *block != ":")
+        .filter(|block| !matches!(*block, ":" | "data: [DONE]"))
         .map(|block| {
             let (event, data) = block.split_once('\n').unwrap();
             let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();

@@ -137,7 +137,7 @@ fn a_turn_in_a_long_conversation_reads_only_its_window() {
         world.turn(&body, "hello");
         (world.store.operations(), world.last_messages().len())
     };
-    let expected = ["get_many 2", "get_many 20", "get 1", "increment 1", "set_many 3"];
+    let expected = ["get 1", "increment 1", "get_many 20", "get_many 2", "set_many 3"];
     assert_eq!(work(500), (expected.map(str::to_owned).to_vec(), 39));
     assert_eq!(work(30).0, expected, "the same in a short one");
 }
@@ -214,8 +214,7 @@ fn two_turns_at_once_both_survive() {
         content_length: None,
         accept_language: None,
         user: &[],
-        last_event_id: None,
-        work: None,
+        ..waggle_chat::Request::default()
     };
     for _ in 0..2 {
         world.script(says("answer"));
@@ -260,8 +259,7 @@ fn a_conversation_deleted_during_a_turn_stays_deleted() {
         content_length: None,
         accept_language: None,
         user: &[],
-        last_event_id: None,
-        work: None,
+        ..waggle_chat::Request::default()
     };
     let client = crate::support::Client::default();
     let waggle_chat::Answer::Stream(stream) =
@@ -313,7 +311,7 @@ fn check_failure(script: &Script, status: u16, code: &str) {
     for stream in [false, true] {
         let world = world();
         let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
-        let before = world.store.dump();
+        let before = world.joined();
         world.script(script.clone());
         let body = json!({"input": "x", "conversation": id(&conversation), "stream": stream});
         let error = world.json("POST", "/v1/responses", &body, status);
@@ -323,12 +321,11 @@ fn check_failure(script: &Script, status: u16, code: &str) {
             "{error}"
         );
         assert_eq!(world.platform.lines.borrow().len(), 1, "one line for the operator");
-        let mut after = world.store.dump();
         let key = world.keys("response/").pop().unwrap();
-        let record: Value = serde_json::from_slice(&after.remove(&key).unwrap()).unwrap();
+        let record: Value = serde_json::from_slice(&world.store.dump()[&key]).unwrap();
         assert_eq!(record["response"]["status"], "failed");
         assert_eq!(record["response"]["error"]["message"], error["error"]["message"]);
-        assert_eq!(after, before, "the conversation is as it was");
+        assert_eq!(world.joined(), before, "the conversation is as it was");
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
-use waggle_openai::item::{Item, Role, estimate_tokens};
+use waggle_openai::item::{Item, Part, Role, estimate_tokens};
 use waggle_openai::json::Text;
 
 /// A question, as far as a tier is chosen by it.
@@ -33,12 +33,15 @@ impl<'a> Question<'a> {
         let start = input.len() - input.iter().rev().take_while(|item| is_question(item)).count();
         let (before, now) = input.split_at(start);
         let before_count = before.iter().filter(|item| !is_instructions(item)).count();
-        let texts = now.iter().flat_map(|item| match item {
-            Item::Message { parts, .. } => parts.as_slice(),
-            _ => &[],
-        });
+        let parts = || {
+            now.iter().flat_map(|item| match item {
+                Item::Message { parts, .. } => parts.as_slice(),
+                _ => &[],
+            })
+        };
         Self {
-            texts: texts.map(|part| Cow::Borrowed(&*part.text)).collect(),
+            texts: parts().map(|part| Cow::Borrowed(part.words())).filter(|text| !text.is_empty()).collect(),
+            image: parts().any(|part| matches!(part, Part::Image { .. })),
             history_items: history_items + before_count,
             tools: matches!(before.last(), Some(Item::FunctionCallOutput { .. })),
             ..Self::default()
@@ -190,7 +193,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waggle_openai::item::Part;
+    use waggle_openai::item::Detail;
 
     fn chat(body: &str) -> Question<'_> {
         Question::of_chat(body.as_bytes())
@@ -237,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_turn_is_seen_from_its_last_answer_on() {
-        let message = |role, text: &'static str| Item::Message { role, parts: vec![Part::text(text)] };
+        let message =
+            |role, text: &'static str| Item::Message { role, parts: vec![Part::text(text)], phase: None };
         let output = Item::FunctionCallOutput { call_id: "c".into(), output: "o".into() };
         let input = [
             message(Role::System, "s"),
@@ -248,5 +252,9 @@ mod tests {
         let question = Question::of_items(&input, 3);
         assert_eq!((question.texts.len(), question.history_items, question.tools), (2, 4, false));
         assert!(Question::of_items(&[output], 1).tools);
+        let image = Part::Image { url: "data:,".into(), detail: Detail::Auto };
+        let seen = Item::Message { role: Role::User, parts: vec![image, Part::text("q")], phase: None };
+        let question = Question::of_items(std::slice::from_ref(&seen), 0);
+        assert!(question.image && question.texts == ["q"]);
     }
 }

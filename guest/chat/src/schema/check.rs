@@ -1,0 +1,287 @@
+//! Holding an instance to a schema.
+
+use super::{Mismatch, Schema};
+use serde_json::{Map, Number, Value};
+
+/// How deep schemas may lead into one another for one instance: a reference may lead to itself.
+const DEPTH_MAX: usize = 256;
+/// How many schemas are looked at for one instance: alternatives of alternatives multiply.
+const STEPS_MAX: usize = 1_000_000;
+
+impl Schema {
+    /// Holds an instance to the schema.
+    ///
+    /// # Errors
+    /// The first place where it does not fit; or it takes too many steps to tell.
+    pub(crate) fn check(&self, instance: &Value) -> Result<(), Mismatch> {
+        Checker { schema: self, steps: 0, depth: 0 }.fits(&self.root, instance)
+    }
+}
+
+struct Checker<'s> {
+    schema: &'s Schema,
+    steps: usize,
+    depth: usize,
+}
+
+fn mismatch(keyword: &'static str) -> Mismatch {
+    Mismatch { keyword, path: Vec::new() }
+}
+
+fn hold(keyword: &'static str, holds: bool) -> Result<(), Mismatch> {
+    if holds { Ok(()) } else { Err(mismatch(keyword)) }
+}
+
+/// That the limit at `keyword`, if there is one, lets `count` pass.
+fn limit(
+    keywords: &Map<String, Value>,
+    keyword: &'static str,
+    holds: impl Fn(u64) -> bool,
+) -> Result<(), Mismatch> {
+    hold(keyword, keywords.get(keyword).and_then(Value::as_u64).is_none_or(holds))
+}
+
+impl<'s> Checker<'s> {
+    fn fits(&mut self, schema: &'s Value, instance: &Value) -> Result<(), Mismatch> {
+        let Value::Object(keywords) = schema else { return hold("false", schema != &Value::Bool(false)) };
+        self.steps += 1;
+        if self.steps > STEPS_MAX || self.depth == DEPTH_MAX {
+            return Err(mismatch("$ref"));
+        }
+        self.depth += 1;
+        let result = self.keywords(keywords, instance);
+        self.depth -= 1;
+        result
+    }
+
+    /// The same, one name deeper in the instance.
+    fn fits_within(
+        &mut self,
+        schema: &'s Value,
+        instance: &Value,
+        name: impl ToString,
+    ) -> Result<(), Mismatch> {
+        self.fits(schema, instance).map_err(|mut mismatch| {
+            mismatch.path.push(name.to_string());
+            mismatch
+        })
+    }
+
+    fn keywords(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch> {
+        if let Some(types) = keywords.get("type") {
+            hold("type", is_of(types, instance))?;
+        }
+        if let Some(Value::Array(values)) = keywords.get("enum") {
+            hold("enum", values.iter().any(|value| same(value, instance)))?;
+        }
+        if let Some(value) = keywords.get("const") {
+            hold("const", same(value, instance))?;
+        }
+        match instance {
+            Value::Number(number) => numbers(keywords, number)?,
+            Value::String(text) => self.text(keywords, text)?,
+            Value::Array(items) => self.array(keywords, items)?,
+            Value::Object(properties) => self.object(keywords, properties)?,
+            Value::Null | Value::Bool(_) => {}
+        }
+        self.combined(keywords, instance)
+    }
+
+    fn text(&mut self, keywords: &Map<String, Value>, text: &str) -> Result<(), Mismatch> {
+        let characters = || text.chars().count() as u64;
+        limit(keywords, "minLength", |least| characters() >= least)?;
+        limit(keywords, "maxLength", |most| characters() <= most)?;
+        let pattern = keywords.get("pattern").and_then(Value::as_str);
+        hold("pattern", pattern.is_none_or(|pattern| self.matches(pattern, text)))
+    }
+
+    fn matches(&self, pattern: &str, text: &str) -> bool {
+        self.schema.patterns.get(pattern).is_some_and(|pattern| pattern.is_match(text))
+    }
+
+    fn array(&mut self, keywords: &'s Map<String, Value>, items: &[Value]) -> Result<(), Mismatch> {
+        let count = items.len() as u64;
+        limit(keywords, "minItems", |least| count >= least)?;
+        limit(keywords, "maxItems", |most| count <= most)?;
+        let first: &[Value] =
+            keywords.get("prefixItems").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+        let rest = keywords.get("items");
+        for (index, item) in items.iter().enumerate() {
+            if let Some(schema) = first.get(index).or(rest) {
+                self.fits_within(schema, item, index)?;
+            }
+        }
+        if keywords.get("uniqueItems") == Some(&Value::Bool(true)) {
+            for (index, item) in items.iter().enumerate() {
+                self.steps += index;
+                let before = items.iter().take(index);
+                hold(
+                    "uniqueItems",
+                    self.steps <= STEPS_MAX && before.into_iter().all(|other| !same(other, item)),
+                )?;
+            }
+        }
+        if let Some(schema) = keywords.get("contains") {
+            let found = items.iter().filter(|item| self.fits(schema, item).is_ok()).count() as u64;
+            hold("contains", found > 0 || keywords.get("minContains").is_some())?;
+            limit(keywords, "minContains", |least| found >= least)?;
+            limit(keywords, "maxContains", |most| found <= most)?;
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        keywords: &'s Map<String, Value>,
+        properties: &Map<String, Value>,
+    ) -> Result<(), Mismatch> {
+        let count = properties.len() as u64;
+        limit(keywords, "minProperties", |least| count >= least)?;
+        limit(keywords, "maxProperties", |most| count <= most)?;
+        let has_all = |names: &Value| {
+            let names = names.as_array().map_or(&[][..], Vec::as_slice);
+            names.iter().filter_map(Value::as_str).all(|name| properties.contains_key(name))
+        };
+        hold("required", keywords.get("required").is_none_or(has_all))?;
+        for (name, needs) in members(keywords, "dependentRequired") {
+            hold("dependentRequired", !properties.contains_key(name) || has_all(needs))?;
+        }
+        for (name, schema) in members(keywords, "dependentSchemas") {
+            if properties.contains_key(name) {
+                self.fits(schema, &Value::Object(properties.clone()))?;
+            }
+        }
+        for (name, value) in properties {
+            if let Some(schema) = keywords.get("propertyNames") {
+                self.fits(schema, &Value::String(name.clone())).map_err(|_| mismatch("propertyNames"))?;
+            }
+            self.property(keywords, name, value)?;
+        }
+        Ok(())
+    }
+
+    fn property(
+        &mut self,
+        keywords: &'s Map<String, Value>,
+        name: &str,
+        value: &Value,
+    ) -> Result<(), Mismatch> {
+        let mut known = false;
+        if let Some(schema) = keywords.get("properties").and_then(|properties| properties.get(name)) {
+            known = true;
+            self.fits_within(schema, value, name)?;
+        }
+        for (pattern, schema) in members(keywords, "patternProperties") {
+            if self.matches(pattern, name) {
+                known = true;
+                self.fits_within(schema, value, name)?;
+            }
+        }
+        match keywords.get("additionalProperties") {
+            Some(schema) if !known => match self.fits_within(schema, value, name) {
+                Err(mismatch) if mismatch.keyword == "false" => {
+                    Err(Mismatch { keyword: "additionalProperties", ..mismatch })
+                }
+                result => result,
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn combined(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch> {
+        if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
+            let whole: &'s Schema = self.schema;
+            self.fits(whole.target(reference).ok_or_else(|| mismatch("$ref"))?, instance)?;
+        }
+        for schema in listed(keywords, "allOf") {
+            self.fits(schema, instance)?;
+        }
+        if keywords.contains_key("anyOf") {
+            hold(
+                "anyOf",
+                listed(keywords, "anyOf").iter().any(|schema| self.fits(schema, instance).is_ok()),
+            )?;
+        }
+        if keywords.contains_key("oneOf") {
+            let fitting =
+                listed(keywords, "oneOf").iter().filter(|schema| self.fits(schema, instance).is_ok());
+            hold("oneOf", fitting.count() == 1)?;
+        }
+        if let Some(schema) = keywords.get("not") {
+            hold("not", self.fits(schema, instance).is_err())?;
+        }
+        if let Some(condition) = keywords.get("if") {
+            let branch = if self.fits(condition, instance).is_ok() { "then" } else { "else" };
+            if let Some(schema) = keywords.get(branch) {
+                self.fits(schema, instance)?;
+            }
+        }
+        // What took too long in an alternative is not told from what does not fit there; the whole does not fit then.
+        hold("$ref", self.steps <= STEPS_MAX)
+    }
+}
+
+fn listed<'v>(keywords: &'v Map<String, Value>, keyword: &str) -> &'v [Value] {
+    keywords.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn members<'v>(
+    keywords: &'v Map<String, Value>,
+    keyword: &str,
+) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    keywords.get(keyword).and_then(Value::as_object).into_iter().flatten()
+}
+
+fn is_of(types: &Value, instance: &Value) -> bool {
+    let is = |name: &str| match (name, instance) {
+        ("null", Value::Null) | ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => true,
+        ("string", Value::String(_)) | ("array", Value::Array(_)) | ("object", Value::Object(_)) => true,
+        ("integer", Value::Number(number)) => is_whole(number),
+        _ => false,
+    };
+    match types {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).any(is),
+        name => name.as_str().is_some_and(is),
+    }
+}
+
+fn is_whole(number: &Number) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0)
+}
+
+fn numbers(keywords: &Map<String, Value>, number: &Number) -> Result<(), Mismatch> {
+    let Some(value) = number.as_f64() else { return Ok(()) };
+    let bound = |keyword: &'static str, holds: fn(f64, f64) -> bool| {
+        let bound = keywords.get(keyword).and_then(Value::as_f64);
+        hold(keyword, bound.is_none_or(|bound| holds(value, bound)))
+    };
+    bound("minimum", |value, least| value >= least)?;
+    bound("maximum", |value, most| value <= most)?;
+    bound("exclusiveMinimum", |value, below| value > below)?;
+    bound("exclusiveMaximum", |value, above| value < above)?;
+    bound("multipleOf", is_multiple)
+}
+
+/// Decimal fractions are no binary ones: 0.3 is three times 0.1, as people write them.
+fn is_multiple(value: f64, of: f64) -> bool {
+    const ROUNDING: f64 = 1e-9;
+    let quotient = value / of;
+    (quotient - quotient.round()).abs() <= ROUNDING * quotient.abs().max(1.0)
+}
+
+/// Equality as JSON Schema has it: 1 and 1.0 are the same number.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || one.as_f64() == other.as_f64() && (one.is_f64() || other.is_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+        }
+        _ => one == other,
+    }
+}

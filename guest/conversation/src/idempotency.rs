@@ -1,0 +1,218 @@
+//! The family `idempotency/`: who has claimed a key, and what was answered under it.
+//!
+//! A key is claimed before anything is done for it, by a record that is created only if there is none. The record names
+//! the response the claim is for, so a turn that was committed is found even if its host died right after.
+
+use crate::key;
+use crate::record::is_seen;
+use crate::store::{SWAPS_MAX, Store, StoreError};
+use crate::viewer::{Owner, Viewer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use waggle_openai::Nonce;
+use waggle_openai::json;
+
+/// For how long a key is kept, in seconds.
+pub const KEPT_S: u64 = 24 * 3600;
+/// For how long a claim holds without a beat, in milliseconds.
+const LEASE_MS: u64 = 12_000;
+
+/// What a caller wants done once.
+#[derive(Debug, Clone, Copy)]
+pub struct Once<'a> {
+    /// Which route was called.
+    pub route: &'a str,
+    /// The caller's key.
+    pub key: &'a [u8],
+    /// The body that came with it.
+    pub body: &'a [u8],
+    /// The nonce for the response, if it is done now.
+    pub nonce: Nonce,
+    /// Now, in milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is to be done now.
+    Ours(Claim),
+    /// It was answered.
+    Answered(Kept),
+    /// It was answered by this response, which is stored.
+    Stored(Nonce),
+    /// It is being done.
+    Running,
+    /// It was begun, and nobody will ever know how it ended.
+    Interrupted,
+    /// The key was used with another body.
+    OtherRequest,
+}
+
+/// An answer that is kept with its key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Box<RawValue>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    #[serde(default, skip_serializing_if = "Owner::is_services")]
+    user: Owner,
+    /// SHA-256 of the body.
+    request: String,
+    response: String,
+    /// In seconds since 1970.
+    created_at: u64,
+    /// Until when the claim holds, in milliseconds since 1970.
+    until_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<Kept>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+}
+
+impl Record {
+    fn read(key: &str, value: &[u8]) -> Result<Self, StoreError> {
+        serde_json::from_slice(value)
+            .map_err(|error| StoreError::Unreadable { key: key.to_owned(), reason: error.to_string() })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        json::push(&mut out, self);
+        out
+    }
+}
+
+/// A key that was claimed, until it is settled.
+#[derive(Debug)]
+pub struct Claim {
+    key: String,
+    record: RefCell<Record>,
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        // With its length, so that no two lists of parts read the same.
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Claims a key, or finds out what became of it. Keys of different viewers and routes have nothing to do with each other.
+///
+/// # Errors
+/// The store's.
+pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Result<Claimed, StoreError> {
+    let Once { route, key, body, nonce, now_ms } = once;
+    let user = viewer.owner();
+    let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
+    let key = key::idempotency(&hash(&[owner.as_bytes(), route.as_bytes(), key]));
+    let fresh = Record {
+        user,
+        request: hash(&[body]),
+        response: nonce.as_str().to_owned(),
+        created_at: now_ms / 1000,
+        until_ms: now_ms + LEASE_MS,
+        answer: None,
+        interrupted: false,
+    };
+    let mut seen: Option<Vec<u8>> = None;
+    for _ in 0..SWAPS_MAX {
+        if store.swap(&key, seen.as_deref(), fresh.write()).await? {
+            return Ok(Claimed::Ours(Claim { key, record: RefCell::new(fresh) }));
+        }
+        seen = store.get(&key).await?;
+        let Some(value) = &seen else { continue };
+        let known = Record::read(&key, value)?;
+        // A clock that has gone back must not make a key new.
+        if now_ms / 1000 >= known.created_at.saturating_add(KEPT_S) {
+            continue;
+        }
+        if let Some(claimed) = judge(store, viewer, &key, (value, known), &fresh.request, now_ms).await? {
+            return Ok(claimed);
+        }
+        // Changed meanwhile: from the start.
+        seen = None;
+    }
+    Err(StoreError::Contended(key))
+}
+
+/// What became of a claim that is there; `None` when it has changed meanwhile.
+async fn judge<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    key: &str,
+    (value, mut known): (&[u8], Record),
+    request: &str,
+    now_ms: u64,
+) -> Result<Option<Claimed>, StoreError> {
+    if known.request != request {
+        return Ok(Some(Claimed::OtherRequest));
+    }
+    if let Some(answer) = known.answer {
+        return Ok(Some(Claimed::Answered(answer)));
+    }
+    let unreadable = || StoreError::Unreadable { key: key.to_owned(), reason: "its response is none".into() };
+    let response = Nonce::parse(&known.response).ok_or_else(unreadable)?;
+    let response_key = key::response(response);
+    if let Some(stored) = store.get(&response_key).await?
+        && is_seen(&response_key, &stored, viewer)?
+    {
+        return Ok(Some(Claimed::Stored(response)));
+    }
+    if known.interrupted {
+        return Ok(Some(Claimed::Interrupted));
+    }
+    if now_ms < known.until_ms {
+        return Ok(Some(Claimed::Running));
+    }
+    known.interrupted = true;
+    Ok(store.swap(key, Some(value), known.write()).await?.then_some(Claimed::Interrupted))
+}
+
+impl Claim {
+    /// Shows that it is still being done; to be called every [`crate::ticket::BEAT_MS`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn beat<S: Store>(&self, store: &S, now_ms: u64) -> Result<(), StoreError> {
+        let seen = self.record.borrow().write();
+        let renewed = Record { until_ms: now_ms + LEASE_MS, ..self.record.borrow().clone() };
+        if store.swap(&self.key, Some(&seen), renewed.write()).await? {
+            self.record.replace(renewed);
+        }
+        Ok(())
+    }
+
+    /// Keeps the answer, for good.
+    ///
+    /// # Errors
+    /// The body is not JSON; the store's.
+    pub async fn keep<S: Store>(&self, store: &S, status: u16, body: &[u8]) -> Result<(), StoreError> {
+        let body: Box<RawValue> = serde_json::from_slice(body)
+            .map_err(|error| StoreError::Failed { operation: "keep an answer", reason: error.to_string() })?;
+        let record = Record { answer: Some(Kept { status, body }), ..self.record.borrow().clone() };
+        store.set_many(vec![(self.key.clone(), record.write())]).await
+    }
+
+    /// Lets the key go: nothing was done that must not be done again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn release<S: Store>(&self, store: &S) -> Result<(), StoreError> {
+        store.delete_many(vec![self.key.clone()]).await
+    }
+}

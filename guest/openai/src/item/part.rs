@@ -1,0 +1,199 @@
+//! The pieces of an item's content: text, refusals, images, files, reasoning.
+
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// An estimate of the tokens of an image, by how closely a model looks at it; OpenAI's numbers for a square of 1024.
+const IMAGE_TOKENS: u64 = 765;
+/// The same for an image that is looked at in low detail.
+const IMAGE_TOKENS_LOW: u64 = 85;
+/// How many bytes of a file's base64 are taken for one token: most of a document's bytes are no words.
+const FILE_BYTES_PER_TOKEN: usize = 16;
+
+/// A piece of an item's content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part<'a> {
+    /// Something said.
+    Text(TextPart<'a>),
+    /// The model refusing to answer.
+    Refusal(Cow<'a, str>),
+    /// An image.
+    Image {
+        /// Where it is, or itself as a `data:` URL.
+        url: Cow<'a, str>,
+        /// How closely the model is to look.
+        detail: Detail,
+    },
+    /// A file.
+    File {
+        /// What it is called.
+        filename: Option<Cow<'a, str>>,
+        /// The file in base64, or as a `data:` URL.
+        data: Cow<'a, str>,
+    },
+    /// What a model thought.
+    Reasoning(Cow<'a, str>),
+    /// What a model thought, in short.
+    Summary(Cow<'a, str>),
+}
+
+/// Text, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TextPart<'a> {
+    /// The text.
+    pub text: Cow<'a, str>,
+    /// What it cites.
+    pub annotations: Vec<UrlCitation>,
+    /// How probable its tokens were, when that was asked for.
+    pub logprobs: Vec<LogProb>,
+}
+
+/// How closely a model looks at an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detail {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// At a small copy.
+    Low,
+    /// At its parts.
+    High,
+}
+
+/// A place of the web that a text cites; `start_index` to `end_index`, in characters, is what refers to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlCitation {
+    /// The first character.
+    pub start_index: u64,
+    /// The last character.
+    pub end_index: u64,
+    /// What is cited.
+    pub url: String,
+    /// Its title.
+    #[serde(default)]
+    pub title: String,
+}
+
+/// An annotation, as items hold it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Annotation {
+    /// It cites a place of the web.
+    UrlCitation(UrlCitation),
+    /// Of a kind that stands for what this server does not have, such as stored files.
+    #[serde(other)]
+    Other,
+}
+
+/// How probable a token was.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct LogProb {
+    /// The token, and how probable it was.
+    #[serde(flatten)]
+    pub token: TokenLogProb,
+    /// What else it might have been.
+    pub top_logprobs: Vec<TokenLogProb>,
+}
+
+/// A token and the logarithm of its probability.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct TokenLogProb {
+    /// The token.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f64,
+    /// Its bytes, of which one character may need those of several tokens.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum PartJson<'a> {
+    InputText {
+        text: &'a str,
+    },
+    OutputText {
+        text: &'a str,
+        annotations: Vec<AnnotationJson<'a>>,
+        logprobs: &'a [LogProb],
+    },
+    Refusal {
+        refusal: &'a str,
+    },
+    InputImage {
+        image_url: &'a str,
+        detail: Detail,
+    },
+    InputFile {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filename: Option<&'a str>,
+        file_data: &'a str,
+    },
+    ReasoningText {
+        text: &'a str,
+    },
+    SummaryText {
+        text: &'a str,
+    },
+}
+
+/// An annotation as it is written.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AnnotationJson<'a> {
+    /// It cites a place of the web.
+    UrlCitation(&'a UrlCitation),
+}
+
+impl<'a> Part<'a> {
+    /// A piece of text.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(TextPart { text: text.into(), ..TextPart::default() })
+    }
+
+    /// Its words; an image and a file have none.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Text(TextPart { text, .. })
+            | Self::Refusal(text)
+            | Self::Reasoning(text)
+            | Self::Summary(text) => text,
+            Self::Image { .. } | Self::File { .. } => "",
+        }
+    }
+
+    /// An estimate of the tokens a model counts for it.
+    pub fn tokens(&self) -> u64 {
+        match self {
+            Self::Image { detail: Detail::Low, .. } => IMAGE_TOKENS_LOW,
+            Self::Image { .. } => IMAGE_TOKENS,
+            Self::File { data, .. } => data.len().div_ceil(FILE_BYTES_PER_TOKEN) as u64,
+            _ => super::estimate_tokens(self.words()),
+        }
+    }
+
+    /// The part as JSON. What was said to a model and what one said are different parts.
+    pub(super) fn to_json(&self, said_by_model: bool) -> PartJson<'_> {
+        match self {
+            Self::Text(part) if said_by_model => PartJson::OutputText {
+                text: &part.text,
+                annotations: part.annotations.iter().map(AnnotationJson::UrlCitation).collect(),
+                logprobs: &part.logprobs,
+            },
+            Self::Text(part) => PartJson::InputText { text: &part.text },
+            Self::Refusal(refusal) => PartJson::Refusal { refusal },
+            Self::Image { url, detail } => PartJson::InputImage { image_url: url, detail: *detail },
+            Self::File { filename, data } => {
+                PartJson::InputFile { filename: filename.as_deref(), file_data: data }
+            }
+            Self::Reasoning(text) => PartJson::ReasoningText { text },
+            Self::Summary(text) => PartJson::SummaryText { text },
+        }
+    }
+
+    /// Appends the part as an event and an item of the model's hold it.
+    pub fn push_output(&self, out: &mut Vec<u8>) {
+        crate::json::push(out, &self.to_json(true));
+    }
+}

@@ -1,0 +1,299 @@
+//! Reading items as clients send them: each is held to what its kind may hold.
+
+use super::part::{Annotation, Detail, Part, TextPart};
+use super::{Item, Phase, Role, ToolOutput};
+use crate::error::echo;
+use crate::json::Text;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The longest call id or function name, in characters.
+const NAME_CHARACTERS_MAX: usize = 256;
+/// The most parts of one message's content.
+const PARTS_MAX: usize = 256;
+
+/// An element of a turn's input: an item, or the id of one that is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputElement<'a> {
+    /// An item.
+    Item(Item<'a>),
+    /// The id of a stored item.
+    Reference(Cow<'a, str>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ItemFields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    // Clients send back what they were given; a new id is made here.
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+    phase: Option<Phase>,
+    #[serde(borrow)]
+    call_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    arguments: Option<Text<'a>>,
+    #[serde(borrow)]
+    output: Option<Content<'a>>,
+    #[serde(borrow)]
+    summary: Option<Content<'a>>,
+    #[serde(borrow)]
+    encrypted_content: Option<Text<'a>>,
+    waggle_fallback: Option<bool>,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+    #[serde(rename = "created_by")]
+    _created_by: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartFields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    refusal: Option<Text<'a>>,
+    annotations: Option<Vec<Annotation>>,
+    #[serde(borrow)]
+    image_url: Option<Text<'a>>,
+    detail: Option<Detail>,
+    #[serde(borrow)]
+    filename: Option<Text<'a>>,
+    #[serde(borrow)]
+    file_data: Option<Text<'a>>,
+    file_url: Option<IgnoredAny>,
+    file_id: Option<IgnoredAny>,
+    #[serde(rename = "logprobs")]
+    _logprobs: Option<IgnoredAny>,
+}
+
+/// A string, or an array of parts.
+enum Content<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+impl<'a> Content<'a> {
+    fn into_parts(self) -> Vec<Part<'a>> {
+        match self {
+            Self::Text(text) => vec![Part::text(text)],
+            Self::Parts(parts) => parts,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = Content<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or an array of content parts")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Content<'de>, E> {
+                Ok(Content::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Content<'de>, E> {
+                Ok(Content::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Content<'de>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(fields) = sequence.next_element::<PartFields<'de>>()? {
+                    if parts.len() == PARTS_MAX {
+                        return Err(A::Error::custom(format!("more than {PARTS_MAX} content parts")));
+                    }
+                    parts.push(read_part(fields)?);
+                }
+                Ok(Content::Parts(parts))
+            }
+        }
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+fn read_part<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
+    match &*fields.kind {
+        "input_text" | "output_text" | "text" => {
+            let Some(Text(text)) = fields.text else { return Err(E::missing_field("text")) };
+            let citations =
+                fields.annotations.into_iter().flatten().filter_map(|annotation| match annotation {
+                    Annotation::UrlCitation(citation) => Some(citation),
+                    Annotation::Other => None,
+                });
+            Ok(Part::Text(TextPart { text, annotations: citations.collect(), logprobs: Vec::new() }))
+        }
+        "refusal" => match fields.refusal {
+            Some(Text(refusal)) => Ok(Part::Refusal(refusal)),
+            None => Err(E::missing_field("refusal")),
+        },
+        "reasoning_text" | "summary_text" => {
+            let is_summary = &*fields.kind == "summary_text";
+            let Some(Text(text)) = fields.text else { return Err(E::missing_field("text")) };
+            Ok(if is_summary { Part::Summary(text) } else { Part::Reasoning(text) })
+        }
+        "input_image" => read_image(fields),
+        "input_file" => read_file(fields),
+        other => Err(E::custom(format!(
+            "content parts of type '{}' are not supported; supported are input_text, input_image, input_file, \
+             output_text and refusal",
+            echo(other)
+        ))),
+    }
+}
+
+fn no_files<E: Error>() -> E {
+    E::custom("'file_id' is not supported: this server keeps no files; send the content itself")
+}
+
+fn read_image<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
+    if fields.file_id.is_some() {
+        return Err(no_files());
+    }
+    let Some(Text(url)) = fields.image_url else { return Err(E::missing_field("image_url")) };
+    if !["https://", "http://", "data:"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(E::custom("'image_url' must be an https:, http: or data: URL"));
+    }
+    Ok(Part::Image { url, detail: fields.detail.unwrap_or_default() })
+}
+
+fn read_file<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
+    if fields.file_id.is_some() {
+        return Err(no_files());
+    }
+    if fields.file_url.is_some() {
+        return Err(E::custom(
+            "'file_url' is not supported: Chat Completions, by which models are called, takes files only as \
+             'file_data'",
+        ));
+    }
+    let Some(Text(data)) = fields.file_data else { return Err(E::missing_field("file_data")) };
+    Ok(Part::File { filename: fields.filename.map(|Text(name)| name), data })
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for InputElement<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = ItemFields::deserialize(deserializer)?;
+        let is_reference = match fields.kind.as_deref() {
+            Some(kind) => kind == "item_reference",
+            None => fields.role.is_none() && fields.content.is_none() && fields.id.is_some(),
+        };
+        if !is_reference {
+            return read_item(fields).map(Self::Item);
+        }
+        let Text(id) = fields.id.take().ok_or_else(|| D::Error::missing_field("id"))?;
+        Ok(Self::Reference(id))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_item(ItemFields::deserialize(deserializer)?)
+    }
+}
+
+fn read_item<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    match fields.kind.as_deref() {
+        None | Some("message") => read_message(fields),
+        Some("function_call") => {
+            let Some(Text(arguments)) = fields.arguments else { return Err(E::missing_field("arguments")) };
+            Ok(Item::FunctionCall {
+                call_id: name(fields.call_id, "call_id")?,
+                name: name(fields.name, "name")?,
+                arguments,
+            })
+        }
+        Some("function_call_output") => {
+            let output = match fields.output.ok_or_else(|| E::missing_field("output"))? {
+                Content::Text(text) => ToolOutput::Text(text),
+                Content::Parts(parts) => {
+                    hold(&parts, "function_call_output items", may_be_said_to_a_model)?;
+                    ToolOutput::Parts(parts)
+                }
+            };
+            Ok(Item::FunctionCallOutput { call_id: name(fields.call_id, "call_id")?, output })
+        }
+        Some("reasoning") => read_reasoning(fields),
+        Some("compaction") => {
+            let Some(Text(encrypted_content)) = fields.encrypted_content else {
+                return Err(E::missing_field("encrypted_content"));
+            };
+            Ok(Item::Compaction { encrypted_content })
+        }
+        Some(other) => Err(E::custom(format!(
+            "items of type '{}' are not supported; supported are message, function_call, function_call_output, \
+             reasoning, compaction and, as a turn's input, item_reference",
+            echo(other)
+        ))),
+    }
+}
+
+fn may_be_said_to_a_model(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(_) | Part::Refusal(_) | Part::Image { .. } | Part::File { .. })
+}
+
+/// Refuses parts that an item of that kind cannot hold.
+fn hold<E: Error>(parts: &[Part<'_>], kind: &str, may: impl Fn(&Part<'_>) -> bool) -> Result<(), E> {
+    if parts.iter().all(may) {
+        return Ok(());
+    }
+    Err(E::custom(format!("{kind} cannot hold a content part of that type")))
+}
+
+fn read_reasoning<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    let summary = fields.summary.ok_or_else(|| E::missing_field("summary"))?.into_parts();
+    let content = fields.content.map(Content::into_parts).unwrap_or_default();
+    hold(&summary, "the summary of reasoning items", |part| matches!(part, Part::Summary(_)))?;
+    hold(&content, "reasoning items", |part| matches!(part, Part::Reasoning(_)))?;
+    let encrypted_content = fields.encrypted_content.map(|Text(content)| content);
+    Ok(Item::Reasoning { summary, content, encrypted_content })
+}
+
+fn read_message<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    let role = fields.role.ok_or_else(|| E::missing_field("role"))?;
+    let role = Role::parse(&role).ok_or_else(|| {
+        E::custom(format!(
+            "unknown role '{}'; the roles are user, assistant, system and developer",
+            echo(&role)
+        ))
+    })?;
+    let parts = fields.content.ok_or_else(|| E::missing_field("content"))?.into_parts();
+    match role {
+        Role::User => hold(&parts, "messages of a user", may_be_said_to_a_model)?,
+        Role::Assistant => hold(&parts, "messages of an assistant", is_words)?,
+        Role::System | Role::Developer => hold(&parts, "instructions", is_words)?,
+    }
+    if role != Role::Assistant {
+        return Ok(Item::Message { role, parts, phase: None });
+    }
+    if fields.waggle_fallback == Some(true) {
+        return Ok(Item::Fallback { parts });
+    }
+    Ok(Item::Message { role, parts, phase: fields.phase })
+}
+
+fn is_words(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(_) | Part::Refusal(_))
+}
+
+fn name<'a, E: Error>(text: Option<Text<'a>>, field: &'static str) -> Result<Cow<'a, str>, E> {
+    let Text(text) = text.ok_or_else(|| E::missing_field(field))?;
+    if text.is_empty() || text.len() > NAME_CHARACTERS_MAX {
+        return Err(E::custom(format!("'{field}' must have 1 to {NAME_CHARACTERS_MAX} characters")));
+    }
+    Ok(text)
+}

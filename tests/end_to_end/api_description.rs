@@ -1,0 +1,157 @@
+//! `/openapi.json` against the functions: every route is in it and none that is not, its examples are served as they stand,
+//! and what is answered has the shape it says.
+
+use crate::support::{Server, Setup, client};
+use crate::tenants_matrix::endpoints;
+use serde_json::{Map, Value, json};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Routes that only the host itself can call.
+const OF_THE_HOST: [&str; 1] = ["/v1/responses/{response}/run"];
+
+struct Api {
+    server: Server,
+    client: reqwest::Client,
+    description: Value,
+    /// The operations that were answered well.
+    served: RefCell<BTreeSet<String>>,
+    ids: RefCell<BTreeMap<&'static str, String>>,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let server = Setup::application().start();
+        let client = client();
+        let description = client.get(server.url("/openapi.json")).send().await.unwrap();
+        assert_eq!(description.headers()["content-type"], "application/json");
+        let description = description.json().await.unwrap();
+        Self { server, client, description, served: RefCell::default(), ids: RefCell::default() }
+    }
+
+    fn operation(&self, method: &str, path: &str) -> &Map<String, Value> {
+        let operation = &self.description["paths"][path][method];
+        operation.as_object().unwrap_or_else(|| panic!("{method} {path} is not described"))
+    }
+
+    /// What a reference of the description stands for.
+    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self.description.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => value,
+        }
+    }
+
+    fn check_shape(&self, schema: &Value, value: &Value, what: &str) {
+        let mut root = schema.clone();
+        root["components"] = self.description["components"].clone();
+        let validator = jsonschema::draft202012::new(&root).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let wrong: Vec<String> =
+            validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(wrong.is_empty(), "{what}: {}\n{value:#}", wrong.join("\n"));
+    }
+
+    /// Sends the operation's example, or `body`, and holds the answer against what is said of its status.
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let operation = self.operation(method, path);
+        let media = &operation.get("requestBody").unwrap_or(&Value::Null)["content"]["application/json"];
+        let body = body.or_else(|| media.get("example").cloned());
+        if let Some(body) = &body {
+            self.check_shape(&media["schema"], body, &format!("the example of {method} {path}"));
+        }
+        let url = self.ids.borrow().iter().fold(path.to_owned(), |url, (name, id)| url.replace(name, id));
+        assert!(!url.contains('{'), "nothing stands for a part of {url}");
+        let method_name = method.to_uppercase().parse().unwrap();
+        let mut request = self.client.request(method_name, self.server.url(&url));
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16().to_string();
+        let is_json = answer.headers()["content-type"] == "application/json";
+        let text = answer.text().await.unwrap();
+        let described = self.resolved(&operation["responses"][&status]);
+        assert!(described.is_object(), "{method} {path} answers {status}, which is not described: {text}");
+        if status.starts_with('2') {
+            self.served.borrow_mut().insert(format!("{method} {path}"));
+        }
+        if !is_json {
+            let media =
+                described["content"].as_object().unwrap().keys().any(|media| media != "application/json");
+            assert!(media, "{method} {path} answers no JSON: {text}");
+            return Value::String(text);
+        }
+        let value: Value = serde_json::from_str(&text).unwrap();
+        self.check_shape(
+            &described["content"]["application/json"]["schema"],
+            &value,
+            &format!("{method} {path}, {status}"),
+        );
+        value
+    }
+
+    fn name(&self, place: &'static str, id: &Value) {
+        let id = id.as_str().unwrap_or_else(|| panic!("{id} is no id")).to_owned();
+        self.ids.borrow_mut().insert(place, id);
+    }
+}
+
+fn described(description: &Value) -> BTreeSet<String> {
+    let methods = ["get", "post", "put", "patch", "delete"];
+    let paths = description["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, item)| {
+            let of = |method: &&str| item.get(*method).is_some();
+            methods.into_iter().filter(move |method| of(method)).map(move |method| format!("{method} {path}"))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_described_and_answers_as_described() {
+    let api = Api::start().await;
+    let routes: BTreeSet<String> = endpoints()
+        .into_iter()
+        .filter(|endpoint| !OF_THE_HOST.contains(&endpoint.path.as_str()))
+        .map(|endpoint| format!("{} {}", endpoint.method.to_lowercase(), endpoint.path))
+        .collect();
+    assert_eq!(described(&api.description), routes);
+
+    api.name("{model}", &json!("demo"));
+    api.name("{response}", &api.call("post", "/v1/responses", None).await["id"]);
+    api.name("{conversation}", &api.call("post", "/v1/conversations", None).await["id"]);
+    let items = "/v1/conversations/{conversation}/items";
+    api.name("{item}", &api.call("post", items, None).await["data"][0]["id"]);
+    for (method, path) in [
+        ("get", "/v1/responses/{response}"),
+        ("get", "/v1/responses/{response}/input_items"),
+        ("get", "/v1/conversations/{conversation}"),
+        ("post", "/v1/conversations/{conversation}"),
+        ("get", items),
+        ("get", "/v1/conversations/{conversation}/items/{item}"),
+        ("post", "/v1/chat/completions"),
+        ("get", "/v1/models"),
+        ("get", "/v1/models/{model}"),
+        ("delete", "/v1/conversations/{conversation}/items/{item}"),
+        ("delete", "/v1/responses/{response}"),
+        // Once more: what is gone is an error of the described shape.
+        ("get", "/v1/responses/{response}"),
+        ("delete", "/v1/conversations/{conversation}"),
+        ("get", items),
+    ] {
+        api.call(method, path, None).await;
+    }
+    assert_eq!(*api.served.borrow(), routes, "every route was answered well once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_asks_nobody_else() {
+    let server = Setup::application().start();
+    let page = client().get(server.url("/docs")).send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let text = page.text().await.unwrap();
+    assert!(text.contains("/openapi.json") && !text.contains("://"), "{text}");
+    let wrong = client().post(server.url("/docs")).send().await.unwrap();
+    assert_eq!((wrong.status().as_u16(), &wrong.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+}
