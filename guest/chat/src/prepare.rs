@@ -239,14 +239,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
-        let head = ResponseHead {
-            id: ResponseId(nonce),
-            created_at,
-            background,
-            model,
-            continues,
-            parameters,
-        };
+        let head =
+            ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
         let reader = Reader { language, wants_json: format.is_json() };
         let turn = PreparedTurn {
             head,

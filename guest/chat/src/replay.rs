@@ -202,11 +202,9 @@ fn say_piece(
         if range.start < before + text.len() {
             let piece = Cow::Borrowed(text.get(range.start - before..range.end - before)?);
             let part = match part {
-                Part::Text(_) => Part::Text(TextPart {
-                    text: piece,
-                    annotations: Vec::new(),
-                    logprobs: Vec::new(),
-                }),
+                Part::Text(_) => {
+                    Part::Text(TextPart { text: piece, annotations: Vec::new(), logprobs: Vec::new() })
+                }
                 Part::Refusal(_) => Part::Refusal(piece),
                 _ => Part::Reasoning(piece),
             };

@@ -234,12 +234,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// Asks the model, as long as the run may go on.
-    async fn begin(
-        &self,
-        turn: &mut PreparedTurn,
-        plan: Plan,
-        keeper: &mut Keeper<S, P>,
-    ) -> Begun<U::Body> {
+    async fn begin(&self, turn: &mut PreparedTurn, plan: Plan, keeper: &mut Keeper<S, P>) -> Begun<U::Body> {
         if keeper.stop.is_some() {
             return Begun::Unwanted;
         }
