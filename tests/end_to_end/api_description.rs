@@ -52,14 +52,15 @@ impl Api {
     }
 
     /// Sends the operation's example, or `body`, and holds the answer against what is said of its status.
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+    async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Value {
+        let path = target.split('?').next().unwrap();
         let operation = self.operation(method, path);
         let media = &operation.get("requestBody").unwrap_or(&Value::Null)["content"]["application/json"];
         let body = body.or_else(|| media.get("example").cloned());
         if let Some(body) = &body {
             self.check_shape(&media["schema"], body, &format!("the example of {method} {path}"));
         }
-        let url = self.ids.borrow().iter().fold(path.to_owned(), |url, (name, id)| url.replace(name, id));
+        let url = self.ids.borrow().iter().fold(target.to_owned(), |url, (name, id)| url.replace(name, id));
         assert!(!url.contains('{'), "nothing stands for a part of {url}");
         let method_name = method.to_uppercase().parse().unwrap();
         let mut request = self.client.request(method_name, self.server.url(&url));
@@ -122,7 +123,15 @@ async fn every_route_is_described_and_answers_as_described() {
     api.name("{conversation}", &api.call("post", "/v1/conversations", None).await["id"]);
     let items = "/v1/conversations/{conversation}/items";
     api.name("{item}", &api.call("post", items, None).await["data"][0]["id"]);
+    api.name("{session}", &api.call("post", "/v1/chat", None).await["session"]);
+    api.name("{user}", &json!("ada"));
     for (method, path) in [
+        ("get", "/v1/sessions?user=ada"),
+        ("get", "/v1/sessions/{session}"),
+        ("post", "/v1/embeddings"),
+        ("delete", "/v1/sessions/{session}"),
+        ("post", "/v1/users/{user}/export"),
+        ("delete", "/v1/users/{user}/data"),
         ("get", "/v1/responses/{response}"),
         ("get", "/v1/responses/{response}/input_items"),
         ("get", "/v1/conversations/{conversation}"),

@@ -15,6 +15,7 @@ mod models;
 mod neighbours;
 mod operations;
 mod portability;
+mod sessions;
 mod spin;
 mod start;
 mod streaming;

@@ -39,6 +39,8 @@ fn read_resource(text: &str) -> Vec<Endpoint> {
         "RESPONSE" => "{response}".to_owned(),
         "CONVERSATION" => "{conversation}".to_owned(),
         "ITEM" => "{item}".to_owned(),
+        "SESSION" => "{session}".to_owned(),
+        "USER" => "{user}".to_owned(),
         part => {
             let quoted = part.split('"').nth(1);
             quoted.unwrap_or_else(|| panic!("the part {part} of a path is not understood")).to_owned()
@@ -59,40 +61,49 @@ struct Owned {
     conversation: String,
     response: String,
     item: String,
+    session: String,
+    user: String,
 }
 
 impl Owned {
-    async fn make(caller: &Caller) -> Self {
+    /// `user` is the caller's, or one of whom the caller, a service, has something.
+    async fn make(caller: &Caller, user: &str) -> Self {
         let conversation = caller.conversation().await;
         let turn = json!({ "input": "hi", "conversation": conversation });
         let response = caller.post("/v1/responses", &turn).await;
         let items = caller.get(&format!("/v1/conversations/{conversation}/items")).await.json();
         let id = |value: &Value| value["id"].as_str().unwrap_or_else(|| panic!("{value}")).to_owned();
-        Self { conversation, response: id(&response.json()), item: id(&items["data"][0]) }
+        let turn = caller.post("/v1/chat", &json!({ "user": user, "query": "hi" })).await.json();
+        let session = turn["session"].as_str().unwrap_or_else(|| panic!("{turn}")).to_owned();
+        let (response, item) = (id(&response.json()), id(&items["data"][0]));
+        Self { conversation, response, item, session, user: user.to_owned() }
     }
 
     /// Ids of the same form that nobody has.
     fn of_nobody(&self) -> Self {
-        let [conversation, response, item] = [&self.conversation, &self.response, &self.item].map(|id| {
+        let ids = [&self.conversation, &self.response, &self.item, &self.session];
+        let [conversation, response, item, session] = ids.map(|id| {
             let random = id.find('_').unwrap() + 15;
             let other = if &id[random..=random] == "0" { "1" } else { "0" };
             format!("{}{other}{}", &id[..random], &id[random + 1..])
         });
-        Self { conversation, response, item }
+        Self { conversation, response, item, session, user: "nobody-at-all".to_owned() }
     }
 
     fn path(&self, template: &str) -> String {
         let path = template
             .replace("{conversation}", &self.conversation)
             .replace("{response}", &self.response)
-            .replace("{item}", &self.item);
+            .replace("{item}", &self.item)
+            .replace("{session}", &self.session)
+            .replace("{user}", &self.user);
         assert!(!path.contains('{'), "what stands for {template} is not known here; whose is it?");
         path
     }
 
     /// A text without these ids.
     fn masked(&self, text: &str) -> String {
-        let ids = [&self.conversation, &self.response, &self.item];
+        let ids = [&self.conversation, &self.response, &self.item, &self.session, &self.user];
         ids.iter().fold(text.to_owned(), |text, id| text.replace(id.as_str(), "ID"))
     }
 }
@@ -156,11 +167,12 @@ async fn every_id_of_another_caller_is_an_unknown_id() {
     let all = endpoints();
     let with_ids = all.iter().filter(|one| one.path.contains('{') && !one.path.contains("{model}"));
     let with_ids: Vec<&Endpoint> = with_ids.collect();
-    assert!(with_ids.len() >= 10, "{all:?}");
+    assert!(with_ids.len() >= 14, "{all:?}");
     let principals = principals(&server);
     let mut owned = Vec::new();
     for owner in &principals {
-        owned.push(Owned::make(&owner.caller).await);
+        let customer = format!("customer-of-{}", owner.tenant);
+        owned.push(Owned::make(&owner.caller, owner.user.unwrap_or(&customer)).await);
     }
     let (mut refused, mut seen) = (0, 0);
     for (owner, ids) in principals.iter().zip(&owned) {

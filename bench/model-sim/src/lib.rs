@@ -1,8 +1,8 @@
 //! A simulated model endpoint that speaks the OpenAI API: for the demo, the tests and the load generator. It
 //! never calls a real model.
 //!
-//! It answers `POST /v1/chat/completions` and `POST /v1/responses`, plain and streamed, `GET /v1/models` and
-//! `GET /v1/models/{id}`. Answers are a function of the request:
+//! It answers `POST /v1/chat/completions` and `POST /v1/responses`, plain and streamed, `POST /v1/embeddings`,
+//! `GET /v1/models` and `GET /v1/models/{id}`. An embedding is a unit vector that depends on its input alone. Answers are a function of the request:
 //!
 //! - `You said: <last user text>`;
 //! - asked `what is my name` (or `我叫什么`), it looks through the messages for `my name is X` (`我叫X`);
@@ -22,6 +22,7 @@ mod answer;
 mod behaviour;
 mod body;
 mod config;
+mod embedding;
 mod io;
 mod request;
 mod server;

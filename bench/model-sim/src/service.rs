@@ -19,6 +19,7 @@ use crate::answer::{Answer, answer, apply_last_directive};
 use crate::behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault};
 use crate::body::{Broken, Ending, EventBody, PartialBody, SimBody};
 use crate::config::SimConfig;
+use crate::embedding;
 use crate::io::LineControl;
 use crate::request::{Prompt, parse_chat, parse_responses};
 use crate::stats::{Handle, InFlight};
@@ -55,6 +56,7 @@ impl Model {
         let api = match path {
             "/v1/chat/completions" => Api::Chat,
             "/v1/responses" => Api::Responses,
+            "/v1/embeddings" if request.method() == Method::POST => return Ok(self.embed(request).await),
             _ => return Ok(self.respond_other(request.method(), path)),
         };
         if request.method() != Method::POST {
@@ -64,6 +66,23 @@ impl Model {
         match self.complete(api, request, line, in_flight).await {
             Ok(answered) => answered,
             Err((error, in_flight)) => Ok(error_response(&error, Some(in_flight))),
+        }
+    }
+
+    /// Answers a request for embeddings, without delays or faults.
+    async fn embed(&self, request: Request<Incoming>) -> Response<SimBody> {
+        let in_flight = self.handle.ledger.begin();
+        let (head, body) = request.into_parts();
+        let answered = match read_body(body, self.config.body_bytes_max).await {
+            Ok(body) => {
+                self.handle.ledger.record(in_flight.sequence, &head, &body);
+                self.key_error(&head).map_or_else(|| embedding::answer(&body), Err)
+            }
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(bytes) => json_response(SimBody::Whole { bytes, failed: false, in_flight: Some(in_flight) }),
+            Err(error) => error_response(&error, Some(in_flight)),
         }
     }
 
@@ -201,7 +220,7 @@ impl Model {
                 self.handle.reset();
                 Ok(self.handle.stats_json())
             }
-            (_, "/v1/models" | "/sim/stats" | "/sim/requests" | "/sim/reset") => {
+            (_, "/v1/models" | "/v1/embeddings" | "/sim/stats" | "/sim/requests" | "/sim/reset") => {
                 Err(method_error(method, path))
             }
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.model_json(path),

@@ -41,7 +41,7 @@ impl Guest for Chat {
         match answer {
             Answer::Reply(reply) => outgoing::whole(reply),
             Answer::Stream(stream) => {
-                let (response, sink) = outgoing::stream()?;
+                let (response, sink) = outgoing::stream(stream.headers())?;
                 spawn(stream.run(sink));
                 Ok(response)
             }

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::pin::Pin;
 use waggle_chat::Reply;
 use waggle_chat::platform::{Gone, Sink};
-use waggle_chat::reply::STREAM_HEADERS;
 
 /// The body of a streamed answer. Dropping it ends the body as it should end.
 pub(crate) struct WasiSink {
@@ -51,8 +50,9 @@ pub(crate) fn whole(reply: Reply) -> Result<Response, ErrorCode> {
 }
 
 /// Begins an answer that is streamed.
-pub(crate) fn stream() -> Result<(Response, WasiSink), ErrorCode> {
-    let headers = STREAM_HEADERS.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+pub(crate) fn stream(headers: &[(&str, &str)]) -> Result<(Response, WasiSink), ErrorCode> {
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let Parts { response, sink } = begin(200, &headers)?;
     Ok((response, sink))
 }

@@ -235,7 +235,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     }
 }
 
-fn other_models(field: &str) -> ApiError {
+pub(crate) fn other_models(field: &str) -> ApiError {
     let field = echo(field);
     let message =
         format!("'{field}' is not supported: only 'model' may say which model is used. Leave it out.");

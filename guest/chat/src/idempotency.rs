@@ -21,6 +21,7 @@ use waggle_openai::chat::ChatRequest;
 use waggle_openai::event::DONE;
 use waggle_openai::members::Members;
 use waggle_openai::request::CreateResponse;
+use waggle_openai::session::SessionTurnBody;
 use waggle_openai::{ApiError, Nonce, ResponseId};
 
 /// The field, as an error names it.
@@ -42,6 +43,8 @@ pub(crate) enum Doing {
     Response { stream: bool, stored: bool, background: bool },
     /// A chat completion.
     ChatCompletion,
+    /// A session's turn.
+    SessionTurn,
 }
 
 /// A model endpoint, and whether it may have done work that is to be paid.
@@ -137,10 +140,24 @@ impl Doing {
         Ok(Self::ChatCompletion)
     }
 
+    /// What a session's turn asks for.
+    ///
+    /// # Errors
+    /// The body is wrong, or asks for a stream, which is not kept.
+    pub(crate) fn session_turn(body: &[u8]) -> Result<Self, ApiError> {
+        if SessionTurnBody::read(body)?.stream {
+            let message =
+                format!("'{FIELD}' is not supported for a streamed turn of a session. Leave out 'stream'.");
+            return Err(ApiError::unsupported(FIELD, message));
+        }
+        Ok(Self::SessionTurn)
+    }
+
     fn route(self) -> &'static str {
         match self {
             Self::Response { .. } => "POST /v1/responses",
             Self::ChatCompletion => "POST /v1/chat/completions",
+            Self::SessionTurn => "POST /v1/chat",
         }
     }
 
@@ -256,6 +273,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             match doing {
                 Doing::Response { .. } => inner.create_response(viewer, body, language, nonce).await,
                 Doing::ChatCompletion => inner.create_chat_completion(body, language).await,
+                Doing::SessionTurn => inner.create_session_turn(viewer, &body, language).await,
             }
         };
         let mut pulse = Pulse::default();

@@ -68,6 +68,10 @@ pub trait Sink {
     /// [`Gone`] when nobody reads any more.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Gone>>;
 
+    /// Told when the turn that is being written about is committed, and as which of its conversation, before its last
+    /// event is written.
+    fn committed(&mut self, _turn: Option<u64>) {}
+
     /// Returns when the client has gone away, as far as that can be noticed without writing.
     fn gone(&mut self) -> impl Future<Output = ()>;
 
@@ -92,8 +96,8 @@ pub trait Sink {
         Vec::new()
     }
 
-    /// The turn is committed.
-    fn committed(&mut self) -> impl Future<Output = ()> {
+    /// The turn is committed, with its last events, and nothing comes after it.
+    fn settled(&mut self) -> impl Future<Output = ()> {
         ready(())
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct PreparedTurn {
     prompt_tokens: u64,
     pub(crate) continuation: Continuation,
     /// How old its conversation's record may become before it is written anew.
-    renewal_s: u64,
+    pub(crate) renewal_s: u64,
     /// How the answer grew, where it is streamed, for who asks for its events again.
     pub(crate) trace: Option<Vec<u8>>,
 }
@@ -59,6 +59,15 @@ pub(crate) struct KnownTurn {
     pub(crate) nonce: Nonce,
     /// When it was accepted, in seconds since 1970, if that was before; then it runs in the background and is streamed.
     pub(crate) accepted_at: Option<u64>,
+}
+
+/// A turn that is kept.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// Its response object.
+    pub(crate) response: Vec<u8>,
+    /// Its number in its conversation; none for one that has joined none.
+    pub(crate) turn: Option<u64>,
 }
 
 /// How a turn ended, for the record.
@@ -92,14 +101,14 @@ impl PreparedTurn {
         self.continuation.ticket()
     }
 
-    /// Commits the turn and returns its response object. Only a turn the model ended itself becomes a part of its
+    /// Commits the turn. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
         &self,
         store: &S,
         platform: &P,
         ending: Ending<'_>,
-    ) -> Result<Vec<u8>, CommitError> {
+    ) -> Result<Committed, CommitError> {
         self.commit_with(store, platform, ending, |_| Vec::new()).await
     }
 
@@ -110,7 +119,7 @@ impl PreparedTurn {
         platform: &P,
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
-    ) -> Result<Vec<u8>, CommitError> {
+    ) -> Result<Committed, CommitError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -133,11 +142,12 @@ impl PreparedTurn {
             response: self.head.parameters.store.then_some(&response),
             now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
+            listed: self.head.background,
             stream: self.trace.as_deref(),
             also: also(&response),
         };
-        turn.commit(store).await?;
-        Ok(response)
+        let turn = turn.commit(store).await?;
+        Ok(Committed { response, turn })
     }
 }
 

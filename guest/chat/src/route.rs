@@ -1,6 +1,7 @@
 //! Which endpoint a method and a path mean. Nothing a client puts into a path goes further than this file unless it
 //! has the form of one of our ids.
 
+use waggle_conversation::Viewer;
 use waggle_openai::{ApiError, ConversationId, ItemId, ResponseId};
 
 /// The longest model name in a path, in bytes.
@@ -37,6 +38,20 @@ pub enum Route {
     DeleteItem(ConversationId, ItemId),
     /// `POST /v1/chat/completions`
     CreateChatCompletion,
+    /// `POST /v1/chat`
+    CreateSessionTurn,
+    /// `GET /v1/sessions`
+    ListSessions,
+    /// `GET /v1/sessions/{id}`
+    GetSession(ConversationId),
+    /// `DELETE /v1/sessions/{id}`
+    DeleteSession(ConversationId),
+    /// `POST /v1/users/{user}/export`, the user as they are called
+    ExportUser(String),
+    /// `DELETE /v1/users/{user}/data`, the user as they are called
+    EraseUser(String),
+    /// `POST /v1/embeddings`
+    CreateEmbedding,
     /// `GET /v1/models`
     ListModels,
     /// `GET /v1/models/{name}`, the name as it was written
@@ -53,6 +68,8 @@ impl Route {
                 | Self::UpdateConversation(_)
                 | Self::AddItems(_)
                 | Self::CreateChatCompletion
+                | Self::CreateSessionTurn
+                | Self::CreateEmbedding
         )
     }
 
@@ -106,9 +123,21 @@ use Part::{Place, Rest, Word};
 const RESPONSE: Part = Place("{response}");
 const CONVERSATION: Part = Place("{conversation}");
 const ITEM: Part = Place("{item}");
+const SESSION: Part = Place("{session}");
+const USER: Part = Place("{user}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 11] = [
+static RESOURCES: [Resource; 17] = [
+    Resource {
+        parts: &[Word("users"), USER, Word("data")],
+        allow: "DELETE",
+        methods: &[("DELETE", |[name, _]| Ok(Route::EraseUser(user(name)?)))],
+    },
+    Resource {
+        parts: &[Word("users"), USER, Word("export")],
+        allow: "POST",
+        methods: &[("POST", |[name, _]| Ok(Route::ExportUser(user(name)?)))],
+    },
     Resource {
         parts: &[Word("responses")],
         allow: "POST",
@@ -167,6 +196,25 @@ static RESOURCES: [Resource; 11] = [
         allow: "POST",
         methods: &[("POST", |_| Ok(Route::CreateChatCompletion))],
     },
+    Resource {
+        parts: &[Word("chat")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CreateSessionTurn))],
+    },
+    Resource { parts: &[Word("sessions")], allow: "GET", methods: &[("GET", |_| Ok(Route::ListSessions))] },
+    Resource {
+        parts: &[Word("sessions"), SESSION],
+        allow: "GET, DELETE",
+        methods: &[
+            ("GET", |[id, _]| Ok(Route::GetSession(session(id)?))),
+            ("DELETE", |[id, _]| Ok(Route::DeleteSession(session(id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("embeddings")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CreateEmbedding))],
+    },
     Resource { parts: &[Word("models")], allow: "GET", methods: &[("GET", |_| Ok(Route::ListModels))] },
     Resource {
         parts: &[Word("models"), Rest("{model}")],
@@ -207,8 +255,8 @@ impl Resource {
     }
 }
 
-/// Every endpoint: its method and its path, with `{response}`, `{conversation}`, `{item}` and `{model}` where something
-/// of the client's stands.
+/// Every endpoint: its method and its path, with `{response}`, `{conversation}`, `{item}`, `{session}`, `{user}` and
+/// `{model}` where something of the client's stands.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, String)> {
     RESOURCES
         .iter()
@@ -223,6 +271,29 @@ fn response(id: &str) -> Result<ResponseId, ApiError> {
 
 fn conversation(id: &str) -> Result<ConversationId, ApiError> {
     ConversationId::parse(id).ok_or_else(|| ApiError::not_found("Conversation", id))
+}
+
+fn session(id: &str) -> Result<ConversationId, ApiError> {
+    ConversationId::parse(id).ok_or_else(|| ApiError::not_found("Session", id))
+}
+
+/// The name of a user, which may hold characters that a path cannot.
+fn user(name: &str) -> Result<String, ApiError> {
+    percent_decoded(name)
+        .filter(|name| Viewer::user(name).is_some())
+        .ok_or_else(|| ApiError::not_found("User", name))
+}
+
+/// A text without percent-encoding; `None` when it is none.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let digit =
+            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        out.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
+    }
+    String::from_utf8(out).ok()
 }
 
 fn item(id: &str) -> Result<ItemId, ApiError> {
@@ -286,6 +357,13 @@ mod tests {
                 Route::DeleteItem(conversation, item),
             ),
             ("POST", "/v1/chat/completions".to_owned(), Route::CreateChatCompletion),
+            ("POST", "/v1/chat".to_owned(), Route::CreateSessionTurn),
+            ("GET", "/v1/sessions".to_owned(), Route::ListSessions),
+            ("GET", format!("/v1/sessions/{conversation}"), Route::GetSession(conversation)),
+            ("DELETE", format!("/v1/sessions/{conversation}"), Route::DeleteSession(conversation)),
+            ("POST", "/v1/users/a%40b%2fc/export".to_owned(), Route::ExportUser("a@b/c".to_owned())),
+            ("DELETE", "/v1/users/ada/data".to_owned(), Route::EraseUser("ada".to_owned())),
+            ("POST", "/v1/embeddings".to_owned(), Route::CreateEmbedding),
             ("GET", "/v1/models".to_owned(), Route::ListModels),
             ("GET", "/v1/models/org/name:7b".to_owned(), Route::GetModel("org/name:7b".to_owned())),
             ("GET", "/v1/models/org%2Fname".to_owned(), Route::GetModel("org%2Fname".to_owned())),
@@ -306,6 +384,8 @@ mod tests {
                 .replace("{response}", &ResponseId(nonce).to_string())
                 .replace("{conversation}", &ConversationId(nonce).to_string())
                 .replace("{item}", &format!("msg_{nonce}000"))
+                .replace("{session}", &ConversationId(nonce).to_string())
+                .replace("{user}", "ada")
                 .replace("{model}", "m");
             assert!(Route::find(method, &path).is_ok(), "{method} {path}");
         }
@@ -313,9 +393,16 @@ mod tests {
 
     #[test]
     fn unknown_paths_and_methods_are_told_apart() {
-        for path in
-            ["/", "", "/v1", "/v1/", "/v2/responses", "/v1/embeddings", "/v1/chat", "/v1/chat/completions/"]
-        {
+        for path in [
+            "/",
+            "",
+            "/v1",
+            "/v1/",
+            "/v2/responses",
+            "/v1/embedding",
+            "/v1/users/ada",
+            "/v1/chat/completions/",
+        ] {
             check("GET", path, 404, None);
         }
         check("GET", "/v1/responses", 405, Some("POST"));
@@ -336,6 +423,9 @@ mod tests {
         }
         for name in ["", "..", "a/../b", "a%2F..%2Fb", "%2e%2e", "a//b", "a%00", "a?b", "a#b", "a b", &long] {
             check("GET", &format!("/v1/models/{name}"), 404, None);
+        }
+        for name in ["", "a%00", "a%", "a%2", "a%gg", "a%20b", "%c3%a9", "%ff", &long] {
+            check("DELETE", &format!("/v1/users/{name}/data"), 404, None);
         }
         check("GET", &format!("/v1/responses/x/{}", "y/".repeat(5000)), 404, None);
     }

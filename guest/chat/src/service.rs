@@ -6,8 +6,10 @@ use crate::language::Language;
 use crate::platform::{Platform, Sink};
 use crate::problem::{Problem, internal};
 use crate::relay::RelayedStream;
-use crate::reply::Reply;
+use crate::reply::{Reply, STREAM_HEADERS};
+use crate::rights::{EXPORT_HEADERS, Export};
 use crate::route::Route;
+use crate::session_stream::SessionStream;
 use crate::stream::StreamedTurn;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
@@ -65,7 +67,7 @@ pub struct Service<S, U, P> {
 pub enum Answer<S, P, B> {
     /// One that is whole.
     Reply(Reply),
-    /// One that is still to be produced: 200 with [`crate::reply::STREAM_HEADERS`], then whatever
+    /// One that is still to be produced: 200 with [`Streaming::headers`], then whatever
     /// [`Streaming::run`] writes.
     Stream(Streaming<S, P, B>),
     /// An answer, and work to be done beside it and after it, for want of a host that takes it.
@@ -83,9 +85,21 @@ pub enum Streaming<S, P, B> {
     Relay(Box<RelayedStream<P, B>>),
     /// The events of a response that is made in the background.
     Followed(Box<FollowedStream<S, P>>),
+    /// A turn of a session.
+    Session(Box<SessionStream<S, P, B>>),
+    /// All that is a user's.
+    Export(Box<Export<S, P>>),
 }
 
-impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
+impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> Streaming<S, P, B> {
+    /// The headers of the answer.
+    pub fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Export(_) => &EXPORT_HEADERS,
+            _ => &STREAM_HEADERS,
+        }
+    }
+
     /// Produces the answer into `sink`, to its end.
     pub async fn run<K: Sink>(self, sink: K) {
         match self {
@@ -93,6 +107,8 @@ impl<S: Store, P: Platform, B: ChunkSource> Streaming<S, P, B> {
             Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
             Self::Followed(followed) => followed.run(sink).await,
+            Self::Session(session) => session.run(sink).await,
+            Self::Export(export) => export.run(sink).await,
         }
     }
 }
@@ -129,6 +145,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::CreateChatCompletion if !keys.is_empty() => {
                 Box::pin(self.once(Doing::chat_completion(&body), keys, &viewer, (body, language))).await
             }
+            Route::CreateSessionTurn if !keys.is_empty() => {
+                Box::pin(self.once(Doing::session_turn(&body), keys, &viewer, (body, language))).await
+            }
             Route::CreateResponse => {
                 let nonce = self.nonce();
                 self.create_response(&viewer, body, language, nonce).await
@@ -137,6 +156,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::GetResponse(id) if wants_stream(query) => {
                 Box::pin(self.follow_response(&viewer, id, query, request.last_event_id)).await
             }
+            Route::CreateSessionTurn => self.create_session_turn(&viewer, &body, language).await,
+            Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);
@@ -161,9 +182,15 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::DeleteItem(id, item) => self.delete_item(viewer, id, item).await,
             Route::ListModels => self.list_models().await,
             Route::GetModel(name) => self.get_model(&name).await,
-            Route::CreateResponse | Route::CreateChatCompletion => {
-                Err(internal("a route was served in the wrong place".to_owned()))
-            }
+            Route::ListSessions => self.list_sessions(viewer, query).await,
+            Route::GetSession(id) => self.get_session(viewer, id, query).await,
+            Route::DeleteSession(id) => self.delete_session(viewer, id).await,
+            Route::EraseUser(user) => self.erase_user(viewer, &user).await,
+            Route::CreateEmbedding => self.create_embedding(body).await,
+            Route::CreateResponse
+            | Route::CreateChatCompletion
+            | Route::CreateSessionTurn
+            | Route::ExportUser(_) => Err(internal("a route was served in the wrong place".to_owned())),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn variable<P: Platform>(platform: &P, name: &str) -> Result<Op
     platform.variable(name).await.map_err(unreadable)
 }
 
-async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> Result<String, Problem> {
+pub(crate) async fn text<P: Platform>(platform: &P, name: &str, default: &str) -> Result<String, Problem> {
     let value = variable(platform, name).await?.filter(|value| !value.is_empty());
     Ok(value.unwrap_or_else(|| default.to_owned()))
 }

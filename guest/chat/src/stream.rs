@@ -5,7 +5,7 @@ use crate::heartbeat::Heartbeat;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::{Gone, Platform, Sink, Stopped};
-use crate::prepare::{Ending, PreparedTurn};
+use crate::prepare::{Committed, Ending, PreparedTurn};
 use crate::problem::Problem;
 use crate::race::{First, race};
 use crate::scout::DONE;
@@ -298,7 +298,8 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             return self.settle_record(kind, ending, sink).await;
         }
         self.turn.trace = self.heard.output.trace.take();
-        let response = self.turn.commit(&self.store, &self.platform, ending).await?;
+        let Committed { response, turn } = self.turn.commit(&self.store, &self.platform, ending).await?;
+        sink.committed(turn);
         if matches!(end, End::Gone) {
             return Ok(());
         }
@@ -330,7 +331,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             sink.last(events.unwrap_or_default())
         };
         self.turn.commit_with(&self.store, &self.platform, ending, also).await?;
-        sink.committed().await;
+        sink.settled().await;
         Ok(())
     }
 }

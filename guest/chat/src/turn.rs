@@ -6,7 +6,7 @@ use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::Platform;
-use crate::prepare::{Ending, KnownTurn, PreparedTurn};
+use crate::prepare::{Committed, Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
@@ -30,6 +30,15 @@ pub(crate) fn status(finish: FinishReason) -> Status {
         FinishReason::Length => Status::Incomplete("max_output_tokens"),
         FinishReason::ContentFilter => Status::Incomplete("content_filter"),
     }
+}
+
+/// A turn that was answered in the model's place.
+pub(crate) struct FellBack {
+    pub(crate) committed: Committed,
+    /// Why, as one word.
+    pub(crate) reason: &'static str,
+    /// All events of the answer, if it is to be streamed.
+    pub(crate) events: Option<Vec<u8>>,
 }
 
 impl PreparedTurn {
@@ -70,7 +79,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let attempt = async |request, judged| self.complete(request, judged).await;
         let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         let answered = match turn.take_note(asked) {
-            Ok(completion) => self.finish(&turn, completion).await,
+            Ok(completion) => {
+                let committed = self.finish(&turn, completion).await;
+                committed.map(|committed| Reply::json(committed.response))
+            }
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
         Answer::Reply(self.settled(&turn, answered).await)
@@ -92,7 +104,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         }
     }
 
-    async fn complete(
+    pub(crate) async fn complete(
         &self,
         request: UpstreamRequest,
         judged: bool,
@@ -104,7 +116,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         Ok(Said { answer, model: response.model, verdict })
     }
 
-    async fn finish(&self, turn: &PreparedTurn, completion: Completion) -> Result<Reply, Problem> {
+    pub(crate) async fn finish(
+        &self,
+        turn: &PreparedTurn,
+        completion: Completion,
+    ) -> Result<Committed, Problem> {
         let (status, usage) = (status(completion.finish), completion.usage);
         let mut output = Output::new(turn.nonce(), turn.input.len(), None);
         output.complete(completion)?;
@@ -114,7 +130,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         }
         let items = output.to_raw()?;
         let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
-        Ok(Reply::json(turn.commit(&self.store, &self.platform, ending).await?))
+        Ok(turn.commit(&self.store, &self.platform, ending).await?)
     }
 
     /// Keeps the failed response, when responses are kept, and makes the problem of the failure.
@@ -129,12 +145,24 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         problem
     }
 
-    /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
     async fn fail_or_fall_back(
         &self,
         turn: &mut PreparedTurn,
         failure: &ModelFailure,
     ) -> Result<Reply, Problem> {
+        let FellBack { committed, reason, events } = self.fall_back(turn, failure).await?;
+        Ok(match events {
+            Some(events) => Reply::fallback(events, true, reason),
+            None => Reply::fallback(committed.response, false, reason),
+        })
+    }
+
+    /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
+    pub(crate) async fn fall_back(
+        &self,
+        turn: &mut PreparedTurn,
+        failure: &ModelFailure,
+    ) -> Result<FellBack, Problem> {
         let Some(fallback) = Fallback::find(&self.platform, failure, turn.reader).await else {
             return Err(self.fail(turn, failure).await);
         };
@@ -148,13 +176,13 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         }
         output.fall_back(&fallback.text)?;
         let items = output.to_raw()?;
-        let response = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
-        let Some(mut events) = output.events else {
-            return Ok(Reply::fallback(response, false, fallback.reason));
-        };
-        events.response("response.completed", &response);
-        events.done();
-        Ok(Reply::fallback(events.take(), true, fallback.reason))
+        let committed = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
+        let events = output.events.map(|mut events| {
+            events.response("response.completed", &committed.response);
+            events.done();
+            events.take()
+        });
+        Ok(FellBack { committed, reason: fallback.reason, events })
     }
 
     /// Waits for the head of the model's answer before it promises a stream: until then a failure still has a status

@@ -5,6 +5,7 @@
 //! events in batches, which nobody changes once they are written.
 
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::record::{Lineage, write_response};
 use crate::store::{Store, StoreError};
 use crate::viewer::Owner;
@@ -127,12 +128,13 @@ impl Queued<'_> {
         let Belonging { owner, lineage } = &self.belonging;
         let record = write_response(self.object, self.input, self.tokens, lineage, owner, None);
         let events = self.events.pair(self.nonce, 0).into_inner();
-        let pairs = vec![
+        let mut pairs = vec![
             (key::response(self.nonce), record),
             (key::request(self.nonce), self.request.to_vec()),
             (key::state(self.nonce), written(&self.state)),
             events,
         ];
+        owned::list(store, owner, &Listed::background(self.nonce), &mut pairs).await?;
         store.set_many(pairs).await
     }
 }
@@ -283,11 +285,12 @@ pub async fn forget_request<S: Store>(store: &S, response: Nonce) -> Result<(), 
 pub async fn remove<S: Store>(store: &S, response: Nonce) -> Result<(), StoreError> {
     let keys = vec![key::response(response), key::state(response), key::request(response)];
     store.delete_many(keys).await?;
-    let mut first = 0;
-    while batch(store, response, first).await?.is_some() {
-        let next = first + DELETED_BATCHES_MAX;
-        store.delete_many((first..next).map(|number| key::events(response, number)).collect()).await?;
-        first = next;
+    // The newest first: what is left when this is interrupted is a row from the beginning on, as it is looked for.
+    let mut end = end(store, response).await?.number;
+    while end > 0 {
+        let first = end.saturating_sub(DELETED_BATCHES_MAX);
+        store.delete_many((first..end).map(|number| key::events(response, number)).collect()).await?;
+        end = first;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::background::Belonging;
 use crate::entries::Run;
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::queue::standing_after;
 use crate::record::{
     ConversationRecord, Lineage, is_seen, read_conversation, read_entry, write_conversation, write_entry,
@@ -37,6 +38,15 @@ impl Conversation {
         Belonging { owner: self.owner.clone(), lineage: Lineage::default() }
     }
 
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Whose it is; `None` for the services'.
+    pub fn user(&self) -> Option<&str> {
+        self.owner.user()
+    }
+
     /// What is kept of the conversation itself.
     pub fn record(&self) -> &ConversationRecord {
         &self.record
@@ -61,7 +71,7 @@ pub struct NewItems<'a> {
 pub fn record(created_at: u64, used_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
     let metadata = to_raw_value(metadata)
         .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
-    Ok(ConversationRecord { created_at, used_at, metadata })
+    Ok(ConversationRecord { created_at, used_at, metadata, session: false, listed: None })
 }
 
 /// Creates a conversation, which is the viewer's, with its first items if there are any.
@@ -75,7 +85,12 @@ pub async fn create<S: Store>(
     record: &ConversationRecord,
     first: NewItems<'_>,
 ) -> Result<(), StoreError> {
-    let mut pairs = vec![(key::conversation(conversation), write_conversation(record, &viewer.owner()))];
+    let owner = viewer.owner();
+    let mut pairs = Vec::with_capacity(5);
+    let listed =
+        owned::list(store, &owner, &Listed::conversation(conversation, record.session), &mut pairs).await?;
+    let record = ConversationRecord { listed, ..record.clone() };
+    pairs.push((key::conversation(conversation), write_conversation(&record, &owner)));
     if !first.items.is_empty() {
         add_entry(store, conversation, first, &mut pairs).await?;
     }
@@ -97,7 +112,7 @@ pub async fn open<S: Store>(
     Ok(opened.map(|(record, owner)| Conversation { nonce, owner, record }))
 }
 
-/// Replaces a conversation's record. Its owner stays.
+/// Replaces a conversation's record. Its owner stays, and so does what it is.
 ///
 /// # Errors
 /// The store's.
@@ -106,7 +121,9 @@ pub async fn put<S: Store>(
     conversation: &Conversation,
     record: &ConversationRecord,
 ) -> Result<(), StoreError> {
-    let value = write_conversation(record, &conversation.owner);
+    let ConversationRecord { session, listed, .. } = conversation.record;
+    let record = ConversationRecord { session, listed, ..record.clone() };
+    let value = write_conversation(&record, &conversation.owner);
     store.set_many(vec![(key::conversation(conversation.nonce), value)]).await
 }
 
@@ -142,7 +159,7 @@ async fn add_entry<S: Store>(
 }
 
 /// Deletes a conversation with its entries, in bounded batches; `false` when there is none that the viewer sees. Responses
-/// stay, as OpenAI documents it.
+/// stay, as OpenAI documents it, and are from then on listed under their owner's name by themselves.
 ///
 /// The record goes first, so that from then on nobody finds the conversation, even if this is interrupted.
 ///
@@ -156,33 +173,39 @@ pub async fn delete<S: Store>(store: &S, viewer: &Viewer, conversation: Nonce) -
         return Ok(false);
     }
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
+    // A service deletes even what cannot be read.
+    let (owner, listed) = owned::place_of(&key, &record).unwrap_or_default();
     store.delete_many(vec![key]).await?;
     let mut next = newest;
     while next > 0 {
         let oldest = next.saturating_sub(DELETED_ENTRIES_MAX) + 1;
-        delete_entries(store, conversation, oldest, next).await?;
+        delete_entries(store, &owner, conversation, (oldest, next)).await?;
         next = oldest - 1;
     }
-    store.delete_many(vec![sequence_key]).await?;
+    let listed = listed.and_then(|number| owned::entry_key(&owner, number));
+    store.delete_many(listed.into_iter().chain([sequence_key]).collect()).await?;
     Ok(true)
 }
 
 async fn delete_entries<S: Store>(
     store: &S,
+    owner: &Owner,
     conversation: Nonce,
-    oldest: u64,
-    newest: u64,
+    (oldest, newest): (u64, u64),
 ) -> Result<(), StoreError> {
     let mut keys: Vec<String> =
         (oldest..=newest).map(|sequence| key::entry(conversation, sequence)).collect();
     let values = store.get_many(keys.clone()).await?;
-    let mut turns = Vec::new();
+    let mut nonces = Vec::new();
     for (key, value) in keys.iter().zip(values) {
         // An entry that cannot be read must not keep the others from being deleted.
-        if let Some(entry) = value.and_then(|value| read_entry(key, value).ok()) {
-            turns.push(key::turn(conversation, entry.nonce));
-        }
+        nonces.extend(value.and_then(|value| read_entry(key, value).ok()).map(|entry| entry.nonce));
     }
-    keys.append(&mut turns);
+    if !nonces.is_empty() && !owner.is_services() {
+        let mut pairs = Vec::with_capacity(1);
+        owned::list(store, owner, &Listed::responses(nonces.iter().copied()), &mut pairs).await?;
+        store.set_many(pairs).await?;
+    }
+    keys.extend(nonces.into_iter().map(|nonce| key::turn(conversation, nonce)));
     store.delete_many(keys).await
 }

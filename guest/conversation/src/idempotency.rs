@@ -4,6 +4,7 @@
 //! the response the claim is for, so a turn that was committed is found even if its host died right after.
 
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::record::is_seen;
 use crate::store::{SWAPS_MAX, Store, StoreError};
 use crate::viewer::{Owner, Viewer};
@@ -98,7 +99,7 @@ pub struct Claim {
     record: RefCell<Record>,
 }
 
-fn hash(parts: &[&[u8]]) -> String {
+fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         // With its length, so that no two lists of parts read the same.
@@ -119,10 +120,11 @@ pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Resu
     let Once { route, key, body, nonce, now_ms } = once;
     let user = viewer.owner();
     let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
-    let key = key::idempotency(&hash(&[owner.as_bytes(), route.as_bytes(), key]));
+    let hash = digest(&[owner.as_bytes(), route.as_bytes(), key]);
+    let key = key::idempotency(&hash);
     let fresh = Record {
         user,
-        request: hash(&[body]),
+        request: digest(&[body]),
         response: nonce.as_str().to_owned(),
         created_at: now_ms / 1000,
         until_ms: now_ms + LEASE_MS,
@@ -132,6 +134,10 @@ pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Resu
     let mut seen: Option<Vec<u8>> = None;
     for _ in 0..SWAPS_MAX {
         if store.swap(&key, seen.as_deref(), fresh.write()).await? {
+            let mut pairs = Vec::new();
+            if owned::list(store, &fresh.user, &Listed::answer(hash.clone()), &mut pairs).await?.is_some() {
+                store.set_many(pairs).await?;
+            }
             return Ok(Claimed::Ours(Claim { key, record: RefCell::new(fresh) }));
         }
         seen = store.get(&key).await?;

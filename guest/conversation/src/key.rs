@@ -46,3 +46,18 @@ pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
 pub(crate) fn idempotency(hash: &str) -> String {
     format!("idempotency/{hash}")
 }
+
+/// The number of the newest thing of an owner; `owner` is the hash of their name.
+pub(crate) fn owner_sequence(owner: &str) -> String {
+    format!("owner/{owner}/sequence")
+}
+
+/// What an owner has under that number.
+pub(crate) fn owner_entry(owner: &str, number: u64) -> String {
+    format!("owner/{owner}/entry/{number:012}")
+}
+
+/// The number up to which all that an owner had was erased.
+pub(crate) fn owner_floor(owner: &str) -> String {
+    format!("owner/{owner}/floor")
+}

@@ -22,6 +22,10 @@ pub struct ConversationRecord {
     pub used_at: u64,
     /// The client's pairs, as an object of strings.
     pub metadata: Box<RawValue>,
+    /// Whether it is a session, which ends when it is not used.
+    pub session: bool,
+    /// The number under which its owner's list has it; a service has no list.
+    pub listed: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +38,10 @@ struct ConversationView<'a> {
     used_at: Option<u64>,
     #[serde(borrow)]
     metadata: &'a RawValue,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    session: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    listed: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -253,9 +261,9 @@ pub(crate) fn is_seen(key: &str, value: &[u8], viewer: &Viewer) -> Result<bool, 
 /// # Errors
 /// [`StoreError::Unreadable`].
 pub(crate) fn read_conversation(key: &str, value: &[u8]) -> Result<Owned<ConversationRecord>, StoreError> {
-    let ConversationView { user, created_at, used_at, metadata } = view(key, value)?;
-    let used_at = used_at.unwrap_or(created_at);
-    Ok(Owned::new(user, ConversationRecord { created_at, used_at, metadata: metadata.to_owned() }))
+    let ConversationView { user, created_at, used_at, metadata, session, listed } = view(key, value)?;
+    let (used_at, metadata) = (used_at.unwrap_or(created_at), metadata.to_owned());
+    Ok(Owned::new(user, ConversationRecord { created_at, used_at, metadata, session, listed }))
 }
 
 /// A conversation's record as it is to be written when the conversation is used: `None` where it was written less than
@@ -363,6 +371,8 @@ pub(crate) fn write_conversation(record: &ConversationRecord, owner: &Owner) -> 
         created_at: record.created_at,
         used_at: Some(record.used_at),
         metadata: &record.metadata,
+        session: record.session,
+        listed: record.listed,
     })
 }
 

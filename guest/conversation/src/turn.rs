@@ -3,6 +3,7 @@
 use crate::background::Pair;
 use crate::history::Continuation;
 use crate::key;
+use crate::owned::{self, Listed};
 use crate::record::{Lineage, Origin, renewed, write_entry, write_response};
 use crate::store::{Store, StoreError};
 use crate::ticket::{BEAT_MS, Place, Ticket};
@@ -26,6 +27,8 @@ pub struct FinishedTurn<'a> {
     pub joins: bool,
     /// The response object, when it is to be kept.
     pub response: Option<&'a [u8]>,
+    /// Whether the response is in its owner's list already.
+    pub listed: bool,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
     /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
@@ -90,6 +93,10 @@ impl FinishedTurn<'_> {
             let lineage = in_conversation.as_ref().unwrap_or(lineage);
             let value = write_response(response, self.input, self.tokens, lineage, owner, self.stream);
             pairs.push((key::response(self.nonce), value));
+            // One that stands in a conversation is found through its entry.
+            if in_conversation.is_none() && !self.listed {
+                owned::list(store, owner, &Listed::responses([self.nonce]), &mut pairs).await?;
+            }
         }
         if !pairs.is_empty() {
             store.set_many(pairs).await?;
@@ -120,6 +127,7 @@ impl FinishedTurn<'_> {
         let record_key = key::conversation(conversation);
         if let Some(renewed) = renewed(&record_key, &record, self.now_ms / 1000, self.renewal_s)? {
             store.swap(&record_key, Some(&record), renewed).await?;
+            owned::renew(store, &record_key, &record, conversation, pairs).await?;
         }
         let items = self.input.iter().chain(self.output).map(|item| item.get());
         let standing = ticket.standing(true);

@@ -45,6 +45,16 @@ impl Viewer {
         }
     }
 
+    /// One of the tenant's services: for what is done on behalf of no user.
+    pub(crate) fn service() -> Self {
+        Self(Owner(None))
+    }
+
+    /// That user, on whose behalf a service asks; `None` for what can be no user.
+    pub fn user(name: &str) -> Option<Self> {
+        Self::from_field(&[name]).ok()
+    }
+
     /// The rule: a service sees all that is the tenant's, a user what is their own.
     pub fn sees(&self, owner: &Owner) -> bool {
         self.is_service() || self.0 == *owner

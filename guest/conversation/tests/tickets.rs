@@ -184,6 +184,7 @@ impl World {
             continuation: &history.continuation,
             joins,
             response: None,
+            listed: false,
             now_ms: self.clock.now_ms(),
             renewal_s: 60,
             stream: None,

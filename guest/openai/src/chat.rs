@@ -122,7 +122,7 @@ impl<'de> Fields<'de> for ChatRequest {
 
 /// Whether an endpoint may find the names of models in the field `name`: `models` is OpenRouter's, `fallbacks` and
 /// `model_list` are LiteLLM's, and servers written in Go take `Model` for `model`.
-fn names_models(name: &str) -> bool {
+pub(crate) fn names_models(name: &str) -> bool {
     ["model", "models", "fallbacks", "model_list"].iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 

@@ -43,6 +43,12 @@ impl Nonce {
         characters.iter().all(|character| ALPHABET.contains(character)).then_some(Self(characters))
     }
 
+    /// When it was made, in milliseconds since 1970, as whoever made it said.
+    pub fn unix_ms(&self) -> u64 {
+        let value = |character| ALPHABET.iter().position(|known| *known == character).unwrap_or_default();
+        self.0.iter().take(TIME_CHARACTERS).fold(0, |time, character| time << 5 | value(*character) as u64)
+    }
+
     /// The nonce as text.
     pub fn as_str(&self) -> &str {
         // Only ASCII ever enters, so the fallback is never taken.
@@ -171,6 +177,7 @@ mod tests {
         #[test]
         fn every_minted_id_reads_back(unix_ms in 0u64..1 << 50, random: u128, index in 0usize..ITEMS_PER_COMMIT_MAX) {
             let nonce = Nonce::mint(unix_ms, random);
+            prop_assert_eq!(nonce.unix_ms(), unix_ms);
             prop_assert_eq!(ResponseId::parse(&ResponseId(nonce).to_string()), Some(ResponseId(nonce)));
             for kind in ItemKind::ALL {
                 let id = ItemId { kind, nonce, index };

@@ -9,7 +9,7 @@ mod stored;
 
 pub use part::{Annotation, AnnotationJson, Detail, LogProb, Part, TextPart, TokenLogProb, UrlCitation};
 pub use read::InputElement;
-pub use stored::{StoredId, StoredItem, StoredPart};
+pub use stored::{StoredId, StoredItem, StoredPart, StoredText, StoredTextPart};
 
 use crate::id::{ItemId, ItemKind, Nonce};
 use part::PartJson;

@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod conversation;
+pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -17,6 +18,7 @@ pub mod metadata;
 pub mod parameters;
 pub mod request;
 pub mod response;
+pub mod session;
 pub mod tool;
 
 pub use error::ApiError;

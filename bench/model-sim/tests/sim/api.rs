@@ -140,3 +140,14 @@ async fn a_tool_is_called_by_header() {
     let answer = request(&model, "POST", "/v1/chat/completions", header, &chat_body("x", false)).await.json();
     assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], r#"{"id":7}"#);
 }
+
+#[tokio::test]
+async fn embeddings_are_answered_and_counted() {
+    let model = start().await;
+    let body = r#"{"model":"e","input":["a","b"],"dimensions":3}"#;
+    let answer = request(&model, "POST", "/v1/embeddings", "", body).await;
+    assert_eq!((answer.status(), answer.json()["data"].as_array().unwrap().len()), (200, 2));
+    assert_eq!(request(&model, "GET", "/v1/embeddings", "", "").await.status(), 405);
+    let stats = request(&model, "GET", "/sim/stats", "", "").await.json();
+    assert_eq!(stats["completed"].as_u64(), Some(1));
+}

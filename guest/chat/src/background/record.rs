@@ -43,6 +43,8 @@ impl<S: Store, P: Platform> Keeper<S, P> {
 
     async fn looked(&mut self) -> Result<Option<Stop>, StoreError> {
         let Some(seen) = background::state(&self.store, self.id.0).await? else {
+            // Deleted; so is what was written while it was.
+            background::remove(&self.store, self.id.0).await?;
             return Ok(Some(Stop::Lost));
         };
         if seen != self.recorded {
@@ -237,7 +239,7 @@ impl<S: Store, P: Platform> Sink for RecordSink<S, P> {
         vec![self.batch(true).pair(self.keeper.id.0, number)]
     }
 
-    async fn committed(&mut self) {
+    async fn settled(&mut self) {
         self.committed.set(true);
         // Whoever finds the response over, by its record, sees to the rest.
         if let Err(error) = self.keeper.finish().await {

@@ -9,6 +9,7 @@ use waggle_model::transport::TransportFailure;
 
 const RESPONSES: &str = "/v1/responses";
 const CHAT: &str = "/v1/chat/completions";
+const SESSION: &str = "/v1/chat";
 
 async fn sent(world: &World, path: &str, keys: &[&[u8]], body: &Value) -> Reply {
     let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
@@ -53,12 +54,21 @@ fn chat(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": text}]})
 }
 
+fn other_body(path: &str) -> Value {
+    match path {
+        CHAT => chat("y"),
+        SESSION => json!({"user": "ada", "query": "y"}),
+        _ => json!({"input": "y"}),
+    }
+}
+
 #[test]
 fn the_same_key_is_answered_alike_and_the_model_is_asked_once() {
     for (path, body) in [
         (RESPONSES, json!({"input": "x"})),
         (RESPONSES, json!({"input": "x", "store": false})),
         (CHAT, chat("x")),
+        (SESSION, json!({"user": "ada", "query": "x"})),
     ] {
         let world = world();
         world.script(says("hello"));
@@ -69,7 +79,7 @@ fn the_same_key_is_answered_alike_and_the_model_is_asked_once() {
         let json = |reply: &Reply| serde_json::from_slice::<Value>(&reply.body).unwrap();
         assert_eq!(json(&again), json(&first), "{body}");
         assert_eq!(calls(&world), 1, "{body}");
-        let other = send(&world, path, "k", &if path == CHAT { chat("y") } else { json!({"input": "y"}) });
+        let other = send(&world, path, "k", &other_body(path));
         assert_eq!((other.status, code(&other)), (422, "idempotency_key_reused".to_owned()));
     }
 }

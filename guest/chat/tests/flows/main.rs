@@ -3,13 +3,16 @@
 
 mod background;
 mod conversations;
+mod embeddings;
 mod fallback;
 mod http;
 mod idempotency;
 mod models;
 mod order;
 mod ownership;
+mod rights;
 mod schemas;
+mod sessions;
 mod shapes;
 mod streams;
 mod support;

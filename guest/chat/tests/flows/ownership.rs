@@ -11,10 +11,13 @@ use waggle_openai::Nonce;
 const CALLERS: [Option<&str>; 3] = [None, Some("ada"), Some("adam")];
 
 /// Endpoints that name no record in their path. The first refers to some in its body.
-const WITHOUT_A_RECORD: [(&str, &str); 5] = [
+const WITHOUT_A_RECORD: [(&str, &str); 8] = [
     ("POST", "/v1/responses"),
     ("POST", "/v1/conversations"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/chat"),
+    ("GET", "/v1/sessions"),
+    ("POST", "/v1/embeddings"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
 ];
@@ -28,6 +31,8 @@ struct Ids {
     conversation: String,
     item: String,
     response: String,
+    session: String,
+    user: String,
 }
 
 impl Ids {
@@ -40,7 +45,11 @@ impl Ids {
         let item = id(&world.json("GET", &path, &Value::Null, 200)["data"][0]).to_owned();
         let body = json!({"input": "another secret", "conversation": conversation});
         let response = id(&world.turn(&body, "yes")).to_owned();
-        Self { conversation, item, response }
+        let user = owner.unwrap_or("of-a-service").to_owned();
+        world.script(says("a secret answer"));
+        let body = json!({"user": user, "query": "a third secret"});
+        let turn = world.json("POST", "/v1/chat", &body, 200);
+        Self { conversation, item, response, session: turn["session"].as_str().unwrap().to_owned(), user }
     }
 
     /// Ids of nothing.
@@ -50,6 +59,8 @@ impl Ids {
             conversation: format!("conv_{nonce}"),
             item: format!("msg_{nonce}000"),
             response: format!("resp_{nonce}"),
+            session: format!("conv_{nonce}"),
+            user: "nobody".to_owned(),
         }
     }
 
@@ -58,6 +69,8 @@ impl Ids {
             .replace("{conversation}", &self.conversation)
             .replace("{item}", &self.item)
             .replace("{response}", &self.response)
+            .replace("{session}", &self.session)
+            .replace("{user}", &self.user)
     }
 
     /// What was said of these, as if it had been said of `others`.
@@ -65,6 +78,8 @@ impl Ids {
         text.replace(&self.conversation, &others.conversation)
             .replace(&self.item, &others.item)
             .replace(&self.response, &others.response)
+            .replace(&self.session, &others.session)
+            .replace(&format!("'{}'", self.user), &format!("'{}'", others.user))
     }
 }
 
@@ -110,6 +125,9 @@ fn check_endpoint(method: &str, path: &str, owner: Option<&str>, caller: Option<
     let ids = Ids::of(&world, owner);
     let body = body(method, path);
     if sees(caller, owner) {
+        if path.ends_with("/export") {
+            return assert!(world.lines("POST", &ids.fill(path)).len() > 1, "{owner:?} by {caller:?}");
+        }
         let reply = world.send(method, &ids.fill(path), body);
         // Only background responses can be cancelled, and these are none.
         let expected = if path.ends_with("/cancel") { 400 } else { 200 };
@@ -129,7 +147,10 @@ fn check_endpoint(method: &str, path: &str, owner: Option<&str>, caller: Option<
 fn on_every_endpoint_what_a_user_does_not_own_does_not_exist() {
     let mut without = Vec::new();
     for (method, path) in endpoints() {
-        if !["{response}", "{conversation}", "{item}"].iter().any(|place| path.contains(place)) {
+        if !["{response}", "{conversation}", "{item}", "{session}", "{user}"]
+            .iter()
+            .any(|place| path.contains(place))
+        {
             without.push((method, path));
             continue;
         }
@@ -219,6 +240,7 @@ fn what_a_service_adds_belongs_to_whose_it_continues() {
         let world = world();
         let ids = Ids::of(&world, owner);
         let service = world.called_by(None);
+        service.json("DELETE", &ids.fill("/v1/sessions/{session}"), &Value::Null, 200);
         let path = ids.fill("/v1/conversations/{conversation}");
         service.json("POST", &path, &json!({"metadata": {"by": "service"}}), 200);
         let items = json!({"items": [{"role": "user", "content": "x"}]});
@@ -334,7 +356,10 @@ fn who_is_calling_is_told_to_nobody() {
     let world = world();
     let canary = world.called_by(Some(USER));
     let ids = Ids::of(&world, Some(USER));
-    for (method, path) in endpoints().filter(|(method, _)| *method == "GET") {
+    // Whoever sees a session sees whose it is.
+    for (method, path) in
+        endpoints().filter(|(method, path)| *method == "GET" && !path.starts_with("/v1/sessions"))
+    {
         canary.script(says("a completion is an object as well"));
         let reply = canary.send(method, &ids.fill(&path).replace("{model}", "m"), "");
         assert!(!format!("{:?}{}", reply.headers, text(&reply)).contains(USER), "{method} {path}");
@@ -360,20 +385,32 @@ fn who_is_calling_is_told_to_nobody() {
 }
 
 #[test]
-fn an_owner_costs_a_turn_no_operation() {
+fn an_owner_costs_a_turn_in_a_conversation_no_operation() {
     let operations = |caller: Option<&str>| {
         let world = world().called_by(caller);
         let ids = Ids::of(&world, caller);
         world.store.operations();
-        let response = world.turn(&json!({"input": "x", "conversation": ids.conversation}), "y");
+        world.turn(&json!({"input": "x", "conversation": ids.conversation}), "y");
         let mut operations = vec![world.store.operations()];
-        world.turn(&json!({"input": "x", "previous_response_id": id(&response)}), "y");
-        operations.push(world.store.operations());
-        for (method, path) in endpoints().filter(|(_, path)| path.contains("{re") || path.contains("{co")) {
-            world.send(method, &ids.fill(&path), body(method, &path));
+        for (method, path) in endpoints().filter(|(method, path)| *method == "GET" && path.contains('{')) {
+            world.script(says("a completion is an object as well"));
+            world.send(method, &ids.fill(&path).replace("{model}", "m"), "");
             operations.push(world.store.operations());
         }
         operations
     };
     assert_eq!(operations(Some("ada")), operations(None));
+}
+
+#[test]
+fn what_stands_in_no_conversation_is_listed_by_one_operation() {
+    let operations = |caller: Option<&str>| {
+        let world = world().called_by(caller);
+        let first = world.turn(&json!({"input": "x"}), "y");
+        world.store.operations();
+        world.turn(&json!({"input": "x", "previous_response_id": id(&first)}), "y");
+        world.store.operations()
+    };
+    assert_eq!(operations(None), ["get 1", "set_many 1"]);
+    assert_eq!(operations(Some("ada")), ["get 1", "increment 1", "set_many 2"]);
 }

@@ -384,6 +384,53 @@ impl World {
         held.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The lines of a streamed answer, each as JSON.
+    pub(crate) fn lines(&self, method: &str, path: &str) -> Vec<Value> {
+        let text = self.whole_stream(method, path);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// All of a streamed answer.
+    pub(crate) fn whole_stream(&self, method: &str, path: &str) -> String {
+        let request = Request {
+            method,
+            path_with_query: path,
+            content_type: None,
+            content_length: None,
+            accept_language: None,
+            user: &self.user,
+            ..Request::default()
+        };
+        futures::executor::block_on(async {
+            match self.answer(request, Vec::new()).await {
+                Answer::Reply(reply) => panic!("no stream but {}: {:?}", reply.status, reply.body),
+                Answer::Stream(stream) => {
+                    assert_eq!(stream.headers()[0], ("content-type", "application/x-ndjson"));
+                    let client = Client::default();
+                    stream.run(client.clone()).await;
+                    client.writes.borrow().concat()
+                }
+                Answer::Working(..) => panic!("work beside a stream"),
+            }
+        })
+    }
+
+    /// Posts `body` with an idempotency key.
+    pub(crate) fn once(&self, path: &str, key: &str, body: &Value) -> Reply {
+        let keys = [key.as_bytes().to_vec()];
+        let request = Request {
+            method: "POST",
+            path_with_query: path,
+            idempotency_key: &keys,
+            user: &self.user,
+            ..Request::default()
+        };
+        match futures::executor::block_on(self.answer(request, vec![bytes(&body.to_string())])) {
+            Answer::Reply(reply) => reply,
+            Answer::Stream(_) | Answer::Working(..) => panic!("no whole answer"),
+        }
+    }
+
     /// The keys of the store that begin with `prefix`.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.store.dump().into_keys().filter(|key| key.starts_with(prefix)).collect()

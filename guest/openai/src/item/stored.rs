@@ -66,3 +66,34 @@ pub struct StoredId<'a> {
     /// The id.
     pub id: &'a str,
 }
+
+/// A stored item's text, for whoever shows it to people: nothing for a call of a function or its output.
+#[derive(Debug, Deserialize)]
+pub struct StoredText {
+    /// Who speaks, when it is a message.
+    pub role: Option<String>,
+    /// The parts of a message.
+    #[serde(default)]
+    pub content: Vec<StoredTextPart>,
+    /// Whether it is an [`Item::Fallback`].
+    #[serde(rename = "waggle_fallback", default)]
+    pub fallback: bool,
+}
+
+/// A part of a stored message, as text.
+#[derive(Debug, Deserialize)]
+pub struct StoredTextPart {
+    /// The text.
+    #[serde(default)]
+    pub text: String,
+    /// The refusal.
+    #[serde(default)]
+    pub refusal: String,
+}
+
+impl StoredText {
+    /// All of it as one text.
+    pub fn text(&self) -> String {
+        self.content.iter().flat_map(|part| [part.text.as_str(), part.refusal.as_str()]).collect()
+    }
+}

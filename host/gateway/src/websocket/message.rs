@@ -94,7 +94,10 @@ impl<'a> Fields<'a> {
             return Err(Fault::invalid("invalid_value", message).of("type"));
         }
         for name in NOT_HERE {
-            if !self.get(name).is_none_or(is_null) {
+            // It is so in any case, and clients that are in wide use say it.
+            let is_granted =
+                name == "stream" && self.get(name).is_some_and(|value| value.get().trim() == "true");
+            if !is_granted && !self.get(name).is_none_or(is_null) {
                 let message =
                     format!("`{name}` is not for WebSockets: every response is streamed, none runs behind.");
                 return Err(Fault::invalid("unsupported_parameter", message).of(name));
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_message_becomes_the_body_of_a_streamed_request() {
-        let message = json!({"type": "response.create", "model": "m", "input": "Hi \u{1F41D}\n", "stream": null,
+        let message = json!({"type": "response.create", "model": "m", "input": "Hi \u{1F41D}\n", "stream": true,
             "generate": true, "previous_response_id": "resp_0"});
         let expected = json!({"model": "m", "input": "Hi \u{1F41D}\n", "stream": true, "previous_response_id": "resp_0"});
         let create = read(&message, None);
@@ -230,7 +233,7 @@ mod tests {
         };
         check("type", json!("response.cancel"), "invalid_value");
         check("type", json!(7), "invalid_value");
-        check("stream", json!(true), "unsupported_parameter");
+        check("stream", json!(false), "unsupported_parameter");
         check("stream_options", json!({}), "unsupported_parameter");
         check("background", json!(false), "unsupported_parameter");
         check("generate", json!(false), "unsupported_parameter");
