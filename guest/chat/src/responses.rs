@@ -1,5 +1,6 @@
 //! Stored responses: read, delete, list the input of.
 
+use crate::background::is_over;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -16,7 +17,11 @@ pub(crate) fn not_found(id: ResponseId) -> Problem {
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     pub(crate) async fn get_response(&self, viewer: &Viewer, id: ResponseId) -> Result<Reply, Problem> {
-        let object = response::object(&self.store, viewer, id.0).await?.ok_or_else(|| not_found(id))?;
+        let mut object = response::object(&self.store, viewer, id.0).await?.ok_or_else(|| not_found(id))?;
+        if !is_over(&object) {
+            self.end_abandoned(viewer, id).await?;
+            object = response::object(&self.store, viewer, id.0).await?.ok_or_else(|| not_found(id))?;
+        }
         Ok(Reply::json(String::from(Box::<str>::from(object)).into_bytes()))
     }
 

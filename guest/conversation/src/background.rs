@@ -45,6 +45,17 @@ pub struct State {
     pub created_at: u64,
     /// The language of our own texts in it.
     pub language: String,
+    /// Whether nobody is called to run it again: if its runner dies, it is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
+}
+
+impl State {
+    /// Whether its runner has died and nobody will run it again, so that whoever finds it has to end it.
+    pub fn is_abandoned(&self, now_ms: u64) -> bool {
+        let begun = matches!(self.state, Phase::Running | Phase::Cancelling);
+        self.last && begun && self.until_ms <= now_ms
+    }
 }
 
 /// A state as it was read or written, so that it can be changed if it still is the same.
@@ -344,8 +355,14 @@ mod tests {
     #[test]
     fn a_state_is_changed_by_one_of_those_who_saw_it() {
         let (store, nonce) = (MemoryStore::default(), Nonce::mint(1, 1));
-        let first =
-            State { state: Phase::Queued, attempt: 0, until_ms: 0, created_at: 1, language: "en".into() };
+        let first = State {
+            state: Phase::Queued,
+            attempt: 0,
+            until_ms: 0,
+            created_at: 1,
+            language: "en".into(),
+            last: false,
+        };
         store.put(&key::state(nonce), &written(&first));
         let seen = block_on(state(&store, nonce)).unwrap().unwrap();
         let next = State { state: Phase::Running, attempt: 1, ..first };

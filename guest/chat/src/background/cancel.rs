@@ -26,8 +26,14 @@ pub(super) enum Unrun {
     Failed(ResponseError),
 }
 
+/// A turn that was cut off and is not begun again.
+pub(super) fn interrupted() -> Unrun {
+    let message = "The response was interrupted by a restart, and it is not begun again.";
+    Unrun::Failed(ResponseError { code: "server_error", message: message.to_owned() })
+}
+
 /// Whether a response object says that it is over.
-pub(super) fn is_over(object: &RawValue) -> bool {
+pub(crate) fn is_over(object: &RawValue) -> bool {
     let status = Members::read(object.get().as_bytes()).ok();
     let status = status.as_ref().and_then(|members| members.get("status"));
     !matches!(status, Some("\"queued\"" | "\"in_progress\""))
@@ -81,7 +87,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                     waited_ms += CANCEL_LOOK_MS;
                 }
                 Phase::Queued | Phase::Running | Phase::Cancelling => {
-                    if let Some(held) = self.hold(id, &seen, Phase::Cancelling).await? {
+                    if let Some(held) = self.hold(id, &seen, Phase::Cancelling, seen.state.last).await? {
                         return self.end_unrun(viewer, id, held, &Unrun::Cancelled).await;
                     }
                 }
@@ -96,12 +102,27 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         id: ResponseId,
         seen: &Recorded,
         phase: Phase,
+        last: bool,
     ) -> Result<Option<Recorded>, Problem> {
         let until_ms = self.platform.now_ms() + LEASE_MS;
         // A number of its own, so that a runner that was taken for dead does not take this for its own.
         let attempt = seen.state.attempt + 1;
-        let next = State { state: phase, until_ms, attempt, ..seen.state.clone() };
+        let next = State { state: phase, until_ms, attempt, last, ..seen.state.clone() };
         Ok(background::change(&self.store, id.0, seen, next).await?)
+    }
+
+    /// Ends a response whose runner has died, if nobody is called to run it again.
+    pub(crate) async fn end_abandoned(&self, viewer: &Viewer, id: ResponseId) -> Result<(), Problem> {
+        let Some(seen) = background::state(&self.store, id.0).await? else { return Ok(()) };
+        if !seen.state.is_abandoned(self.platform.now_ms()) {
+            return Ok(());
+        }
+        let phase = seen.state.state;
+        let ending = if phase == Phase::Cancelling { Unrun::Cancelled } else { interrupted() };
+        match self.hold(id, &seen, phase, true).await? {
+            Some(held) => self.end_unrun(viewer, id, held, &ending).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends a response that is held by the caller and was not run, or not to its end.

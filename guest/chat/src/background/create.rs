@@ -134,6 +134,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             until_ms: 0,
             created_at: head.created_at,
             language: language.tag().to_owned(),
+            last: false,
         };
         let events = announced(&object, &["response.created", "response.queued"], 0)?;
         let queued = Queued {

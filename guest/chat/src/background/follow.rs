@@ -119,9 +119,11 @@ impl<S: Store, P: Platform> FollowedStream<S, P> {
     async fn look(&self, looks: u64) -> Result<Found, StoreError> {
         // Asked before the events, so that those are seen that were written before the end.
         let over = looks % LOOKS_MAX == LOOKS_MAX - 1
-            && background::state(&self.store, self.id.0)
-                .await?
-                .is_none_or(|seen| seen.state.state == Phase::Finished);
+            && background::state(&self.store, self.id.0).await?.is_none_or(|seen| {
+                // Whoever asks anew ends it and reads how.
+                let abandoned = seen.state.is_abandoned(self.platform.now_ms());
+                abandoned || seen.state.state == Phase::Finished
+            });
         let batch = background::batch(&self.store, self.id.0, self.number).await?;
         Ok(batch.map_or(if over { Found::Nothing } else { Found::NothingYet }, Found::Events))
     }
@@ -175,6 +177,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let stored = response::streamed(&self.store, viewer, id.0).await?.ok_or_else(|| not_found(id))?;
         let next = first_wanted(query, last_event_id)?;
         if background::state(&self.store, id.0).await?.is_some() {
+            self.end_abandoned(viewer, id).await?;
             let end = background::end(&self.store, id.0).await?.begins;
             if next > end {
                 return Err(beyond(end).into());

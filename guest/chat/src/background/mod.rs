@@ -10,6 +10,7 @@ mod follow;
 mod record;
 mod run;
 
+pub(crate) use cancel::is_over;
 pub use create::Work;
 pub use follow::FollowedStream;
 pub(crate) use follow::wants_stream;

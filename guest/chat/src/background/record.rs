@@ -49,11 +49,14 @@ impl<S: Store, P: Platform> Keeper<S, P> {
         };
         if seen != self.recorded {
             let mine = seen.state.attempt == self.recorded.state.attempt;
-            if !mine || seen.state.state != Phase::Cancelling {
-                return Ok(Some(Stop::Lost));
-            }
+            let phase = seen.state.state;
             self.recorded = seen;
-            return Ok(Some(Stop::Cancelled));
+            match phase {
+                Phase::Cancelling if mine => return Ok(Some(Stop::Cancelled)),
+                // Somebody has noted that nobody is called again.
+                Phase::Running if mine => {}
+                _ => return Ok(Some(Stop::Lost)),
+            }
         }
         let now_ms = self.platform.now_ms();
         if self.recorded.state.until_ms.saturating_sub(now_ms) < LEASE_MS / 2 {

@@ -2,7 +2,7 @@
 //! reaches it: without the host's field it is no endpoint.
 
 use super::CHANGES_MAX;
-use super::cancel::{Unrun, is_over};
+use super::cancel::{Unrun, interrupted, is_over};
 use super::create::announced;
 use super::record::{Keeper, RecordSink, Stop};
 use crate::ask::Plan;
@@ -59,12 +59,6 @@ fn busy() -> Problem {
     ApiError { status: 409, code: Some("response_running"), ..error }.into()
 }
 
-fn interrupted() -> Unrun {
-    let message =
-        "The response was interrupted by a restart, and it may not be begun again (background_attempts_max).";
-    Unrun::Failed(ResponseError { code: "server_error", message: message.to_owned() })
-}
-
 /// What a response says whose turn could not be begun.
 fn refused(error: &ApiError) -> Unrun {
     let code = match error.status {
@@ -96,13 +90,18 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     ///
     /// # Errors
     /// 409: the runner lives.
-    async fn outlive(&self, id: ResponseId, seen: &Recorded) -> Result<(), Problem> {
+    async fn outlive(&self, id: ResponseId, seen: &Recorded, delivery: Delivery) -> Result<(), Problem> {
         loop {
             self.platform.sleep(LEASE_LOOK_MS).await;
             let now = background::state(&self.store, id.0).await?;
             let Some(now) = now.filter(|now| now.state.state != Phase::Finished) else { return Ok(()) };
             let renewed = now.state.until_ms > seen.state.until_ms;
             if renewed {
+                if delivery.last {
+                    // From now on all depends on that runner, and nobody looks after it.
+                    let next = State { last: true, ..now.state.clone() };
+                    background::change(&self.store, id.0, &now, next).await?;
+                }
                 return Err(busy());
             }
             if now.state.until_ms <= self.platform.now_ms() {
@@ -112,7 +111,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// Finds out what is to be done, and takes hold of the response for it.
-    async fn take(&self, viewer: &Viewer, id: ResponseId) -> Result<Task, Problem> {
+    async fn take(&self, viewer: &Viewer, id: ResponseId, delivery: Delivery) -> Result<Task, Problem> {
         for _ in 0..CHANGES_MAX {
             let Some(object) = response::object(&self.store, viewer, id.0).await? else {
                 return Ok(Task::Nothing);
@@ -123,7 +122,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 return Ok(Task::Nothing);
             }
             if seen.state.until_ms > self.platform.now_ms() {
-                self.outlive(id, &seen).await?;
+                self.outlive(id, &seen, delivery).await?;
                 continue;
             }
             if is_over(&object) {
@@ -132,7 +131,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 return Ok(Task::Nothing);
             }
             let next = if phase == Phase::Cancelling { phase } else { Phase::Running };
-            let Some(held) = self.hold(id, &seen, next).await? else { continue };
+            let Some(held) = self.hold(id, &seen, next, delivery.last).await? else { continue };
             let attempts_max =
                 number(&self.platform, "background_attempts_max", ATTEMPTS_MAX_DEFAULT).await?;
             return Ok(match phase {
@@ -151,7 +150,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         id: ResponseId,
         delivery: Delivery,
     ) -> Result<Reply, Problem> {
-        match self.take(viewer, id).await? {
+        match self.take(viewer, id, delivery).await? {
             Task::Nothing => {}
             Task::End(held, ending) => self.end_unrun(viewer, id, held, &ending).await?,
             Task::Run(held) => self.run_held(viewer, id, held, delivery).await?,
