@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod api_description;
+mod background;
 mod bad_input;
 mod chat;
 mod conversation_order;

@@ -99,6 +99,9 @@ check_python() {
     "$work/venv/bin/python" -B -W error "$work/python/shapes.py" || failed
     "$work/venv/bin/python" -B -W error "$work/python/sessions.py" || failed
     "$work/venv/bin/python" -B -W error "$here/python/websocket.py" || failed
+    cp "$here/python/background.py" "$work/python/"
+    start_server
+    "$work/venv/bin/python" -B -W error "$work/python/background.py" || failed
     kill_server
 }
 

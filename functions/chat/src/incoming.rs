@@ -4,7 +4,13 @@ use crate::body::WasiBody;
 use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
+use waggle_chat::Delivery;
 use waggle_chat::service::USER_FIELD;
+
+/// By which the host says that it delivers work. No client can set it, nor the next.
+const WORK_FIELD: &str = "waggle-work";
+/// That it does so for the last time.
+const WORK_LAST_FIELD: &str = "waggle-work-last";
 
 /// What the function looks at of a request's head.
 pub(crate) struct Head {
@@ -15,6 +21,8 @@ pub(crate) struct Head {
     accept_language: Option<String>,
     idempotency_key: Vec<Vec<u8>>,
     user: Vec<Vec<u8>>,
+    last_event_id: Option<String>,
+    work: Option<Delivery>,
 }
 
 /// A request: its head, and its body to come.
@@ -33,6 +41,8 @@ impl Head {
             accept_language: self.accept_language.as_deref(),
             idempotency_key: &self.idempotency_key,
             user: &self.user,
+            last_event_id: self.last_event_id.as_deref(),
+            work: self.work,
         }
     }
 }
@@ -49,6 +59,8 @@ impl Incoming {
             idempotency_key: fields.all("idempotency-key"),
             // All of it, as it came: what is unreadable must not look like what is absent.
             user: fields.all(USER_FIELD),
+            last_event_id: fields.text("last-event-id"),
+            work: fields.text(WORK_FIELD).map(|_| Delivery { last: fields.text(WORK_LAST_FIELD).is_some() }),
         };
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body =

@@ -11,6 +11,7 @@ mod outgoing;
 mod platform;
 mod store;
 mod upstream;
+mod work;
 
 use spin_sdk::wasip3::exports::http::handler::Guest;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
@@ -29,13 +30,22 @@ impl Guest for Chat {
             upstream: upstream::WasiUpstream,
             platform: platform::WasiPlatform::new(),
         };
-        match service.handle(incoming.head.as_request(), incoming.body).await {
+        let answer = service.handle(incoming.head.as_request(), incoming.body).await;
+        let answer = match answer {
+            Answer::Working(answer, work) => {
+                spawn(work.run());
+                *answer
+            }
+            answer => answer,
+        };
+        match answer {
             Answer::Reply(reply) => outgoing::whole(reply),
             Answer::Stream(stream) => {
                 let (response, sink) = outgoing::stream(stream.headers())?;
                 spawn(stream.run(sink));
                 Ok(response)
             }
+            Answer::Working(..) => Err(ErrorCode::InternalError(Some("work within work".to_owned()))),
         }
     }
 }

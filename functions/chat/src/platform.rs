@@ -1,12 +1,13 @@
 //! Clock, randomness, variables and the log.
 
+use crate::work;
 use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
-use waggle_chat::platform::Platform;
+use waggle_chat::platform::{Platform, QueueFailure};
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
@@ -82,5 +83,9 @@ impl Platform for WasiPlatform {
 
     fn log(&self, line: &str) {
         eprintln!("{line}");
+    }
+
+    async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
+        work::enqueue(path).await
     }
 }

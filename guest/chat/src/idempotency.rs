@@ -11,12 +11,15 @@ use crate::replay::events;
 use crate::reply::{Reply, STREAM_HEADERS};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
+use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::rc::Rc;
 use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, claim};
 use waggle_conversation::{Store, Viewer, response};
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_openai::chat::ChatRequest;
+use waggle_openai::event::DONE;
+use waggle_openai::members::Members;
 use waggle_openai::request::CreateResponse;
 use waggle_openai::session::SessionTurnBody;
 use waggle_openai::{ApiError, Nonce, ResponseId};
@@ -37,7 +40,7 @@ const RETRY_AFTER_S: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// A turn, which may be streamed, and may be stored.
-    Response { stream: bool, stored: bool },
+    Response { stream: bool, stored: bool, background: bool },
     /// A chat completion.
     ChatCompletion,
     /// A session's turn.
@@ -120,7 +123,7 @@ impl Doing {
                 format!("'{FIELD}' with 'stream' needs the response to be stored: leave out 'store'.");
             return Err(ApiError::unsupported(FIELD, message));
         }
-        Ok(Self::Response { stream, stored })
+        Ok(Self::Response { stream, stored, background: request.background })
     }
 
     /// What a chat completion's body asks for.
@@ -161,15 +164,22 @@ impl Doing {
     fn streams(self) -> bool {
         matches!(self, Self::Response { stream: true, .. })
     }
+
+    /// Whether its events are kept as they were sent, and may still be coming.
+    fn is_followed(self) -> bool {
+        matches!(self, Self::Response { stream: true, background: true, .. })
+    }
 }
 
 /// How a claim went.
 enum Turnout {
     Ours(Claim),
     Reply(Reply),
+    /// The events of this response, which was made in the background, or still is.
+    Follow(ResponseId),
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// Serves a request that came with a key.
     pub(crate) async fn once(
         self,
@@ -190,6 +200,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 self.run_claimed(doing, claim, viewer, (body, language), nonce).await
             }
             Ok((_, Turnout::Reply(reply))) => Answer::Reply(reply),
+            Ok((_, Turnout::Follow(id))) => self.follow_from_the_beginning(id),
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
     }
@@ -209,6 +220,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             match claim(&self.store, viewer, once).await? {
                 Claimed::Ours(claim) => return Ok(Turnout::Ours(claim)),
                 Claimed::Answered(kept) => return Ok(Turnout::Reply(again(kept))),
+                Claimed::Stored(response) if doing.is_followed() => {
+                    return Ok(Turnout::Follow(ResponseId(response)));
+                }
                 Claimed::Stored(response) => {
                     return self.stored(doing, viewer, ResponseId(response)).await.map(Turnout::Reply);
                 }
@@ -225,12 +239,18 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
 
     /// The answer of a turn whose response is stored.
     async fn stored(&self, doing: Doing, viewer: &Viewer, id: ResponseId) -> Result<Reply, Problem> {
-        let Some(object) = response::object(&self.store, viewer, id.0).await? else {
+        let Some(stored) = response::streamed(&self.store, viewer, id.0).await? else {
             return Err(interrupted().into());
         };
-        let mut reply = Reply::json(String::from(Box::<str>::from(object)).into_bytes());
-        if doing.streams() {
-            reply.body = events(&reply.body)?.ok_or_else(interrupted)?;
+        let mut reply = Reply::json(Vec::new());
+        if !doing.streams() {
+            reply.body = String::from(Box::<str>::from(stored.object)).into_bytes();
+        } else {
+            // Whoever left in the middle never had an end that could be told again.
+            if is_cancelled(&stored.object)? {
+                return Err(interrupted().into());
+            }
+            reply.body = [events(&stored)?.text.as_bytes(), DONE].concat();
             reply.headers = STREAM_HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         }
         reply.headers.push((REPLAYED_FIELD, "true".to_owned()));
@@ -309,6 +329,10 @@ fn again(kept: Kept) -> Reply {
     }
     reply.headers.push((REPLAYED_FIELD, "true".to_owned()));
     reply
+}
+
+fn is_cancelled(object: &RawValue) -> serde_json::Result<bool> {
+    Ok(Members::read(object.get().as_bytes())?.get("status") == Some("\"cancelled\""))
 }
 
 fn reused() -> ApiError {

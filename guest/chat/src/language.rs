@@ -34,6 +34,14 @@ impl Language {
         if chinese.is_before(&english) { Self::Chinese } else { Self::English }
     }
 
+    /// The language's tag, by which it is kept.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            Self::Chinese => "zh",
+            Self::English => "en",
+        }
+    }
+
     /// The text for a model that does not answer.
     pub(crate) fn busy(self) -> &'static str {
         match self {

@@ -5,12 +5,14 @@
 //! implements them over WASI and holds no logic.
 
 mod ask;
+mod background;
 mod catalog;
 mod completion;
 mod conversations;
 mod embedding;
 mod fallback;
 mod format;
+mod heartbeat;
 mod idempotency;
 mod language;
 mod locked;
@@ -37,8 +39,10 @@ mod sessions;
 pub mod settings;
 mod stream;
 mod tiers;
+mod trace;
 mod turn;
 
+pub use background::{FollowedStream, Work};
 pub use models::Models;
 pub use reply::Reply;
-pub use service::{Answer, Request, Service, Streaming};
+pub use service::{Answer, Delivery, Request, Service, Streaming};

@@ -1,6 +1,7 @@
 //! What a model says, piece by piece, as output items and, when the answer is streamed, as events.
 
 use crate::piece::{Kind, Piece};
+use crate::trace::Trace;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{Chunk, Completion, FinishReason, TOOL_CALLS_MAX, ToolCallDelta};
 use waggle_openai::event::{EventWriter, Place};
@@ -21,13 +22,15 @@ pub(crate) struct Output {
     first_index: usize,
     pieces: Vec<Piece>,
     bytes: usize,
+    /// How it grew, where it is streamed.
+    pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
     pub(crate) events: Option<EventWriter>,
 }
 
 impl Output {
     pub(crate) fn new(nonce: Nonce, first_index: usize, events: Option<EventWriter>) -> Self {
-        Self { nonce, first_index, pieces: Vec::new(), bytes: 0, events }
+        Self { nonce, first_index, pieces: Vec::new(), bytes: 0, trace: Trace::default(), events }
     }
 
     /// Takes a whole answer.
@@ -93,7 +96,9 @@ impl Output {
                 "more than {OUTPUT_ITEMS_MAX} messages and tool calls"
             )));
         }
-        self.say(kind, delta, logprobs).map_err(unwritable)
+        self.say(kind, delta, logprobs).map_err(unwritable)?;
+        self.trace.push(self.pieces.len().saturating_sub(1), delta.len());
+        Ok(())
     }
 
     /// Adds `delta` to the part of that kind which is being said, or begins one, in an item of its own if it must.
@@ -157,6 +162,7 @@ impl Output {
         if let (Some(events), Some(place), false) = (&mut self.events, place, more.is_empty()) {
             events.arguments_delta(place, more);
         }
+        self.trace.push(at, more.len());
         Ok(())
     }
 

@@ -12,11 +12,12 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tiers::Tiers;
 use std::borrow::Cow;
+use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::ticket::{Arrival, Ticket, enter};
 use waggle_conversation::turn::{CommitError, FinishedTurn};
 use waggle_conversation::window::WindowLimits;
-use waggle_conversation::{Store, Viewer};
+use waggle_conversation::{Store, Viewer, response};
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
@@ -41,12 +42,23 @@ pub(crate) struct PreparedTurn {
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
     /// An estimate of the tokens of `input`.
-    input_tokens: u64,
+    pub(crate) input_tokens: u64,
     /// An estimate of the tokens of all that goes to the model.
     prompt_tokens: u64,
-    continuation: Continuation,
+    pub(crate) continuation: Continuation,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
+    /// How the answer grew, where it is streamed, for who asks for its events again.
+    pub(crate) trace: Option<Vec<u8>>,
+}
+
+/// What is known of a turn before it is made ready.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownTurn {
+    /// The nonce of its response.
+    pub(crate) nonce: Nonce,
+    /// When it was accepted, in seconds since 1970, if that was before; then it runs in the background and is streamed.
+    pub(crate) accepted_at: Option<u64>,
 }
 
 /// A turn that is kept.
@@ -97,6 +109,17 @@ impl PreparedTurn {
         platform: &P,
         ending: Ending<'_>,
     ) -> Result<Committed, CommitError> {
+        self.commit_with(store, platform, ending, |_| Vec::new()).await
+    }
+
+    /// As [`commit`](Self::commit), together with what `also` makes of the response object.
+    pub(crate) async fn commit_with<S: Store, P: Platform>(
+        &self,
+        store: &S,
+        platform: &P,
+        ending: Ending<'_>,
+        also: impl FnOnce(&[u8]) -> Vec<Pair>,
+    ) -> Result<Committed, CommitError> {
         let counted = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: ending.output_tokens,
@@ -119,6 +142,9 @@ impl PreparedTurn {
             response: self.head.parameters.store.then_some(&response),
             now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
+            listed: self.head.background,
+            stream: self.trace.as_deref(),
+            also: also(&response),
         };
         let turn = turn.commit(store).await?;
         Ok(Committed { response, turn })
@@ -129,6 +155,13 @@ impl PreparedTurn {
 fn empty_input() -> ApiError {
     let message = "Invalid 'input': it only refers to items the model sees anyway. Add something to be said.";
     ApiError::invalid_param("input", "empty_array", message)
+}
+
+/// 400: what it is to continue is still being made.
+fn pending_previous(id: ResponseId) -> Problem {
+    let message =
+        format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
+    ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
 }
 
 /// What a tier is chosen by.
@@ -142,17 +175,17 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
-    /// Reads and checks the body, reads the history, and writes the request for the model. The turn has its place in its
+    /// Checks a request, reads its history, and writes the request for the model. The turn has its place in its
     /// conversation then, which whoever goes on has to settle; where this fails, it is given up.
     pub(crate) async fn prepare(
         &self,
         viewer: &Viewer,
-        body: &[u8],
+        request: CreateResponse<'_>,
         language: Language,
-        nonce: Nonce,
+        known: KnownTurn,
     ) -> Result<(PreparedTurn, Plan), Problem> {
         let mut drawn = None;
-        let prepared = self.prepare_drawing(viewer, body, language, nonce, &mut drawn).await;
+        let prepared = self.prepare_drawing(viewer, request, language, known, &mut drawn).await;
         if prepared.is_err() {
             give_up(&self.store, &self.platform, drawn.as_ref()).await;
         }
@@ -162,13 +195,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     async fn prepare_drawing(
         &self,
         viewer: &Viewer,
-        body: &[u8],
+        request: CreateResponse<'_>,
         language: Language,
-        nonce: Nonce,
+        known: KnownTurn,
         drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
-        let request = CreateResponse::read(body)?;
-        let CreateResponse { input: mut items, references, continues, stream, mut parameters } = request;
+        let KnownTurn { nonce, accepted_at } = known;
+        let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
+            request;
+        let stream = stream || accepted_at.is_some();
         parameters.metadata.drop_reserved();
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
@@ -213,15 +248,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
         let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
         let prompt_tokens = fixed_tokens + window.tokens();
-        let created_at = self.platform.now_ms() / 1000;
-        let head = ResponseHead {
-            id: ResponseId(nonce),
-            created_at,
-            background: false,
-            model,
-            continues,
-            parameters,
-        };
+        let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
+        let head =
+            ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
         let reader = Reader { language, wants_json: format.is_json() };
         let turn = PreparedTurn {
             head,
@@ -233,6 +262,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             prompt_tokens,
             continuation,
             renewal_s: settings.renewal_s,
+            trace: None,
         };
         Ok((turn, plan))
     }
@@ -247,9 +277,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let store = &self.store;
         match continues {
             Continues::Nothing => Ok(History::none(viewer, limits)),
-            Continues::Response(id) => history::of_response(store, viewer, id.0, limits)
-                .await?
-                .ok_or_else(|| unknown_previous(&id.to_string()).into()),
+            Continues::Response(id) => match history::of_response(store, viewer, id.0, limits).await? {
+                Some(history) => Ok(history),
+                None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
+                None => Err(unknown_previous(&id.to_string()).into()),
+            },
             Continues::Conversation(id) => {
                 let wait_ms_max = wait_ms_max(&self.platform).await?;
                 let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };

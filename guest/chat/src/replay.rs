@@ -1,115 +1,216 @@
-//! The events of a stored response, made anew: those of a turn whose model said each text in one piece.
+//! The events of a stored response, made again by letting its output grow once more: as it grew when it was streamed,
+//! or, where that is not known or does not lead to what is stored, with each text and each call in one piece.
 
 use crate::output::Output;
-use crate::problem::Problem;
+use crate::problem::{Problem, internal};
+use crate::trace;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use waggle_conversation::response::Streamed;
 use waggle_model::reply::{Chunk, FinishReason, FunctionDelta, ToolCallDelta};
 use waggle_openai::ItemId;
-use waggle_openai::event::{DONE, EventWriter};
+use waggle_openai::event::EventWriter;
 use waggle_openai::item::{Item, Part, StoredId, TextPart};
 use waggle_openai::json::Text;
+use waggle_openai::members::Members;
 
+/// What the events are made of, of a response object.
 #[derive(Deserialize)]
-struct OutputView<'a> {
+struct ObjectView<'a> {
+    status: &'a str,
     #[serde(borrow)]
     output: Vec<&'a RawValue>,
 }
 
-/// The events of a response object, from `response.created` to its last; `None` for one that has not ended in a way that
-/// a stream can tell.
-pub(crate) fn events(response: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
-    let object: Value = serde_json::from_slice(response)?;
-    let last = match object["status"].as_str() {
-        Some("completed") => "response.completed",
-        Some("incomplete") => "response.incomplete",
-        Some("failed") => "response.failed",
-        _ => return Ok(None),
-    };
+/// The events of a response, and their number.
+pub(crate) struct Events {
+    /// As they are sent, without what ends a stream.
+    pub(crate) text: String,
+    /// How many they are.
+    pub(crate) count: u64,
+}
+
+/// All events of a response that is over.
+pub(crate) fn events(stored: &Streamed) -> Result<Events, Problem> {
+    let object = stored.object.get();
+    let view: ObjectView<'_> = serde_json::from_str(object)?;
+    let begun = begun(object)?;
     let start = || {
-        let begun = begun(&object).to_string();
         let mut events = EventWriter::default();
-        events.response("response.created", begun.as_bytes());
-        events.response("response.in_progress", begun.as_bytes());
+        events.response("response.created", &begun);
+        events.response("response.in_progress", &begun);
         events
     };
-    let stored: OutputView<'_> = serde_json::from_slice(response)?;
-    let finish = if last == "response.completed" { FinishReason::Stop } else { FinishReason::Length };
-    let mut events = grown(&stored.output, finish, start()).unwrap_or_else(|| {
-        let mut events = start();
-        // What cannot be said piece by piece comes whole.
-        for (at, item) in stored.output.iter().enumerate() {
-            events.output_item("response.output_item.added", at, item.get());
-            events.output_item("response.output_item.done", at, item.get());
-        }
-        events
-    });
-    events.response(last, response);
-    let mut text = events.take();
-    text.extend_from_slice(DONE);
-    Ok(Some(text))
-}
-
-/// The response as it was when its turn began.
-fn begun(response: &Value) -> Value {
-    let mut begun = response.clone();
-    for (field, value) in [
-        ("status", json!("in_progress")),
-        ("output", json!([])),
-        ("usage", Value::Null),
-        ("error", Value::Null),
-        ("incomplete_details", Value::Null),
-        ("completed_at", Value::Null),
-    ] {
-        if let Some(known) = begun.get_mut(field) {
-            *known = value;
-        }
-    }
-    begun
-}
-
-/// Lets the output grow once more, each text and each call's arguments in one piece; `None` where that does not lead to
-/// the output as it is stored.
-fn grown(stored: &[&RawValue], finish: FinishReason, events: EventWriter) -> Option<EventWriter> {
-    let first: StoredId<'_> = serde_json::from_str(stored.first()?.get()).ok()?;
-    let ItemId { nonce, index, .. } = ItemId::parse(first.id)?;
-    let mut output = Output::new(nonce, index, Some(events));
-    for (at, raw) in stored.iter().enumerate() {
-        say(&mut output, serde_json::from_str(raw.get()).ok()?, at)?;
-    }
-    output.finish(finish).ok()?;
-    let made = output.to_raw().ok()?;
-    let same = made.len() == stored.len()
-        && made.iter().zip(stored).all(|(made, stored)| made.get() == stored.get());
-    output.events.filter(|_| same)
-}
-
-fn say(output: &mut Output, item: Item<'_>, at: usize) -> Option<()> {
-    let parts = match item {
-        Item::Fallback { parts } => {
-            let Some(Part::Text(text)) = parts.first() else { return None };
-            return output.fall_back(&text.text).ok();
-        }
-        Item::FunctionCall { call_id, name, arguments } => {
-            let function = FunctionDelta { name: Some(Text(name)), arguments: Some(Text(arguments)) };
-            let call = ToolCallDelta { index: Some(at), id: Some(Text(call_id)), function };
-            return output.chunk(Chunk { tool_calls: vec![call], ..Chunk::default() }).ok();
-        }
-        Item::Message { parts, .. } => parts,
-        Item::Reasoning { content, .. } => content,
-        _ => return None,
+    let pieces = stored.stream.as_deref().and_then(|stream| trace::read(stream.get()));
+    let mut events = grown(&view, pieces.as_deref(), &start).unwrap_or_else(|| whole(&view, start()));
+    let last = match view.status {
+        "completed" => "response.completed",
+        "failed" => "response.failed",
+        _ => "response.incomplete",
     };
-    for part in parts {
-        let chunk = match part {
-            Part::Text(TextPart { text, annotations, logprobs }) => {
-                Chunk { text: Some(Text(text)), annotations, logprobs, ..Chunk::default() }
+    events.response(last, object.as_bytes());
+    let text = String::from_utf8(events.take()).map_err(|error| internal(error.to_string()))?;
+    Ok(Events { text, count: events.next_number() })
+}
+
+/// The object as it was when the turn began.
+fn begun(object: &str) -> Result<Vec<u8>, Problem> {
+    let mut members = Members::read(object.as_bytes())?;
+    let metadata = members.get("metadata").unwrap_or("{}").to_owned();
+    let mut metadata = Members::read(metadata.as_bytes())?;
+    metadata.remove("waggle_fallback");
+    metadata.remove("waggle_fallback_reason");
+    let metadata = String::from_utf8(metadata.to_json()).map_err(|error| internal(error.to_string()))?;
+    members.replace("status", "\"in_progress\"");
+    for name in ["error", "incomplete_details", "usage", "completed_at"] {
+        members.replace(name, "null");
+    }
+    members.replace("output", "[]");
+    members.replace("metadata", metadata);
+    Ok(members.to_json())
+}
+
+/// Every item as a whole: what cannot be said piece by piece.
+fn whole(view: &ObjectView<'_>, mut events: EventWriter) -> EventWriter {
+    for (at, item) in view.output.iter().enumerate() {
+        events.output_item("response.output_item.added", at, item.get());
+        events.output_item("response.output_item.done", at, item.get());
+    }
+    events
+}
+
+/// The ways in which a turn of this status may have ended.
+fn endings(status: &str) -> &'static [Option<FinishReason>] {
+    match status {
+        "completed" => &[Some(FinishReason::Stop)],
+        "incomplete" => &[Some(FinishReason::Length)],
+        // A model that broke off has not ended; one whose answer did not fit its form has.
+        _ => &[None, Some(FinishReason::Stop)],
+    }
+}
+
+/// Lets the output grow once more; `None` where no way leads to the output as it is stored.
+fn grown(
+    view: &ObjectView<'_>,
+    pieces: Option<&[[usize; 2]]>,
+    start: &impl Fn() -> EventWriter,
+) -> Option<EventWriter> {
+    let Some(first) = view.output.first() else { return Some(start()) };
+    let first: StoredId<'_> = serde_json::from_str(first.get()).ok()?;
+    let id = ItemId::parse(first.id)?;
+    // First as it was, then each text in one piece.
+    let ways = pieces.into_iter().map(Some).chain([None]);
+    let mut ways = ways.flat_map(|pieces| endings(view.status).iter().map(move |finish| (pieces, *finish)));
+    ways.find_map(|(pieces, finish)| {
+        let mut output = Output::new(id.nonce, id.index, Some(start()));
+        match pieces {
+            Some(pieces) => say_in(&mut output, view, pieces)?,
+            None => say_all(&mut output, view)?,
+        }
+        if let Some(finish) = finish {
+            output.finish(finish).ok()?;
+        }
+        let made = output.to_raw().ok()?;
+        let same = made.len() == view.output.len()
+            && made.iter().zip(&view.output).all(|(made, stored)| made.get() == stored.get());
+        output.events.filter(|_| same)
+    })
+}
+
+fn item<'a>(view: &ObjectView<'a>, at: usize) -> Option<Item<'a>> {
+    serde_json::from_str(view.output.get(at)?.get()).ok()
+}
+
+/// Says every item in one piece, or one for each of its parts.
+fn say_all(output: &mut Output, view: &ObjectView<'_>) -> Option<()> {
+    for at in 0..view.output.len() {
+        match item(view, at)? {
+            Item::FunctionCall { call_id, name, arguments } => {
+                call(output, at, Some((&call_id, &name)), &arguments)?;
             }
-            Part::Refusal(refusal) => Chunk { refusal: Some(Text(refusal)), ..Chunk::default() },
-            Part::Reasoning(thought) => Chunk { reasoning: Some(Text(thought)), ..Chunk::default() },
+            Item::Fallback { parts } => fall_back(output, &parts)?,
+            Item::Message { parts, .. } | Item::Reasoning { content: parts, .. } => {
+                for part in parts {
+                    output.chunk(chunk(part)?).ok()?;
+                }
+            }
             _ => return None,
-        };
-        output.chunk(chunk).ok()?;
+        }
     }
     Some(())
+}
+
+fn fall_back(output: &mut Output, parts: &[Part<'_>]) -> Option<()> {
+    let Some(Part::Text(text)) = parts.first() else { return None };
+    output.fall_back(&text.text).ok()
+}
+
+fn call(output: &mut Output, at: usize, named: Option<(&str, &str)>, arguments: &str) -> Option<()> {
+    let text = |text: &str| Text(Cow::Owned(text.to_owned()));
+    let function =
+        FunctionDelta { name: named.map(|(_, name)| text(name)), arguments: Some(text(arguments)) };
+    let call = ToolCallDelta { index: Some(at), id: named.map(|(id, _)| text(id)), function };
+    output.chunk(Chunk { tool_calls: vec![call], ..Chunk::default() }).ok()
+}
+
+/// A part in one piece, with all that is told of it.
+fn chunk(part: Part<'_>) -> Option<Chunk<'_>> {
+    Some(match part {
+        Part::Text(TextPart { text, annotations, logprobs }) => {
+            Chunk { text: Some(Text(text)), annotations, logprobs, ..Chunk::default() }
+        }
+        Part::Refusal(refusal) => Chunk { refusal: Some(Text(refusal)), ..Chunk::default() },
+        Part::Reasoning(thought) => Chunk { reasoning: Some(Text(thought)), ..Chunk::default() },
+        _ => return None,
+    })
+}
+
+/// Says the items in these pieces. What a text cites, and how probable it was, is not known piece by piece.
+fn say_in(output: &mut Output, view: &ObjectView<'_>, pieces: &[[usize; 2]]) -> Option<()> {
+    let items = (0..view.output.len()).map(|at| item(view, at)).collect::<Option<Vec<_>>>()?;
+    let mut said: BTreeMap<usize, usize> = BTreeMap::new();
+    for &[at, bytes] in pieces {
+        let from = said.get(&at).copied();
+        let begin = from.unwrap_or(0);
+        say_piece(output, items.get(at)?, at, from.is_none(), begin..begin.checked_add(bytes)?)?;
+        said.insert(at, begin + bytes);
+    }
+    Some(())
+}
+
+fn say_piece(
+    output: &mut Output,
+    item: &Item<'_>,
+    at: usize,
+    first: bool,
+    range: std::ops::Range<usize>,
+) -> Option<()> {
+    let parts = match item {
+        Item::FunctionCall { call_id, name, arguments } => {
+            return call(output, at, first.then_some((call_id, name)), arguments.get(range)?);
+        }
+        Item::Message { parts, .. } | Item::Reasoning { content: parts, .. } => parts,
+        _ => return None,
+    };
+    let mut before = 0;
+    for part in parts {
+        let (Part::Text(TextPart { text, .. }) | Part::Refusal(text) | Part::Reasoning(text)) = part else {
+            return None;
+        };
+        if range.start < before + text.len() {
+            let piece = Cow::Borrowed(text.get(range.start - before..range.end - before)?);
+            let part = match part {
+                Part::Text(_) => {
+                    Part::Text(TextPart { text: piece, annotations: Vec::new(), logprobs: Vec::new() })
+                }
+                Part::Refusal(_) => Part::Refusal(piece),
+                _ => Part::Reasoning(piece),
+            };
+            return output.chunk(chunk(part)?).ok();
+        }
+        before += text.len();
+    }
+    None
 }

@@ -16,6 +16,8 @@ pub enum Route {
     GetResponse(ResponseId),
     /// `DELETE /v1/responses/{id}`
     DeleteResponse(ResponseId),
+    /// `POST /v1/responses/{id}/cancel`
+    CancelResponse(ResponseId),
     /// `GET /v1/responses/{id}/input_items`
     ListInputItems(ResponseId),
     /// `POST /v1/conversations`
@@ -125,7 +127,7 @@ const SESSION: Part = Place("{session}");
 const USER: Part = Place("{user}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 16] = [
+static RESOURCES: [Resource; 17] = [
     Resource {
         parts: &[Word("users"), USER, Word("data")],
         allow: "DELETE",
@@ -148,6 +150,11 @@ static RESOURCES: [Resource; 16] = [
             ("GET", |[id, _]| Ok(Route::GetResponse(response(id)?))),
             ("DELETE", |[id, _]| Ok(Route::DeleteResponse(response(id)?))),
         ],
+    },
+    Resource {
+        parts: &[Word("responses"), RESPONSE, Word("cancel")],
+        allow: "POST",
+        methods: &[("POST", |[id, _]| Ok(Route::CancelResponse(response(id)?)))],
     },
     Resource {
         parts: &[Word("responses"), RESPONSE, Word("input_items")],

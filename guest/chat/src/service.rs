@@ -1,5 +1,6 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::background::{FollowedStream, Work, run_path, wants_stream};
 use crate::idempotency::{Doing, OnceStream};
 use crate::language::Language;
 use crate::platform::{Platform, Sink};
@@ -37,6 +38,17 @@ pub struct Request<'a> {
     pub idempotency_key: &'a [Vec<u8>],
     /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
     pub user: &'a [Vec<u8>],
+    /// The `Last-Event-ID` header.
+    pub last_event_id: Option<&'a str>,
+    /// What the host says when it delivers work that was queued. No client can set it.
+    pub work: Option<Delivery>,
+}
+
+/// The host delivers work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whether it is for the last time.
+    pub last: bool,
 }
 
 /// The function, with what it stands on.
@@ -58,6 +70,8 @@ pub enum Answer<S, P, B> {
     /// One that is still to be produced: 200 with [`Streaming::headers`], then whatever
     /// [`Streaming::run`] writes.
     Stream(Streaming<S, P, B>),
+    /// An answer, and work to be done beside it and after it, for want of a host that takes it.
+    Working(Box<Self>, Work),
 }
 
 /// An answer that is still to be produced.
@@ -69,6 +83,8 @@ pub enum Streaming<S, P, B> {
     Once(Box<OnceStream<S, P, B>>),
     /// A chat completion, passed through.
     Relay(Box<RelayedStream<P, B>>),
+    /// The events of a response that is made in the background.
+    Followed(Box<FollowedStream<S, P>>),
     /// A turn of a session.
     Session(Box<SessionStream<S, P, B>>),
     /// All that is a user's.
@@ -90,16 +106,22 @@ impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> Streaming<S, P, B> {
             Self::Turn(turn) => turn.run(sink).await,
             Self::Once(once) => Box::pin(once.run(sink)).await,
             Self::Relay(relay) => relay.run(sink).await,
+            Self::Followed(followed) => followed.run(sink).await,
             Self::Session(session) => session.run(sink).await,
             Self::Export(export) => export.run(sink).await,
         }
     }
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// Serves one request.
     pub async fn handle<C: ChunkSource>(self, request: Request<'_>, body: C) -> Answer<S, P, U::Body> {
         let (path, query) = request.path_with_query.split_once('?').unwrap_or((request.path_with_query, ""));
+        if let Some(delivery) = request.work
+            && let Some(id) = run_path(request.method, path)
+        {
+            return Box::pin(self.deliver(request.user, id, delivery)).await;
+        }
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),
@@ -131,6 +153,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 self.create_response(&viewer, body, language, nonce).await
             }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
+            Route::GetResponse(id) if wants_stream(query) => {
+                Box::pin(self.follow_response(&viewer, id, query, request.last_event_id)).await
+            }
             Route::CreateSessionTurn => self.create_session_turn(&viewer, &body, language).await,
             Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             route => {
@@ -145,6 +170,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         match route {
             Route::GetResponse(id) => self.get_response(viewer, id).await,
             Route::DeleteResponse(id) => self.delete_response(viewer, id).await,
+            Route::CancelResponse(id) => self.cancel_response(viewer, id).await,
             Route::ListInputItems(id) => self.list_input_items(viewer, id, query).await,
             Route::CreateConversation => self.create_conversation(viewer, body).await,
             Route::GetConversation(id) => self.get_conversation(viewer, id).await,
@@ -169,7 +195,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     }
 }
 
-fn viewer(user: &[Vec<u8>]) -> Result<Viewer, Problem> {
+pub(crate) fn viewer(user: &[Vec<u8>]) -> Result<Viewer, Problem> {
     Viewer::from_field(user)
         .map_err(|error| internal(format!("the field '{USER_FIELD}' is not usable: {error}")))
 }

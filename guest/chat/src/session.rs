@@ -7,7 +7,7 @@ use crate::ask::Plan;
 use crate::language::Language;
 use crate::locked::give_up;
 use crate::platform::Platform;
-use crate::prepare::{Committed, PreparedTurn};
+use crate::prepare::{Committed, KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
 use crate::reply::Reply;
 use crate::service::{Answer, Service, Streaming, report};
@@ -18,6 +18,7 @@ use waggle_conversation::session::{self, Lifetime, Opened};
 use waggle_conversation::{Store, Viewer, conversation};
 use waggle_model::transport::Upstream;
 use waggle_openai::metadata::Metadata;
+use waggle_openai::request::CreateResponse;
 use waggle_openai::session::{SessionAnswer, SessionTurnBody};
 use waggle_openai::{ApiError, ConversationId, json};
 
@@ -92,7 +93,7 @@ pub(crate) fn on_behalf_of(caller: &Viewer, user: Option<&str>) -> Result<Viewer
     }
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     pub(crate) async fn create_session_turn(
         self,
         caller: &Viewer,
@@ -119,7 +120,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let user = on_behalf_of(caller, body.user.as_deref())?;
         let settings = SessionSettings::read(&self.platform).await?;
         let place = self.session_place(&user, body.session.as_deref(), settings).await?;
-        match self.prepare(&user, &body.as_response_body(place.id), language, self.nonce()).await {
+        let body = body.as_response_body(place.id);
+        let known = KnownTurn { nonce: self.nonce(), accepted_at: None };
+        let prepared = match CreateResponse::read(&body) {
+            Ok(request) => self.prepare(&user, request, language, known).await,
+            Err(error) => Err(error.into()),
+        };
+        match prepared {
             Ok((mut turn, plan)) => {
                 // A session that is in use must not look as if it were not.
                 if settings.ttl_s > 0 {

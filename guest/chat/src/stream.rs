@@ -1,14 +1,17 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
 use crate::fallback::Fallback;
+use crate::heartbeat::Heartbeat;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
-use crate::platform::{Gone, Platform, Sink};
-use crate::prepare::{Ending, PreparedTurn};
+use crate::platform::{Gone, Platform, Sink, Stopped};
+use crate::prepare::{Committed, Ending, PreparedTurn};
 use crate::problem::Problem;
 use crate::race::{First, race};
 use crate::scout::DONE;
 use crate::turn::status;
+use std::future::Future;
+use std::pin::pin;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, read_chunk};
@@ -20,15 +23,31 @@ use waggle_openai::response::{Status, Usage};
 /// An event stream's way of saying nothing.
 const COMMENT: &[u8] = b":\n\n";
 
+/// After how long a silence of the model its client hears that the stream is alive, in milliseconds.
+const HEARTBEAT_MS: u64 = 10_000;
+
 /// A turn whose answer is being streamed.
 #[derive(Debug)]
 pub struct StreamedTurn<S, P, B> {
     store: S,
     platform: P,
     turn: PreparedTurn,
-    body: Replayed<B>,
+    begun: Begun<B>,
+    /// Whether those who follow have its first events already.
+    announced: bool,
     heard: Heard,
     pulse: Pulse,
+}
+
+/// How a turn stands when its stream begins.
+#[derive(Debug)]
+pub(crate) enum Begun<B> {
+    /// The model has begun to answer.
+    Answering(Replayed<B>),
+    /// It failed.
+    Failed(ModelFailure),
+    /// Nobody wants its answer any more.
+    Unwanted,
 }
 
 /// What was heard from the model so far.
@@ -60,6 +79,12 @@ impl From<Gone> for End {
 }
 
 impl Heard {
+    /// Nothing yet, of a turn whose next event has the number `next`.
+    fn nothing(turn: &PreparedTurn, next: u64) -> Self {
+        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        Self { parser: SseParser::default(), output, finish: None, usage: None, done: false }
+    }
+
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
         self.parser.push(chunk);
         while let Some(event) =
@@ -97,15 +122,20 @@ impl Heard {
 
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
-        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::default()));
-        let heard = Heard { parser: SseParser::default(), output, finish: None, usage: None, done: false };
-        Self { store, platform, turn, body, heard, pulse: Pulse::default() }
+        let (heard, begun) = (Heard::nothing(&turn, 0), Begun::Answering(body));
+        Self { store, platform, turn, begun, announced: false, heard, pulse: Pulse::default() }
+    }
+
+    /// A turn whose first events, those before the number `next`, were written already.
+    pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
+        let heard = Heard::nothing(&turn, next);
+        Self { store, platform, turn, begun, announced: true, heard, pulse: Pulse::default() }
     }
 
     /// Produces the whole stream. The turn is committed before its last event is written.
     pub(crate) async fn run<K: Sink>(mut self, mut sink: K) {
         let response = self.turn.head.to_json(&Status::InProgress, &[], None);
-        if let Some(events) = &mut self.heard.output.events {
+        if let Some(events) = self.heard.output.events.as_mut().filter(|_| !self.announced) {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
@@ -119,11 +149,15 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if settled.is_err() {
             give_up(&self.store, &self.platform, self.turn.ticket()).await;
         }
+        if let Err(problem) = &settled {
+            let (id, line) = (self.turn.head.id, problem.log.as_deref().unwrap_or_default());
+            self.platform.log(&format!("response={id} {line}"));
+        }
+        // What is wrong with one run is no event of a response that may be run again.
         if let Err(problem) = settled
+            && !sink.is_record()
             && let Some(events) = &mut self.heard.output.events
         {
-            let id = self.turn.head.id;
-            self.platform.log(&format!("response={id} {}", problem.log.unwrap_or_default()));
             events.error(problem.error.code.unwrap_or("server_error"), &problem.error.message);
             events.done();
             let _gone = self.hand_on(&mut sink).await;
@@ -132,7 +166,9 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if finished {
             // The client has everything. Reading the few bytes that end the model's answer lets its connection be
             // used again.
-            let _end = self.body.next_chunk().await;
+            if let Begun::Answering(body) = &mut self.begun {
+                let _end = body.next_chunk().await;
+            }
         }
     }
 
@@ -147,15 +183,17 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     }
 
     async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
+        // One timer for the stream's silences, not one for each piece of it.
+        let platform = self.platform.clone();
+        let mut heartbeat = Heartbeat::new(|| platform.sleep(HEARTBEAT_MS));
         loop {
-            let heard = race(self.body.next_chunk(), sink.gone());
-            let around = (&self.store, &self.platform);
-            let chunk = match alive(around, self.turn.ticket(), &mut self.pulse, heard).await {
-                First::Left(Ok(Some(chunk))) => chunk,
-                First::Left(Ok(None)) => return self.heard.end(None),
-                First::Left(Err(failure)) => return self.broken(failure, sink).await,
-                First::Right(()) => return End::Gone,
+            let chunk = match self.next_piece(sink, &mut heartbeat).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return self.heard.end(None),
+                Ok(Err(failure)) => return self.broken(failure, sink).await,
+                Err(end) => return end,
             };
+            heartbeat.spoke();
             let heard = self.heard.chunk(&chunk);
             // What is done is written together with what the end brings.
             if !self.heard.done
@@ -167,6 +205,32 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 Err(failure) => return End::Failed(failure),
                 Ok(()) if self.heard.done => return self.heard.end(None),
                 Ok(()) => {}
+            }
+        }
+    }
+
+    /// Waits for the model's next piece. Its client hears meanwhile that the stream is alive, and those who wait in the
+    /// same conversation that the turn is.
+    async fn next_piece<K: Sink, F: Future<Output = ()>, M: Fn() -> F>(
+        &mut self,
+        sink: &mut K,
+        heartbeat: &mut Heartbeat<F, M>,
+    ) -> Result<Result<Option<Vec<u8>>, TransportFailure>, End> {
+        let Self { store, platform, turn, begun, pulse, .. } = self;
+        let body = match begun {
+            Begun::Answering(body) => body,
+            Begun::Failed(failure) => return Err(End::Failed(failure.clone())),
+            Begun::Unwanted => return Err(End::Gone),
+        };
+        let around = (&*store, &*platform);
+        // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
+        let mut next = pin!(body.next_chunk());
+        loop {
+            let silent = race(sink.gone(), heartbeat.silence());
+            match alive(around, turn.ticket(), pulse, race(next.as_mut(), silent)).await {
+                First::Left(chunk) => return Ok(chunk),
+                First::Right(First::Left(())) => return Err(End::Gone),
+                First::Right(First::Right(())) => sink.write(COMMENT.to_vec()).await?,
             }
         }
     }
@@ -219,7 +283,10 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 ("response.failed", Status::Failed(failure.to_response_error()))
             }
             End::FellBack => ("response.completed", Status::Completed),
-            End::Gone => ("", Status::Cancelled),
+            End::Gone => match sink.stopped() {
+                Stopped::Left => ("response.incomplete", Status::Cancelled),
+                Stopped::TooLong => ("response.failed", Status::Failed(too_long().to_response_error())),
+            },
         };
         let items = self.heard.output.to_raw()?;
         let output_tokens = self.heard.output.tokens();
@@ -227,16 +294,48 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             End::FellBack => Ending::fallback(&items),
             _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
         };
-        let committed = self.turn.commit(&self.store, &self.platform, ending).await?;
-        sink.committed(committed.turn);
+        if sink.is_record() {
+            return self.settle_record(kind, ending, sink).await;
+        }
+        self.turn.trace = self.heard.output.trace.take();
+        let Committed { response, turn } = self.turn.commit(&self.store, &self.platform, ending).await?;
+        sink.committed(turn);
         if matches!(end, End::Gone) {
             return Ok(());
         }
         if let Some(events) = &mut self.heard.output.events {
-            events.response(kind, &committed.response);
+            events.response(kind, &response);
             events.done();
         }
         let _gone = self.hand_on(sink).await;
         Ok(())
     }
+
+    /// Commits the turn together with its last events.
+    async fn settle_record<K: Sink>(
+        &mut self,
+        kind: &str,
+        ending: Ending<'_>,
+        sink: &mut K,
+    ) -> Result<(), Problem> {
+        if !sink.may_commit().await {
+            give_up(&self.store, &self.platform, self.turn.ticket()).await;
+            return Ok(());
+        }
+        let events = &mut self.heard.output.events;
+        let also = |response: &[u8]| {
+            let events = events.as_mut().map(|events| {
+                events.response(kind, response);
+                events.take()
+            });
+            sink.last(events.unwrap_or_default())
+        };
+        self.turn.commit_with(&self.store, &self.platform, ending, also).await?;
+        sink.settled().await;
+        Ok(())
+    }
+}
+
+fn too_long() -> ModelFailure {
+    ModelFailure::TooLong("more events than are kept".to_owned())
 }

@@ -6,7 +6,7 @@ use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::Platform;
-use crate::prepare::{Committed, Ending, PreparedTurn};
+use crate::prepare::{Committed, Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::scout::{Verdict, judge, peek};
@@ -20,6 +20,7 @@ use waggle_model::reply::{Completion, FinishReason, read_completion};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
 use waggle_openai::Nonce;
 use waggle_openai::event::EventWriter;
+use waggle_openai::request::CreateResponse;
 use waggle_openai::response::Status;
 
 /// The status of a response whose model stopped for this reason.
@@ -51,7 +52,7 @@ impl PreparedTurn {
     }
 }
 
-impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     pub(crate) async fn create_response(
         self,
         viewer: &Viewer,
@@ -59,7 +60,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         language: Language,
         nonce: Nonce,
     ) -> Answer<S, P, U::Body> {
-        let (mut turn, plan) = match self.prepare(viewer, &body, language, nonce).await {
+        let request = match CreateResponse::read(&body) {
+            Ok(request) => request,
+            Err(error) => return Answer::Reply(Reply::from(&error)),
+        };
+        if request.background {
+            return Box::pin(self.create_background(viewer, &body, request, (language, nonce))).await;
+        }
+        let known = KnownTurn { nonce, accepted_at: None };
+        let (mut turn, plan) = match self.prepare(viewer, request, language, known).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };

@@ -1,11 +1,12 @@
 //! Conversations: create, read, change, delete.
 
+use crate::background::Belonging;
 use crate::entries::Run;
 use crate::key;
 use crate::owned::{self, Listed};
 use crate::queue::standing_after;
 use crate::record::{
-    ConversationRecord, is_seen, read_conversation, read_entry, write_conversation, write_entry,
+    ConversationRecord, Lineage, is_seen, read_conversation, read_entry, write_conversation, write_entry,
 };
 use crate::store::{Store, StoreError, read_counter};
 use crate::ticket::draw;
@@ -30,6 +31,11 @@ pub struct Conversation {
 impl Conversation {
     pub(crate) fn nonce(&self) -> Nonce {
         self.nonce
+    }
+
+    /// Whose a response is that will be made in it.
+    pub fn belonging(&self) -> Belonging {
+        Belonging { owner: self.owner.clone(), lineage: Lineage::default() }
     }
 
     pub(crate) fn owner(&self) -> &Owner {

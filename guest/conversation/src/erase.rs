@@ -3,6 +3,7 @@
 //! Everything goes in bounded batches and in an order that lets whoever is interrupted go on: first what is reached, then
 //! the way to it. An entry that cannot be read keeps nothing else from being erased.
 
+use crate::background;
 use crate::key;
 use crate::owned::{self, Index, Kind, Listed, PAGE_ENTRIES_MAX};
 use crate::record::read_entry;
@@ -70,6 +71,12 @@ async fn erase_listed<S: Store>(store: &S, listed: &Listed, erased: &mut Erased)
         Kind::Answer => {
             let keys = listed.hash.iter().map(|hash| key::idempotency(hash)).collect();
             store.delete_many(keys).await?;
+        }
+        Kind::Background => {
+            for nonce in &listed.ids {
+                erased.responses += delete_those_there(store, vec![key::response(*nonce)]).await?;
+                background::remove(store, *nonce).await?;
+            }
         }
         kind => {
             for ids in listed.ids.chunks(BATCH_ENTRIES_MAX as usize) {
@@ -150,10 +157,22 @@ pub(crate) async fn erase_entries<S: Store>(
             // Before their entries, by which alone they are found.
             let responses = nonces.iter().map(|nonce| key::response(*nonce)).collect();
             erased.responses += delete_those_there(store, responses).await?;
+            remove_background(store, &nonces).await?;
         }
         keys.extend(nonces.into_iter().map(|nonce| key::turn(conversation, nonce)));
         store.delete_many(keys).await?;
         next = first - 1;
+    }
+    Ok(())
+}
+
+/// Removes what else there is of those responses that were made in the background.
+async fn remove_background<S: Store>(store: &S, responses: &[Nonce]) -> Result<(), StoreError> {
+    let states = store.get_many(responses.iter().map(|nonce| key::state(*nonce)).collect()).await?;
+    for (nonce, state) in responses.iter().zip(states) {
+        if state.is_some() {
+            background::remove(store, *nonce).await?;
+        }
     }
     Ok(())
 }

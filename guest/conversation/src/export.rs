@@ -5,6 +5,7 @@ use crate::key;
 use crate::owned::{Index, Kind, PAGE_ENTRIES_MAX};
 use crate::record::{
     ConversationRecord, State, StoredTurn, read_conversation, read_entry, read_input, read_object,
+    read_response,
 };
 use crate::store::{Store, StoreError, read_counter};
 use crate::viewer::Viewer;
@@ -50,6 +51,7 @@ enum Task {
     Conversation(Nonce),
     Entries { conversation: Nonce, next: u64, newest: u64 },
     Responses(Vec<Nonce>),
+    Background(Nonce),
 }
 
 /// Reads all of it. It ends where the list ended when it was opened.
@@ -88,6 +90,9 @@ impl<'a, S: Store> Exporter<'a, S> {
                     // What was answered under a key is a response of the list, or was told once and is kept for no more
                     // than being told again.
                     Kind::Answer => {}
+                    Kind::Background => {
+                        self.tasks.extend(listed.ids.into_iter().map(Task::Background));
+                    }
                     Kind::Response => {
                         let parts = listed.ids.chunks(PAGE_RECORDS_MAX);
                         self.tasks.extend(parts.map(|part| Task::Responses(part.to_vec())));
@@ -103,6 +108,7 @@ impl<'a, S: Store> Exporter<'a, S> {
                 self.entries(conversation, next, newest).await.map(Some)
             }
             Some(Task::Responses(nonces)) => self.responses(&nonces).await.map(Some),
+            Some(Task::Background(nonce)) => self.background(nonce).await.map(Some),
         }
     }
 
@@ -145,6 +151,17 @@ impl<'a, S: Store> Exporter<'a, S> {
             self.tasks.push_front(Task::Responses(nonces));
         }
         Ok(exported)
+    }
+
+    /// A response that was made in the background, unless it has joined a conversation, whose entries lead to it.
+    async fn background(&self, nonce: Nonce) -> Result<Vec<Exported>, StoreError> {
+        let key = key::response(nonce);
+        let Some(value) = self.store.get(&key).await? else { return Ok(Vec::new()) };
+        let Some(((_, lineage, _), _)) = read_response(&key, value)?.open(self.user) else {
+            return Ok(Vec::new());
+        };
+        let joined = lineage.ancestors.is_empty() && lineage.origin.is_some();
+        if joined { Ok(Vec::new()) } else { self.responses(&[nonce]).await }
     }
 
     async fn responses(&self, nonces: &[Nonce]) -> Result<Vec<Exported>, StoreError> {

@@ -1,5 +1,6 @@
 //! What came before a turn: read newest first, in pages, until the window is full.
 
+use crate::background::Belonging;
 use crate::entries::{PAGE_RECORDS_MAX, Run, fill, page};
 use crate::key;
 use crate::record::{Lineage, Origin, read_owner, read_response};
@@ -31,6 +32,11 @@ pub struct Continuation {
 }
 
 impl Continuation {
+    /// Whose the response is, and what it comes after, while it is not over.
+    pub fn belonging(&self) -> Belonging {
+        Belonging { owner: self.owner.clone(), lineage: self.lineage.clone() }
+    }
+
     /// The turn's place in its conversation, if it is in one.
     pub fn ticket(&self) -> Option<&Ticket> {
         self.ticket.as_ref()
@@ -68,7 +74,8 @@ pub async fn of_conversation<S: Store>(
     Ok(Some(History { window, continuation }))
 }
 
-/// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees.
+/// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees, or
+/// when it is not over.
 ///
 /// # Errors
 /// The store's.
@@ -80,7 +87,12 @@ pub async fn of_response<S: Store>(
 ) -> Result<Option<History>, StoreError> {
     let key = key::response(parent);
     let Some(value) = store.get(&key).await? else { return Ok(None) };
-    let Some(((turn, lineage), owner)) = read_response(&key, value)?.open(viewer) else { return Ok(None) };
+    let Some(((turn, lineage, pending), owner)) = read_response(&key, value)?.open(viewer) else {
+        return Ok(None);
+    };
+    if pending {
+        return Ok(None);
+    }
     let mut window = Window::new(limits);
     window.offer(turn);
     for ancestors in lineage.ancestors.chunks(PAGE_RECORDS_MAX) {
@@ -93,7 +105,7 @@ pub async fn of_response<S: Store>(
         for (key, value) in keys.iter().zip(values) {
             // An ancestor that was deleted is left out; those before it are still there.
             let Some(value) = value else { continue };
-            if let Some(((turn, _), _)) = read_response(key, value)?.open(viewer) {
+            if let Some(((turn, ..), _)) = read_response(key, value)?.open(viewer) {
                 window.offer(turn);
             }
         }

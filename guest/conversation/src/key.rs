@@ -7,6 +7,21 @@ pub(crate) fn response(response: Nonce) -> String {
     format!("response/{response}")
 }
 
+/// The request body of a background response that is not over.
+pub(crate) fn request(response: Nonce) -> String {
+    format!("response/{response}/request")
+}
+
+/// How far a background response has come.
+pub(crate) fn state(response: Nonce) -> String {
+    format!("response/{response}/state")
+}
+
+/// A batch of a background response's events. Keys sort by number.
+pub(crate) fn events(response: Nonce, number: u64) -> String {
+    format!("response/{response}/events/{number:06}")
+}
+
 /// A conversation: when it was made, and its metadata.
 pub(crate) fn conversation(conversation: Nonce) -> String {
     format!("conversation/{conversation}")

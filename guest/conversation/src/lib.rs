@@ -15,6 +15,7 @@
 //! [`history::Continuation`], which only [`history`] makes. What a user owns is listed under their name ([`owned`]), so that
 //! it can be shown, exported and erased.
 
+pub mod background;
 pub mod conversation;
 mod entries;
 pub mod erase;

@@ -30,6 +30,9 @@ pub enum Kind {
     Session,
     /// Responses that stand in no conversation.
     Response,
+    /// Responses that are made in the background, listed before they are. One that has joined a conversation is found
+    /// there as well.
+    Background,
     /// What was answered under an idempotency key.
     Answer,
 }
@@ -40,6 +43,8 @@ pub(crate) fn keys(kind: Kind, id: Nonce) -> Vec<String> {
     match kind {
         Kind::Conversation | Kind::Session => vec![key::conversation(id), key::sequence(id)],
         Kind::Response => vec![key::response(id)],
+        // Its events are many: it is taken apart by [`crate::background`].
+        Kind::Background => vec![key::response(id), key::state(id), key::request(id)],
         // Found by their hashes.
         Kind::Answer => Vec::new(),
     }
@@ -74,6 +79,11 @@ impl Listed {
     /// Responses that stand in no conversation, or no more.
     pub(crate) fn responses(nonces: impl IntoIterator<Item = Nonce>) -> Self {
         Self { kind: Kind::Response, ids: nonces.into_iter().collect(), hash: None }
+    }
+
+    /// A response that is going to be made.
+    pub(crate) fn background(nonce: Nonce) -> Self {
+        Self { kind: Kind::Background, ids: vec![nonce], hash: None }
     }
 
     /// What is answered under the idempotency key of this hash.

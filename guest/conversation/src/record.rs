@@ -1,5 +1,6 @@
 //! The values: how they are written, and the views by which they are read without copying their items.
 
+use crate::response::Streamed;
 use crate::store::StoreError;
 use crate::viewer::{Owned, Owner, Viewer};
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde_json::value::RawValue;
 use std::ops::Range;
 use waggle_openai::Nonce;
 use waggle_openai::item::RawItem;
-use waggle_openai::json;
+use waggle_openai::json::{self, Text};
 
 /// The most ancestors a response record lists.
 pub const ANCESTORS_MAX: usize = 100;
@@ -139,9 +140,13 @@ struct ResponseView<'a> {
 
 #[derive(Deserialize)]
 struct OutputView<'a> {
+    status: Text<'a>,
     #[serde(borrow)]
     output: Vec<&'a RawValue>,
 }
+
+/// The statuses of a response that is not over, as background responses have them.
+const PENDING: [&str; 2] = ["queued", "in_progress"];
 
 #[derive(Deserialize)]
 struct OriginView<'a> {
@@ -154,6 +159,14 @@ struct ObjectView {
     #[serde(default)]
     user: Owner,
     response: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StreamedView {
+    #[serde(default)]
+    user: Owner,
+    response: Box<RawValue>,
+    stream: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +305,15 @@ pub(crate) fn read_object(key: &str, value: &[u8]) -> Result<Owned<Box<RawValue>
     Ok(Owned::new(user, response))
 }
 
+/// Reads the object of a response record, and how it grew.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_streamed(key: &str, value: &[u8]) -> Result<Owned<Streamed>, StoreError> {
+    let StreamedView { user, response, stream } = view(key, value)?;
+    Ok(Owned::new(user, Streamed { object: response, stream }))
+}
+
 /// Reads the input items of a response record.
 ///
 /// # Errors
@@ -319,11 +341,14 @@ pub(crate) fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError>
     Ok(Entry { nonce, turn: StoredTurn::new(text, items, tokens), standing, state })
 }
 
-/// Reads a response record as a turn of a chain, with its lineage.
+/// Reads a response record as a turn of a chain, with its lineage; the last says whether it is still to be made.
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub(crate) fn read_response(key: &str, value: Vec<u8>) -> Result<Owned<(StoredTurn, Lineage)>, StoreError> {
+pub(crate) fn read_response(
+    key: &str,
+    value: Vec<u8>,
+) -> Result<Owned<(StoredTurn, Lineage, bool)>, StoreError> {
     let text = text(key, value)?;
     let view: ResponseView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let ancestors = view.ancestors.iter().map(|text| nonce(key, text)).collect::<Result<_, _>>()?;
@@ -334,8 +359,9 @@ pub(crate) fn read_response(key: &str, value: Vec<u8>) -> Result<Owned<(StoredTu
         })
         .transpose()?;
     let (user, tokens) = (view.user, view.tokens);
+    let pending = PENDING.contains(&&*view.response.status);
     let items = ranges(&text, view.input.into_iter().chain(view.response.output));
-    Ok(Owned::new(user, (StoredTurn::new(text, items, tokens), Lineage { ancestors, origin })))
+    Ok(Owned::new(user, (StoredTurn::new(text, items, tokens), Lineage { ancestors, origin }, pending)))
 }
 
 /// Writes a conversation's record.
@@ -415,6 +441,7 @@ pub(crate) fn write_response(
     tokens: u64,
     lineage: &Lineage,
     owner: &Owner,
+    stream: Option<&[u8]>,
 ) -> Vec<u8> {
     let inputs: usize = input.iter().map(|item| item.get().len() + 1).sum();
     let mut out = Vec::with_capacity(response.len() + inputs + 256);
@@ -444,6 +471,10 @@ pub(crate) fn write_response(
     out.extend_from_slice(response);
     out.extend_from_slice(b",\"input\":");
     array(&mut out, input.iter().map(|item| item.get()));
+    if let Some(stream) = stream {
+        out.extend_from_slice(b",\"stream\":");
+        out.extend_from_slice(stream);
+    }
     out.push(b'}');
     out
 }

@@ -1,7 +1,7 @@
 //! Stored responses: read and delete. Writing one is a part of committing its turn.
 
 use crate::key;
-use crate::record::{is_seen, read_input, read_object};
+use crate::record::{is_seen, read_input, read_object, read_streamed};
 use crate::store::{Store, StoreError};
 use crate::viewer::{Owned, Viewer};
 use serde_json::value::RawValue;
@@ -29,6 +29,27 @@ pub async fn object<S: Store>(
     response: Nonce,
 ) -> Result<Option<Box<RawValue>>, StoreError> {
     read(store, viewer, response, read_object).await
+}
+
+/// A response, and how it grew when it was streamed.
+#[derive(Debug, Clone)]
+pub struct Streamed {
+    /// Its object.
+    pub object: Box<RawValue>,
+    /// How it grew, as it was committed; `None` when it was not streamed.
+    pub stream: Option<Box<RawValue>>,
+}
+
+/// A response object with how it grew; `None` when there is none that the viewer sees.
+///
+/// # Errors
+/// The store's.
+pub async fn streamed<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    response: Nonce,
+) -> Result<Option<Streamed>, StoreError> {
+    read(store, viewer, response, read_streamed).await
 }
 
 /// The input items of a response, oldest first; `None` when there is none that the viewer sees.

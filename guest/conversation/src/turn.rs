@@ -1,5 +1,6 @@
 //! Keeping a turn: everything it leaves behind goes into one commit.
 
+use crate::background::Pair;
 use crate::history::Continuation;
 use crate::key;
 use crate::owned::{self, Listed};
@@ -26,10 +27,16 @@ pub struct FinishedTurn<'a> {
     pub joins: bool,
     /// The response object, when it is to be kept.
     pub response: Option<&'a [u8]>,
+    /// Whether the response is in its owner's list already.
+    pub listed: bool,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
     /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
     pub renewal_s: u64,
+    /// How the response grew when it was streamed, as JSON of the caller's own.
+    pub stream: Option<&'a [u8]>,
+    /// What else belongs into the same commit: keys and values that this crate has made.
+    pub also: Vec<Pair>,
 }
 
 /// Why a turn was not kept.
@@ -58,9 +65,10 @@ impl FinishedTurn<'_> {
     ///
     /// # Errors
     /// The place in the conversation is lost; the store's. Then nothing of the turn is to be reported complete.
-    pub async fn commit<S: Store>(self, store: &S) -> Result<Option<u64>, CommitError> {
+    pub async fn commit<S: Store>(mut self, store: &S) -> Result<Option<u64>, CommitError> {
         let ticket = self.continuation.ticket.as_ref();
-        let committed = self.write(store, ticket).await;
+        let also = std::mem::take(&mut self.also).into_iter().map(Pair::into_inner).collect();
+        let committed = self.write(store, ticket, also).await;
         if let (Err(_), Some(ticket)) = (&committed, ticket) {
             // Best effort: what the store does not take now is found to be dead later.
             let _unsettled = ticket.give_up(store).await;
@@ -68,8 +76,12 @@ impl FinishedTurn<'_> {
         committed
     }
 
-    async fn write<S: Store>(&self, store: &S, ticket: Option<&Ticket>) -> Result<Option<u64>, CommitError> {
-        let mut pairs = Vec::with_capacity(3);
+    async fn write<S: Store>(
+        &self,
+        store: &S,
+        ticket: Option<&Ticket>,
+        mut pairs: Vec<(String, Vec<u8>)>,
+    ) -> Result<Option<u64>, CommitError> {
         let joined = match ticket {
             Some(ticket) => self.settle(store, ticket, &mut pairs).await?,
             None => None,
@@ -79,10 +91,10 @@ impl FinishedTurn<'_> {
             let in_conversation =
                 joined.as_ref().map(|joined| Lineage { ancestors: Vec::new(), origin: Some(joined.origin) });
             let lineage = in_conversation.as_ref().unwrap_or(lineage);
-            let value = write_response(response, self.input, self.tokens, lineage, owner);
+            let value = write_response(response, self.input, self.tokens, lineage, owner, self.stream);
             pairs.push((key::response(self.nonce), value));
             // One that stands in a conversation is found through its entry.
-            if in_conversation.is_none() {
+            if in_conversation.is_none() && !self.listed {
                 owned::list(store, owner, &Listed::responses([self.nonce]), &mut pairs).await?;
             }
         }

@@ -184,8 +184,11 @@ impl World {
             continuation: &history.continuation,
             joins,
             response: None,
+            listed: false,
             now_ms: self.clock.now_ms(),
             renewal_s: 60,
+            stream: None,
+            also: Vec::new(),
         };
         match finished.commit(&self.store).await {
             Ok(Some(turn)) => End::Joined { turn, seen },

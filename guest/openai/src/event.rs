@@ -28,6 +28,16 @@ pub struct Place {
 }
 
 impl EventWriter {
+    /// A writer whose first event has the number `sequence_number`.
+    pub fn starting_at(sequence_number: u64) -> Self {
+        Self { sequence_number, ..Self::default() }
+    }
+
+    /// The number of the next event.
+    pub fn next_number(&self) -> u64 {
+        self.sequence_number
+    }
+
     /// Takes what was written since the last call; empty when there was nothing.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)

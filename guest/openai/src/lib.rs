@@ -13,6 +13,7 @@ pub mod include;
 pub mod item;
 pub mod json;
 pub mod list;
+pub mod members;
 pub mod metadata;
 pub mod parameters;
 pub mod request;

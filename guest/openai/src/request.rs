@@ -56,6 +56,8 @@ pub struct CreateResponse<'a> {
     pub continues: Continues,
     /// Whether the answer is streamed.
     pub stream: bool,
+    /// Whether the turn runs in the background; then its response is stored.
+    pub background: bool,
     /// The settings of the turn.
     pub parameters: Parameters,
 }
@@ -153,9 +155,10 @@ impl<'a> Draft<'a> {
 
     fn validate(self) -> Result<CreateResponse<'a>, ApiError> {
         let continues = self.continues()?;
-        if self.background == Some(true) {
-            let message = "'background' responses are not supported: leave it out and wait, or use 'stream'.";
-            return Err(ApiError::unsupported("background", message));
+        let background = self.background.unwrap_or(false);
+        if background && !self.parameters.store {
+            let message = "'background' needs 'store': what runs in the background is read from the store. Leave one out.";
+            return Err(ApiError::invalid_param("background", "invalid_value", message));
         }
         if let Some(field) = self.unsupported {
             let message = format!("'{field}' is not supported by this server. Leave it out.");
@@ -173,7 +176,7 @@ impl<'a> Draft<'a> {
         }
         parameters.include = Include::read(&self.include)?;
         parameters.validate()?;
-        Ok(CreateResponse { input, references, continues, stream: self.stream, parameters })
+        Ok(CreateResponse { input, references, continues, stream: self.stream, background, parameters })
     }
 
     fn continues(&self) -> Result<Continues, ApiError> {

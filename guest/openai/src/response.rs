@@ -29,6 +29,8 @@ pub struct ResponseHead {
 /// How far a response has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
+    /// It waits for its turn, in the background.
+    Queued,
     /// The model is answering.
     InProgress,
     /// The model has said all it wanted.
@@ -37,7 +39,7 @@ pub enum Status {
     Incomplete(&'static str),
     /// The model call failed, or what it said could not be kept.
     Failed(ResponseError),
-    /// The client went away.
+    /// The client went away, or it was cancelled in the background.
     Cancelled,
 }
 
@@ -147,6 +149,7 @@ struct ResponseJson<'a> {
 impl Status {
     fn name(&self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
             Self::Incomplete(_) => "incomplete",

@@ -54,7 +54,8 @@ fn every_field_of_the_wrong_type_or_range_is_named() {
     refuse_field(r#""metadata":{"a":1}"#, "metadata", "invalid_type");
     refuse_field(r#""metadata":[]"#, "metadata", "invalid_type");
     refuse_field(r#""truncation":"some""#, "truncation", "invalid_value");
-    refuse_field(r#""background":true"#, "background", "unsupported_parameter");
+    refuse_field(r#""background":true,"store":false"#, "background", "invalid_value");
+    refuse_field(r#""background":1"#, "background", "invalid_type");
     refuse_field(r#""prompt":{"id":"p"}"#, "prompt", "unsupported_parameter");
     refuse_field(r#""moderation":{}"#, "moderation", "unsupported_parameter");
     refuse_field(r#""tools":[{"type":"web_search"}]"#, "tools[0]", "invalid_value");

@@ -17,7 +17,7 @@ fn post(content_type: Option<&str>, content_length: Option<u64>, body: Vec<Piece
     };
     match futures::executor::block_on(world().answer(request, body)) {
         Answer::Reply(reply) => reply,
-        Answer::Stream(_) => panic!("a stream"),
+        Answer::Stream(_) | Answer::Working(..) => panic!("a stream"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole function, natively: a scripted model, a store in memory, a client that keeps what it is sent.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod background;
 mod conversations;
 mod embeddings;
 mod fallback;

@@ -31,6 +31,7 @@ fn under_way(world: &World, conversation: &str) -> waggle_chat::Streaming<Memory
     match begin(world, conversation, "first", true) {
         Answer::Stream(stream) => stream,
         Answer::Reply(reply) => panic!("{}", String::from_utf8_lossy(&reply.body)),
+        Answer::Working(..) => panic!("work beside a stream"),
     }
 }
 

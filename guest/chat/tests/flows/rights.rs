@@ -53,6 +53,48 @@ fn is_there(world: &World, user: &str) -> bool {
     })
 }
 
+/// Leaves background responses behind, of that user: one that joined a conversation, one alone, one that nobody runs.
+fn be_busy_later(world: &World, user: &str) -> [String; 3] {
+    let caller = world.called_by(Some(user));
+    let text = canary(user);
+    let conversation = id(&caller.json("POST", "/v1/conversations", &json!({}), 200)).to_owned();
+    let create = |body: Value| id(&caller.json("POST", "/v1/responses", &body, 200)).to_owned();
+    let run = |body: Value| {
+        let created = create(body);
+        caller.script(streams(vec![bytes(&delta(&text)), bytes(&ending("stop"))]));
+        assert_eq!(caller.deliver(false).status, 200);
+        created
+    };
+    [
+        run(json!({"input": text, "background": true, "conversation": conversation})),
+        run(json!({"input": text, "background": true})),
+        create(json!({"input": text, "background": true})),
+    ]
+}
+
+#[test]
+fn what_was_made_in_the_background_is_exported_once_and_erased_whole() {
+    let world = world();
+    let [ada, _] = ["ada", "adam"].map(|user| be_busy_later(&world, user));
+    let lines = world.lines("POST", "/v1/users/ada/export");
+    let responses = lines.iter().filter(|line| line["type"] == "response");
+    let mut exported: Vec<String> = responses.map(|line| line.to_string()).collect();
+    exported.sort();
+    assert_eq!(exported.len(), 3, "{exported:?}");
+    for id in &ada {
+        assert_eq!(exported.iter().filter(|line| line.contains(id)).count(), 1, "{id}");
+    }
+    let others = of_others(&world, "adam");
+    let receipt = world.json("DELETE", "/v1/users/ada/data", &Value::Null, 200);
+    assert_eq!((&receipt["conversations"], &receipt["responses"]), (&json!(1), &json!(3)));
+    assert!(!is_there(&world, "ada"));
+    for id in &ada {
+        let left = world.keys(&id.replace("resp_", "response/"));
+        assert!(left.is_empty(), "{left:?}");
+    }
+    assert_eq!(of_others(&world, "adam"), others);
+}
+
 fn busy_world() -> World {
     let world = world();
     for user in ["ada", "adam"] {

@@ -89,6 +89,13 @@ fn be_busy(world: &World) {
         world.script(streams(pieces));
         world.stream("/v1/responses", &streamed, &Client { leaves_after, ..Client::default() });
     }
+    let mut queued = turn("queued");
+    queued["background"] = json!(true);
+    for _ in 0..2 {
+        world.json("POST", "/v1/responses", &queued, 200);
+    }
+    world.script(streams(vec![bytes(&delta("later")), bytes(&ending("stop"))]));
+    assert_eq!(world.deliver(false).status, 200);
     for input in ["once", "never"] {
         let request = waggle_chat::Request {
             method: "POST",
@@ -146,7 +153,7 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 9);
+    assert_eq!(seen.len(), 12);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
     // Without the session's conversation and response.

@@ -3,13 +3,17 @@
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
-use waggle_chat::platform::{Gone, Platform, Sink};
+use std::task::Poll;
+use waggle_chat::platform::{Gone, Platform, QueueFailure, Sink};
 use waggle_chat::reply::STREAM_HEADERS;
-use waggle_chat::{Answer, Reply, Request, Service};
+use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
+
+/// How far the clock goes on whenever somebody who sleeps is looked at.
+const TICK_MS: u64 = 10;
 
 /// A piece of a scripted body.
 #[derive(Debug, Clone)]
@@ -117,6 +121,10 @@ pub(crate) struct Surroundings {
     /// How far the clock has gone on since the test began.
     pub(crate) passed_ms: Rc<Cell<u64>>,
     random: Rc<Cell<u128>>,
+    /// What was handed to the host's queue.
+    pub(crate) queue: Rc<RefCell<Vec<String>>>,
+    /// Why the queue takes nothing.
+    pub(crate) queue_fails: Rc<RefCell<Option<QueueFailure>>>,
 }
 
 impl Platform for Surroundings {
@@ -124,17 +132,17 @@ impl Platform for Surroundings {
         1_700_000_000_000 + self.passed_ms.get()
     }
 
-    /// Time flies when somebody sleeps; others may do something first.
+    /// Time flies when somebody sleeps: all who do share one clock, which goes on a little whenever one of them is looked at.
     fn sleep(&self, ms: u64) -> impl Future<Output = ()> + 'static {
         let passed_ms = self.passed_ms.clone();
-        let mut yielded = false;
-        std::future::poll_fn(move |context| {
-            if std::mem::replace(&mut yielded, true) {
-                passed_ms.set(passed_ms.get() + ms);
-                return std::task::Poll::Ready(());
+        let until_ms = passed_ms.get() + ms;
+        poll_fn(move |context| {
+            if passed_ms.get() >= until_ms {
+                return Poll::Ready(());
             }
+            passed_ms.set(passed_ms.get() + TICK_MS);
             context.waker().wake_by_ref();
-            std::task::Poll::Pending
+            Poll::Pending
         })
     }
 
@@ -153,6 +161,14 @@ impl Platform for Surroundings {
 
     fn log(&self, line: &str) {
         self.lines.borrow_mut().push(line.to_owned());
+    }
+
+    async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
+        if let Some(failure) = self.queue_fails.borrow().clone() {
+            return Err(failure);
+        }
+        self.queue.borrow_mut().push(path.to_owned());
+        Ok(())
     }
 }
 
@@ -261,7 +277,7 @@ impl World {
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) => panic!("a stream where a whole answer was expected"),
+            Answer::Stream(_) | Answer::Working(..) => panic!("a stream where a whole answer was expected"),
         }
     }
 
@@ -297,6 +313,7 @@ impl World {
                     panic!("no stream but {} {}", reply.status, String::from_utf8_lossy(&reply.body))
                 }
                 Answer::Stream(stream) => stream.run(client.clone()).await,
+                Answer::Working(..) => panic!("work beside a stream"),
             }
         });
     }
@@ -322,8 +339,31 @@ impl World {
                     let headers = STREAM_HEADERS.map(|(name, value)| (name, value.to_owned()));
                     Reply { status: 200, headers: headers.to_vec(), body }
                 }
+                Answer::Working(..) => panic!("work beside an answer"),
             }
         })
+    }
+
+    /// Delivers what was queued last, to its end.
+    pub(crate) fn deliver(&self, last: bool) -> Reply {
+        let path = self.platform.queue.borrow().last().expect("something queued").clone();
+        futures::executor::block_on(self.deliver_at(&path, last))
+    }
+
+    /// Calls the function as the host does when it delivers work.
+    pub(crate) async fn deliver_at(&self, path: &str, last: bool) -> Reply {
+        let request = Request {
+            method: "POST",
+            path_with_query: path,
+            content_type: Some("application/json"),
+            user: &self.user,
+            work: Some(Delivery { last }),
+            ..Request::default()
+        };
+        match self.answer(request, Vec::new()).await {
+            Answer::Reply(reply) => reply,
+            _ => panic!("no whole answer"),
+        }
     }
 
     /// The keys of what conversations hold: all but their counters and tombstones. No turn's place may be open.
@@ -370,6 +410,7 @@ impl World {
                     stream.run(client.clone()).await;
                     client.writes.borrow().concat()
                 }
+                Answer::Working(..) => panic!("work beside a stream"),
             }
         })
     }
@@ -386,7 +427,7 @@ impl World {
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(&body.to_string())])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) => panic!("a stream"),
+            Answer::Stream(_) | Answer::Working(..) => panic!("no whole answer"),
         }
     }
 

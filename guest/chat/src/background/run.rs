@@ -1,0 +1,250 @@
+//! `POST /v1/responses/{id}/run`, by which the host delivers the work of running a background response. No client
+//! reaches it: without the host's field it is no endpoint.
+
+use super::CHANGES_MAX;
+use super::cancel::{Unrun, interrupted, is_over};
+use super::create::announced;
+use super::record::{Keeper, RecordSink, Stop};
+use crate::ask::Plan;
+use crate::language::Language;
+use crate::locked::give_up;
+use crate::platform::Platform;
+use crate::prepare::{KnownTurn, PreparedTurn};
+use crate::problem::{Problem, internal};
+use crate::race::{First, race};
+use crate::reply::Reply;
+use crate::service::{Answer, Delivery, Service, report, viewer};
+use crate::settings::number;
+use crate::stream::{Begun, StreamedTurn};
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use waggle_conversation::background::{self, Found, Phase, Recorded, State};
+use waggle_conversation::{Store, Viewer, response};
+use waggle_model::transport::Upstream;
+use waggle_openai::request::CreateResponse;
+use waggle_openai::response::{ResponseError, Status};
+use waggle_openai::{ApiError, ResponseId};
+
+/// How often a turn is begun, unless the variable `background_attempts_max` says otherwise.
+const ATTEMPTS_MAX_DEFAULT: u32 = 2;
+
+/// How often a delivery looks whether another's runner lives, in milliseconds.
+const LEASE_LOOK_MS: u64 = 250;
+
+/// The response that is to be run, if that is what method and path mean.
+pub(crate) fn run_path(method: &str, path: &str) -> Option<ResponseId> {
+    let id = path.strip_prefix("/v1/responses/")?.strip_suffix("/run")?;
+    ResponseId::parse(id).filter(|_| method == "POST")
+}
+
+/// What is to be done about a response.
+enum Task {
+    /// Nothing: it is over, or was deleted.
+    Nothing,
+    /// To run it: the caller holds it.
+    Run(Recorded),
+    /// To end it: the caller holds it.
+    End(Recorded, Unrun),
+}
+
+/// 2xx: the work is done, whatever came of it.
+fn done() -> Reply {
+    Reply::json(b"{\"object\":\"response.run\",\"done\":true}".to_vec())
+}
+
+/// 409: the host is to come again when the other run is over.
+fn busy() -> Problem {
+    let error = ApiError::invalid("Another run of this response is under way.");
+    ApiError { status: 409, code: Some("response_running"), ..error }.into()
+}
+
+/// What a response says whose turn could not be begun.
+fn refused(error: &ApiError) -> Unrun {
+    let code = match error.status {
+        429 => "rate_limit_exceeded",
+        409 => "server_error",
+        400..500 => "invalid_prompt",
+        _ => "server_error",
+    };
+    Unrun::Failed(ResponseError { code, message: error.message.clone() })
+}
+
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
+    /// Serves a delivery. The head of the answer ends the work, so it comes when the run is over.
+    pub(crate) async fn deliver(
+        self,
+        user: &[Vec<u8>],
+        id: ResponseId,
+        delivery: Delivery,
+    ) -> Answer<S, P, U::Body> {
+        let ran = match viewer(user) {
+            Ok(viewer) => self.run_response(&viewer, id, delivery).await,
+            Err(problem) => Err(problem),
+        };
+        Answer::Reply(ran.unwrap_or_else(|problem| report(&self.platform, &problem)))
+    }
+
+    /// Waits until a runner that may have died with its host is taken for dead, or has ended. The host delivers again
+    /// soon after a restart, and not often, so a refusal would use its deliveries up.
+    ///
+    /// # Errors
+    /// 409: the runner lives.
+    async fn outlive(&self, id: ResponseId, seen: &Recorded, delivery: Delivery) -> Result<(), Problem> {
+        loop {
+            self.platform.sleep(LEASE_LOOK_MS).await;
+            let now = background::state(&self.store, id.0).await?;
+            let Some(now) = now.filter(|now| now.state.state != Phase::Finished) else { return Ok(()) };
+            let renewed = now.state.until_ms > seen.state.until_ms;
+            if renewed {
+                if delivery.last {
+                    // From now on all depends on that runner, and nobody looks after it.
+                    let next = State { last: true, ..now.state.clone() };
+                    background::change(&self.store, id.0, &now, next).await?;
+                }
+                return Err(busy());
+            }
+            if now.state.until_ms <= self.platform.now_ms() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds out what is to be done, and takes hold of the response for it.
+    async fn take(&self, viewer: &Viewer, id: ResponseId, delivery: Delivery) -> Result<Task, Problem> {
+        for _ in 0..CHANGES_MAX {
+            let Some(object) = response::object(&self.store, viewer, id.0).await? else {
+                return Ok(Task::Nothing);
+            };
+            let Some(seen) = background::state(&self.store, id.0).await? else { return Ok(Task::Nothing) };
+            let phase = seen.state.state;
+            if phase == Phase::Finished {
+                return Ok(Task::Nothing);
+            }
+            if seen.state.until_ms > self.platform.now_ms() {
+                self.outlive(id, &seen, delivery).await?;
+                continue;
+            }
+            if is_over(&object) {
+                // Its runner ended between the commit and saying so.
+                self.settle_state(id, seen).await?;
+                return Ok(Task::Nothing);
+            }
+            let next = if phase == Phase::Cancelling { phase } else { Phase::Running };
+            let Some(held) = self.hold(id, &seen, next, delivery.last).await? else { continue };
+            let attempts_max =
+                number(&self.platform, "background_attempts_max", ATTEMPTS_MAX_DEFAULT).await?;
+            return Ok(match phase {
+                Phase::Cancelling => Task::End(held, Unrun::Cancelled),
+                Phase::Running if seen.state.attempt >= attempts_max => Task::End(held, interrupted()),
+                _ => Task::Run(held),
+            });
+        }
+        Err(busy())
+    }
+
+    /// Runs a response, unless it is over or another does.
+    pub(super) async fn run_response(
+        &self,
+        viewer: &Viewer,
+        id: ResponseId,
+        delivery: Delivery,
+    ) -> Result<Reply, Problem> {
+        match self.take(viewer, id, delivery).await? {
+            Task::Nothing => {}
+            Task::End(held, ending) => self.end_unrun(viewer, id, held, &ending).await?,
+            Task::Run(held) => self.run_held(viewer, id, held, delivery).await?,
+        }
+        Ok(done())
+    }
+
+    async fn run_held(
+        &self,
+        viewer: &Viewer,
+        id: ResponseId,
+        held: Recorded,
+        delivery: Delivery,
+    ) -> Result<(), Problem> {
+        let Err(problem) = self.run_turn(viewer, id, &held).await else { return Ok(()) };
+        let Some(seen) = background::state(&self.store, id.0).await? else { return Ok(()) };
+        if seen.state.attempt != held.state.attempt {
+            return Err(problem);
+        }
+        // What may go better later is left to the next delivery.
+        if !delivery.last && matches!(problem.error.status, 409 | 429 | 500..) {
+            let attempt = held.state.attempt.saturating_sub(1);
+            let next = State { state: Phase::Queued, attempt, until_ms: 0, ..seen.state.clone() };
+            let phase = seen.state.state;
+            if phase != Phase::Cancelling {
+                background::change(&self.store, id.0, &seen, next).await?;
+                return Err(problem);
+            }
+        }
+        let _logged = report(&self.platform, &problem);
+        self.end_unrun(viewer, id, seen, &refused(&problem.error)).await
+    }
+
+    /// Runs the turn. A model that fails is an answer like any other; an error says that there was no turn.
+    async fn run_turn(&self, viewer: &Viewer, id: ResponseId, held: &Recorded) -> Result<(), Problem> {
+        let body = background::request(&self.store, id.0).await?;
+        let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
+        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at) };
+        let language = Language::negotiate(Some(&held.state.language));
+        let request = CreateResponse::read(&body)?;
+        let (store, platform) = (self.store.clone(), self.platform.clone());
+        let mut keeper = Keeper { store, platform, id, recorded: held.clone(), stop: None };
+        let (mut turn, plan) = {
+            // It may wait for others in its conversation, for longer than a runner is taken to be alive that says nothing.
+            let mut preparing = pin!(self.prepare(viewer, request, language, known));
+            match race(preparing.as_mut(), keeper.watch()).await {
+                First::Left(prepared) => prepared?,
+                First::Right(_) => preparing.await?,
+            }
+        };
+        drop(body);
+        if keeper.stop == Some(Stop::Lost) {
+            give_up(&self.store, &self.platform, turn.ticket()).await;
+            return Ok(());
+        }
+        let at = match self.announce(&turn).await {
+            Ok(at) => at,
+            Err(problem) => {
+                give_up(&self.store, &self.platform, turn.ticket()).await;
+                return Err(problem);
+            }
+        };
+        let begun = self.begin(&mut turn, plan, &mut keeper).await;
+        let committed = Rc::new(Cell::new(false));
+        let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
+        let (store, platform) = (self.store.clone(), self.platform.clone());
+        Box::pin(StreamedTurn::continuing(store, platform, turn, begun, at.begins).run(sink)).await;
+        if committed.get() { Ok(()) } else { Err(internal(format!("response={id} not kept"))) }
+    }
+
+    /// Says that the response is in progress; where its next events go.
+    async fn announce(&self, turn: &PreparedTurn) -> Result<Found, Problem> {
+        let nonce = turn.nonce();
+        let at = background::end(&self.store, nonce).await?;
+        let object = turn.head.to_json(&Status::InProgress, &[], None);
+        let batch = announced(&object, &["response.in_progress"], at.begins)?;
+        let next = Found { number: at.number + 1, begins: batch.end() };
+        background::put(&self.store, nonce, &object, batch.pair(nonce, at.number)).await?;
+        Ok(next)
+    }
+
+    /// Asks the model, as long as the run may go on.
+    async fn begin(&self, turn: &mut PreparedTurn, plan: Plan, keeper: &mut Keeper<S, P>) -> Begun<U::Body> {
+        if keeper.stop.is_some() {
+            return Begun::Unwanted;
+        }
+        let attempt = async |request, judged| self.open_stream(request, judged).await;
+        let asking = race(plan.ask(&self.platform, attempt), keeper.watch());
+        match self.ask(turn, asking).await {
+            First::Left(asked) => match turn.take_note(asked) {
+                Ok(body) => Begun::Answering(body),
+                Err(failure) => Begun::Failed(failure),
+            },
+            First::Right(_) => Begun::Unwanted,
+        }
+    }
+}
