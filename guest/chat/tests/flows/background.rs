@@ -178,7 +178,7 @@ fn a_background_response_is_followed_while_it_runs() {
             panic!("no stream")
         };
         let path = world.platform.queue.borrow()[0].clone();
-        let (_, reply) = join(stream.run(client.clone()), deliver(&world, &path, false)).await;
+        let (_, reply) = join(Box::pin(stream.run(client.clone())), deliver(&world, &path, false)).await;
         assert_eq!(reply.status, 200);
     });
     let text = client.writes.borrow().concat();
@@ -784,4 +784,24 @@ fn a_background_turn_that_waits_long_keeps_its_hold() {
     assert!(world.platform.passed_ms.get() - began_ms > 30_000);
     assert_eq!(text(&get(&world, id(&created))), "Hello");
     check_resumable(&world, id(&created), &rest(&world, id(&created), None));
+}
+
+#[test]
+fn what_died_before_it_was_handed_over_is_handed_over_under_its_key() {
+    let world = world();
+    let body = json!({"input": "hi"});
+    let (_, created) = create_once(&world, "k", &body);
+    // As if its request had died before.
+    world.platform.queue.borrow_mut().clear();
+    create_once(&world, "k", &body);
+    assert!(world.platform.queue.borrow().is_empty(), "it may still be handed over by the first");
+    world.platform.passed_ms.set(20_000);
+    *world.platform.queue_fails.borrow_mut() = Some(QueueFailure::Full(7));
+    assert_eq!(create_once(&world, "k", &body).0.status, 429);
+    *world.platform.queue_fails.borrow_mut() = None;
+    assert_eq!(create_once(&world, "k", &body).1, created);
+    world.script(turn());
+    assert_eq!(run(&world), 200);
+    assert_eq!(create_once(&world, "k", &body).1["status"], "completed");
+    assert_eq!(world.platform.queue.borrow().len(), 1, "what is over is not handed over");
 }
