@@ -221,6 +221,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 Claimed::Ours(claim) => return Ok(Turnout::Ours(claim)),
                 Claimed::Answered(kept) => return Ok(Turnout::Reply(again(kept))),
                 Claimed::Stored(response) if doing.is_followed() => {
+                    self.hand_over_again(ResponseId(response)).await?;
                     return Ok(Turnout::Follow(ResponseId(response)));
                 }
                 Claimed::Stored(response) => {
@@ -239,6 +240,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
 
     /// The answer of a turn whose response is stored.
     async fn stored(&self, doing: Doing, viewer: &Viewer, id: ResponseId) -> Result<Reply, Problem> {
+        if matches!(doing, Doing::Response { background: true, .. }) {
+            self.hand_over_again(id).await?;
+        }
         let Some(stored) = response::streamed(&self.store, viewer, id.0).await? else {
             return Err(interrupted().into());
         };

@@ -23,6 +23,9 @@ use waggle_openai::request::{Continues, CreateResponse};
 use waggle_openai::response::{ResponseHead, Status};
 use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId};
 
+/// How long a request may take to hand its response over, in seconds.
+const HAND_OVER_S_MAX: u64 = 15;
+
 /// Work that a function does itself, after it has answered, for want of a host that takes it.
 pub struct Work(Pin<Box<dyn Future<Output = ()>>>);
 
@@ -186,15 +189,37 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         })
     }
 
-    /// Hands the response to the host's queue; `false` where there is none. A response that is refused leaves nothing
+    /// Hands the response to the host's queue; `false` where there is none.
+    async fn enqueue(&self, id: ResponseId) -> Result<bool, Problem> {
+        match self.platform.enqueue(&format!("/v1/responses/{id}/run")).await {
+            Ok(()) => Ok(true),
+            Err(QueueFailure::Absent) => Ok(false),
+            Err(QueueFailure::Full(retry_after_s)) => Err(queue_full(retry_after_s).into()),
+            Err(QueueFailure::Busy(retry_after_s)) => Err(unavailable(Some(retry_after_s), "it is busy")),
+            Err(QueueFailure::Failed(reason)) => Err(unavailable(None, &reason)),
+        }
+    }
+
+    /// Hands a response over once more that nobody has begun for so long that its request may have died before it was
+    /// handed over. One that is handed over twice is run once.
+    ///
+    /// # Errors
+    /// The queue takes nothing; the store's.
+    pub(crate) async fn hand_over_again(&self, id: ResponseId) -> Result<(), Problem> {
+        let Some(seen) = background::state(&self.store, id.0).await? else { return Ok(()) };
+        let waits_s = (self.platform.now_ms() / 1000).saturating_sub(seen.state.created_at);
+        if seen.state.state == Phase::Queued && waits_s >= HAND_OVER_S_MAX {
+            self.enqueue(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands the response over, as [`enqueue`](Self::enqueue) does. A response that is refused leaves nothing
     /// behind.
     async fn hand_over(&self, id: ResponseId) -> Result<bool, Problem> {
-        let problem = match self.platform.enqueue(&format!("/v1/responses/{id}/run")).await {
-            Ok(()) => return Ok(true),
-            Err(QueueFailure::Absent) => return Ok(false),
-            Err(QueueFailure::Full(retry_after_s)) => queue_full(retry_after_s).into(),
-            Err(QueueFailure::Busy(retry_after_s)) => unavailable(Some(retry_after_s), "it is busy"),
-            Err(QueueFailure::Failed(reason)) => unavailable(None, &reason),
+        let problem = match self.enqueue(id).await {
+            Ok(taken) => return Ok(taken),
+            Err(problem) => problem,
         };
         if let Err(error) = background::remove(&self.store, id.0).await {
             self.platform.log(&format!("response={id} not taken back: {error}"));

@@ -75,7 +75,7 @@ pub struct StoredText {
     /// The parts of a message.
     #[serde(default)]
     pub content: Vec<StoredTextPart>,
-    /// Whether it is an [`Item::Fallback`].
+    /// Whether it is an [`Item::Fallback`](super::Item::Fallback).
     #[serde(rename = "waggle_fallback", default)]
     pub fallback: bool,
 }
