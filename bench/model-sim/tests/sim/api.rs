@@ -77,7 +77,8 @@ async fn mistakes_get_openais_error_shape() {
     check("POST", "/v1/chat/completions", &chat_body("[sim: falt=cut]", false), 400, "unknown simulation")
         .await;
     check("GET", "/v1/chat/completions", "", 405, "Not allowed to GET").await;
-    check("POST", "/v1/embeddings", "{}", 404, "Invalid URL").await;
+    check("POST", "/v1/images", "{}", 404, "Invalid URL").await;
+    check("POST", "/v1/embeddings", "{}", 400, "missing field `model`").await;
     check("DELETE", "/sim/stats", "", 405, "Not allowed to DELETE").await;
 }
 
