@@ -87,17 +87,20 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         continues: Continues,
         turns: &mut Turns,
     ) -> Result<Option<RawItem>, Problem> {
-        if let Continues::Conversation(conversation) = continues
-            && let Some(conversation) = conversation::open(&self.store, viewer, conversation.0).await?
-            && let Some(item) = items::get(&self.store, &conversation, id).await?
-        {
-            return Ok(Some(item));
-        }
         if turns.iter().all(|(nonce, _)| *nonce != id.nonce) {
             if turns.len() == TURNS_READ_MAX {
                 return Ok(None);
             }
-            turns.push((id.nonce, self.items_of_turn(viewer, id.nonce).await?));
+            let mut items = Vec::new();
+            if let Continues::Conversation(conversation) = continues
+                && let Some(conversation) = conversation::open(&self.store, viewer, conversation.0).await?
+            {
+                items = items::of_commit(&self.store, &conversation, id.nonce).await?;
+            }
+            if items.is_empty() {
+                items = self.items_of_turn(viewer, id.nonce).await?;
+            }
+            turns.push((id.nonce, items));
         }
         let id = id.to_string();
         let items = turns.iter().flat_map(|(_, items)| items);

@@ -289,4 +289,24 @@ mod tests {
             let _schema = Schema::read(&text);
         }
     }
+
+    #[test]
+    fn what_a_schema_costs_is_bounded() {
+        // Each of the patterns is small to write and large when it is compiled.
+        let one = json!({"properties": {"a": {"pattern": "(?:a{300}){300}"}}});
+        assert_eq!(Schema::read(&one.to_string()).unwrap_err().at, "/properties/a/pattern");
+        let many: serde_json::Map<String, Value> =
+            (0..65).map(|number| (format!("p{number}"), json!({"pattern": format!("a{number}")}))).collect();
+        let error = Schema::read(&json!({"properties": many}).to_string()).unwrap_err();
+        assert!(error.reason.contains("more than 64 patterns"), "{error:?}");
+        // Alternatives of alternatives, each with a list to compare with: a billion comparisons, if nobody counted.
+        let mut defs = serde_json::Map::new();
+        for level in 0..17 {
+            let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
+            defs.insert(format!("d{level}"), json!({"anyOf": [next, next]}));
+        }
+        defs.insert("d17".to_owned(), json!({"enum": vec![0; 10_000]}));
+        let schema = json!({"$ref": "#/$defs/d0", "$defs": defs}).to_string();
+        assert!(Schema::read(&schema).unwrap().check(&json!(1)).is_err());
+    }
 }

@@ -135,8 +135,15 @@ pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Resu
     for _ in 0..SWAPS_MAX {
         if store.swap(&key, seen.as_deref(), fresh.write()).await? {
             let mut pairs = Vec::new();
-            if owned::list(store, &fresh.user, &Listed::answer(hash.clone()), &mut pairs).await?.is_some() {
-                store.set_many(pairs).await?;
+            let listed = owned::list(store, &fresh.user, &Listed::answer(hash.clone()), &mut pairs).await;
+            let written = match listed {
+                Ok(Some(_)) => store.set_many(pairs).await,
+                listed => listed.map(|_| ()),
+            };
+            if let Err(error) = written {
+                // Nothing was done under the key, which can be claimed again.
+                let _held_until_its_lease_ends = store.delete_many(vec![key]).await;
+                return Err(error);
             }
             return Ok(Claimed::Ours(Claim { key, record: RefCell::new(fresh) }));
         }

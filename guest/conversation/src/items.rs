@@ -179,6 +179,22 @@ pub async fn get<S: Store>(
     entry.turn.items().find(|item| has_id(item, &id)).map(|item| raw(&key, item)).transpose()
 }
 
+/// All items that one commit brought into the conversation; none where there is no such commit.
+///
+/// # Errors
+/// The store's.
+pub async fn of_commit<S: Store>(
+    store: &S,
+    conversation: &Conversation,
+    commit: Nonce,
+) -> Result<Vec<RawItem>, StoreError> {
+    let Some((key, value)) = entry_of(store, conversation.nonce(), commit).await? else {
+        return Ok(Vec::new());
+    };
+    let entry = read_entry(&key, value)?;
+    entry.turn.items().map(|item| raw(&key, item)).collect()
+}
+
 /// Deletes one item of the conversation; `false` when there is none.
 ///
 /// An entry that has lost its last item stays, empty: its number must not be given twice.

@@ -140,7 +140,9 @@ pub async fn forget<S: Store>(store: &S, session: Nonce) -> Result<(), StoreErro
 /// before them, 0 before the first.
 fn turn_number(entry: &Entry, sequence: u64) -> Option<u64> {
     let settled = entry.state == State::Settled && !entry.turn.is_empty();
-    settled.then(|| entry.standing.turns.unwrap_or(sequence)).filter(|number| *number > 0)
+    // One without a number is from before there were any, or was added by hand while a turn was under way.
+    let old = entry.standing.after.is_none().then_some(sequence);
+    entry.standing.turns.or(old).filter(|number| settled && *number > 0)
 }
 
 /// The last turns of a session, oldest first, at most `limit` of them.

@@ -3,7 +3,7 @@
 
 use crate::store::Pending;
 use crate::work::WorkId;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// What is to be delivered next.
@@ -38,7 +38,8 @@ struct Line {
     /// All of it, by when it arrived.
     arrived_ms: HashMap<WorkId, u64>,
     ready: VecDeque<WorkId>,
-    running: usize,
+    /// Under way; also what is no longer known of otherwise.
+    running: HashSet<WorkId>,
     /// It is not served for now.
     is_parked: bool,
     is_in_ring: bool,
@@ -63,7 +64,7 @@ impl Schedule {
         }
         let tenant = self.name(tenant);
         let line = self.lines.entry(Arc::clone(&tenant)).or_default();
-        if line.arrived_ms.contains_key(&pending.id) {
+        if line.arrived_ms.contains_key(&pending.id) || line.running.contains(&pending.id) {
             return false;
         }
         line.arrived_ms.insert(pending.id.clone(), pending.arrived_ms);
@@ -82,9 +83,9 @@ impl Schedule {
         while let Some(tenant) = self.ring.pop_front() {
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             line.is_in_ring = false;
-            let has_room = !line.is_parked && line.running < self.bounds.concurrent_per_tenant;
+            let has_room = !line.is_parked && line.running.len() < self.bounds.concurrent_per_tenant;
             let Some(id) = has_room.then(|| line.ready.pop_front()).flatten() else { continue };
-            line.running += 1;
+            line.running.insert(id.clone());
             self.running += 1;
             self.enlist(&tenant);
             return Some((tenant, id));
@@ -93,8 +94,9 @@ impl Schedule {
     }
 
     /// A delivery has ended, and with it the work.
-    pub(crate) fn done(&mut self, (tenant, id): &Next) {
-        self.ended(tenant);
+    pub(crate) fn done(&mut self, ended: &Next) {
+        self.ended(ended);
+        let (tenant, id) = ended;
         if let Some(line) = self.lines.get_mut(tenant)
             && line.arrived_ms.remove(id).is_some()
         {
@@ -104,8 +106,9 @@ impl Schedule {
     }
 
     /// A delivery has ended; the work is to be delivered again, not before `due_ms`.
-    pub(crate) fn again(&mut self, (tenant, id): &Next, due_ms: u64) {
-        self.ended(tenant);
+    pub(crate) fn again(&mut self, ended: &Next, due_ms: u64) {
+        self.ended(ended);
+        let (tenant, id) = ended;
         if self.lines.get(tenant).is_some_and(|line| line.arrived_ms.contains_key(id)) {
             self.later.insert((due_ms, Arc::clone(tenant), id.clone()));
         }
@@ -113,8 +116,9 @@ impl Schedule {
     }
 
     /// A delivery was not made, because the tenant is not served; its work waits, this piece before all others.
-    pub(crate) fn park(&mut self, (tenant, id): &Next) {
-        self.ended(tenant);
+    pub(crate) fn park(&mut self, ended: &Next) {
+        self.ended(ended);
+        let (tenant, id) = ended;
         if let Some(line) = self.lines.get_mut(tenant)
             && line.arrived_ms.contains_key(id)
         {
@@ -184,10 +188,10 @@ impl Schedule {
         }
     }
 
-    fn ended(&mut self, tenant: &Arc<str>) {
+    fn ended(&mut self, (tenant, id): &Next) {
         self.running -= 1;
         if let Some(line) = self.lines.get_mut(tenant) {
-            line.running -= 1;
+            line.running.remove(id);
         }
     }
 
@@ -195,7 +199,7 @@ impl Schedule {
     fn enlist(&mut self, tenant: &Arc<str>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let may = !line.is_in_ring && !line.is_parked && !line.ready.is_empty();
-        if may && line.running < self.bounds.concurrent_per_tenant {
+        if may && line.running.len() < self.bounds.concurrent_per_tenant {
             line.is_in_ring = true;
             self.ring.push_back(Arc::clone(tenant));
         }
@@ -203,7 +207,7 @@ impl Schedule {
 
     /// After a delivery: a turn for the tenant, or an end to its line.
     fn tidy(&mut self, tenant: &Arc<str>) {
-        let is_over = |line: &Line| line.arrived_ms.is_empty() && line.running == 0;
+        let is_over = |line: &Line| line.arrived_ms.is_empty() && line.running.is_empty();
         if self.lines.get(tenant).is_some_and(is_over) {
             self.lines.remove(tenant);
         } else {
@@ -264,6 +268,20 @@ mod tests {
         assert_eq!(schedule.next(0), None, "the busy one has its two");
         schedule.done(&first[0]);
         assert_eq!(tenants(&all(&mut schedule, 0)), ["busy"]);
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_begun_again_when_its_tenant_was_gone_meanwhile() {
+        let mut schedule = schedule(4, 10);
+        let ids = add(&mut schedule, "a", 1);
+        let next = schedule.next(0).unwrap();
+        schedule.forget("a");
+        let again = || Pending { id: ids[0].clone(), arrived_ms: 0 };
+        assert!(!schedule.add("a", again()), "it is being delivered");
+        assert_eq!((schedule.next(0), schedule.pending()), (None, 0));
+        schedule.done(&next);
+        assert!(schedule.lines.is_empty());
+        assert!(schedule.add("a", again()), "whoever looks again finds out whether it is still there");
     }
 
     #[test]

@@ -204,7 +204,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         drop(body);
         if keeper.stop == Some(Stop::Lost) {
             give_up(&self.store, &self.platform, turn.ticket()).await;
-            return Ok(());
+            // Another's, deleted, or not to be read just now: whoever asked for the run finds out which.
+            return Err(internal(format!("response={id} its run was lost")));
         }
         let at = match self.announce(&turn).await {
             Ok(at) => at,

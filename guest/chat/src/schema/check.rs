@@ -5,8 +5,11 @@ use serde_json::{Map, Number, Value};
 
 /// How deep schemas may lead into one another for one instance: a reference may lead to itself.
 const DEPTH_MAX: usize = 256;
-/// How many schemas are looked at for one instance: alternatives of alternatives multiply.
+/// How much work is done for one instance: each schema that is looked at, and each value, name and piece of text that it is
+/// compared with, is a step. Alternatives of alternatives multiply.
 const STEPS_MAX: usize = 1_000_000;
+/// How many bytes of a text are looked at in the time of a step.
+const TEXT_BYTES_PER_STEP: usize = 64;
 
 impl Schema {
     /// Holds an instance to the schema.
@@ -72,9 +75,11 @@ impl<'s> Checker<'s> {
             hold("type", is_of(types, instance))?;
         }
         if let Some(Value::Array(values)) = keywords.get("enum") {
+            self.spend(values.len() + weight(instance))?;
             hold("enum", values.iter().any(|value| same(value, instance)))?;
         }
         if let Some(value) = keywords.get("const") {
+            self.spend(weight(instance))?;
             hold("const", same(value, instance))?;
         }
         match instance {
@@ -87,16 +92,28 @@ impl<'s> Checker<'s> {
         self.combined(keywords, instance)
     }
 
+    /// Counts work that is about to be done.
+    fn spend(&mut self, steps: usize) -> Result<(), Mismatch> {
+        self.steps = self.steps.saturating_add(steps);
+        hold("$ref", self.steps <= STEPS_MAX)
+    }
+
     fn text(&mut self, keywords: &Map<String, Value>, text: &str) -> Result<(), Mismatch> {
+        if ["minLength", "maxLength"].iter().any(|keyword| keywords.contains_key(*keyword)) {
+            self.spend(text.len() / TEXT_BYTES_PER_STEP)?;
+        }
         let characters = || text.chars().count() as u64;
         limit(keywords, "minLength", |least| characters() >= least)?;
         limit(keywords, "maxLength", |most| characters() <= most)?;
         let pattern = keywords.get("pattern").and_then(Value::as_str);
-        hold("pattern", pattern.is_none_or(|pattern| self.matches(pattern, text)))
+        let fits = pattern.map(|pattern| self.matches(pattern, text)).transpose()?;
+        hold("pattern", fits != Some(false))
     }
 
-    fn matches(&self, pattern: &str, text: &str) -> bool {
-        self.schema.patterns.get(pattern).is_some_and(|pattern| pattern.is_match(text))
+    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool, Mismatch> {
+        // A pattern is held against a text in steps of the one for each byte of the other.
+        self.spend(1 + text.len().saturating_mul(pattern.len()) / TEXT_BYTES_PER_STEP)?;
+        Ok(self.schema.patterns.get(pattern).is_some_and(|pattern| pattern.is_match(text)))
     }
 
     fn array(&mut self, keywords: &'s Map<String, Value>, items: &[Value]) -> Result<(), Mismatch> {
@@ -142,13 +159,20 @@ impl<'s> Checker<'s> {
             let names = names.as_array().map_or(&[][..], Vec::as_slice);
             names.iter().filter_map(Value::as_str).all(|name| properties.contains_key(name))
         };
-        hold("required", keywords.get("required").is_none_or(has_all))?;
+        if let Some(names) = keywords.get("required") {
+            self.spend(names.as_array().map_or(0, Vec::len))?;
+            hold("required", has_all(names))?;
+        }
         for (name, needs) in members(keywords, "dependentRequired") {
+            self.spend(1 + needs.as_array().map_or(0, Vec::len))?;
             hold("dependentRequired", !properties.contains_key(name) || has_all(needs))?;
         }
         for (name, schema) in members(keywords, "dependentSchemas") {
+            self.spend(1)?;
             if properties.contains_key(name) {
-                self.fits(schema, &Value::Object(properties.clone()))?;
+                let whole = Value::Object(properties.clone());
+                self.spend(weight(&whole))?;
+                self.fits(schema, &whole)?;
             }
         }
         for (name, value) in properties {
@@ -172,7 +196,7 @@ impl<'s> Checker<'s> {
             self.fits_within(schema, value, name)?;
         }
         for (pattern, schema) in members(keywords, "patternProperties") {
-            if self.matches(pattern, name) {
+            if self.matches(pattern, name)? {
                 known = true;
                 self.fits_within(schema, value, name)?;
             }
@@ -218,6 +242,16 @@ impl<'s> Checker<'s> {
         }
         // What took too long in an alternative is not told from what does not fit there; the whole does not fit then.
         hold("$ref", self.steps <= STEPS_MAX)
+    }
+}
+
+/// How much there is of a value, in steps.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / TEXT_BYTES_PER_STEP,
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(properties) => 1 + properties.values().map(weight).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 

@@ -1,9 +1,14 @@
 //! Reading a schema: every keyword has the form it must have, every reference leads somewhere.
 
 use super::{Schema, SchemaError, escaped, target};
-use regex_lite::Regex;
+use regex_lite::RegexBuilder;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
+
+/// The most patterns of one schema.
+const PATTERNS_MAX: usize = 64;
+/// The most memory that one of them may take when it is compiled, in bytes.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// What is not here: see the top of the module.
 const UNSUPPORTED: [&str; 5] =
@@ -32,7 +37,7 @@ impl Schema {
 
 struct Reader<'v> {
     root: &'v Value,
-    patterns: HashMap<String, Regex>,
+    patterns: HashMap<String, regex_lite::Regex>,
     /// The schemas that were read, by their places in memory: a reference may lead back to one.
     seen: HashSet<*const Value>,
     /// Where references lead, to be read when all else is: one after another they may go deeper than the stack.
@@ -131,7 +136,12 @@ impl<'v> Reader<'v> {
             at: at.to_owned(),
             reason: format!("it is no pattern that can be checked in bounded time: {error}"),
         };
-        self.patterns.insert(pattern.to_owned(), Regex::new(pattern).map_err(refused)?);
+        if self.patterns.len() >= PATTERNS_MAX && !self.patterns.contains_key(pattern) {
+            let reason = format!("there are more than {PATTERNS_MAX} patterns");
+            return Err(SchemaError { at: at.to_owned(), reason });
+        }
+        let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().map_err(refused)?;
+        self.patterns.insert(pattern.to_owned(), compiled);
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 /// Bytes that were said and not sent, over which nothing more is read from the client.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// A control frame's head (RFC 6455, section 5.2): it has at most 125 bytes of payload.
+const PONG_HEAD_BYTES: usize = 2;
 /// Allocated for each connection when it begins.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Gathered before they are written, unless there is no more to say for the moment.
@@ -96,7 +98,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if self.unsent > UNSENT_BYTES_MAX {
                 return Poll::Pending;
             }
-            Pin::new(&mut self.inner).poll_next(cx).map(understand)
+            let read = Pin::new(&mut self.inner).poll_next(cx);
+            if let Poll::Ready(Some(Ok(Message::Ping(payload)))) = &read {
+                // Its pong has been put behind what waits to be sent. Whoever pings and reads nothing is heard no more.
+                self.unsent += payload.len() + PONG_HEAD_BYTES;
+            }
+            read.map(understand)
         })
         .await;
         if matches!(heard, Heard::Text(_) | Heard::Binary) {
