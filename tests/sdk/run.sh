@@ -93,15 +93,13 @@ pip_install() {
 check_python() {
     pip_install "$here/python/requirements.txt"
     mkdir -p "$work/python"
-    cp "$here/python/conversation.py" "$here/python/shapes.py" "$here/python/sessions.py" "$work/python/"
+    cp "$here"/python/*.py "$work/python/"
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
     start_server
-    "$work/venv/bin/python" -B -W error "$work/python/shapes.py" || failed
-    "$work/venv/bin/python" -B -W error "$work/python/sessions.py" || failed
-    "$work/venv/bin/python" -B -W error "$here/python/websocket.py" || failed
-    cp "$here/python/background.py" "$work/python/"
-    start_server
-    "$work/venv/bin/python" -B -W error "$work/python/background.py" || failed
+    local program
+    for program in shapes sessions websocket background; do
+        "$work/venv/bin/python" -B -W error "$work/python/$program.py" || failed
+    done
     kill_server
 }
 
