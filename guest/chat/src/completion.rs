@@ -21,6 +21,7 @@ use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest};
 use waggle_openai::chat::ChatRequest;
 use waggle_openai::error::echo;
+use waggle_openai::event::DONE;
 use waggle_openai::metadata::Metadata;
 use waggle_openai::{ApiError, Nonce, json};
 
@@ -151,7 +152,7 @@ impl CompletionHead {
             json::push(&mut out, &chunk);
             out.extend_from_slice(b"\n\n");
         }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        out.extend_from_slice(DONE);
         out
     }
 }

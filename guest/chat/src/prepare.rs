@@ -222,31 +222,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let input = to_raw_items(&items, nonce, 0)?;
         let input_tokens: u64 = items.iter().map(Item::tokens).sum();
         let fixed_tokens = input_tokens + instructions_tokens;
-        let history: Vec<&str> = window.items().collect();
-        let tiers = match model.as_str() {
-            AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
-            _ => None,
-        };
-        let question = || question(&items, history.len(), &parameters);
-        let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
-        let asked = picked.as_ref().map_or(model.as_str(), |picked| picked.model);
-        let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
-            let body = request.to_json()?;
-            let request_made = settings.endpoint.request("/chat/completions", Some(body), stream);
-            Ok(Ask { model: request.model.to_owned(), request: request_made })
-        };
         let request = TurnRequest {
-            model: asked,
+            model: &model,
             instructions,
-            history,
+            history: window.items().collect(),
             input: &input,
             parameters: &parameters,
             stream,
         };
-        let first = ask(&request)?;
-        let next = picked.as_ref().and_then(|picked| picked.next);
-        let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
-        let plan = Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) };
+        let plan = self.plan(&settings, &items, request).await?;
         let prompt_tokens = fixed_tokens + window.tokens();
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
@@ -265,6 +249,32 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             trace: None,
         };
         Ok((turn, plan))
+    }
+
+    /// Whom to ask, and by which requests: the model that is named, or those of the tiers.
+    async fn plan(
+        &self,
+        settings: &Settings,
+        items: &[Item<'_>],
+        request: TurnRequest<'_>,
+    ) -> Result<Plan, Problem> {
+        let tiers = match request.model {
+            AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
+            _ => None,
+        };
+        let question = || question(items, request.history.len(), request.parameters);
+        let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
+        let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
+            let body = request.to_json()?;
+            let request_made = settings.endpoint.request("/chat/completions", Some(body), request.stream);
+            Ok(Ask { model: request.model.to_owned(), request: request_made })
+        };
+        let model = picked.as_ref().map_or(request.model, |picked| picked.model);
+        let request = TurnRequest { model, ..request };
+        let first = ask(&request)?;
+        let next = picked.as_ref().and_then(|picked| picked.next);
+        let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
+        Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
     }
 
     async fn history(

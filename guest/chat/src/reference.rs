@@ -3,7 +3,6 @@
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::service::Service;
-use serde::Deserialize;
 use std::borrow::Cow;
 use waggle_conversation::window::Window;
 use waggle_conversation::{Store, Viewer, conversation, items, response};
@@ -20,11 +19,6 @@ const TURNS_READ_MAX: usize = 32;
 pub(crate) struct Found {
     place: usize,
     item: RawItem,
-}
-
-#[derive(Deserialize)]
-struct Outputs {
-    output: Vec<RawItem>,
 }
 
 /// The items of the turns that were read, by the turn's nonce.
@@ -98,23 +92,12 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 items = items::of_commit(&self.store, &conversation, id.nonce).await?;
             }
             if items.is_empty() {
-                items = self.items_of_turn(viewer, id.nonce).await?;
+                items = response::items(&self.store, viewer, id.nonce).await?;
             }
             turns.push((id.nonce, items));
         }
         let id = id.to_string();
         let items = turns.iter().flat_map(|(_, items)| items);
         Ok(items.into_iter().find(|item| item_id(item.get()) == Some(&id)).cloned())
-    }
-
-    /// All items of a stored response; none when there is none that the viewer sees.
-    async fn items_of_turn(&self, viewer: &Viewer, nonce: Nonce) -> Result<Vec<RawItem>, Problem> {
-        let Some(mut items) = response::input(&self.store, viewer, nonce).await? else {
-            return Ok(Vec::new());
-        };
-        if let Some(object) = response::object(&self.store, viewer, nonce).await? {
-            items.extend(serde_json::from_str::<Outputs>(object.get())?.output);
-        }
-        Ok(items)
     }
 }

@@ -10,11 +10,10 @@ use crate::service::{Answer, Service, Streaming, report};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use waggle_conversation::erase::erase;
 use waggle_conversation::export::{Exported, Exporter};
 use waggle_conversation::owned::Index;
-use waggle_conversation::{Store, StoreError, Viewer};
+use waggle_conversation::{Store, StoreError, Viewer, hex};
 use waggle_model::transport::Upstream;
 use waggle_openai::item::RawItem;
 use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId, json};
@@ -153,12 +152,7 @@ impl<K: Sink> Lines<K> {
 
     /// The hash of all lines so far, in hexadecimal.
     fn sha256(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.hash.clone().finalize() {
-            // Writing to a string does not fail.
-            let _infallible = write!(text, "{byte:02x}");
-        }
-        text
+        hex(&self.hash.clone().finalize())
     }
 }
 

@@ -9,12 +9,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use waggle_conversation::Store;
 use waggle_model::transport::{ChunkSource, Replayed};
+use waggle_openai::event::DONE;
 use waggle_openai::item::StoredText;
 use waggle_openai::session::SessionAnswer;
 use waggle_openai::{ConversationId, ResponseId, json};
-
-/// What ends the stream.
-const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// A turn of a session whose answer is being streamed.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! A key is claimed before anything is done for it, by a record that is created only if there is none. The record names
 //! the response the claim is for, so a turn that was committed is found even if its host died right after.
 
+use crate::hex::hex;
 use crate::key;
 use crate::owned::{self, Listed};
 use crate::record::is_seen;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use waggle_openai::Nonce;
 use waggle_openai::json;
 
@@ -106,10 +106,7 @@ fn digest(parts: &[&[u8]]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hasher.finalize())
 }
 
 /// Claims a key, or finds out what became of it. Keys of different viewers and routes have nothing to do with each other.

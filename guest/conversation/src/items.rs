@@ -37,7 +37,7 @@ fn index(item: &str) -> Option<usize> {
     ItemId::parse(stored.id).map(|id| id.index)
 }
 
-fn raw(key: &str, item: &str) -> Result<RawItem, StoreError> {
+pub(crate) fn raw(key: &str, item: &str) -> Result<RawItem, StoreError> {
     RawValue::from_string(item.to_owned())
         .map_err(|error| StoreError::Unreadable { key: key.to_owned(), reason: error.to_string() })
 }
@@ -173,10 +173,9 @@ pub async fn get<S: Store>(
     conversation: &Conversation,
     id: ItemId,
 ) -> Result<Option<RawItem>, StoreError> {
-    let Some((key, value)) = entry_of(store, conversation.nonce(), id.nonce).await? else { return Ok(None) };
-    let entry = read_entry(&key, value)?;
+    let items = of_commit(store, conversation, id.nonce).await?;
     let id = id.to_string();
-    entry.turn.items().find(|item| has_id(item, &id)).map(|item| raw(&key, item)).transpose()
+    Ok(items.into_iter().find(|item| has_id(item.get(), &id)))
 }
 
 /// All items that one commit brought into the conversation; none where there is no such commit.

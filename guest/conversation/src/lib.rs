@@ -20,6 +20,7 @@ pub mod conversation;
 mod entries;
 pub mod erase;
 pub mod export;
+mod hex;
 pub mod history;
 pub mod idempotency;
 pub mod items;
@@ -36,5 +37,6 @@ pub mod turn;
 pub mod viewer;
 pub mod window;
 
+pub use hex::hex;
 pub use store::{Store, StoreError};
 pub use viewer::{Owner, Viewer};

@@ -6,13 +6,13 @@
 //! store's time to live ends both at once. A response in a conversation is found through its entry there; any other is
 //! listed by itself.
 
+use crate::hex::hex;
 use crate::key;
 use crate::record::{ConversationRecord, read_conversation};
 use crate::store::{Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use waggle_openai::{Nonce, json};
 
 /// How many numbers of a list are read at once.
@@ -107,12 +107,7 @@ impl Listed {
 /// What stands for a user in keys; `None` for the services.
 fn hash(owner: &Owner) -> Option<String> {
     let digest = Sha256::digest(owner.user()?.as_bytes());
-    let mut text = String::with_capacity(2 * HASH_BYTES);
-    for byte in digest.iter().take(HASH_BYTES) {
-        // Writing to a string does not fail.
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    Some(text)
+    digest.get(..HASH_BYTES).map(hex)
 }
 
 /// The key of an entry; `None` for the services, who have no list.

@@ -1,7 +1,8 @@
 //! Stored responses: read and delete. Writing one is a part of committing its turn.
 
+use crate::items::raw;
 use crate::key;
-use crate::record::{is_seen, read_input, read_object, read_streamed};
+use crate::record::{is_seen, read_input, read_object, read_response, read_streamed};
 use crate::store::{Store, StoreError};
 use crate::viewer::{Owned, Viewer};
 use serde_json::value::RawValue;
@@ -62,6 +63,22 @@ pub async fn input<S: Store>(
     response: Nonce,
 ) -> Result<Option<Vec<RawItem>>, StoreError> {
     read(store, viewer, response, read_input).await
+}
+
+/// All items of a response, what was said and what was answered, oldest first; none when there is none that the viewer
+/// sees.
+///
+/// # Errors
+/// The store's.
+pub async fn items<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    response: Nonce,
+) -> Result<Vec<RawItem>, StoreError> {
+    let key = key::response(response);
+    let Some(value) = store.get(&key).await? else { return Ok(Vec::new()) };
+    let Some(((turn, ..), _)) = read_response(&key, value)?.open(viewer) else { return Ok(Vec::new()) };
+    turn.items().map(|item| raw(&key, item)).collect()
 }
 
 /// Deletes a response; `false` when there is none that the viewer sees.

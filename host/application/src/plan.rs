@@ -257,13 +257,7 @@ fn configuration(
     egress.extra_roots_file = egress.extra_roots_file.map(|path| file.dir().join(path));
     share_the_machine(&mut gateway, &mut tenancy);
     let stores = stores(manifest, &file, named, found);
-    if !stores.contains_key(&tenancy.store) {
-        let message = format!(
-            "the store `{0}` is not configured; add `[key_value_store.{0}]` with a `type`",
-            tenancy.store
-        );
-        found.push(discreet::place(&file.mistake(&["tenancy", "store"], message)));
-    }
+    check_tenancy_store(&file, &tenancy.store, &stores, found);
     check_model_endpoint(&file, model_endpoint.is_some(), &upstreams, found);
     let file_is_valid = engine.validate().is_ok();
     override_engine(&mut engine, options.engine);
@@ -287,6 +281,20 @@ fn configuration(
         work,
         dir,
     })
+}
+
+/// Tenants are kept in a store that there is.
+fn check_tenancy_store(
+    file: &RuntimeConfig,
+    store: &str,
+    stores: &BTreeMap<String, StoreConfig>,
+    found: &mut Diagnostics,
+) {
+    if !stores.contains_key(store) {
+        let message =
+            format!("the store `{store}` is not configured; add `[key_value_store.{store}]` with a `type`");
+        found.push(discreet::place(&file.mistake(&["tenancy", "store"], message)));
+    }
 }
 
 /// `[model_endpoint]` is for hosts without upstreams.
