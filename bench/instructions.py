@@ -25,7 +25,8 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from programs import ROOT, free_port
+
 # Valgrind gives a program 64 GiB of addresses; a memory of an instance takes 4 of them. Under it a request takes some
 # fifty times its CPU time, and the first of its kind much more; no instance shall end for that, or for being idle.
 RUNTIME_CONFIG = """
@@ -40,12 +41,6 @@ WARM_UP = {"hello": 200, "turn": 40, "turn-stream": 40}
 IDLE_SECONDS = 3
 START_SECONDS_MAX = 180
 ANSWER_SECONDS_MAX = 60
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def without_auxv():

@@ -12,34 +12,14 @@ connections stands where the model was."""
 import argparse
 import asyncio
 import json
-import os
 import pathlib
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
-def wait_for(port, seconds=30):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
+from programs import ROOT, Programs, free_port
 
 
 class Client:
@@ -98,40 +78,28 @@ def describe(name, seen):
         )
 
 
-class Stage:
+class Stage(Programs):
     """Two simulated models, each an upstream of Waggle."""
 
     def __init__(self, binaries, lines="", flags=()):
-        self.binaries, self.started = binaries, []
-        self.ports = {name: free_port() for name in ("waggle", "model", "other")}
+        super().__init__(binaries)
+        self.ports = {name: free_port() for name in ("model", "other")}
         work = pathlib.Path(tempfile.mkdtemp())
         config = work / "runtime-config.toml"
         upstream = '[upstream.{0}]\nurl = "http://127.0.0.1:{1}/v1"\n[model.{0}]\nupstream = "{0}"\n'
-        config.write_text("".join(upstream.format(name, self.ports[name]) for name in ("model", "other")) + lines)
-        self.models = {name: self.model(name) for name in ("model", "other")}
-        self.waggle = self.start(
-            binaries / "waggle", "up", "--from", ROOT / "spin.toml", "--quiet", "--listen",
-            f"127.0.0.1:{self.ports['waggle']}", "--state-dir", work / "state", "--runtime-config-file", config, *flags)
-        for port in self.ports.values():
-            wait_for(port)
+        config.write_text("".join(upstream.format(name, port) for name, port in self.ports.items()) + lines)
+        self.models = {}
+        for name in self.ports:
+            self.start_model(name)
+        self.server, self.ports["waggle"] = self.waggle(work / "state", "--runtime-config-file", config, *flags)
 
-    def start(self, *command):
-        command = [str(part) for part in command]
-        self.started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return self.started[-1]
-
-    def model(self, name):
-        address = f"127.0.0.1:{self.ports[name]}"
-        return self.start(self.binaries / "model-sim", "--listen", address, "--recorded-requests-max", 0)
+    def start_model(self, name):
+        self.model(port=self.ports[name])
+        self.models[name] = self.started[-1]
 
     def memory_mib(self):
-        status = pathlib.Path(f"/proc/{self.waggle.pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.server.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    def stop(self):
-        for process in self.started:
-            process.kill()
-            process.wait()
 
 
 def during(seen, since, until):
@@ -162,11 +130,11 @@ async def outage(options):
         dead = await asyncio.start_server(reset, "127.0.0.1", stage.ports["model"])
         await asyncio.sleep(max(0, back - time.monotonic()))
         dead.close()
-        stage.model("model")
+        stage.start_model("model")
         returned = time.monotonic()
         await asyncio.gather(*floods)
     finally:
-        stage.stop()
+        stage.stop_all()
     print(f"{options.rate:g}/s to a model that is dead for {options.outage:g} s; breaker open for {options.open_ms} ms")
     describe("before", during(client.seen, begin + 1, died))
     describe("first second of the outage", during(client.seen, died, died + 1))
@@ -198,9 +166,9 @@ async def burst(options):
         await client.flood(options.rate * options.times, goes)
         await client.flood(options.rate, goes + options.steady)
         watching.cancel()
-        alive = stage.waggle.poll() is None
+        alive = stage.server.poll() is None
     finally:
-        stage.stop()
+        stage.stop_all()
     print(f"{options.rate:g}/s, for {options.burst:g} s {options.times:g} times that; a model of {options.model_ms} ms")
     describe("before", during(client.seen, begin + 1, comes))
     describe("in the burst", during(client.seen, comes, goes))
@@ -226,7 +194,6 @@ def main():
     more.add_argument("--burst", type=float, default=60, help="seconds")
     more.add_argument("--model-ms", type=int, default=200, help="how long the model takes")
     options = parser.parse_args()
-    os.environ.pop("OPENAI_BASE_URL", None)
     asyncio.run(options.measure(options))
 
 

@@ -1,0 +1,81 @@
+"""Starting what is measured on free ports, and stopping it by process id."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STOP_SECONDS_MAX = 30
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def wait_for(port, process, seconds=30):
+    """Returns when `process` listens on `port`; ends the program when it does not come to that."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    process.kill()
+    process.said.seek(0)
+    sys.exit(f"nothing listens on port {port}\n{process.said.read().decode(errors='replace')}")
+
+
+class Programs:
+    """Processes that end with the measurement; a context manager."""
+
+    def __init__(self, binaries):
+        self.binaries, self.started = pathlib.Path(binaries), []
+        os.environ.pop("OPENAI_BASE_URL", None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop_all()
+
+    def stop_all(self):
+        for process in reversed(self.started):
+            self.stop(process)
+
+    def start(self, *command):
+        command = [str(part) for part in command]
+        said = tempfile.TemporaryFile()
+        self.started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said))
+        self.started[-1].said = said
+        return self.started[-1]
+
+    def model(self, *flags, port=None):
+        """A simulated model; its port."""
+        port = port or free_port()
+        self.start(self.binaries / "model-sim", "--listen", f"127.0.0.1:{port}", "--recorded-requests-max", 0, *flags)
+        wait_for(port, self.started[-1])
+        return port
+
+    def waggle(self, state, *flags, manifest=ROOT / "spin.toml"):
+        """The program with this folder of state; the process and its port."""
+        port = free_port()
+        process = self.start(self.binaries / "waggle", "up", "--from", manifest, "--quiet",
+                             "--listen", f"127.0.0.1:{port}", "--state-dir", state, *flags)
+        wait_for(port, process, 180)
+        return process, port
+
+    def stop(self, process):
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
