@@ -48,7 +48,7 @@ impl Run {
     }
 
     /// Offers all of it to the window and returns the number to read on from.
-    fn offer(self, window: &mut Window, gap: &mut usize) -> u64 {
+    fn offer(self, window: &mut Window, gap: &mut usize, left_out: &mut Option<u64>) -> u64 {
         let mut next = self.newest;
         let mut sequence = self.newest + 1;
         for entry in self.entries {
@@ -67,7 +67,9 @@ impl Run {
                 continue;
             }
             *gap = if entry.turn.is_empty() { *gap + 1 } else { 0 };
-            window.offer(entry.turn);
+            if window.offer_entry(sequence, entry.turn) {
+                left_out.get_or_insert(sequence);
+            }
         }
         next
     }
@@ -78,21 +80,23 @@ pub(crate) fn page(window: &Window) -> usize {
     window.items_left().min(PAGE_RECORDS_MAX)
 }
 
-/// Fills a window with a run that was read, and with all before it that fit.
+/// Fills a window with a run that was read, and with all before it that fit. Returns the number of the newest entry that
+/// may have been left out; 0: the window has all there is.
 pub(crate) async fn fill<S: Store>(
     store: &S,
     conversation: Nonce,
     first: Run,
     window: &mut Window,
-) -> Result<(), StoreError> {
-    let mut gap = 0;
-    let mut next = first.offer(window, &mut gap);
+) -> Result<u64, StoreError> {
+    let (mut gap, mut left_out) = (0, None);
+    let mut next = first.offer(window, &mut gap, &mut left_out);
     for _ in 0..PAGES_MAX {
         if next == 0 || window.is_full() || gap >= GAP_RECORDS_MAX {
             break;
         }
         let run = Run::read(store, conversation, next, page(window)).await?;
-        next = run.offer(window, &mut gap);
+        next = run.offer(window, &mut gap, &mut left_out);
     }
-    Ok(())
+    // What was not read lies behind a full window, or behind a gap that is too long.
+    Ok(left_out.unwrap_or(next))
 }

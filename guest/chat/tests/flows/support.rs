@@ -277,7 +277,12 @@ impl World {
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) | Answer::Working(..) => panic!("a stream where a whole answer was expected"),
+            Answer::Working(answer, work) => {
+                futures::executor::block_on(work.run());
+                let Answer::Reply(reply) = *answer else { panic!("work beside a stream") };
+                reply
+            }
+            Answer::Stream(_) => panic!("a stream where a whole answer was expected"),
         }
     }
 
