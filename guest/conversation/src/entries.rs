@@ -20,6 +20,8 @@ pub(crate) struct Run {
     newest: u64,
     /// From the newest on; `None` where nothing stands.
     entries: Vec<Option<Entry>>,
+    /// The conversation's summary, where it was read as well.
+    summary: Option<Option<Vec<u8>>>,
 }
 
 impl Run {
@@ -30,15 +32,33 @@ impl Run {
         newest: u64,
         count: usize,
     ) -> Result<Self, StoreError> {
+        Self::read_with(store, conversation, newest, count, false).await
+    }
+
+    /// As [`read`](Self::read), in the same operation with the conversation's summary where `summary` says so.
+    pub(crate) async fn read_with<S: Store>(
+        store: &S,
+        conversation: Nonce,
+        newest: u64,
+        count: usize,
+        summary: bool,
+    ) -> Result<Self, StoreError> {
         let oldest = newest.saturating_sub(count as u64) + 1;
-        let keys: Vec<String> =
+        let mut keys: Vec<String> =
             (oldest..=newest).rev().map(|sequence| key::entry(conversation, sequence)).collect();
         if keys.is_empty() {
-            return Ok(Self { newest, entries: Vec::new() });
+            return Ok(Self { newest, entries: Vec::new(), summary: None });
         }
-        let values = store.get_many(keys.clone()).await?;
+        keys.extend(summary.then(|| key::summary(conversation)));
+        let mut values = store.get_many(keys.clone()).await?;
+        let summary = if summary { values.pop() } else { None };
         let read = keys.iter().zip(values).map(|(key, value)| value.map(|value| read_entry(key, value)));
-        Ok(Self { newest, entries: read.map(Option::transpose).collect::<Result<_, _>>()? })
+        Ok(Self { newest, entries: read.map(Option::transpose).collect::<Result<_, _>>()?, summary })
+    }
+
+    /// The record of the summary, where it was read: `None` in it where there is none.
+    pub(crate) fn take_summary(&mut self) -> Option<Option<Vec<u8>>> {
+        self.summary.take()
     }
 
     /// What stands at a place; `None` when the run does not reach there.

@@ -18,6 +18,8 @@ pub struct Beyond {
     /// The number of the newest entry that the window has left out.
     pub(crate) left_out: u64,
     pub(crate) pinned: Vec<Pin>,
+    /// The record of the summary, where it was read already.
+    pub(crate) summary: Option<Option<Vec<u8>>>,
 }
 
 /// What comes before the window.
@@ -33,7 +35,7 @@ pub struct Recalled {
     pub behind: Option<Behind>,
 }
 
-/// Reads what comes before the window, all in one operation. The window makes room for it. `summarises`: the summary is
+/// Reads what comes before the window, in one operation at most. The window makes room for it. `summarises`: the summary is
 /// wanted.
 ///
 /// # Errors
@@ -44,8 +46,8 @@ pub async fn recall<S: Store>(
     window: &mut Window,
     summarises: bool,
 ) -> Result<Recalled, StoreError> {
-    let Beyond { conversation, mut left_out, pinned } = beyond;
-    let (recorded, mut entries) = read(store, conversation, left_out, &pinned, summarises).await?;
+    let (recorded, mut entries) = read(store, &beyond, summarises).await?;
+    let Beyond { conversation, mut left_out, pinned, .. } = beyond;
     let summary = recorded.as_ref().map(|recorded| &recorded.summary).filter(|it| !it.text.is_empty());
     let mut recalled = Recalled { summary: summary.map(|it| it.text.clone()), ..Recalled::default() };
     let mut needed = summary.map_or(0, |it| it.tokens + FRAME_TOKENS);
@@ -74,28 +76,25 @@ pub async fn recall<S: Store>(
     Ok(recalled)
 }
 
-/// Reads the summary, and the entries of what is pinned up to number `left_out`.
+/// Reads the summary, unless it was read, and the entries of what is pinned and fell out of the window.
 async fn read<S: Store>(
     store: &S,
-    conversation: Nonce,
-    left_out: u64,
-    pinned: &[Pin],
+    beyond: &Beyond,
     summarises: bool,
 ) -> Result<(Option<Recorded>, Vec<(u64, StoredTurn)>), StoreError> {
-    let mut numbers: Vec<u64> = pinned.iter().map(|pin| pin.entry).filter(|at| *at <= left_out).collect();
+    let Beyond { conversation, left_out, pinned, summary } = beyond;
+    let summary_key = key::summary(*conversation);
+    let mut numbers: Vec<u64> = pinned.iter().map(|pin| pin.entry).filter(|at| at <= left_out).collect();
     numbers.dedup();
-    let keys = numbers.iter().map(|number| key::entry(conversation, *number));
-    let keys: Vec<String> = summarises.then(|| key::summary(conversation)).into_iter().chain(keys).collect();
-    if keys.is_empty() {
-        return Ok((None, Vec::new()));
-    }
-    let mut values = keys.iter().zip(store.get_many(keys.clone()).await?);
-    let mut recorded = None;
-    if summarises && let Some((key, Some(value))) = values.next() {
-        recorded = Some(summary::parse(key, value)?);
-    }
+    let mut keys: Vec<String> = numbers.iter().map(|number| key::entry(*conversation, *number)).collect();
+    let reads_summary = summarises && summary.is_none();
+    keys.extend(reads_summary.then(|| summary_key.clone()));
+    let mut values = if keys.is_empty() { Vec::new() } else { store.get_many(keys.clone()).await? };
+    let record = if reads_summary { values.pop().flatten() } else { summary.clone().flatten() };
+    let record = record.filter(|_| summarises);
+    let recorded = record.map(|record| summary::parse(&summary_key, record)).transpose()?;
     let mut entries = Vec::with_capacity(numbers.len());
-    for (number, (key, value)) in numbers.into_iter().zip(values) {
+    for (number, (key, value)) in numbers.into_iter().zip(keys.iter().zip(values)) {
         let Some(value) = value else { continue };
         entries.push((number, read_entry(key, value)?.turn));
     }

@@ -290,3 +290,147 @@ pub(crate) async fn forget<S: Store>(
     }
     Err(StoreError::Contended(key::summary(conversation)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::{self, NewItems};
+    use crate::items;
+    use crate::memory::MemoryStore;
+    use crate::record::{Standing, write_entry, write_pending};
+    use crate::viewer::Viewer;
+    use futures::executor::block_on;
+    use waggle_openai::item::{Item, RawItem, to_raw_items};
+    use waggle_openai::metadata::Metadata;
+    use waggle_openai::{ItemId, list};
+
+    fn nonce(number: u64) -> Nonce {
+        Nonce::mint(number, 0)
+    }
+
+    fn said(number: u64) -> Vec<RawItem> {
+        let text = format!(r#"{{"role":"user","content":"number {number}"}}"#);
+        let item: Item<'_> = serde_json::from_str(&text).unwrap();
+        to_raw_items(&[item], nonce(number), 0).unwrap()
+    }
+
+    /// A store with a conversation of so many entries, of one item each.
+    fn filled(entries: u64) -> (MemoryStore, Conversation) {
+        let store = MemoryStore::default();
+        let (viewer, id) = (Viewer::service(), nonce(1000));
+        let record = conversation::record(1, 1, &Metadata::default()).unwrap();
+        let nothing = NewItems { nonce: id, items: &[], tokens: 0 };
+        block_on(conversation::create(&store, &viewer, id, &record, nothing)).unwrap();
+        let opened = block_on(conversation::open(&store, &viewer, id)).unwrap().unwrap();
+        for number in 1..=entries {
+            let new = NewItems { nonce: nonce(number), items: &said(number), tokens: 3 };
+            block_on(conversation::add(&store, &opened, new)).unwrap();
+        }
+        (store, opened)
+    }
+
+    fn asks(store: &MemoryStore, conversation: &Conversation, stamp: u64) -> bool {
+        let seen = block_on(read(store, conversation.nonce())).unwrap();
+        let behind = Behind { conversation: conversation.nonce(), left_out: 4, seen };
+        let asking = Asking { stamp: nonce(stamp), now_ms: 1_000_000, model: "m" };
+        block_on(ask(store, &behind, asking)).unwrap()
+    }
+
+    fn opened(store: &MemoryStore, conversation: &Conversation) -> Recorded {
+        block_on(open(store, conversation)).unwrap().unwrap()
+    }
+
+    fn replaced(
+        store: &MemoryStore,
+        conversation: &Conversation,
+        seen: Recorded,
+        through: u64,
+        text: &str,
+    ) -> bool {
+        let made = (through, text.to_owned(), 1);
+        let stamp = (nonce(through + 2000), None);
+        block_on(seen.replace(store, conversation, made, stamp)).unwrap().is_some()
+    }
+
+    fn through(seen: &Recorded, store: &MemoryStore, conversation: &Conversation, bytes_max: usize) -> u64 {
+        let batch = block_on(seen.batch(store, conversation, 6, bytes_max)).unwrap();
+        batch.map_or(0, |batch| batch.through)
+    }
+
+    #[test]
+    fn of_those_who_make_one_at_once_one_keeps_it() {
+        let (store, conversation) = filled(8);
+        assert!(asks(&store, &conversation, 1) && !asks(&store, &conversation, 2));
+        let (one, other) = (opened(&store, &conversation), opened(&store, &conversation));
+        assert!(replaced(&store, &conversation, one, 4, "one"));
+        assert!(!replaced(&store, &conversation, other, 6, "other"));
+        let known = opened(&store, &conversation);
+        assert_eq!((known.summary.text.as_str(), known.summary.through), ("one", 4));
+        // It was made, so it may be asked for again.
+        assert!(asks(&store, &conversation, 3));
+    }
+
+    #[test]
+    fn what_was_made_of_a_deleted_item_is_not_kept() {
+        for made_before in [false, true] {
+            let (store, conversation) = filled(8);
+            assert!(asks(&store, &conversation, 1));
+            if made_before {
+                let seen = opened(&store, &conversation);
+                assert!(replaced(&store, &conversation, seen, 4, "number 2"));
+            }
+            let seen = opened(&store, &conversation);
+            let id = ItemId::parse(list::id(&said(2)[0]).unwrap()).unwrap();
+            assert!(block_on(items::delete(&store, &conversation, id, nonce(9))).unwrap());
+            assert!(!replaced(&store, &conversation, seen, 6, "number 2"), "{made_before}");
+            assert_eq!(opened(&store, &conversation).summary.text, "");
+            let batch = block_on(opened(&store, &conversation).batch(&store, &conversation, 6, 1000)).unwrap();
+            let batch = batch.unwrap();
+            assert_eq!((batch.through, batch.turns.len()), (6, 5));
+        }
+    }
+
+    #[test]
+    fn what_is_made_for_a_conversation_that_is_gone_leaves_nothing() {
+        let (store, conversation) = filled(8);
+        assert!(asks(&store, &conversation, 1));
+        let seen = opened(&store, &conversation);
+        block_on(conversation::delete(&store, &Viewer::service(), conversation.nonce())).unwrap();
+        assert!(!replaced(&store, &conversation, seen, 4, "gone"));
+        assert!(!asks(&store, &conversation, 2));
+        assert!(store.dump().is_empty());
+    }
+
+    #[test]
+    fn a_batch_ends_where_it_is_long_enough_or_something_is_under_way() {
+        let (store, conversation) = filled(8);
+        assert!(asks(&store, &conversation, 1));
+        let seen = opened(&store, &conversation);
+        let item_bytes = said(1)[0].get().len();
+        assert_eq!(through(&seen, &store, &conversation, 1), 1, "one at least");
+        assert_eq!(through(&seen, &store, &conversation, 2 * item_bytes), 2);
+        assert_eq!(through(&seen, &store, &conversation, 1_000_000), 6);
+        // A turn that is under way has perhaps something to say yet; what was added behind it does not know.
+        let at = |number| key::entry(conversation.nonce(), number);
+        let added = |number| {
+            let standing = Standing { turns: None, after: Some(3) };
+            write_entry(nonce(number), said(number).iter().map(|item| item.get()), 3, standing)
+        };
+        store.put(&at(3), &write_pending(nonce(3), 2_000_000));
+        for number in 4..=6 {
+            store.put(&at(number), &added(number));
+        }
+        assert_eq!(through(&seen, &store, &conversation, 1_000_000), 2);
+        // A turn that has joined does: what stands open before it is dead, and was passed over.
+        let standing = Standing { turns: Some(1), after: None };
+        let joined = write_entry(nonce(6), said(6).iter().map(|item| item.get()), 3, standing);
+        store.put(&at(6), &joined);
+        assert_eq!(through(&seen, &store, &conversation, 1_000_000), 6);
+        assert_eq!(block_on(due(&store, &conversation, &seen, limits(2))).unwrap(), 6);
+        assert_eq!(block_on(due(&store, &conversation, &seen, limits(7))).unwrap(), 4, "what the turn did not see");
+    }
+
+    fn limits(items_max: usize) -> WindowLimits {
+        WindowLimits { items_max, tokens_max: 1000 }
+    }
+}

@@ -108,7 +108,7 @@ pub async fn enter<S: Store, C: Clock>(
     let mut patience =
         Patience { left_ms: arrival.wait_ms_max, ticket: Some(&mut ticket), ..Patience::none() };
     let entered = visit.settled(patience.place(), &mut patience).await;
-    let (settled, run) = match entered {
+    let (settled, mut run) = match entered {
         Ok(Some(entered)) => entered,
         Ok(None) => return Ok(None),
         Err(error) => {
@@ -120,6 +120,7 @@ pub async fn enter<S: Store, C: Clock>(
     ticket.newest = settled.newest;
     ticket.before = Some(settled);
     let mut window = Window::new(arrival.limits);
+    let summary = run.take_summary();
     let left_out = match fill(store, arrival.conversation, run, &mut window).await {
         Ok(left_out) => left_out,
         Err(error) => {
@@ -128,9 +129,15 @@ pub async fn enter<S: Store, C: Clock>(
         }
     };
     let conversation = arrival.conversation;
-    let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned });
+    let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned, summary });
     let continuation = Continuation { owner, ticket: Some(ticket), lineage: Lineage::default() };
     Ok(Some(History { window, continuation, beyond }))
+}
+
+/// Whether a conversation of so many entries has probably outgrown its window, as one of turns with two items each has. Then
+/// its summary is read together with the entries.
+fn is_long(newest: u64, limits: WindowLimits) -> bool {
+    newest.saturating_mul(2) > limits.items_max as u64
 }
 
 /// What a turn learns of a conversation's record.
@@ -195,7 +202,7 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
         let Arrival { conversation, nonce, limits, .. } = self.arrival;
         let count = page(&Window::new(limits)).max(1);
         loop {
-            let run = Run::read(self.store, conversation, newest, count).await?;
+            let run = Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             match look(self.store, conversation, newest, &run, judge).await? {
                 Before::Settled(settled) => return Ok(Some((settled, run))),
