@@ -10,6 +10,7 @@ use crate::reference::put_in;
 use crate::reply::Reply;
 use crate::service::{Answer, Delivery, Service, Streaming, report};
 use crate::settings::Settings;
+use crate::summary::Opener;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -168,6 +169,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let CreateResponse { mut input, references, continues, background, mut parameters, .. } = request;
         parameters.metadata.drop_reserved();
         Format::read(&parameters.text)?;
+        let held_tokens = Opener::new(&self.store).check(viewer, "input", &input, &references).await?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
         let conversation = conversation::open(&self.store, viewer, id.0).await?;
@@ -179,7 +181,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         put_in(&mut input, &found)?;
         let created_at = self.platform.now_ms() / 1000;
         Ok(Accepted {
-            tokens: input.iter().map(Item::tokens).sum(),
+            tokens: input.iter().map(Item::tokens).sum::<u64>() + held_tokens,
             input: to_raw_items(&input, nonce, 0)?,
             head: ResponseHead {
                 id: ResponseId(nonce),
