@@ -120,6 +120,7 @@ async fn every_route_is_described_and_answers_as_described() {
     api.call("post", "/v1/responses/{response}/cancel", None).await;
     api.call("get", "/v1/responses/{response}", None).await;
     api.name("{response}", &api.call("post", "/v1/responses", None).await["id"]);
+    api.call("post", "/v1/responses/compact", None).await;
     api.name("{conversation}", &api.call("post", "/v1/conversations", None).await["id"]);
     let items = "/v1/conversations/{conversation}/items";
     api.name("{item}", &api.call("post", items, None).await["data"][0]["id"]);
@@ -138,6 +139,9 @@ async fn every_route_is_described_and_answers_as_described() {
         ("post", "/v1/conversations/{conversation}"),
         ("get", items),
         ("get", "/v1/conversations/{conversation}/items/{item}"),
+        ("post", "/v1/conversations/{conversation}/items/{item}/pin"),
+        ("get", "/v1/conversations/{conversation}"),
+        ("delete", "/v1/conversations/{conversation}/items/{item}/pin"),
         ("post", "/v1/chat/completions"),
         ("get", "/v1/models"),
         ("get", "/v1/models/{model}"),

@@ -11,6 +11,7 @@ mod crash;
 mod hostile;
 mod hostile_calls;
 mod inner_calls;
+mod long_conversations;
 mod models;
 mod neighbours;
 mod operations;

@@ -128,7 +128,8 @@ fn name_answer(said: &str, messages: &[Message<'_>]) -> Option<Reply> {
     let name = messages
         .iter()
         .rev()
-        .filter(|message| message.role == Role::User)
+        // A summary of what the user said before is the application's.
+        .filter(|message| matches!(message.role, Role::User | Role::System | Role::Developer))
         .find_map(|message| stated_name(&message.text));
     Some(Reply::Text(match (name, chinese) {
         (Some(name), false) => format!("Your name is {name}."),

@@ -4,8 +4,11 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::service::Service;
+use crate::settings::Settings;
+use crate::summary::Opener;
 use waggle_conversation::conversation::{self, Conversation, NewItems};
 use waggle_conversation::record::ConversationRecord;
+use waggle_conversation::pin::{self, PINS_MAX, Pinned};
 use waggle_conversation::{Store, Viewer, items};
 use waggle_model::transport::Upstream;
 use waggle_openai::conversation::{ConversationBody, deleted_json, to_json};
@@ -13,12 +16,16 @@ use waggle_openai::item::{Item, RawItem, to_raw_items};
 use waggle_openai::list::{self, PageQuery};
 use waggle_openai::{ApiError, ConversationId, ItemId, Nonce};
 
+/// All that is pinned may have such a part of the window's tokens.
+const PINNED_PART_OF_WINDOW: u64 = 4;
+
 fn conversation_not_found(id: ConversationId) -> Problem {
     ApiError::not_found("Conversation", &id.to_string()).into()
 }
 
 fn reply(id: ConversationId, record: &ConversationRecord) -> Reply {
-    Reply::json(to_json(id, record.created_at, &record.metadata))
+    let pinned = record.pinned.iter().map(|pin| &*pin.id);
+    Reply::json(to_json(id, record.created_at, &record.metadata, pinned))
 }
 
 fn item_not_found(item: ItemId) -> Problem {
@@ -55,6 +62,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
 
     pub(crate) async fn create_conversation(&self, viewer: &Viewer, body: &[u8]) -> Result<Reply, Problem> {
         let body = ConversationBody::read_create(body)?;
+        Opener::new(&self.store).check(viewer, "items", &body.items, &[]).await?;
         let id = ConversationId(self.nonce());
         let fresh = Fresh::new(self.nonce(), &body.items)?;
         let metadata = body.metadata.unwrap_or_default();
@@ -83,6 +91,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let conversation = self.conversation(viewer, id).await?;
         let now_s = self.platform.now_ms() / 1000;
         let record = conversation::record(conversation.record().created_at, now_s, &metadata)?;
+        let pinned = conversation.record().pinned.clone();
+        let record = ConversationRecord { pinned, ..record };
         conversation::put(&self.store, &conversation, &record).await?;
         Ok(reply(id, &record))
     }
@@ -117,6 +127,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         body: &[u8],
     ) -> Result<Reply, Problem> {
         let items = ConversationBody::read_add(body)?;
+        Opener::new(&self.store).check(viewer, "items", &items, &[]).await?;
         let conversation = self.conversation(viewer, id).await?;
         let fresh = Fresh::new(self.nonce(), &items)?;
         conversation::add(&self.store, &conversation, fresh.as_new()).await?;
@@ -142,9 +153,55 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         item: ItemId,
     ) -> Result<Reply, Problem> {
         let conversation = self.conversation(viewer, id).await?;
-        if !items::delete(&self.store, &conversation, item).await? {
+        if !items::delete(&self.store, &conversation, item, self.nonce()).await? {
             return Err(item_not_found(item));
         }
-        Ok(reply(id, conversation.record()))
+        let mut record = conversation.record().clone();
+        record.pinned.retain(|pin| pin.id != item.to_string());
+        Ok(reply(id, &record))
+    }
+
+    pub(crate) async fn pin_item(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        item: ItemId,
+    ) -> Result<Reply, Problem> {
+        let conversation = self.conversation(viewer, id).await?;
+        let window = Settings::read(&self.platform).await?.window;
+        let tokens_max = window.tokens_max / PINNED_PART_OF_WINDOW;
+        let refused = |code, message: String| ApiError::invalid_param("item_id", code, message).into();
+        match pin::pin(&self.store, &conversation, item, tokens_max).await? {
+            Pinned::Done(item) => Ok(Reply::json(item.get().as_bytes().to_vec())),
+            Pinned::Unknown => Err(item_not_found(item)),
+            Pinned::NoMessage => {
+                Err(refused("item_not_pinnable", "Only messages that models see can be pinned.".to_owned()))
+            }
+            Pinned::TooMany => {
+                let message = format!("There are {PINS_MAX} pinned items in this conversation, and no more can be.");
+                Err(refused("too_many_pinned_items", message))
+            }
+            Pinned::TooLong => {
+                let message = format!(
+                    "All that is pinned may have {tokens_max} tokens, a part of the window, and would have more with this \
+                     item."
+                );
+                Err(refused("pinned_items_too_long", message))
+            }
+        }
+    }
+
+    pub(crate) async fn unpin_item(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+        item: ItemId,
+    ) -> Result<Reply, Problem> {
+        let conversation = self.conversation(viewer, id).await?;
+        // Also where the item is gone, so that no pin stays that nobody can take off.
+        pin::unpin(&self.store, &conversation, item).await?;
+        let found = items::get(&self.store, &conversation, item).await?;
+        let found = found.ok_or_else(|| item_not_found(item))?;
+        Ok(Reply::json(found.get().as_bytes().to_vec()))
     }
 }

@@ -38,6 +38,7 @@ mod session_stream;
 mod sessions;
 pub mod settings;
 mod stream;
+mod summary;
 mod tiers;
 mod trace;
 mod turn;

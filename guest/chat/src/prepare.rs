@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::reference::put_in;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::summary::{Aside, Opener, Shown};
 use crate::tiers::Tiers;
 use std::borrow::Cow;
 use waggle_conversation::background::Pair;
@@ -46,6 +47,8 @@ pub(crate) struct PreparedTurn {
     /// An estimate of the tokens of all that goes to the model.
     prompt_tokens: u64,
     pub(crate) continuation: Continuation,
+    /// What is to be done beside the turn's answer.
+    pub(crate) aside: Option<Aside>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
     /// How the answer grew, where it is streamed, for who asks for its events again.
@@ -208,30 +211,37 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let said_tokens: u64 = items.iter().map(Item::tokens).sum();
+        let mut opener = Opener::new(&self.store);
+        let held_tokens = opener.check(viewer, "input", &items, &references).await?;
+        let said_tokens: u64 = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let instructions_tokens = estimate_tokens(instructions);
         let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
-        let History { window, continuation } = self.history(viewer, continues, limits, nonce).await?;
+        let History { mut window, continuation, beyond } =
+            self.history(viewer, continues, limits, nonce).await?;
         *drawn = continuation.ticket().cloned();
+        let recalled = self.recall(beyond, &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         if items.is_empty() {
             return Err(empty_input().into());
         }
         let input = to_raw_items(&items, nonce, 0)?;
-        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
-        let fixed_tokens = input_tokens + instructions_tokens;
+        let input_tokens = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
+        let before = recalled.items()?;
+        let said = before.iter().map(|item| item.get()).chain(window.items());
+        let shown = Shown::open(&mut opener, said.collect(), &input).await?;
         let request = TurnRequest {
             model: &model,
             instructions,
-            history: window.items().collect(),
-            input: &input,
+            history: shown.history(),
+            input: shown.input(&input),
             parameters: &parameters,
             stream,
         };
         let plan = self.plan(&settings, &items, request).await?;
-        let prompt_tokens = fixed_tokens + window.tokens();
+        let prompt_tokens = input_tokens + instructions_tokens + window.tokens() + recalled.tokens();
+        let aside = recalled.aside(&model);
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
             ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
@@ -245,6 +255,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             input_tokens,
             prompt_tokens,
             continuation,
+            aside,
             renewal_s: settings.renewal_s,
             trace: None,
         };
@@ -252,7 +263,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     }
 
     /// Whom to ask, and by which requests: the model that is named, or those of the tiers.
-    async fn plan(
+    pub(crate) async fn plan(
         &self,
         settings: &Settings,
         items: &[Item<'_>],
@@ -277,7 +288,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
     }
 
-    async fn history(
+    pub(crate) async fn history(
         &self,
         viewer: &Viewer,
         continues: Continues,

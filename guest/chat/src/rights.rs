@@ -43,6 +43,10 @@ enum Line<'a> {
         created_at: u64,
         used_at: u64,
         metadata: &'a RawValue,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pinned: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
     },
     Item {
         conversation: ConversationId,
@@ -202,7 +206,7 @@ impl<S: Store, P: Platform> Export<S, P> {
         while let Some(page) = exporter.next_page().await? {
             for exported in page {
                 match exported {
-                    Exported::Conversation { nonce, record } => {
+                    Exported::Conversation { nonce, record, summary } => {
                         conversations += 1;
                         let line = Line::Conversation {
                             id: ConversationId(nonce),
@@ -210,6 +214,8 @@ impl<S: Store, P: Platform> Export<S, P> {
                             created_at: record.created_at,
                             used_at: record.used_at,
                             metadata: &record.metadata,
+                            pinned: record.pinned.iter().map(|pin| &*pin.id).collect(),
+                            summary,
                         };
                         lines.push(&line).await?;
                     }

@@ -12,6 +12,8 @@ const MODEL_BYTES_MAX: usize = 256;
 pub enum Route {
     /// `POST /v1/responses`
     CreateResponse,
+    /// `POST /v1/responses/compact`
+    Compact,
     /// `GET /v1/responses/{id}`
     GetResponse(ResponseId),
     /// `DELETE /v1/responses/{id}`
@@ -36,6 +38,10 @@ pub enum Route {
     GetItem(ConversationId, ItemId),
     /// `DELETE /v1/conversations/{id}/items/{item}`
     DeleteItem(ConversationId, ItemId),
+    /// `POST /v1/conversations/{id}/items/{item}/pin`
+    PinItem(ConversationId, ItemId),
+    /// `DELETE /v1/conversations/{id}/items/{item}/pin`
+    UnpinItem(ConversationId, ItemId),
     /// `POST /v1/chat/completions`
     CreateChatCompletion,
     /// `POST /v1/chat`
@@ -64,6 +70,7 @@ impl Route {
         matches!(
             self,
             Self::CreateResponse
+                | Self::Compact
                 | Self::CreateConversation
                 | Self::UpdateConversation(_)
                 | Self::AddItems(_)
@@ -127,7 +134,7 @@ const SESSION: Part = Place("{session}");
 const USER: Part = Place("{user}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 17] = [
+static RESOURCES: [Resource; 19] = [
     Resource {
         parts: &[Word("users"), USER, Word("data")],
         allow: "DELETE",
@@ -142,6 +149,11 @@ static RESOURCES: [Resource; 17] = [
         parts: &[Word("responses")],
         allow: "POST",
         methods: &[("POST", |_| Ok(Route::CreateResponse))],
+    },
+    Resource {
+        parts: &[Word("responses"), Word("compact")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::Compact))],
     },
     Resource {
         parts: &[Word("responses"), RESPONSE],
@@ -189,6 +201,14 @@ static RESOURCES: [Resource; 17] = [
         methods: &[
             ("GET", |[id, item_id]| Ok(Route::GetItem(conversation(id)?, item(item_id)?))),
             ("DELETE", |[id, item_id]| Ok(Route::DeleteItem(conversation(id)?, item(item_id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("conversations"), CONVERSATION, Word("items"), ITEM, Word("pin")],
+        allow: "POST, DELETE",
+        methods: &[
+            ("POST", |[id, item_id]| Ok(Route::PinItem(conversation(id)?, item(item_id)?))),
+            ("DELETE", |[id, item_id]| Ok(Route::UnpinItem(conversation(id)?, item(item_id)?))),
         ],
     },
     Resource {
@@ -356,6 +376,17 @@ mod tests {
                 format!("/v1/conversations/{conversation}/items/{item}"),
                 Route::DeleteItem(conversation, item),
             ),
+            (
+                "POST",
+                format!("/v1/conversations/{conversation}/items/{item}/pin"),
+                Route::PinItem(conversation, item),
+            ),
+            (
+                "DELETE",
+                format!("/v1/conversations/{conversation}/items/{item}/pin"),
+                Route::UnpinItem(conversation, item),
+            ),
+            ("POST", "/v1/responses/compact".to_owned(), Route::Compact),
             ("POST", "/v1/chat/completions".to_owned(), Route::CreateChatCompletion),
             ("POST", "/v1/chat".to_owned(), Route::CreateSessionTurn),
             ("GET", "/v1/sessions".to_owned(), Route::ListSessions),

@@ -11,6 +11,7 @@ use crate::rights::{EXPORT_HEADERS, Export};
 use crate::route::Route;
 use crate::session_stream::SessionStream;
 use crate::stream::StreamedTurn;
+use crate::summary::summary_path;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
 use waggle_openai::ApiError;
@@ -122,6 +123,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         {
             return Box::pin(self.deliver(request.user, id, delivery)).await;
         }
+        if request.work.is_some()
+            && let Some(id) = summary_path(request.method, path)
+        {
+            return Box::pin(self.deliver_summary(request.user, id)).await;
+        }
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),
@@ -180,6 +186,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::AddItems(id) => self.add_items(viewer, id, body).await,
             Route::GetItem(id, item) => self.get_item(viewer, id, item).await,
             Route::DeleteItem(id, item) => self.delete_item(viewer, id, item).await,
+            Route::PinItem(id, item) => self.pin_item(viewer, id, item).await,
+            Route::UnpinItem(id, item) => self.unpin_item(viewer, id, item).await,
+            Route::Compact => Box::pin(self.compact(viewer, body)).await,
             Route::ListModels => self.list_models().await,
             Route::GetModel(name) => self.get_model(&name).await,
             Route::ListSessions => self.list_sessions(viewer, query).await,

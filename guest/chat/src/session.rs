@@ -20,7 +20,7 @@ use waggle_model::transport::Upstream;
 use waggle_openai::metadata::Metadata;
 use waggle_openai::request::CreateResponse;
 use waggle_openai::session::{SessionAnswer, SessionTurnBody};
-use waggle_openai::{ApiError, ConversationId, json};
+use waggle_openai::{ApiError, ConversationId, Nonce, json};
 
 /// After how many seconds without use a session ends: 7 days.
 const TTL_S_DEFAULT: u64 = 604_800;
@@ -102,9 +102,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     ) -> Answer<S, P, U::Body> {
         match self.begin_session_turn(caller, body, language).await {
             Ok((place, turn, plan)) if turn.stream => self.stream_session_turn(place, turn, plan).await,
-            Ok((place, turn, plan)) => {
-                let answered = self.answer_session_turn(place, turn, plan).await;
-                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
+            Ok((place, mut turn, plan)) => {
+                let aside = turn.aside.take();
+                match self.answer_session_turn(place, turn, plan).await {
+                    Ok(reply) => self.answer_and(aside, Answer::Reply(reply)),
+                    Err(problem) => Answer::Reply(report(&self.platform, &problem)),
+                }
             }
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
@@ -261,7 +264,8 @@ pub(crate) async fn trim<S: Store, P: Platform>(
     turn: Option<u64>,
 ) {
     let Some(turn) = turn else { return };
-    if let Err(error) = session::trim(store, place.id.0, turn, place.turns_max).await {
+    let stamp = Nonce::mint(platform.now_ms(), platform.random());
+    if let Err(error) = session::trim(store, place.id.0, turn, place.turns_max, stamp).await {
         platform.log(&format!("session={} not trimmed: {error}", place.id));
     }
 }

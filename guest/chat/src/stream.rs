@@ -149,6 +149,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if settled.is_err() {
             give_up(&self.store, &self.platform, self.turn.ticket()).await;
         }
+        let aside = self.turn.aside.take().filter(|_| finished && settled.is_ok());
         if let Err(problem) = &settled {
             let (id, line) = (self.turn.head.id, problem.log.as_deref().unwrap_or_default());
             self.platform.log(&format!("response={id} {line}"));
@@ -169,6 +170,9 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             if let Begun::Answering(body) = &mut self.begun {
                 let _end = body.next_chunk().await;
             }
+        }
+        if let Some(aside) = aside {
+            aside.run(&self.store, &self.platform).await;
         }
     }
 

@@ -85,7 +85,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
-        Answer::Reply(self.settled(&turn, answered).await)
+        let (reply, aside) = (self.settled(&turn, answered).await, turn.aside.take());
+        let aside = aside.filter(|_| reply.status == 200);
+        self.answer_and(aside, Answer::Reply(reply))
     }
 
     /// Waits for the model, and keeps the turn's place in its conversation meanwhile.

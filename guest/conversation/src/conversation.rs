@@ -8,7 +8,7 @@ use crate::queue::standing_after;
 use crate::record::{
     ConversationRecord, Lineage, is_seen, read_conversation, read_entry, write_conversation, write_entry,
 };
-use crate::store::{Store, StoreError, read_counter};
+use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::ticket::draw;
 use crate::turn::way;
 use crate::viewer::{Owner, Viewer};
@@ -26,6 +26,8 @@ pub struct Conversation {
     nonce: Nonce,
     owner: Owner,
     record: ConversationRecord,
+    /// The record as it was read.
+    bytes: Vec<u8>,
 }
 
 impl Conversation {
@@ -71,7 +73,14 @@ pub struct NewItems<'a> {
 pub fn record(created_at: u64, used_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
     let metadata = to_raw_value(metadata)
         .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
-    Ok(ConversationRecord { created_at, used_at, metadata, session: false, listed: None })
+    Ok(ConversationRecord {
+        created_at,
+        used_at,
+        metadata,
+        session: false,
+        listed: None,
+        pinned: Vec::new(),
+    })
 }
 
 /// Creates a conversation, which is the viewer's, with its first items if there are any.
@@ -109,22 +118,49 @@ pub async fn open<S: Store>(
     let key = key::conversation(nonce);
     let Some(value) = store.get(&key).await? else { return Ok(None) };
     let opened = read_conversation(&key, &value)?.open(viewer);
-    Ok(opened.map(|(record, owner)| Conversation { nonce, owner, record }))
+    Ok(opened.map(|(record, owner)| Conversation { nonce, owner, record, bytes: value }))
 }
 
-/// Replaces a conversation's record. Its owner stays, and so does what it is.
+/// Replaces a conversation's metadata and the time of its last use. Its owner stays, and so does what it is.
 ///
 /// # Errors
-/// The store's.
+/// The store's; others changed the record again and again.
 pub async fn put<S: Store>(
     store: &S,
     conversation: &Conversation,
     record: &ConversationRecord,
 ) -> Result<(), StoreError> {
-    let ConversationRecord { session, listed, .. } = conversation.record;
-    let record = ConversationRecord { session, listed, ..record.clone() };
-    let value = write_conversation(&record, &conversation.owner);
-    store.set_many(vec![(key::conversation(conversation.nonce), value)]).await
+    let changed = |known: &mut ConversationRecord| {
+        known.used_at = record.used_at;
+        known.metadata.clone_from(&record.metadata);
+    };
+    change(store, conversation, changed).await.map(drop)
+}
+
+/// Changes the record of a conversation, by compare-and-set, so that what others change meanwhile stays. `false`: the
+/// conversation was deleted.
+///
+/// # Errors
+/// The store's; others changed the record again and again.
+pub(crate) async fn change<S: Store>(
+    store: &S,
+    conversation: &Conversation,
+    mut change: impl FnMut(&mut ConversationRecord),
+) -> Result<bool, StoreError> {
+    let key = key::conversation(conversation.nonce);
+    let (mut record, mut bytes) = (conversation.record.clone(), conversation.bytes.clone());
+    for _ in 0..SWAPS_MAX {
+        change(&mut record);
+        let changed = write_conversation(&record, &conversation.owner);
+        if changed == bytes || store.swap(&key, Some(&bytes), changed).await? {
+            return Ok(true);
+        }
+        let Some(value) = store.get(&key).await? else { return Ok(false) };
+        let opened = read_conversation(&key, &value)?.open(&Viewer::service());
+        let Some((found, _)) = opened else { return Ok(false) };
+        (record, bytes) = (found, value);
+    }
+    Err(StoreError::Contended(key))
 }
 
 /// Adds items as one entry, at once: also between the turns that are under way, whose order they do not change.
@@ -175,7 +211,7 @@ pub async fn delete<S: Store>(store: &S, viewer: &Viewer, conversation: Nonce) -
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
     // A service deletes even what cannot be read.
     let (owner, listed) = owned::place_of(&key, &record).unwrap_or_default();
-    store.delete_many(vec![key]).await?;
+    store.delete_many(vec![key, key::summary(conversation)]).await?;
     let mut next = newest;
     while next > 0 {
         let oldest = next.saturating_sub(DELETED_ENTRIES_MAX) + 1;
@@ -183,7 +219,9 @@ pub async fn delete<S: Store>(store: &S, viewer: &Viewer, conversation: Nonce) -
         next = oldest - 1;
     }
     let listed = listed.and_then(|number| owned::entry_key(&owner, number));
-    store.delete_many(listed.into_iter().chain([sequence_key]).collect()).await?;
+    // The summary last: one that was being made meanwhile goes with it.
+    let last = [sequence_key, key::summary(conversation)];
+    store.delete_many(listed.into_iter().chain(last).collect()).await?;
     Ok(true)
 }
 

@@ -113,7 +113,7 @@ pub(crate) async fn erase_conversation<S: Store>(
     let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
     if values.next().flatten().is_some() {
         // From here on nobody finds it, and no turn joins it.
-        store.delete_many(vec![key]).await?;
+        store.delete_many(vec![key, key::summary(conversation)]).await?;
         erased.conversations += 1;
     }
     let mut counter = values.next().flatten();
@@ -128,7 +128,8 @@ pub(crate) async fn erase_conversation<S: Store>(
         // A turn that had seen the record has perhaps drawn a number meanwhile.
         counter = store.get(&sequence_key).await?;
     }
-    store.delete_many(vec![sequence_key]).await
+    // The summary once more: one was perhaps being made meanwhile.
+    store.delete_many(vec![sequence_key, key::summary(conversation)]).await
 }
 
 /// Erases the entries from `oldest` to `newest`, newest first, with the ways to them and their responses.

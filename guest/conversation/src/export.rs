@@ -8,6 +8,7 @@ use crate::record::{
     read_response,
 };
 use crate::store::{Store, StoreError, read_counter};
+use crate::summary;
 use crate::viewer::Viewer;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ pub enum Exported {
         nonce: Nonce,
         /// Its record.
         record: ConversationRecord,
+        /// What its oldest part was summarised to.
+        summary: Option<String>,
     },
     /// The items of one commit.
     Entry {
@@ -114,14 +117,18 @@ impl<'a, S: Store> Exporter<'a, S> {
 
     async fn conversation(&mut self, nonce: Nonce) -> Result<Vec<Exported>, StoreError> {
         let (key, sequence_key) = (key::conversation(nonce), key::sequence(nonce));
-        let mut values = self.store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
+        let summary_key = key::summary(nonce);
+        let keys = vec![key.clone(), sequence_key.clone(), summary_key.clone()];
+        let mut values = self.store.get_many(keys).await?.into_iter();
         let Some(record) = values.next().flatten() else { return Ok(Vec::new()) };
         let Some((record, _)) = read_conversation(&key, &record)?.open(self.user) else {
             return Ok(Vec::new());
         };
         let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
+        let summary = values.next().flatten().map(|value| summary::text(&summary_key, &value)).transpose()?;
+        let summary = summary.filter(|text| !text.is_empty());
         self.tasks.push_front(Task::Entries { conversation: nonce, next: 1, newest });
-        Ok(vec![Exported::Conversation { nonce, record }])
+        Ok(vec![Exported::Conversation { nonce, record, summary }])
     }
 
     async fn entries(

@@ -3,6 +3,7 @@
 use crate::background::Belonging;
 use crate::entries::{PAGE_RECORDS_MAX, Run, fill, page};
 use crate::key;
+use crate::recall::Beyond;
 use crate::record::{Lineage, Origin, read_owner, read_response};
 use crate::store::{Store, StoreError, read_counter};
 use crate::ticket::Ticket;
@@ -17,6 +18,8 @@ pub struct History {
     pub window: Window,
     /// Where the turn goes when it is over.
     pub continuation: Continuation,
+    /// What of a conversation lies beyond the window; `None` where nothing does, and for chains.
+    pub beyond: Option<Beyond>,
 }
 
 /// Where a turn goes when it is over: to something its viewer sees, or to nothing.
@@ -37,6 +40,11 @@ impl Continuation {
         Belonging { owner: self.owner.clone(), lineage: self.lineage.clone() }
     }
 
+    /// Whose the response is.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     /// The turn's place in its conversation, if it is in one.
     pub fn ticket(&self) -> Option<&Ticket> {
         self.ticket.as_ref()
@@ -47,7 +55,7 @@ impl History {
     /// The history of a turn that continues nothing.
     pub fn none(viewer: &Viewer, limits: WindowLimits) -> Self {
         let continuation = Continuation { owner: viewer.owner(), ticket: None, lineage: Lineage::default() };
-        Self { window: Window::new(limits), continuation }
+        Self { window: Window::new(limits), continuation, beyond: None }
     }
 }
 
@@ -71,7 +79,7 @@ pub async fn of_conversation<S: Store>(
     let run = Run::read(store, conversation, newest, page(&window)).await?;
     fill(store, conversation, run, &mut window).await?;
     let continuation = Continuation { owner, ticket: None, lineage: Lineage::default() };
-    Ok(Some(History { window, continuation }))
+    Ok(Some(History { window, continuation, beyond: None }))
 }
 
 /// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees, or
@@ -116,5 +124,6 @@ pub async fn of_response<S: Store>(
         fill(store, conversation, run, &mut window).await?;
     }
     let lineage = Lineage::continuing(parent, lineage);
-    Ok(Some(History { window, continuation: Continuation { owner, ticket: None, lineage } }))
+    let continuation = Continuation { owner, ticket: None, lineage };
+    Ok(Some(History { window, continuation, beyond: None }))
 }

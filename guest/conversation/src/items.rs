@@ -3,7 +3,9 @@
 use crate::conversation::Conversation;
 use crate::key;
 use crate::record::{Entry, read_entry, write_entry};
+use crate::pin;
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
+use crate::summary;
 use serde_json::value::RawValue;
 use waggle_openai::item::{RawItem, StoredId, estimate_tokens};
 use waggle_openai::list::{Order, PageQuery};
@@ -140,7 +142,7 @@ pub fn page_of(mut items: Vec<RawItem>, query: PageQuery) -> Result<Page, PageEr
     Ok(Page { items, has_more })
 }
 
-async fn sequence_of<S: Store>(
+pub(crate) async fn sequence_of<S: Store>(
     store: &S,
     conversation: Nonce,
     turn: Nonce,
@@ -160,7 +162,7 @@ async fn entry_of<S: Store>(
     Ok(store.get(&key).await?.map(|value| (key, value)))
 }
 
-fn has_id(item: &str, id: &str) -> bool {
+pub(crate) fn has_id(item: &str, id: &str) -> bool {
     serde_json::from_str::<StoredId<'_>>(item).is_ok_and(|stored| stored.id == id)
 }
 
@@ -194,7 +196,8 @@ pub async fn of_commit<S: Store>(
     entry.turn.items().map(|item| raw(&key, item)).collect()
 }
 
-/// Deletes one item of the conversation; `false` when there is none.
+/// Deletes one item of the conversation; `false` when there is none. What is summarised of the conversation is forgotten
+/// with it, also where somebody was interrupted who had deleted the item before; `stamp` is a new nonce.
 ///
 /// An entry that has lost its last item stays, empty: its number must not be given twice.
 ///
@@ -204,24 +207,32 @@ pub async fn delete<S: Store>(
     store: &S,
     conversation: &Conversation,
     id: ItemId,
+    stamp: Nonce,
 ) -> Result<bool, StoreError> {
+    let nonce = conversation.nonce();
+    let Some(sequence) = sequence_of(store, nonce, id.nonce).await? else { return Ok(false) };
+    let deleted = delete_from(store, &key::entry(nonce, sequence), id).await?;
+    summary::forget(store, nonce, sequence, 0, stamp).await?;
+    if conversation.record().pinned.iter().any(|pin| pin.id == id.to_string()) {
+        pin::unpin(store, conversation, id).await?;
+    }
+    Ok(deleted)
+}
+
+async fn delete_from<S: Store>(store: &S, key: &str, id: ItemId) -> Result<bool, StoreError> {
     let text = id.to_string();
-    let mut key = String::new();
     for _ in 0..SWAPS_MAX {
-        let Some((found, value)) = entry_of(store, conversation.nonce(), id.nonce).await? else {
-            return Ok(false);
-        };
-        key = found;
-        let entry = read_entry(&key, value.clone())?;
+        let Some(value) = store.get(key).await? else { return Ok(false) };
+        let entry = read_entry(key, value.clone())?;
         let kept: Vec<&str> = entry.turn.items().filter(|item| !has_id(item, &text)).collect();
         if kept.len() == entry.turn.len() {
             return Ok(false);
         }
         let tokens = kept.iter().map(|item| estimate_tokens(item)).sum::<u64>().min(entry.turn.tokens);
         let changed = write_entry(entry.nonce, kept.into_iter(), tokens, entry.standing);
-        if store.swap(&key, Some(&value), changed).await? {
+        if store.swap(key, Some(&value), changed).await? {
             return Ok(true);
         }
     }
-    Err(StoreError::Contended(key))
+    Err(StoreError::Contended(key.to_owned()))
 }

@@ -37,6 +37,14 @@ pub(crate) fn entry(conversation: Nonce, sequence: u64) -> String {
     format!("conversation/{conversation}/entry/{sequence:012}")
 }
 
+/// What stands for the oldest part of a conversation, which its window does not reach.
+pub(crate) fn summary(conversation: Nonce) -> String {
+    format!("conversation/{conversation}/summary")
+}
+
+/// What this tenant's compaction items are sealed with.
+pub(crate) const COMPACTION_KEY: &str = "compaction/key";
+
 /// From the nonce of a commit, which its items' ids carry, to the number of its entry.
 pub(crate) fn turn(conversation: Nonce, turn: Nonce) -> String {
     format!("conversation/{conversation}/turn/{turn}")

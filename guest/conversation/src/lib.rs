@@ -1,7 +1,7 @@
 //! Conversations and responses in a key-value store: keys, records, the window.
 //!
 //! [`store::Store`] is the seam: the function implements it over `wasi:keyvalue`, tests over [`memory::MemoryStore`].
-//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/` and `owner/`; `kv-schemas/`
+//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/`, `owner/` and `compaction/`; `kv-schemas/`
 //! describes them.
 //!
 //! A conversation is a row of numbered entries, one for each commit: a turn's items, or items added by hand. The
@@ -16,6 +16,7 @@
 //! it can be shown, exported and erased.
 
 pub mod background;
+pub mod compaction;
 pub mod conversation;
 mod entries;
 pub mod erase;
@@ -27,11 +28,14 @@ pub mod items;
 mod key;
 pub mod memory;
 pub mod owned;
+pub mod pin;
 mod queue;
+pub mod recall;
 pub mod record;
 pub mod response;
 pub mod session;
 pub mod store;
+pub mod summary;
 pub mod ticket;
 pub mod turn;
 pub mod viewer;

@@ -41,7 +41,9 @@ pub enum Kind {
 /// [`crate::erase`]. A new kind of record that a user can own gets its kind above and its line here.
 pub(crate) fn keys(kind: Kind, id: Nonce) -> Vec<String> {
     match kind {
-        Kind::Conversation | Kind::Session => vec![key::conversation(id), key::sequence(id)],
+        Kind::Conversation | Kind::Session => {
+            vec![key::conversation(id), key::sequence(id), key::summary(id)]
+        }
         Kind::Response => vec![key::response(id)],
         // Its events are many: it is taken apart by [`crate::background`].
         Kind::Background => vec![key::response(id), key::state(id), key::request(id)],

@@ -26,6 +26,19 @@ pub struct ConversationRecord {
     pub session: bool,
     /// The number under which its owner's list has it; a service has no list.
     pub listed: Option<u64>,
+    /// The items that its turns see even when they have fallen out of the window, in the order in which they stand.
+    pub pinned: Vec<Pin>,
+}
+
+/// An item that is pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Its id.
+    pub id: String,
+    /// The number of its entry.
+    pub entry: u64,
+    /// An estimate of its tokens.
+    pub tokens: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,12 +55,22 @@ struct ConversationView<'a> {
     session: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pinned: Vec<Pin>,
 }
 
 #[derive(Deserialize)]
 struct OwnerView {
     #[serde(default)]
     user: Owner,
+}
+
+#[derive(Deserialize)]
+struct PinnedView {
+    #[serde(default)]
+    user: Owner,
+    #[serde(default)]
+    pinned: Vec<Pin>,
 }
 
 /// What came before a response.
@@ -261,9 +284,10 @@ pub(crate) fn is_seen(key: &str, value: &[u8], viewer: &Viewer) -> Result<bool, 
 /// # Errors
 /// [`StoreError::Unreadable`].
 pub(crate) fn read_conversation(key: &str, value: &[u8]) -> Result<Owned<ConversationRecord>, StoreError> {
-    let ConversationView { user, created_at, used_at, metadata, session, listed } = view(key, value)?;
+    let ConversationView { user, created_at, used_at, metadata, session, listed, pinned } = view(key, value)?;
     let (used_at, metadata) = (used_at.unwrap_or(created_at), metadata.to_owned());
-    Ok(Owned::new(user, ConversationRecord { created_at, used_at, metadata, session, listed }))
+    let record = ConversationRecord { created_at, used_at, metadata, session, listed, pinned };
+    Ok(Owned::new(user, record))
 }
 
 /// A conversation's record as it is to be written when the conversation is used: `None` where it was written less than
@@ -294,6 +318,15 @@ pub(crate) fn renewed(
 pub(crate) fn read_owner(key: &str, value: &[u8]) -> Result<Owned<()>, StoreError> {
     let OwnerView { user } = view(key, value)?;
     Ok(Owned::new(user, ()))
+}
+
+/// Reads whose a conversation is, and what is pinned in it.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn read_pinned(key: &str, value: &[u8]) -> Result<Owned<Vec<Pin>>, StoreError> {
+    let PinnedView { user, pinned } = view(key, value)?;
+    Ok(Owned::new(user, pinned))
 }
 
 /// Reads the object of a response record.
@@ -373,6 +406,7 @@ pub(crate) fn write_conversation(record: &ConversationRecord, owner: &Owner) -> 
         metadata: &record.metadata,
         session: record.session,
         listed: record.listed,
+        pinned: record.pinned.clone(),
     })
 }
 

@@ -8,6 +8,7 @@ use crate::key;
 use crate::owned::{self, Index, Kind, PAGE_ENTRIES_MAX};
 use crate::record::{ConversationRecord, Entry, State, StoredTurn, read_conversation, read_entry};
 use crate::store::{Store, StoreError, read_counter};
+use crate::summary;
 use crate::viewer::Viewer;
 use waggle_openai::Nonce;
 
@@ -184,21 +185,33 @@ pub async fn turns<S: Store>(
 }
 
 /// Erases turns that are older than the last `turns_max`, with their responses, every few turns; a bounded number at once.
-/// `turn` is the number of the turn that has just joined.
+/// `turn` is the number of the turn that has just joined, `stamp` a new nonce.
 ///
 /// # Errors
 /// The store's.
-pub async fn trim<S: Store>(store: &S, session: Nonce, turn: u64, turns_max: u64) -> Result<(), StoreError> {
+pub async fn trim<S: Store>(
+    store: &S,
+    session: Nonce,
+    turn: u64,
+    turns_max: u64,
+    stamp: Nonce,
+) -> Result<(), StoreError> {
     if turn <= turns_max || !turn.is_multiple_of(TRIM_TURNS) {
         return Ok(());
     }
-    let key = key::sequence(session);
-    let newest = read_counter(&key, store.get(&key).await?.as_deref())?;
+    let (key, summary_key) = (key::sequence(session), key::summary(session));
+    let mut values = store.get_many(vec![key.clone(), summary_key]).await?.into_iter();
+    let newest = read_counter(&key, values.next().flatten().as_deref())?;
+    let summarised = values.next().flatten().is_some();
     // A turn has at most as many numbers as there are entries, so no turn to be kept stands before this one.
     let newest_erased = newest.min(turn).saturating_sub(turns_max);
     let oldest = newest_erased.saturating_sub(TRIM_ENTRIES_MAX - 1).max(1);
     if newest_erased == 0 {
         return Ok(());
+    }
+    if summarised {
+        // Before the entries: what is summarised from now on is summarised without them.
+        summary::forget(store, session, newest_erased, newest_erased, stamp).await?;
     }
     erase_entries(store, session, (oldest, newest_erased), &mut Erased::default()).await
 }

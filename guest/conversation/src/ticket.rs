@@ -9,7 +9,10 @@ use crate::entries::{Run, fill, page};
 use crate::history::{Continuation, History};
 use crate::key;
 use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look};
-use crate::record::{Lineage, Standing, State, read_entry, read_owner, write_pending, write_tombstone};
+use crate::recall::Beyond;
+use crate::record::{
+    Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone,
+};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
@@ -95,7 +98,7 @@ pub async fn enter<S: Store, C: Clock>(
 ) -> Result<Option<History>, EnterError> {
     let refusing = arrival.wait_ms_max == 0;
     let opened = open(store, viewer, arrival.conversation, refusing).await?;
-    let Some((owner, newest)) = opened else { return Ok(None) };
+    let Some((Opened { owner, pinned }, newest)) = opened else { return Ok(None) };
     if refusing {
         // A look before: a turn that would be refused leaves no trace.
         Visit { store, clock, arrival }.settled(newest, &mut Patience::none()).await?;
@@ -105,7 +108,7 @@ pub async fn enter<S: Store, C: Clock>(
     let mut patience =
         Patience { left_ms: arrival.wait_ms_max, ticket: Some(&mut ticket), ..Patience::none() };
     let entered = visit.settled(patience.place(), &mut patience).await;
-    let (settled, run) = match entered {
+    let (settled, mut run) = match entered {
         Ok(Some(entered)) => entered,
         Ok(None) => return Ok(None),
         Err(error) => {
@@ -117,12 +120,30 @@ pub async fn enter<S: Store, C: Clock>(
     ticket.newest = settled.newest;
     ticket.before = Some(settled);
     let mut window = Window::new(arrival.limits);
-    if let Err(error) = fill(store, arrival.conversation, run, &mut window).await {
-        let _unsettled = ticket.give_up(store).await;
-        return Err(error.into());
-    }
+    let summary = run.take_summary();
+    let left_out = match fill(store, arrival.conversation, run, &mut window).await {
+        Ok(left_out) => left_out,
+        Err(error) => {
+            let _unsettled = ticket.give_up(store).await;
+            return Err(error.into());
+        }
+    };
+    let conversation = arrival.conversation;
+    let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned, summary });
     let continuation = Continuation { owner, ticket: Some(ticket), lineage: Lineage::default() };
-    Ok(Some(History { window, continuation }))
+    Ok(Some(History { window, continuation, beyond }))
+}
+
+/// Whether a conversation of so many entries has probably outgrown its window, as one of turns with two items each has. Then
+/// its summary is read together with the entries.
+fn is_long(newest: u64, limits: WindowLimits) -> bool {
+    newest.saturating_mul(2) > limits.items_max as u64
+}
+
+/// What a turn learns of a conversation's record.
+struct Opened {
+    owner: Owner,
+    pinned: Vec<Pin>,
 }
 
 /// Whose the conversation is, and where `with_newest` the number of its newest entry, else 0.
@@ -131,7 +152,7 @@ async fn open<S: Store>(
     viewer: &Viewer,
     conversation: Nonce,
     with_newest: bool,
-) -> Result<Option<(Owner, u64)>, StoreError> {
+) -> Result<Option<(Opened, u64)>, StoreError> {
     let (key, sequence_key) = (key::conversation(conversation), key::sequence(conversation));
     let (record, newest) = if with_newest {
         let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
@@ -140,7 +161,8 @@ async fn open<S: Store>(
         (store.get(&key).await?, 0)
     };
     let Some(record) = record else { return Ok(None) };
-    Ok(read_owner(&key, &record)?.open(viewer).map(|((), owner)| (owner, newest)))
+    let opened = read_pinned(&key, &record)?.open(viewer);
+    Ok(opened.map(|(pinned, owner)| (Opened { owner, pinned }, newest)))
 }
 
 /// How long a turn still waits, and for how long it has.
@@ -180,7 +202,7 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
         let Arrival { conversation, nonce, limits, .. } = self.arrival;
         let count = page(&Window::new(limits)).max(1);
         loop {
-            let run = Run::read(self.store, conversation, newest, count).await?;
+            let run = Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             match look(self.store, conversation, newest, &run, judge).await? {
                 Before::Settled(settled) => return Ok(Some((settled, run))),

@@ -25,7 +25,8 @@ impl WindowLimits {
 #[derive(Debug)]
 pub struct Window {
     limits: WindowLimits,
-    turns: Vec<StoredTurn>,
+    /// Newest first, each with the number of its entry; 0 for turns of a chain.
+    turns: Vec<(u64, StoredTurn)>,
     full: bool,
 }
 
@@ -48,26 +49,47 @@ impl Window {
     /// Offers the next older turn. It is taken whole, or it and all that are older are left out: a model that sees
     /// half a turn, or a gap, is misled.
     pub fn offer(&mut self, turn: StoredTurn) {
-        if self.full || turn.is_empty() {
-            return;
+        self.offer_entry(0, turn);
+    }
+
+    /// As [`offer`](Self::offer), with the number of its entry; whether it was left out. One without items never is.
+    pub(crate) fn offer_entry(&mut self, sequence: u64, turn: StoredTurn) -> bool {
+        if turn.is_empty() {
+            return false;
         }
-        if turn.len() > self.limits.items_max || turn.tokens > self.limits.tokens_max {
+        let fits = turn.len() <= self.limits.items_max && turn.tokens <= self.limits.tokens_max;
+        if self.full || !fits {
             self.full = true;
-            return;
+            return true;
         }
         self.limits = self.limits.without(turn.len(), turn.tokens);
         self.full = self.limits.items_max == 0 || self.limits.tokens_max == 0;
-        self.turns.push(turn);
+        self.turns.push((sequence, turn));
+        false
+    }
+
+    /// Gives up the oldest turns until there is room for `tokens`, and takes it. Returns those turns, newest last, with
+    /// the numbers of their entries.
+    pub(crate) fn make_room(&mut self, tokens: u64) -> Vec<(u64, StoredTurn)> {
+        let mut given_up = Vec::new();
+        while self.limits.tokens_max < tokens
+            && let Some((sequence, turn)) = self.turns.pop()
+        {
+            self.limits.tokens_max += turn.tokens;
+            given_up.push((sequence, turn));
+        }
+        self.limits = self.limits.without(0, tokens);
+        given_up
     }
 
     /// An estimate of the tokens of the turns taken.
     pub fn tokens(&self) -> u64 {
-        self.turns.iter().map(|turn| turn.tokens).sum()
+        self.turns.iter().map(|(_, turn)| turn.tokens).sum()
     }
 
     /// The items of the turns taken, oldest first, each as JSON.
     pub fn items(&self) -> impl Iterator<Item = &str> {
-        self.turns.iter().rev().flat_map(StoredTurn::items)
+        self.turns.iter().rev().flat_map(|(_, turn)| turn.items())
     }
 }
 
@@ -112,6 +134,23 @@ mod tests {
         check(&turns, 0, 0, &[]);
         check(&[(1, 5), (9, 5), (1, 5)], 5, 8000, &["\"0.0\""]);
         check(&[(0, 0), (1, 5)], 1, 5, &["\"1.0\""]);
+    }
+
+    #[test]
+    fn room_is_made_by_giving_up_the_oldest_turns() {
+        let made = |tokens: u64| {
+            let mut window = Window::new(WindowLimits { items_max: 9, tokens_max: 40 });
+            for number in 0..3 {
+                window.offer_entry(9 - number, turn(number as usize, 1, 10));
+            }
+            let given_up = window.make_room(tokens).iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>();
+            (given_up, window.tokens())
+        };
+        assert_eq!(made(0), (vec![], 30));
+        assert_eq!(made(10), (vec![], 30));
+        assert_eq!(made(11), (vec![7], 20));
+        assert_eq!(made(30), (vec![7, 8], 10));
+        assert_eq!(made(1000), (vec![7, 8, 9], 0));
     }
 
     proptest! {

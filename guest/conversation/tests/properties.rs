@@ -81,8 +81,8 @@ async fn run(store: &MemoryStore, id_nonce: Nonce, steps: &[Step]) -> Vec<String
             Step::Delete(index) if !expected.is_empty() => {
                 let id = expected.remove(index.index(expected.len()));
                 let id = ItemId::parse(&id).unwrap();
-                assert!(items::delete(store, conversation, id).await.unwrap());
-                assert!(!items::delete(store, conversation, id).await.unwrap());
+                assert!(items::delete(store, conversation, id, Nonce::mint(1, 1)).await.unwrap());
+                assert!(!items::delete(store, conversation, id, Nonce::mint(1, 2)).await.unwrap());
                 assert!(items::get(store, conversation, id).await.unwrap().is_none());
             }
             Step::Delete(_) => {}

@@ -85,12 +85,20 @@ struct ConversationJson<'a, M> {
     object: &'static str,
     created_at: u64,
     metadata: &'a M,
+    #[serde(rename = "waggle_pinned", skip_serializing_if = "Vec::is_empty")]
+    pinned: Vec<&'a str>,
 }
 
-/// The conversation object.
-pub fn to_json<M: Serialize>(id: ConversationId, created_at: u64, metadata: &M) -> Vec<u8> {
+/// The conversation object; `pinned` are the ids of its pinned items.
+pub fn to_json<'a, M: Serialize>(
+    id: ConversationId,
+    created_at: u64,
+    metadata: &'a M,
+    pinned: impl Iterator<Item = &'a str>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    json::push(&mut out, &ConversationJson { id, object: "conversation", created_at, metadata });
+    let pinned = pinned.collect();
+    json::push(&mut out, &ConversationJson { id, object: "conversation", created_at, metadata, pinned });
     out
 }
 

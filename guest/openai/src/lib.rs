@@ -4,6 +4,7 @@
 //! body once, keeps stored items as raw JSON, and writes each answer once.
 
 pub mod chat;
+pub mod compact;
 pub mod conversation;
 pub mod embedding;
 pub mod error;

@@ -76,8 +76,8 @@ impl<'a> CreateResponse<'a> {
 }
 
 #[derive(Default)]
-struct Draft<'a> {
-    input: Option<Vec<InputElement<'a>>>,
+pub(crate) struct Draft<'a> {
+    pub(crate) input: Option<Vec<InputElement<'a>>>,
     previous: Option<Text<'a>>,
     conversation: Option<&'a RawValue>,
     tool_choice: Option<&'a RawValue>,
@@ -85,7 +85,7 @@ struct Draft<'a> {
     unsupported: Option<&'static str>,
     stream: bool,
     include: Vec<Text<'a>>,
-    parameters: Parameters,
+    pub(crate) parameters: Parameters,
 }
 
 impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
@@ -179,7 +179,7 @@ impl<'a> Draft<'a> {
         Ok(CreateResponse { input, references, continues, stream: self.stream, background, parameters })
     }
 
-    fn continues(&self) -> Result<Continues, ApiError> {
+    pub(crate) fn continues(&self) -> Result<Continues, ApiError> {
         if self.previous.is_some() && self.conversation.is_some() {
             let message =
                 "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Send one.";
@@ -227,7 +227,7 @@ pub fn unknown_previous(id: &str) -> ApiError {
 }
 
 /// The items, and the references among them.
-fn divided(elements: Vec<InputElement<'_>>) -> (Vec<Item<'_>>, Vec<Reference<'_>>) {
+pub(crate) fn divided(elements: Vec<InputElement<'_>>) -> (Vec<Item<'_>>, Vec<Reference<'_>>) {
     let mut items = Vec::with_capacity(elements.len());
     let mut references = Vec::new();
     for (place, element) in elements.into_iter().enumerate() {
@@ -244,7 +244,7 @@ fn said_by_user(part: Part<'_>) -> InputElement<'_> {
 }
 
 /// The `input` field: a string, which is a user's message, or an array of items.
-struct Input<'p>(&'p Path);
+pub(crate) struct Input<'p>(pub(crate) &'p Path);
 
 impl<'de> DeserializeSeed<'de> for Input<'_> {
     type Value = Vec<InputElement<'de>>;

@@ -10,6 +10,7 @@ use crate::reference::put_in;
 use crate::reply::Reply;
 use crate::service::{Answer, Delivery, Service, Streaming, report};
 use crate::settings::Settings;
+use crate::summary::Opener;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +31,10 @@ const HAND_OVER_S_MAX: u64 = 15;
 pub struct Work(Pin<Box<dyn Future<Output = ()>>>);
 
 impl Work {
+    pub(crate) fn new(work: impl Future<Output = ()> + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+
     /// Does it.
     pub async fn run(self) {
         self.0.await;
@@ -105,7 +110,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(false) => {
                 let (service, viewer) = (Service { store, upstream, platform }, viewer.clone());
                 let work = async move { service.run_alone(&viewer, id).await };
-                Answer::Working(Box::new(answer), Work(Box::pin(work)))
+                Answer::Working(Box::new(answer), Work::new(work))
             }
             Err(problem) => Answer::Reply(report(&platform, &problem)),
         }
@@ -164,6 +169,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let CreateResponse { mut input, references, continues, background, mut parameters, .. } = request;
         parameters.metadata.drop_reserved();
         Format::read(&parameters.text)?;
+        let held_tokens = Opener::new(&self.store).check(viewer, "input", &input, &references).await?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
         let conversation = conversation::open(&self.store, viewer, id.0).await?;
@@ -175,7 +181,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         put_in(&mut input, &found)?;
         let created_at = self.platform.now_ms() / 1000;
         Ok(Accepted {
-            tokens: input.iter().map(Item::tokens).sum(),
+            tokens: input.iter().map(Item::tokens).sum::<u64>() + held_tokens,
             input: to_raw_items(&input, nonce, 0)?,
             head: ResponseHead {
                 id: ResponseId(nonce),

@@ -3,11 +3,13 @@
 
 mod background;
 mod background_beside;
+mod compact;
 mod conversations;
 mod embeddings;
 mod fallback;
 mod http;
 mod idempotency;
+mod long;
 mod models;
 mod order;
 mod ownership;

@@ -110,6 +110,7 @@ fn be_busy(world: &World) {
         let body = json!({"messages": [{"role": "user", "content": input}]});
         futures::executor::block_on(world.answer(request, vec![bytes(&body.to_string())]));
     }
+    be_busy_for_long(world, conversation);
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
@@ -117,8 +118,30 @@ fn be_busy(world: &World) {
     world.json("POST", &format!("/v1/conversations/{conversation}"), &metadata, 200);
 }
 
+/// A summary that was made and one that is asked for, and what is pinned.
+fn be_busy_for_long(world: &World, conversation: &str) {
+    world.set("window_items_max", "4");
+    for input in ["on", "and on"] {
+        world.turn(&json!({"input": input, "conversation": conversation}), "yes");
+        for _ in 0..4 {
+            world.script(says("in short"));
+        }
+        if input == "on" {
+            assert_eq!(world.deliver(false).status, 200);
+        }
+        world.model.scripts.borrow_mut().clear();
+    }
+    world.set("window_items_max", "40");
+    let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
+    let pin = format!("/v1/conversations/{conversation}/items/{}/pin", id(&items["data"][1]));
+    world.json("POST", &pin, &Value::Null, 200);
+}
+
 /// Every type of item and of content.
 fn be_busy_with_shapes(world: &World, conversation: &str) {
+    world.script(says("in short"));
+    let compaction =
+        world.json("POST", "/v1/responses/compact", &json!({"input": "x"}), 200)["output"][1].clone();
     let input = json!([{"role": "user", "content": [
             {"type": "input_image", "image_url": "https://e.x/a.png"},
             {"type": "input_file", "filename": "a.pdf", "file_data": "AA=="}]},
@@ -126,7 +149,7 @@ fn be_busy_with_shapes(world: &World, conversation: &str) {
         {"role": "assistant", "phase": "final_answer", "content": "a"},
         {"type": "function_call", "call_id": "d", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "o"}]},
-        {"type": "compaction", "encrypted_content": "e"}]);
+        compaction]);
     let answer = json!({"choices": [{"message": {"content": "a", "reasoning": "r", "refusal": "no", "annotations":
             [{"url_citation": {"start_index": 0, "end_index": 1, "url": "https://e.x", "title": "t"}}]},
         "logprobs": {"content": [{"token": "a", "logprob": -0.5, "bytes": null,
@@ -153,7 +176,7 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 12);
+    assert_eq!(seen.len(), 14);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
     // Without the session's conversation and response.

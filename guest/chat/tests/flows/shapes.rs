@@ -237,6 +237,10 @@ fn every_kind_of_item_is_kept_in_a_conversation_and_shown_to_the_model_as_far_as
     let world = world();
     let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
     let conversation = id(&conversation);
+    world.script(says("It was compact."));
+    let compaction =
+        world.json("POST", "/v1/responses/compact", &json!({"input": "x"}), 200)["output"][1].clone();
+    world.model.requests.borrow_mut().clear();
     let input = json!([
         {"role": "user", "content": [{"type": "input_text", "text": "look"},
             {"type": "input_image", "image_url": IMAGE, "detail": "low"},
@@ -247,7 +251,7 @@ fn every_kind_of_item_is_kept_in_a_conversation_and_shown_to_the_model_as_far_as
             "content": [{"type": "output_text", "text": "I look.", "annotations": []}]},
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "seen"}]},
-        {"type": "compaction", "encrypted_content": "compact=="},
+        compaction,
     ]);
     world.turn(&json!({"input": input, "conversation": conversation}), "a cat");
     let path = format!("/v1/conversations/{conversation}/items?order=asc");
@@ -285,7 +289,9 @@ fn every_kind_of_item_is_kept_in_a_conversation_and_shown_to_the_model_as_far_as
         );
         assert_eq!(messages[0]["content"][2]["file"]["filename"], "a.pdf");
         assert_eq!(messages[3]["content"], "seen");
-        assert!(!asked.to_string().contains("secret==") && !asked.to_string().contains("compact=="));
+        let sealed = compaction["encrypted_content"].as_str().unwrap();
+        assert!(!asked.to_string().contains("secret==") && !asked.to_string().contains(sealed));
+        assert!(messages[4]["content"].as_str().unwrap().contains("It was compact."));
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Piece {
 pub(crate) enum Script {
     Answers { status: u16, content_type: &'static str, retry_after: Option<&'static str>, body: Vec<Piece> },
     Fails(TransportFailure),
+    /// Says again what the last message says.
+    Echoes,
 }
 
 pub(crate) fn bytes(text: &str) -> Piece {
@@ -98,8 +100,14 @@ impl Upstream for Model {
     type Body = Body;
 
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse<Body>, TransportFailure> {
+        let mut script = self.scripts.borrow_mut().pop_front().expect("the model was called once too often");
+        if matches!(script, Script::Echoes) {
+            let body: Value = serde_json::from_slice(request.body.as_deref().unwrap_or(b"null")).unwrap();
+            script = says(body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap());
+        }
         self.requests.borrow_mut().push(request);
-        match self.scripts.borrow_mut().pop_front().expect("the model was called once too often") {
+        match script {
+            Script::Echoes => unreachable!("it is an answer by now"),
             Script::Fails(failure) => Err(failure),
             Script::Answers { status, content_type, retry_after, body } => Ok(UpstreamResponse {
                 status,
@@ -277,7 +285,12 @@ impl World {
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(body)])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) | Answer::Working(..) => panic!("a stream where a whole answer was expected"),
+            Answer::Working(answer, work) => {
+                futures::executor::block_on(work.run());
+                let Answer::Reply(reply) = *answer else { panic!("work beside a stream") };
+                reply
+            }
+            Answer::Stream(_) => panic!("a stream where a whole answer was expected"),
         }
     }
 
