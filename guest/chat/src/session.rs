@@ -121,7 +121,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let settings = SessionSettings::read(&self.platform).await?;
         let place = self.session_place(&user, body.session.as_deref(), settings).await?;
         let body = body.as_response_body(place.id);
-        let known = KnownTurn { nonce: self.nonce(), accepted_at: None };
+        let known = KnownTurn { nonce: self.nonce(), accepted_at: None, stop: None };
         let prepared = match CreateResponse::read(&body) {
             Ok(request) => self.prepare(&user, request, language, known).await,
             Err(error) => Err(error.into()),

@@ -2,11 +2,12 @@
 
 use crate::error::ApiError;
 use crate::id::ConversationId;
+use crate::include::{INCLUDES_MAX, Include};
 use crate::item::Item;
-use crate::json::{self, Elements, Fields, Path, Unknown, read_object};
+use crate::json::{self, Elements, Fields, Path, Text, Unknown, read_object};
 use crate::metadata::Metadata;
 use serde::Serialize;
-use serde::de::{IgnoredAny, MapAccess};
+use serde::de::MapAccess;
 
 /// The most items that one call creates or adds.
 pub const ITEMS_MAX: usize = 20;
@@ -18,6 +19,7 @@ pub struct ConversationBody<'a> {
     pub items: Vec<Item<'a>>,
     /// The metadata, when it was sent.
     pub metadata: Option<Metadata>,
+    include: Vec<Text<'a>>,
     which: Which,
 }
 
@@ -36,9 +38,7 @@ impl<'de: 'a, 'a> Fields<'de> for ConversationBody<'a> {
                 self.items = map.next_value_seed(Elements::new(path, ITEMS_MAX))?;
             }
             ("metadata", Which::Create | Which::Update) => self.metadata = map.next_value()?,
-            ("include", Which::Add) => {
-                map.next_value::<IgnoredAny>()?;
-            }
+            ("include", Which::Add) => self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -75,6 +75,8 @@ impl<'a> ConversationBody<'a> {
     pub fn read_add(body: &'a [u8]) -> Result<Vec<Item<'a>>, ApiError> {
         let mut fields = Self { which: Which::Add, ..Self::default() };
         read_object(body, &mut fields, Unknown::Refused)?;
+        // Nothing of it changes what is answered, but a value that nobody knows is a mistake.
+        Include::read(&fields.include)?;
         if fields.items.is_empty() { Err(ApiError::missing("items")) } else { Ok(fields.items) }
     }
 }

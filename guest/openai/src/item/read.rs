@@ -1,7 +1,7 @@
 //! Reading items as clients send them: each is held to what its kind may hold.
 
 use super::part::{Annotation, Detail, Part, TextPart};
-use super::{Item, Phase, Role, ToolOutput};
+use super::{Item, ItemStatus, Phase, Role, ToolOutput};
 use crate::error::echo;
 use crate::json::Text;
 use serde::Deserialize;
@@ -50,7 +50,7 @@ struct ItemFields<'a> {
     encrypted_content: Option<Text<'a>>,
     waggle_fallback: Option<bool>,
     #[serde(rename = "status")]
-    _status: Option<IgnoredAny>,
+    _status: Option<ItemStatus>,
     #[serde(rename = "created_by")]
     _created_by: Option<IgnoredAny>,
 }
