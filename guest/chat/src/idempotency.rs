@@ -257,6 +257,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         if matches!(doing, Doing::Response { background: true, .. }) {
             self.hand_over_again(id).await?;
         }
+        if doing == Doing::SessionTurn {
+            // Its host died before it had kept the answer.
+            let mut reply = self.session_turn_again(viewer, id).await?.ok_or_else(interrupted)?;
+            reply.headers.push((REPLAYED_FIELD, "true".to_owned()));
+            return Ok(reply);
+        }
         let Some(stored) = response::streamed(&self.store, viewer, id.0).await? else {
             return Err(interrupted().into());
         };
@@ -291,7 +297,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             match doing {
                 Doing::Response { .. } => inner.create_response(viewer, body, language, nonce).await,
                 Doing::ChatCompletion => inner.create_chat_completion(body, language).await,
-                Doing::SessionTurn => inner.create_session_turn(viewer, &body, language).await,
+                Doing::SessionTurn => inner.create_session_turn(viewer, &body, (language, nonce)).await,
             }
         };
         let mut pulse = Pulse::default();

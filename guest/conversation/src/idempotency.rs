@@ -245,3 +245,46 @@ impl Claim {
         Ok((known.response == self.record.borrow().response).then_some(seen))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::erase::erase;
+    use crate::memory::MemoryStore;
+    use futures::executor::block_on;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    async fn claimed(store: &MemoryStore, ada: &Viewer, random: u128) -> Claim {
+        let (of, nonce) = (ada.owner(), Nonce::mint(NOW_MS, random));
+        let once = Once { route: "POST /x", key: b"k", body: b"{}", of: &of, nonce, now_ms: NOW_MS };
+        match claim(store, ada, once).await.unwrap() {
+            Claimed::Ours(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn records(store: &MemoryStore) -> Vec<String> {
+        let records = store.dump().into_iter().filter(|(key, _)| key.starts_with("idempotency/"));
+        records.map(|(_, value)| String::from_utf8(value).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_claim_that_was_erased_keeps_nothing_and_lets_no_others_go() {
+        block_on(async {
+            let (store, ada) = (MemoryStore::default(), Viewer::user("ada").unwrap());
+            let first = claimed(&store, &ada, 1).await;
+            erase(&store, &ada.owner()).await.unwrap();
+            first.keep(&store, 200, b"\"secret\"").await.unwrap();
+            assert_eq!(records(&store), Vec::<String>::new());
+            let second = claimed(&store, &ada, 2).await;
+            first.keep(&store, 200, b"\"secret\"").await.unwrap();
+            first.release(&store).await.unwrap();
+            assert!(!records(&store)[0].contains("secret"));
+            second.keep(&store, 200, b"\"hello\"").await.unwrap();
+            assert!(records(&store)[0].contains("hello"));
+            second.release(&store).await.unwrap();
+            assert_eq!(records(&store), Vec::<String>::new());
+        });
+    }
+}

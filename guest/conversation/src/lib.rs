@@ -33,6 +33,7 @@ pub mod response;
 pub mod session;
 pub mod store;
 pub mod ticket;
+pub mod trim;
 pub mod turn;
 pub mod viewer;
 pub mod window;

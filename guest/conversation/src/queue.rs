@@ -136,11 +136,7 @@ pub(crate) fn nobody() -> Nonce {
 
 /// Puts tombstones where turns died, oldest first, so that each says the truth about those before it. One that has come
 /// alive meanwhile is left alone, and so are all behind it.
-pub(crate) async fn bury<S: Store>(
-    store: &S,
-    conversation: Nonce,
-    dead: Dead,
-) -> Result<(), StoreError> {
+pub(crate) async fn bury<S: Store>(store: &S, conversation: Nonce, dead: Dead) -> Result<(), StoreError> {
     let Settled { turns, newest: mut below } = dead.settled;
     for Visited { at, dead } in dead.visited.into_iter().rev() {
         let Some(seen) = dead else {

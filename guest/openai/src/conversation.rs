@@ -38,7 +38,9 @@ impl<'de: 'a, 'a> Fields<'de> for ConversationBody<'a> {
                 self.items = map.next_value_seed(Elements::new(path, ITEMS_MAX))?;
             }
             ("metadata", Which::Create | Which::Update) => self.metadata = map.next_value()?,
-            ("include", Which::Add) => self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?,
+            ("include", Which::Add) => {
+                self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?
+            }
             _ => return Ok(false),
         }
         Ok(true)

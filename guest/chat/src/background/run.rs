@@ -206,8 +206,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let body = background::request(&self.store, id.0).await.map_err(Problem::from)?;
         let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
         let stop = Cell::new(false);
-        let known =
-            KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at), stop: Some(&stop) };
+        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at), stop: Some(&stop) };
         let language = Language::negotiate(Some(&held.state.language));
         let request = CreateResponse::read(&body).map_err(Problem::from)?;
         let (store, platform) = (self.store.clone(), self.platform.clone());
@@ -243,7 +242,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let (store, platform) = (self.store.clone(), self.platform.clone());
         Box::pin(StreamedTurn::continuing(store, platform, turn, begun, at.begins).run(sink)).await;
         let kept = committed.get();
-        if kept { Ok(()) } else { Err(Unkept { problem: internal(format!("response={id} not kept")), asked }) }
+        if kept {
+            Ok(())
+        } else {
+            Err(Unkept { problem: internal(format!("response={id} not kept")), asked })
+        }
     }
 
     /// Says that the response is in progress; where its next events go.
