@@ -111,3 +111,24 @@ pub fn deleted_json<T: Serialize>(id: T, object: &'static str) -> Vec<u8> {
     json::push(&mut out, &DeletedJson { id, object, deleted: true });
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_item_and_no_include_is_refused_by_its_place() {
+        let check = |body: &str, param: &str| {
+            let error = ConversationBody::read_add(body.as_bytes()).unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}: {error:?}");
+        };
+        let item = r#"{"role":"user","content":"x"}"#;
+        check(&format!(r#"{{"items":[{item}],"include":["secrets"]}}"#), "include[0]");
+        check(&format!(r#"{{"items":[{item}],"include":[null]}}"#), "include[0]");
+        check(&format!(r#"{{"items":[{item},["message",null,"user","x"]]}}"#), "items[1]");
+        check(r#"{"items":[{"role":"user","content":"x","status":"lost"}]}"#, "items[0]");
+        check(r#"{"items":[{"role":"user","content":[["input_text","x"]]}]}"#, "items[0]");
+        let known = format!(r#"{{"items":[{item}],"include":["reasoning.encrypted_content"]}}"#);
+        assert_eq!(ConversationBody::read_add(known.as_bytes()).unwrap().len(), 1);
+    }
+}

@@ -44,6 +44,9 @@ impl<'de> Deserialize<'de> for Tool {
                 "tools of type '{kind}' are not supported; supported is function"
             )));
         }
+        if fields.parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
+            return Err(D::Error::custom("'parameters' must be an object: the JSON Schema of the arguments"));
+        }
         Ok(Self {
             r#type: "function",
             name: fields.name.ok_or_else(|| D::Error::missing_field("name"))?,

@@ -44,11 +44,13 @@ pub(super) fn is_multiple(value: &Number, of: &Number) -> bool {
     }
     let (digits, modulus) = (u128::from(value.digits), u128::from(of.digits));
     match u32::try_from(value.exponent - of.exponent) {
-        Ok(places) => digits % modulus * power_of_ten(places, modulus) % modulus == 0,
+        Ok(places) => (digits % modulus * power_of_ten(places, modulus)).is_multiple_of(modulus),
         // More than all digits there are is more than the value.
         Err(_) => {
             let scale = 10_u128.checked_pow((of.exponent - value.exponent).unsigned_abs());
-            scale.and_then(|scale| modulus.checked_mul(scale)).is_some_and(|modulus| digits % modulus == 0)
+            scale
+                .and_then(|scale| modulus.checked_mul(scale))
+                .is_some_and(|modulus| digits.is_multiple_of(modulus))
         }
     }
 }
