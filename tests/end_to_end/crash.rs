@@ -64,7 +64,7 @@ async fn no_acknowledged_turn_is_lost_or_doubled_by_kill_9() {
 }
 
 /// A number nobody can foresee, below `bound`.
-fn random(bound: u64) -> u64 {
+pub(crate) fn random(bound: u64) -> u64 {
     // Each state is seeded anew.
     RandomState::new().hash_one(bound) % bound
 }
@@ -210,13 +210,13 @@ impl Generation {
 }
 
 /// A turn as a conversation holds it.
-struct Found {
-    text: String,
-    response: String,
+pub(crate) struct Found {
+    pub(crate) text: String,
+    pub(crate) response: String,
 }
 
 /// All items of a conversation, oldest first.
-async fn items(server: &Server, conversation: &str) -> Vec<Value> {
+pub(crate) async fn items(server: &Server, conversation: &str) -> Vec<Value> {
     let http = client();
     let mut items = Vec::new();
     let mut after = String::new();
@@ -233,7 +233,7 @@ async fn items(server: &Server, conversation: &str) -> Vec<Value> {
 }
 
 /// Pairs what was said with what was answered; nothing is left over.
-fn whole_turns(items: &[Value]) -> Vec<Found> {
+pub(crate) fn whole_turns(items: &[Value]) -> Vec<Found> {
     const NONCE_CHARACTERS: usize = 24;
     let text = |item: &Value| item["content"][0]["text"].as_str().unwrap().to_owned();
     let nonce = |item: &Value| {

@@ -8,6 +8,7 @@ mod bad_input;
 mod chat;
 mod conversation_order;
 mod crash;
+mod hammer;
 mod hostile;
 mod hostile_calls;
 mod inner_calls;

@@ -122,10 +122,16 @@ find_node() {
 check_node() {
     find_node
     mkdir -p "$work/node"
-    cp "$here/node/package.json" "$here/node/package-lock.json" "$here/node/conversation.mjs" "$work/node/"
+    cp "$here"/node/package*.json "$here"/node/*.mjs "$work/node/"
     (cd "$work/node" && "${npm[@]}" ci --silent --no-audit --no-fund)
     # Warnings of the runtime or the package end the program.
     across_kill_9 js "$work/node/conversation.mjs" "${node[@]}" --throw-deprecation
+    start_server
+    local program
+    for program in api background; do
+        "${node[@]}" --throw-deprecation "$work/node/$program.mjs" || failed
+    done
+    kill_server
 }
 
 # A proxy of the environment is not for this machine's own addresses.

@@ -78,6 +78,9 @@ fn reply(prompt: &Prompt<'_>, behaviour: &Behaviour) -> Reply {
     if let Some(call) = said.strip_prefix("call tool ").and_then(tool_call) {
         return call;
     }
+    if let Some(json) = said.strip_prefix("answer ").filter(|json| is_json(json)) {
+        return Reply::Text(json.to_owned());
+    }
     name_answer(&said, &prompt.messages).unwrap_or_else(|| Reply::Text(format!("You said: {said}")))
 }
 
@@ -96,6 +99,10 @@ fn without_directive(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// Reads `NAME {json}`; without arguments they are `{}`.
 fn tool_call(text: &str) -> Option<Reply> {
     let text = text.trim();
@@ -103,7 +110,7 @@ fn tool_call(text: &str) -> Option<Reply> {
         let rest = text[name.len()..].trim();
         (name, if rest.is_empty() { "{}" } else { rest })
     });
-    let valid = !name.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_ok();
+    let valid = !name.is_empty() && is_json(arguments);
     valid.then(|| Reply::Tool { name: name.to_owned(), arguments: arguments.to_owned() })
 }
 
@@ -220,6 +227,12 @@ mod tests {
         check_call(r#"call tool lookup{"id":7}"#, "lookup", r#"{"id":7}"#);
         check(&[(Role::User, "call tool lookup {broken")], "You said: call tool lookup {broken");
         check(&[(Role::User, "call tool lookup"), (Role::Tool, "42")], "The tool said: 42");
+    }
+
+    #[test]
+    fn json_is_answered_when_asked_for_and_nothing_else_is() {
+        check(&[(Role::User, r#"answer {"city": "Rome"}"#)], r#"{"city": "Rome"}"#);
+        check(&[(Role::User, "answer me")], "You said: answer me");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! - `You said: <last user text>`;
 //! - asked `what is my name` (or `我叫什么`), it looks through the messages for `my name is X` (`我叫X`);
-//! - told `call tool NAME {json}`, it calls that tool; told a tool's result, it says `The tool said: <result>`.
+//! - told `call tool NAME {json}`, it calls that tool; told a tool's result, it says `The tool said: <result>`;
+//! - told `answer {json}`, it answers that JSON.
 //!
 //! How a request is treated (delays, length, errors, faults) is a [`Behaviour`]: from the configuration, from
 //! `x-sim-*` headers, and from a `[sim: key=value ...]` directive in the last user message.
@@ -38,6 +39,6 @@ pub use config::SimConfig;
 #[cfg(feature = "tls")]
 pub use server::start_tls;
 pub use server::{Running, Simulator, serve, start};
-pub use stats::{Handle, RecordedRequest, Stats};
+pub use stats::{Handle, Outcome, RecordedRequest, Stats};
 #[cfg(feature = "tls")]
 pub use tls::TlsIdentity;

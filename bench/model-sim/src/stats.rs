@@ -41,6 +41,8 @@ pub struct RecordedRequest {
     pub headers: Vec<(String, String)>,
     /// At most `recorded_body_bytes_max` bytes of the body.
     pub body: Vec<u8>,
+    /// How answering it ended; `None` while it goes on.
+    pub outcome: Option<Outcome>,
 }
 
 impl RecordedRequest {
@@ -49,7 +51,13 @@ impl RecordedRequest {
             self.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         let body: Value = serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| String::from_utf8_lossy(&self.body).into_owned().into());
-        json!({"sequence": self.sequence, "path": self.path, "headers": headers, "body": body})
+        json!({
+            "sequence": self.sequence,
+            "path": self.path,
+            "headers": headers,
+            "body": body,
+            "outcome": self.outcome,
+        })
     }
 }
 
@@ -113,12 +121,25 @@ impl Ledger {
             path: head.uri.path().to_owned(),
             headers: headers.collect(),
             body: body[..kept].to_vec(),
+            outcome: None,
         };
         let mut recorded = unpoisoned(&self.recorded);
         if recorded.len() >= self.recorded_max {
             recorded.pop_front();
         }
         recorded.push_back(request);
+    }
+
+    /// Notes how a request ended, if it is still remembered.
+    fn note(&self, sequence: u64, outcome: Outcome) {
+        if self.recorded_max == 0 {
+            return;
+        }
+        // The newest end first, as a rule.
+        let mut recorded = unpoisoned(&self.recorded);
+        if let Some(request) = recorded.iter_mut().rev().find(|request| request.sequence == sequence) {
+            request.outcome = Some(outcome);
+        }
     }
 
     /// Whether this is one of the first `count` requests of this key.
@@ -160,11 +181,17 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Outcome {
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Its client went away before the end of the answer.
     Cancelled,
+    /// It was answered in full.
     Completed,
+    /// It was answered in full with a status from 400 up.
     Failed,
+    /// Its connection was broken because a fault asked for it.
     Faulted,
 }
 
@@ -204,6 +231,7 @@ impl Drop for InFlight {
             }
         };
         ledger.in_flight.fetch_sub(1, Relaxed);
+        ledger.note(self.sequence, self.outcome);
     }
 }
 
@@ -290,10 +318,26 @@ mod tests {
         assert_eq!(
             json["requests"],
             json!([
-                {"sequence": 2, "path": "/v1/responses", "headers": {"x-a": "1"}, "body": "not json"},
-                {"sequence": 3, "path": "/v1/responses", "headers": {"x-a": "1"}, "body": {"a": 1}},
+                {"sequence": 2, "path": "/v1/responses", "headers": {"x-a": "1"}, "body": "not json", "outcome": null},
+                {"sequence": 3, "path": "/v1/responses", "headers": {"x-a": "1"}, "body": {"a": 1}, "outcome": null},
             ])
         );
+    }
+
+    #[test]
+    fn a_request_that_is_remembered_says_how_it_ended() {
+        let ledger = ledger(2);
+        let (head, ()) = hyper::Request::post("/v1/responses").body(()).unwrap().into_parts();
+        let begun: Vec<InFlight> = (0..3).map(|_| ledger.begin()).collect();
+        for in_flight in &begun {
+            ledger.record(in_flight.sequence, &head, &Bytes::new());
+        }
+        for in_flight in begun.into_iter().take(2) {
+            in_flight.completed();
+        }
+        let ends: Vec<_> =
+            Handle { ledger }.requests().into_iter().map(|one| (one.sequence, one.outcome)).collect();
+        assert_eq!(ends, [(2, Some(Outcome::Completed)), (3, Some(Outcome::Cancelled))]);
     }
 
     #[test]

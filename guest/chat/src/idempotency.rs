@@ -10,12 +10,13 @@ use crate::problem::Problem;
 use crate::replay::events;
 use crate::reply::{Reply, STREAM_HEADERS};
 use crate::service::{Answer, Service, Streaming, report};
+use crate::session::on_behalf_of;
 use crate::stream::StreamedTurn;
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::rc::Rc;
 use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, claim};
-use waggle_conversation::{Store, Viewer, response};
+use waggle_conversation::{Owner, Store, Viewer, response};
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_openai::chat::ChatRequest;
 use waggle_openai::event::DONE;
@@ -153,6 +154,17 @@ impl Doing {
         Ok(Self::SessionTurn)
     }
 
+    /// Whose data the answer holds: a service may have a session's turn for one of its users.
+    fn owner(self, viewer: &Viewer, body: &[u8]) -> Owner {
+        if self != Self::SessionTurn {
+            return viewer.owner();
+        }
+        // A body that names nobody is refused when it is done.
+        let body = SessionTurnBody::read(body).ok();
+        let user = body.and_then(|body| on_behalf_of(viewer, body.user.as_deref()).ok());
+        user.unwrap_or_else(|| viewer.clone()).owner()
+    }
+
     fn route(self) -> &'static str {
         match self {
             Self::Response { .. } => "POST /v1/responses",
@@ -215,8 +227,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         nonce: Nonce,
     ) -> Result<Turnout, Problem> {
         let (mut waited_ms, mut pause_ms) = (0, PAUSE_MS_MIN);
+        let of = doing.owner(viewer, body);
         loop {
-            let once = Once { route: doing.route(), key, body, nonce, now_ms: self.platform.now_ms() };
+            let once =
+                Once { route: doing.route(), key, body, of: &of, nonce, now_ms: self.platform.now_ms() };
             match claim(&self.store, viewer, once).await? {
                 Claimed::Ours(claim) => return Ok(Turnout::Ours(claim)),
                 Claimed::Answered(kept) => return Ok(Turnout::Reply(again(kept))),
@@ -242,6 +256,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     async fn stored(&self, doing: Doing, viewer: &Viewer, id: ResponseId) -> Result<Reply, Problem> {
         if matches!(doing, Doing::Response { background: true, .. }) {
             self.hand_over_again(id).await?;
+        }
+        if doing == Doing::SessionTurn {
+            // Its host died before it had kept the answer.
+            let mut reply = self.session_turn_again(viewer, id).await?.ok_or_else(interrupted)?;
+            reply.headers.push((REPLAYED_FIELD, "true".to_owned()));
+            return Ok(reply);
         }
         let Some(stored) = response::streamed(&self.store, viewer, id.0).await? else {
             return Err(interrupted().into());
@@ -277,7 +297,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             match doing {
                 Doing::Response { .. } => inner.create_response(viewer, body, language, nonce).await,
                 Doing::ChatCompletion => inner.create_chat_completion(body, language).await,
-                Doing::SessionTurn => inner.create_session_turn(viewer, &body, language).await,
+                Doing::SessionTurn => inner.create_session_turn(viewer, &body, (language, nonce)).await,
             }
         };
         let mut pulse = Pulse::default();

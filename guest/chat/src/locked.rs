@@ -5,6 +5,7 @@ use crate::platform::Platform;
 use crate::problem::{Problem, internal};
 use crate::race::{First, race};
 use crate::settings::{number, variable};
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -40,15 +41,23 @@ pub(crate) async fn wait_ms_max<P: Platform>(platform: &P) -> Result<u64, Proble
 }
 
 /// The platform's clock, for those who wait in a conversation.
-pub(crate) struct PlatformClock<'a, P>(pub(crate) &'a P);
+pub(crate) struct PlatformClock<'a, P> {
+    pub(crate) platform: &'a P,
+    /// Set when they need to wait no longer.
+    pub(crate) stop: Option<&'a Cell<bool>>,
+}
 
 impl<P: Platform> Clock for PlatformClock<'_, P> {
     fn now_ms(&self) -> u64 {
-        self.0.now_ms()
+        self.platform.now_ms()
     }
 
     async fn sleep(&self, ms: u64) {
-        self.0.sleep(ms).await;
+        self.platform.sleep(ms).await;
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_some_and(Cell::get)
     }
 }
 
@@ -139,7 +148,7 @@ impl From<CommitError> for Problem {
                 log: Some(error.to_string()),
                 ..locked(
                     "This turn was silent for so long that the conversation went on without it. Nothing of it was kept; \
-                     send it again.",
+                     send it again, under another idempotency key if it has one.",
                 )
                 .into()
             },

@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::summary::{Aside, Opener, Shown};
 use crate::tiers::Tiers;
 use std::borrow::Cow;
+use std::cell::Cell;
 use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::ticket::{Arrival, Ticket, enter};
@@ -57,11 +58,13 @@ pub(crate) struct PreparedTurn {
 
 /// What is known of a turn before it is made ready.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownTurn {
+pub(crate) struct KnownTurn<'a> {
     /// The nonce of its response.
     pub(crate) nonce: Nonce,
     /// When it was accepted, in seconds since 1970, if that was before; then it runs in the background and is streamed.
     pub(crate) accepted_at: Option<u64>,
+    /// Set when it is wanted no longer, and need not wait for its place in its conversation.
+    pub(crate) stop: Option<&'a Cell<bool>>,
 }
 
 /// A turn that is kept.
@@ -185,7 +188,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         request: CreateResponse<'_>,
         language: Language,
-        known: KnownTurn,
+        known: KnownTurn<'_>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
         let mut drawn = None;
         let prepared = self.prepare_drawing(viewer, request, language, known, &mut drawn).await;
@@ -200,10 +203,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         request: CreateResponse<'_>,
         language: Language,
-        known: KnownTurn,
+        known: KnownTurn<'_>,
         drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Plan), Problem> {
-        let KnownTurn { nonce, accepted_at } = known;
+        let KnownTurn { nonce, accepted_at, .. } = known;
         let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
             request;
         let stream = stream || accepted_at.is_some();
@@ -218,7 +221,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let instructions_tokens = estimate_tokens(instructions);
         let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
         let History { mut window, continuation, beyond } =
-            self.history(viewer, continues, limits, nonce).await?;
+            self.history(viewer, continues, limits, known).await?;
         *drawn = continuation.ticket().cloned();
         let recalled = self.recall(beyond, &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
@@ -293,7 +296,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         continues: Continues,
         limits: WindowLimits,
-        nonce: Nonce,
+        KnownTurn { nonce, stop, .. }: KnownTurn<'_>,
     ) -> Result<History, Problem> {
         let store = &self.store;
         match continues {
@@ -306,7 +309,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             Continues::Conversation(id) => {
                 let wait_ms_max = wait_ms_max(&self.platform).await?;
                 let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
-                enter(store, &PlatformClock(&self.platform), viewer, arrival)
+                enter(store, &PlatformClock { platform: &self.platform, stop }, viewer, arrival)
                     .await?
                     .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
             }

@@ -7,6 +7,7 @@
 //! Whole libraries for it are four times as large as the function: docs/decisions/0012-answers-are-held-to-schemas.md.
 
 mod check;
+mod decimal;
 mod read;
 
 use regex_lite::Regex;
@@ -195,6 +196,7 @@ mod tests {
         check_refused(r#"{"anyOf":[{"minLength":-1}]}"#, "/anyOf/0/minLength");
         check_refused(r#"{"anyOf":[]}"#, "/anyOf");
         check_refused(r#"{"multipleOf":0}"#, "/multipleOf");
+        check_refused(r#"{"$id":"a","$defs":{"b":{"$id":"c"}}}"#, "/$defs/b/$id");
         check_refused(r#"{"pattern":"("}"#, "/pattern");
         check_refused(r#"{"pattern":"(?=a)"}"#, "/pattern");
         check_refused(r#"{"patternProperties":{"(":true}}"#, "/patternProperties/(");

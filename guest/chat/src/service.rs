@@ -162,7 +162,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::GetResponse(id) if wants_stream(query) => {
                 Box::pin(self.follow_response(&viewer, id, query, request.last_event_id)).await
             }
-            Route::CreateSessionTurn => self.create_session_turn(&viewer, &body, language).await,
+            Route::CreateSessionTurn => {
+                let nonce = self.nonce();
+                self.create_session_turn(&viewer, &body, (language, nonce)).await
+            }
             Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;

@@ -11,16 +11,16 @@ use crate::prepare::{Committed, KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
 use crate::reply::Reply;
 use crate::service::{Answer, Service, Streaming, report};
-use crate::session_stream::{SessionStream, Translator, read_response};
+use crate::session_stream::{ResponseText, SessionStream, Translator, read_response};
 use crate::settings::number;
 use crate::turn::FellBack;
 use waggle_conversation::session::{self, Lifetime, Opened};
-use waggle_conversation::{Store, Viewer, conversation};
+use waggle_conversation::{Store, Viewer, conversation, response, trim};
 use waggle_model::transport::Upstream;
 use waggle_openai::metadata::Metadata;
 use waggle_openai::request::CreateResponse;
 use waggle_openai::session::{SessionAnswer, SessionTurnBody};
-use waggle_openai::{ApiError, ConversationId, Nonce, json};
+use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId, json};
 
 /// After how many seconds without use a session ends: 7 days.
 const TTL_S_DEFAULT: u64 = 604_800;
@@ -98,9 +98,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         self,
         caller: &Viewer,
         body: &[u8],
-        language: Language,
+        (language, nonce): (Language, Nonce),
     ) -> Answer<S, P, U::Body> {
-        match self.begin_session_turn(caller, body, language).await {
+        match self.begin_session_turn(caller, body, (language, nonce)).await {
             Ok((place, turn, plan)) if turn.stream => self.stream_session_turn(place, turn, plan).await,
             Ok((place, mut turn, plan)) => {
                 let aside = turn.aside.take();
@@ -117,14 +117,14 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         &self,
         caller: &Viewer,
         body: &[u8],
-        language: Language,
+        (language, nonce): (Language, Nonce),
     ) -> Result<(SessionPlace, PreparedTurn, Plan), Problem> {
         let body = SessionTurnBody::read(body)?;
         let user = on_behalf_of(caller, body.user.as_deref())?;
         let settings = SessionSettings::read(&self.platform).await?;
         let place = self.session_place(&user, body.session.as_deref(), settings).await?;
         let body = body.as_response_body(place.id);
-        let known = KnownTurn { nonce: self.nonce(), accepted_at: None };
+        let known = KnownTurn { nonce, accepted_at: None, stop: None };
         let prepared = match CreateResponse::read(&body) {
             Ok(request) => self.prepare(&user, request, language, known).await,
             Err(error) => Err(error.into()),
@@ -202,20 +202,26 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
         };
         let read = read_response(&response).ok_or_else(|| internal("an unreadable response".to_owned()))?;
-        let answer = SessionAnswer {
-            answer: &read.text(),
-            seq: turn,
-            session: place.id,
-            fallback: read.is_fallback(),
-            response_id: read.id().ok_or_else(|| internal("a response without an id".to_owned()))?,
-        };
-        let mut out = Vec::with_capacity(answer.answer.len() + 256);
-        json::push(&mut out, &answer);
+        let out = answered_json(&read, place.id, turn)?;
         trim(&self.store, &self.platform, place, turn).await;
         Ok(match reason {
             Some(reason) => Reply::fallback(out, false, reason),
             None => Reply::json(out),
         })
+    }
+
+    /// The answer of a turn whose response is stored, once more; `None` for one that was not answered.
+    pub(crate) async fn session_turn_again(
+        &self,
+        viewer: &Viewer,
+        id: ResponseId,
+    ) -> Result<Option<Reply>, Problem> {
+        let Some(object) = response::object(&self.store, viewer, id.0).await? else { return Ok(None) };
+        let read = read_response(object.get().as_bytes())
+            .ok_or_else(|| internal(format!("response={id} cannot be read")))?;
+        let Some(session) = read.session() else { return Ok(None) };
+        let turn = session::number_of(&self.store, session.0, id.0).await?;
+        Ok(Some(Reply::json(answered_json(&read, session, turn)?)))
     }
 
     async fn stream_session_turn(
@@ -256,6 +262,24 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 }
 
+/// The answer of a turn, as it is told.
+fn answered_json(
+    read: &ResponseText,
+    session: ConversationId,
+    turn: Option<u64>,
+) -> Result<Vec<u8>, Problem> {
+    let answer = SessionAnswer {
+        answer: &read.text(),
+        seq: turn,
+        session,
+        fallback: read.is_fallback(),
+        response_id: read.id().ok_or_else(|| internal("a response without an id".to_owned()))?,
+    };
+    let mut out = Vec::with_capacity(answer.answer.len() + 256);
+    json::push(&mut out, &answer);
+    Ok(out)
+}
+
 /// Erases what is too old in a session. A failure is told to the operator: the next turns try again.
 pub(crate) async fn trim<S: Store, P: Platform>(
     store: &S,
@@ -265,7 +289,7 @@ pub(crate) async fn trim<S: Store, P: Platform>(
 ) {
     let Some(turn) = turn else { return };
     let stamp = Nonce::mint(platform.now_ms(), platform.random());
-    if let Err(error) = session::trim(store, place.id.0, turn, place.turns_max, stamp).await {
+    if let Err(error) = trim::trim(store, place.id.0, turn, place.turns_max, stamp).await {
         platform.log(&format!("session={} not trimmed: {error}", place.id));
     }
 }

@@ -31,6 +31,12 @@ pub(crate) struct ResponseText {
     status: String,
     output: Vec<StoredText>,
     error: Option<ErrorText>,
+    conversation: Option<Place>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Place {
+    id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +78,13 @@ pub(crate) fn read_response(response: &[u8]) -> Option<ResponseText> {
 impl ResponseText {
     pub(crate) fn id(&self) -> Option<ResponseId> {
         ResponseId::parse(&self.id)
+    }
+
+    /// The session it is a turn of, if it was answered.
+    pub(crate) fn session(&self) -> Option<ConversationId> {
+        let answered = matches!(&*self.status, "completed" | "incomplete");
+        let place = self.conversation.as_ref().filter(|_| answered)?;
+        ConversationId::parse(&place.id)
     }
 
     /// All that was answered.

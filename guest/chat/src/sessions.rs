@@ -16,6 +16,9 @@ use waggle_openai::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use waggle_openai::session::{SessionMessage, SessionObject, list_json};
 use waggle_openai::{ApiError, ConversationId, ResponseId, json};
 
+/// What a cursor begins with that is no session's id, where a page ended between two sessions.
+const PLACE_PREFIX: &str = "listed_";
+
 /// What a query of these endpoints may say.
 #[derive(Debug)]
 struct SessionQuery {
@@ -136,11 +139,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             messages: None,
         };
         let data: Vec<SessionObject<'_>> = page.sessions.iter().map(object).collect();
-        Ok(Reply::json(list_json(&data, page.has_more)))
+        let next = page.next.map(|next| format!("{PLACE_PREFIX}{next}"));
+        Ok(Reply::json(list_json(&data, page.has_more, next)))
     }
 
-    /// The number under which a session of the user is listed.
+    /// The number under which a session of the user is listed, or which a cursor names.
     async fn listed_under(&self, user: &Viewer, id: &str) -> Result<u64, Problem> {
+        if let Some(place) = id.strip_prefix(PLACE_PREFIX).and_then(|place| place.parse().ok()) {
+            return Ok(place);
+        }
         let unknown = || wrong("after", "the id of a session of this list");
         let nonce = ConversationId::parse(id).ok_or_else(unknown)?.0;
         let found = conversation::open(&self.store, user, nonce).await?;

@@ -67,7 +67,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         if request.background {
             return Box::pin(self.create_background(viewer, &body, request, (language, nonce))).await;
         }
-        let known = KnownTurn { nonce, accepted_at: None };
+        let known = KnownTurn { nonce, accepted_at: None, stop: None };
         let (mut turn, plan) = match self.prepare(viewer, request, language, known).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),

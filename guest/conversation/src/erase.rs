@@ -16,6 +16,10 @@ const BATCH_ENTRIES_MAX: u64 = 20;
 /// How often what has come up meanwhile is looked for.
 const ROUNDS_MAX: usize = 8;
 
+/// How many of the newest numbers of a list may be drawn and not written yet. They stay above the floor, so that what is
+/// written under one after an erasure is found by the next, and by its owner until then.
+const UNWRITTEN_NUMBERS_MAX: u64 = 64;
+
 /// How much was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Erased {
@@ -36,6 +40,7 @@ pub struct Erased {
 /// The store's.
 pub async fn erase<S: Store>(store: &S, owner: &Owner) -> Result<Option<Erased>, StoreError> {
     let Some(mut index) = Index::open(store, owner).await? else { return Ok(None) };
+    let floor = index.floor;
     let mut erased = Erased::default();
     for _ in 0..ROUNDS_MAX {
         if index.floor >= index.newest {
@@ -55,7 +60,10 @@ pub async fn erase<S: Store>(store: &S, owner: &Owner) -> Result<Option<Erased>,
             index.floor = newest;
         }
         // A number that was drawn stays drawn: two things must never be listed under one.
-        index.raise_floor(store, index.floor).await?;
+        let raised = index.floor.saturating_sub(UNWRITTEN_NUMBERS_MAX);
+        if raised > floor {
+            index.raise_floor(store, raised).await?;
+        }
         index.look_again(store).await?;
     }
     Ok(Some(erased))

@@ -30,6 +30,8 @@ pub struct Once<'a> {
     pub key: &'a [u8],
     /// The body that came with it.
     pub body: &'a [u8],
+    /// Whose data the answer is going to hold: with all of theirs it is erased.
+    pub of: &'a Owner,
     /// The nonce for the response, if it is done now.
     pub nonce: Nonce,
     /// Now, in milliseconds since 1970.
@@ -114,7 +116,7 @@ fn digest(parts: &[&[u8]]) -> String {
 /// # Errors
 /// The store's.
 pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Result<Claimed, StoreError> {
-    let Once { route, key, body, nonce, now_ms } = once;
+    let Once { route, key, body, of, nonce, now_ms } = once;
     let user = viewer.owner();
     let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
     let hash = digest(&[owner.as_bytes(), route.as_bytes(), key]);
@@ -132,7 +134,7 @@ pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Resu
     for _ in 0..SWAPS_MAX {
         if store.swap(&key, seen.as_deref(), fresh.write()).await? {
             let mut pairs = Vec::new();
-            let listed = owned::list(store, &fresh.user, &Listed::answer(hash.clone()), &mut pairs).await;
+            let listed = owned::list(store, of, &Listed::answer(hash.clone()), &mut pairs).await;
             let written = match listed {
                 Ok(Some(_)) => store.set_many(pairs).await,
                 listed => listed.map(|_| ()),
@@ -207,7 +209,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Keeps the answer, for good.
+    /// Keeps the answer, for good. One whose claim was erased with its user's data meanwhile is not kept.
     ///
     /// # Errors
     /// The body is not JSON; the store's.
@@ -215,14 +217,74 @@ impl Claim {
         let body: Box<RawValue> = serde_json::from_slice(body)
             .map_err(|error| StoreError::Failed { operation: "keep an answer", reason: error.to_string() })?;
         let record = Record { answer: Some(Kept { status, body }), ..self.record.borrow().clone() };
-        store.set_many(vec![(self.key.clone(), record.write())]).await
+        for _ in 0..SWAPS_MAX {
+            let Some(seen) = self.own(store).await? else { return Ok(()) };
+            if store.swap(&self.key, Some(&seen), record.write()).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended(self.key.clone()))
     }
 
-    /// Lets the key go: nothing was done that must not be done again.
+    /// Lets the key go: nothing was done that must not be done again. One that was erased, and perhaps claimed by another
+    /// since, is not this claim's to let go.
     ///
     /// # Errors
     /// The store's.
     pub async fn release<S: Store>(&self, store: &S) -> Result<(), StoreError> {
-        store.delete_many(vec![self.key.clone()]).await
+        match self.own(store).await? {
+            Some(_) => store.delete_many(vec![self.key.clone()]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The claim's record as it stands there now; `None` when it was erased, or is another's.
+    async fn own<S: Store>(&self, store: &S) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(seen) = store.get(&self.key).await? else { return Ok(None) };
+        let known = Record::read(&self.key, &seen)?;
+        Ok((known.response == self.record.borrow().response).then_some(seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::erase::erase;
+    use crate::memory::MemoryStore;
+    use futures::executor::block_on;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    async fn claimed(store: &MemoryStore, ada: &Viewer, random: u128) -> Claim {
+        let (of, nonce) = (ada.owner(), Nonce::mint(NOW_MS, random));
+        let once = Once { route: "POST /x", key: b"k", body: b"{}", of: &of, nonce, now_ms: NOW_MS };
+        match claim(store, ada, once).await.unwrap() {
+            Claimed::Ours(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn records(store: &MemoryStore) -> Vec<String> {
+        let records = store.dump().into_iter().filter(|(key, _)| key.starts_with("idempotency/"));
+        records.map(|(_, value)| String::from_utf8(value).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_claim_that_was_erased_keeps_nothing_and_lets_no_others_go() {
+        block_on(async {
+            let (store, ada) = (MemoryStore::default(), Viewer::user("ada").unwrap());
+            let first = claimed(&store, &ada, 1).await;
+            erase(&store, &ada.owner()).await.unwrap();
+            first.keep(&store, 200, b"\"secret\"").await.unwrap();
+            assert_eq!(records(&store), Vec::<String>::new());
+            let second = claimed(&store, &ada, 2).await;
+            first.keep(&store, 200, b"\"secret\"").await.unwrap();
+            first.release(&store).await.unwrap();
+            assert!(!records(&store)[0].contains("secret"));
+            second.keep(&store, 200, b"\"hello\"").await.unwrap();
+            assert!(records(&store)[0].contains("hello"));
+            second.release(&store).await.unwrap();
+            assert_eq!(records(&store), Vec::<String>::new());
+        });
     }
 }

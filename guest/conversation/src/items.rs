@@ -152,7 +152,7 @@ pub(crate) async fn sequence_of<S: Store>(
     value.map(|value| read_counter(&key, Some(&value))).transpose()
 }
 
-async fn entry_of<S: Store>(
+pub(crate) async fn entry_of<S: Store>(
     store: &S,
     conversation: Nonce,
     turn: Nonce,

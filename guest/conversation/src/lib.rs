@@ -37,6 +37,7 @@ pub mod session;
 pub mod store;
 pub mod summary;
 pub mod ticket;
+pub mod trim;
 pub mod turn;
 pub mod viewer;
 pub mod window;

@@ -23,7 +23,7 @@ struct Content {
 }
 
 impl MemoryStore {
-    /// Makes every later operation of this name fail; `None` ends that.
+    /// Makes every later operation of this name fail, or of this name and number of keys (`set_many 2`); `None` ends that.
     pub fn fail(&self, operation: Option<&'static str>) {
         self.content.failing.set(operation);
     }
@@ -43,14 +43,21 @@ impl MemoryStore {
         self.content.values.borrow_mut().insert(key.to_owned(), value.to_vec());
     }
 
+    /// Deletes a value behind the back of the code under test.
+    pub fn remove(&self, key: &str) {
+        self.content.values.borrow_mut().remove(key);
+    }
+
     /// What was asked since the last call: the operations, each with its number of keys.
     pub fn operations(&self) -> Vec<String> {
         self.content.operations.take()
     }
 
     fn begin(&self, operation: &'static str, keys: usize) -> Result<(), StoreError> {
-        self.content.operations.borrow_mut().push(format!("{operation} {keys}"));
-        if self.content.failing.get() == Some(operation) {
+        let told = format!("{operation} {keys}");
+        let fails = self.content.failing.get().is_some_and(|failing| failing == operation || failing == told);
+        self.content.operations.borrow_mut().push(told);
+        if fails {
             return Err(StoreError::Failed { operation, reason: "secret detail of the store".to_owned() });
         }
         if self.content.full.get() && WRITES.contains(&operation) {

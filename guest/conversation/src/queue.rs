@@ -128,21 +128,22 @@ fn settled(visited: Vec<Visited>, turns: u64, base: u64) -> Before {
     Before::Settled(Settled { turns, newest })
 }
 
+/// What stands in place of a response's nonce where no response is: whoever erases entries erases the responses that
+/// they name, and a turn that died, or gave up, may yet be made in another place, or was never known.
+pub(crate) fn nobody() -> Nonce {
+    Nonce::mint(0, 0)
+}
+
 /// Puts tombstones where turns died, oldest first, so that each says the truth about those before it. One that has come
 /// alive meanwhile is left alone, and so are all behind it.
-pub(crate) async fn bury<S: Store>(
-    store: &S,
-    conversation: Nonce,
-    nonce: Nonce,
-    dead: Dead,
-) -> Result<(), StoreError> {
+pub(crate) async fn bury<S: Store>(store: &S, conversation: Nonce, dead: Dead) -> Result<(), StoreError> {
     let Settled { turns, newest: mut below } = dead.settled;
     for Visited { at, dead } in dead.visited.into_iter().rev() {
         let Some(seen) = dead else {
             below = at;
             continue;
         };
-        let tombstone = write_tombstone(nonce, Standing { turns: Some(turns), after: Some(below) });
+        let tombstone = write_tombstone(nobody(), Standing { turns: Some(turns), after: Some(below) });
         if !store.swap(&key::entry(conversation, at), seen.as_deref(), tombstone).await? {
             return Ok(());
         }

@@ -3,12 +3,12 @@
 //! A session is a conversation whose record says so. Its turns are a conversation's turns, its items a conversation's items.
 
 use crate::conversation::{self, Conversation, NewItems};
-use crate::erase::{Erased, erase_conversation, erase_entries};
+use crate::erase::{Erased, erase_conversation};
+use crate::items::entry_of;
 use crate::key;
 use crate::owned::{self, Index, Kind, PAGE_ENTRIES_MAX};
 use crate::record::{ConversationRecord, Entry, State, StoredTurn, read_conversation, read_entry};
 use crate::store::{Store, StoreError, read_counter};
-use crate::summary;
 use crate::viewer::Viewer;
 use waggle_openai::Nonce;
 
@@ -16,10 +16,6 @@ use waggle_openai::Nonce;
 const PAGE_RECORDS_MAX: u64 = 20;
 /// How many numbers in a row without a turn are passed over when turns are read.
 const GAP_RECORDS_MAX: u64 = 200;
-/// A session is trimmed when so many turns have joined since it was trimmed last.
-const TRIM_TURNS: u64 = 16;
-/// How many entries one trimming looks at.
-const TRIM_ENTRIES_MAX: u64 = 64;
 /// How many pages of an owner's list one listing reads.
 const LIST_PAGES_MAX: usize = 100;
 /// How many sessions that have ended one listing erases.
@@ -63,6 +59,8 @@ pub struct SessionPage {
     pub sessions: Vec<ListedSession>,
     /// Whether there are more behind them.
     pub has_more: bool,
+    /// Where the next page begins, when so much else is listed that the search ended before the page was full.
+    pub next: Option<u64>,
 }
 
 /// When a session is over.
@@ -146,6 +144,19 @@ fn turn_number(entry: &Entry, sequence: u64) -> Option<u64> {
     entry.standing.turns.or(old).filter(|number| settled && *number > 0)
 }
 
+/// How many turns had joined a session with the turn of this response, which is its number; `None` where it has not joined.
+///
+/// # Errors
+/// The store's.
+pub async fn number_of<S: Store>(
+    store: &S,
+    session: Nonce,
+    response: Nonce,
+) -> Result<Option<u64>, StoreError> {
+    let Some((key, value)) = entry_of(store, session, response).await? else { return Ok(None) };
+    Ok(read_entry(&key, value)?.standing.turns)
+}
+
 /// The last turns of a session, oldest first, at most `limit` of them.
 ///
 /// # Errors
@@ -164,12 +175,24 @@ pub async fn turns<S: Store>(
         let keys: Vec<String> =
             (oldest..=next).rev().map(|number| key::entry(session.nonce(), number)).collect();
         let values = store.get_many(keys.clone()).await?;
-        for ((key, value), sequence) in keys.iter().zip(values).zip((oldest..=next).rev()) {
+        let newest = next;
+        next = oldest - 1;
+        // The newest that is worth reading: tombstones know which that is.
+        let mut wanted = newest;
+        for ((key, value), sequence) in keys.iter().zip(values).zip((oldest..=newest).rev()) {
+            if sequence > wanted {
+                continue;
+            }
             let entry = value.map(|value| read_entry(key, value)).transpose()?;
             let Some(entry) = entry else {
                 gap += 1;
                 continue;
             };
+            if entry.state == State::Abandoned {
+                wanted = entry.standing.after.unwrap_or(wanted).min(sequence.saturating_sub(1));
+                next = next.min(wanted);
+                continue;
+            }
             if let Some(seq) = turn_number(&entry, sequence)
                 && turns.len() < limit
             {
@@ -177,43 +200,10 @@ pub async fn turns<S: Store>(
                 turns.push(SessionTurn { seq, nonce: entry.nonce, items: entry.turn });
             }
         }
-        next = oldest - 1;
     }
     turns.reverse();
     turns.dedup_by_key(|turn| turn.seq);
     Ok(turns)
-}
-
-/// Erases turns that are older than the last `turns_max`, with their responses, every few turns; a bounded number at once.
-/// `turn` is the number of the turn that has just joined, `stamp` a new nonce.
-///
-/// # Errors
-/// The store's.
-pub async fn trim<S: Store>(
-    store: &S,
-    session: Nonce,
-    turn: u64,
-    turns_max: u64,
-    stamp: Nonce,
-) -> Result<(), StoreError> {
-    if turn <= turns_max || !turn.is_multiple_of(TRIM_TURNS) {
-        return Ok(());
-    }
-    let (key, summary_key) = (key::sequence(session), key::summary(session));
-    let mut values = store.get_many(vec![key.clone(), summary_key]).await?.into_iter();
-    let newest = read_counter(&key, values.next().flatten().as_deref())?;
-    let summarised = values.next().flatten().is_some();
-    // A turn has at most as many numbers as there are entries, so no turn to be kept stands before this one.
-    let newest_erased = newest.min(turn).saturating_sub(turns_max);
-    let oldest = newest_erased.saturating_sub(TRIM_ENTRIES_MAX - 1).max(1);
-    if newest_erased == 0 {
-        return Ok(());
-    }
-    if summarised {
-        // Before the entries: what is summarised from now on is summarised without them.
-        summary::forget(store, session, newest_erased, newest_erased, stamp).await?;
-    }
-    erase_entries(store, session, (oldest, newest_erased), &mut Erased::default()).await
 }
 
 /// A page of the sessions of a user, newest first. `after` is the number under which the last one of the page before is
@@ -252,6 +242,7 @@ pub async fn list<S: Store>(
         next = oldest - 1;
     }
     page.has_more = page.sessions.len() > limit || next > index.floor;
+    page.next = (page.sessions.len() <= limit && page.has_more).then_some(next + 1);
     page.sessions.truncate(limit);
     for nonce in ended.into_iter().take(SWEPT_SESSIONS_MAX) {
         open(store, viewer, nonce, lifetime).await?;

@@ -8,7 +8,7 @@
 use crate::entries::{Run, fill, page};
 use crate::history::{Continuation, History};
 use crate::key;
-use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look};
+use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look, nobody};
 use crate::recall::Beyond;
 use crate::record::{
     Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone,
@@ -34,6 +34,11 @@ pub trait Clock {
 
     /// Returns after `ms` milliseconds, not before.
     fn sleep(&self, ms: u64) -> impl Future<Output = ()>;
+
+    /// Whether whoever waits is wanted no longer: then it waits no longer.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// A turn that wants to join a conversation.
@@ -199,14 +204,14 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
         newest: u64,
         patience: &mut Patience<'_>,
     ) -> Result<Option<(Settled, Run)>, EnterError> {
-        let Arrival { conversation, nonce, limits, .. } = self.arrival;
+        let Arrival { conversation, limits, .. } = self.arrival;
         let count = page(&Window::new(limits)).max(1);
         loop {
             let run = Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             match look(self.store, conversation, newest, &run, judge).await? {
                 Before::Settled(settled) => return Ok(Some((settled, run))),
-                Before::Dead(dead) => bury(self.store, conversation, nonce, dead).await?,
+                Before::Dead(dead) => bury(self.store, conversation, dead).await?,
                 Before::Busy(busy) => {
                     if let Some(ticket) = &mut patience.ticket {
                         ticket.newest = busy.newest;
@@ -222,19 +227,19 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
     /// Waits until something has changed at a place, or whoever holds it is taken for dead; `false`: the conversation
     /// was deleted.
     async fn wait(&self, busy: &Busy, patience: &mut Patience<'_>) -> Result<bool, EnterError> {
-        let Arrival { conversation, nonce, .. } = self.arrival;
+        let Arrival { conversation, .. } = self.arrival;
         let key = key::entry(conversation, busy.at);
         let state =
             busy.seen.clone().map(|seen| read_entry(&key, seen)).transpose()?.map(|entry| entry.state);
         let mut pause_ms = PAUSE_MS_MIN;
         loop {
             let ms = pause_ms.min(patience.left_ms);
-            if ms == 0 {
+            if ms == 0 || self.clock.is_over() {
                 if busy.seen.is_none() {
                     // Nobody may ever wait here for long enough to find out that its holder is dead. So the silence is
                     // given an end that all can see.
                     let until_ms = self.clock.now_ms() + LEASE_MS;
-                    self.store.swap(&key, None, write_pending(nonce, until_ms)).await?;
+                    self.store.swap(&key, None, write_pending(nobody(), until_ms)).await?;
                 }
                 return Err(EnterError::Locked);
             }
@@ -289,7 +294,7 @@ impl Ticket {
         Standing { turns, after: (!joins).then_some(self.newest) }
     }
 
-    /// The tombstone of a turn that does not join.
+    /// The tombstone of a turn that does not join, whose response may be kept.
     pub(crate) fn tombstone(&self) -> Vec<u8> {
         write_tombstone(self.nonce, self.standing(false))
     }
@@ -345,7 +350,8 @@ impl Ticket {
             let seen = values.next().flatten();
             let state = seen.clone().map(|seen| read_entry(&key, seen)).transpose()?.map(|entry| entry.state);
             let settled = matches!(state, Some(State::Settled | State::Abandoned));
-            if settled || store.swap(&key, seen.as_deref(), self.tombstone()).await? {
+            let tombstone = || write_tombstone(nobody(), self.standing(false));
+            if settled || store.swap(&key, seen.as_deref(), tombstone()).await? {
                 return Ok(());
             }
         }

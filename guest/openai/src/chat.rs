@@ -5,6 +5,7 @@
 
 use crate::error::ApiError;
 use crate::json::{self, Elements, Fields, Path, Text, Unknown, read_object};
+use crate::object::Object;
 use serde::de::{Error, IgnoredAny, MapAccess};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for Content {
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let message = MessageFields::deserialize(deserializer)?;
+        let Object(message) = Object::<MessageFields>::deserialize(deserializer)?;
         match &*message.role {
             "system" | "developer" | "user" | "assistant" | "tool" | "function" => Ok(Self),
             other => Err(serde::de::Error::custom(format!("unknown role '{}'", crate::error::echo(other)))),

@@ -2,11 +2,12 @@
 
 use crate::error::ApiError;
 use crate::id::ConversationId;
+use crate::include::{INCLUDES_MAX, Include};
 use crate::item::Item;
-use crate::json::{self, Elements, Fields, Path, Unknown, read_object};
+use crate::json::{self, Elements, Fields, Path, Text, Unknown, read_object};
 use crate::metadata::Metadata;
 use serde::Serialize;
-use serde::de::{IgnoredAny, MapAccess};
+use serde::de::MapAccess;
 
 /// The most items that one call creates or adds.
 pub const ITEMS_MAX: usize = 20;
@@ -18,6 +19,7 @@ pub struct ConversationBody<'a> {
     pub items: Vec<Item<'a>>,
     /// The metadata, when it was sent.
     pub metadata: Option<Metadata>,
+    include: Vec<Text<'a>>,
     which: Which,
 }
 
@@ -37,7 +39,7 @@ impl<'de: 'a, 'a> Fields<'de> for ConversationBody<'a> {
             }
             ("metadata", Which::Create | Which::Update) => self.metadata = map.next_value()?,
             ("include", Which::Add) => {
-                map.next_value::<IgnoredAny>()?;
+                self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?
             }
             _ => return Ok(false),
         }
@@ -75,6 +77,8 @@ impl<'a> ConversationBody<'a> {
     pub fn read_add(body: &'a [u8]) -> Result<Vec<Item<'a>>, ApiError> {
         let mut fields = Self { which: Which::Add, ..Self::default() };
         read_object(body, &mut fields, Unknown::Refused)?;
+        // Nothing of it changes what is answered, but a value that nobody knows is a mistake.
+        Include::read(&fields.include)?;
         if fields.items.is_empty() { Err(ApiError::missing("items")) } else { Ok(fields.items) }
     }
 }
@@ -114,4 +118,25 @@ pub fn deleted_json<T: Serialize>(id: T, object: &'static str) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     json::push(&mut out, &DeletedJson { id, object, deleted: true });
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_item_and_no_include_is_refused_by_its_place() {
+        let check = |body: &str, param: &str| {
+            let error = ConversationBody::read_add(body.as_bytes()).unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}: {error:?}");
+        };
+        let item = r#"{"role":"user","content":"x"}"#;
+        check(&format!(r#"{{"items":[{item}],"include":["secrets"]}}"#), "include[0]");
+        check(&format!(r#"{{"items":[{item}],"include":[null]}}"#), "include[0]");
+        check(&format!(r#"{{"items":[{item},["message",null,"user","x"]]}}"#), "items[1]");
+        check(r#"{"items":[{"role":"user","content":"x","status":"lost"}]}"#, "items[0]");
+        check(r#"{"items":[{"role":"user","content":[["input_text","x"]]}]}"#, "items[0]");
+        let known = format!(r#"{{"items":[{item}],"include":["reasoning.encrypted_content"]}}"#);
+        assert_eq!(ConversationBody::read_add(known.as_bytes()).unwrap().len(), 1);
+    }
 }

@@ -16,6 +16,7 @@ pub mod json;
 pub mod list;
 pub mod members;
 pub mod metadata;
+pub mod object;
 pub mod parameters;
 pub mod request;
 pub mod response;

@@ -4,6 +4,7 @@ use crate::error::{ApiError, echo};
 use crate::include::Include;
 use crate::json::{Text, read_raw};
 use crate::metadata::Metadata;
+use crate::object::Object;
 use crate::tool::{Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -155,7 +156,7 @@ impl TextOptions {
     pub fn read_format(&self) -> Result<Option<TextFormat<'_>>, ApiError> {
         const PARAM: &str = "text.format";
         let Some(raw) = &self.format else { return Ok(None) };
-        let format: TextFormat<'_> = read_raw(raw.get(), PARAM)?;
+        let Object(format) = read_raw::<Object<TextFormat<'_>>>(raw.get(), PARAM)?;
         match &*format.kind {
             "text" => Ok(None),
             "json_object" => Ok(Some(TextFormat { schema: None, ..format })),

@@ -5,6 +5,7 @@ use crate::id::{ConversationId, ITEMS_PER_COMMIT_MAX, ResponseId};
 use crate::include::{INCLUDES_MAX, Include};
 use crate::item::{InputElement, Item, Part, Role};
 use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
+use crate::object::Object;
 use crate::parameters::Parameters;
 use crate::tool::{TOOLS_MAX, ToolChoice};
 use serde::Deserialize;
@@ -109,14 +110,14 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "max_tool_calls" => parameters.max_tool_calls = map.next_value()?,
             "include" => self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?,
             "stream_options" => {
-                map.next_value::<Option<StreamOptions>>()?;
+                map.next_value::<Option<Object<StreamOptions>>>()?;
             }
             "user" => parameters.user = map.next_value()?,
             "tools" => parameters.tools = map.next_value_seed(Elements::new(path, TOOLS_MAX))?,
             "tool_choice" => self.tool_choice = raw(map)?,
             "parallel_tool_calls" => parameters.parallel_tool_calls = map.next_value()?,
-            "reasoning" => parameters.reasoning = map.next_value::<Option<_>>()?.unwrap_or_default(),
-            "text" => parameters.text = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "reasoning" => parameters.reasoning = object(map)?,
+            "text" => parameters.text = object(map)?,
             "truncation" => parameters.truncation = map.next_value()?,
             "service_tier" => parameters.service_tier = map.next_value()?,
             "safety_identifier" => parameters.safety_identifier = map.next_value()?,
@@ -196,12 +197,17 @@ impl<'a> Draft<'a> {
         let Text(id) = if raw.get().starts_with('"') {
             read_raw(raw.get(), "conversation")?
         } else {
-            read_raw::<ConversationField<'_>>(raw.get(), "conversation")?.id
+            read_raw::<Object<ConversationField<'_>>>(raw.get(), "conversation")?.0.id
         };
         ConversationId::parse(&id)
             .map(Continues::Conversation)
             .ok_or_else(|| ApiError::not_found("Conversation", &id))
     }
+}
+
+/// An object, or the default for none.
+fn object<'de, T: Deserialize<'de> + Default, A: MapAccess<'de>>(map: &mut A) -> Result<T, A::Error> {
+    Ok(map.next_value::<Option<Object<T>>>()?.unwrap_or_default().0)
 }
 
 /// Obfuscation pads events so that their lengths do not tell their content to who listens on the wire. It is not

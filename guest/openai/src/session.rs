@@ -136,16 +136,17 @@ pub struct SessionObject<'a> {
 struct ListJson<'a> {
     object: &'static str,
     data: &'a [SessionObject<'a>],
-    first_id: Option<ConversationId>,
-    last_id: Option<ConversationId>,
+    first_id: Option<String>,
+    last_id: Option<String>,
     has_more: bool,
 }
 
-/// A page of sessions as a list object.
-pub fn list_json(data: &[SessionObject<'_>], has_more: bool) -> Vec<u8> {
-    let id = |session: Option<&SessionObject<'_>>| session.map(|session| session.session);
-    let list =
-        ListJson { object: "list", data, first_id: id(data.first()), last_id: id(data.last()), has_more };
+/// A page of sessions as a list object. `next` stands in the place of the last session's id, where the next page begins
+/// somewhere else.
+pub fn list_json(data: &[SessionObject<'_>], has_more: bool, next: Option<String>) -> Vec<u8> {
+    let id = |session: Option<&SessionObject<'_>>| session.map(|session| session.session.to_string());
+    let (first_id, last_id) = (id(data.first()), next.or_else(|| id(data.last())));
+    let list = ListJson { object: "list", data, first_id, last_id, has_more };
     let mut out = Vec::with_capacity(128 + 256 * data.len());
     json::push(&mut out, &list);
     out

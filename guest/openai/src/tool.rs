@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, echo};
 use crate::json::{Text, read_raw};
+use crate::object::Object;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,12 +37,15 @@ struct ToolFields<'a> {
 
 impl<'de> Deserialize<'de> for Tool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = ToolFields::deserialize(deserializer)?;
+        let Object(fields) = Object::<ToolFields>::deserialize(deserializer)?;
         if &*fields.kind != "function" {
             let kind = echo(&fields.kind);
             return Err(D::Error::custom(format!(
                 "tools of type '{kind}' are not supported; supported is function"
             )));
+        }
+        if fields.parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
+            return Err(D::Error::custom("'parameters' must be an object: the JSON Schema of the arguments"));
         }
         Ok(Self {
             r#type: "function",
@@ -151,7 +155,7 @@ impl ToolChoice {
             ApiError::invalid_param(PARAM, "invalid_value", message)
         };
         if !raw.get().starts_with('"') {
-            let fields: ChoiceFields<'_> = read_raw(raw.get(), PARAM)?;
+            let Object(fields) = read_raw::<Object<ChoiceFields<'_>>>(raw.get(), PARAM)?;
             return match (&*fields.kind, fields.name, fields.tools) {
                 ("function", Some(name), None) => Ok(Self::Function(name)),
                 ("allowed_tools", None, Some(tools)) => allowed(fields.mode, tools),

@@ -60,6 +60,13 @@ fn every_field_of_the_wrong_type_or_range_is_named() {
     refuse_field(r#""moderation":{}"#, "moderation", "unsupported_parameter");
     refuse_field(r#""tools":[{"type":"web_search"}]"#, "tools[0]", "invalid_value");
     refuse_field(r#""tools":[{"type":"function"}]"#, "tools[0]", "missing_required_parameter");
+    refuse_field(r#""tools":[{"type":"function","name":"f","parameters":[]}]"#, "tools[0]", "invalid_value");
+    // What serde derives for a struct reads an array as well.
+    refuse_field(r#""tools":[["function","f"]]"#, "tools[0]", "invalid_type");
+    refuse_field(r#""text":[null,null]"#, "text", "invalid_type");
+    refuse_field(r#""reasoning":["low"]"#, "reasoning", "invalid_type");
+    refuse_field(r#""stream_options":[true]"#, "stream_options", "invalid_type");
+    refuse_field(r#""conversation":["conv_1"]"#, "conversation", "invalid_type");
     refuse_field(r#""tools":{}"#, "tools", "invalid_type");
     refuse_field(r#""tool_choice":"any""#, "tool_choice", "invalid_value");
     refuse_field(r#""tool_choice":{"type":"file_search"}"#, "tool_choice", "invalid_value");

@@ -1,7 +1,10 @@
 """Every response and every streaming event against the models of Open Responses (`openresponses-types`).
 
-Usage: shapes.py, with OPENAI_BASE_URL set. The tests that begin with the name of one of Open Responses' own compliance
-tests ask what that asks. The server is asked by plain HTTP: what an SDK would mend is seen.
+Usage: shapes.py, with OPENAI_BASE_URL set. The server is asked by plain HTTP: what an SDK would mend is seen.
+
+Every compliance test of Open Responses (openresponses/openresponses, src/lib/compliance-tests.ts) is here under its own
+name and asks what that asks; where it trusts a model to call a tool, ours is told to. Its two optional ones, `file-search` and
+`offline-web-search`, need tools that are the provider's own: this server has none and refuses them by name.
 """
 
 import json
@@ -18,6 +21,7 @@ SECONDS_MAX = 60
 RED_PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
+SMALL_PDF = "data:application/pdf;base64,JVBERi0xLjEKJSVFT0Y="
 WEATHER = {
     "type": "function",
     "name": "get_weather",
@@ -129,10 +133,50 @@ def tool_calling():
     response = respond(body)
     calls = [item for item in response["output"] if item["type"] == "function_call"]
     assert [call["name"] for call in calls] == ["get_weather"], response
-    kinds = [event["type"] for event in stream(body)]
-    assert "response.function_call_arguments.done" in kinds, kinds
-    output = {"type": "function_call_output", "call_id": calls[0]["call_id"], "output": "sunny"}
-    respond({"input": [output], "previous_response_id": response["id"], "tools": [WEATHER]})
+
+
+def tool_calling_streaming():
+    asked = 'call tool get_weather {"location": "San Francisco"}'
+    events = stream({"input": [{"type": "message", "role": "user", "content": asked}], "tools": [WEATHER]})
+    kinds = [event["type"] for event in events]
+    for kind in ("response.function_call_arguments.delta", "response.function_call_arguments.done"):
+        assert kind in kinds, kinds
+    for kind in ("response.output_item.added", "response.output_item.done"):
+        items = [event["item"]["type"] for event in events if event["type"] == kind]
+        assert items == ["function_call"], (kind, items)
+
+
+def function_call_roundtrip():
+    asked = 'call tool get_weather {"location": "San Francisco"}'
+    choice = {"type": "function", "name": "get_weather"}
+    response = respond({"input": asked, "tools": [WEATHER], "tool_choice": choice})
+    call = next(item for item in response["output"] if item["type"] == "function_call")
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": '{"temperature": 18}'}
+    # With the call repeated, and continued by its id.
+    told = {"role": "user", "content": asked, "type": "message"}
+    for body in ({"input": [told, call, output]}, {"input": [output], "previous_response_id": response["id"]}):
+        answer = respond({**body, "tools": [WEATHER]})
+        assert "18" in text(answer), answer
+
+
+def file_input():
+    content = [
+        {"type": "input_text", "text": "Read the attached file and answer with its title only."},
+        {"type": "input_file", "filename": "fixture.pdf", "file_data": SMALL_PDF},
+    ]
+    response = respond({"input": [{"type": "message", "role": "user", "content": content}]})
+    assert response["output"], response
+
+
+def previous_response_id():
+    first = respond({"input": "My name is Papaya. Reply with only OK."})
+    second = respond({"input": "What is my name?", "previous_response_id": first["id"]})
+    assert "Papaya" in text(second), second
+
+
+def hosted_tools():
+    for tool in ({"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "web_search", "external_web_access": False}):
+        refused({"input": "x", "tools": [tool]}, "tools[0]")
 
 
 def image_input():
@@ -197,8 +241,13 @@ TESTS = {
     "streaming-response": streaming_response,
     "system-prompt": system_prompt,
     "tool-calling": tool_calling,
+    "tool-calling-streaming": tool_calling_streaming,
+    "function-call-roundtrip": function_call_roundtrip,
     "image-input": image_input,
+    "file-input": file_input,
     "multi-turn": multi_turn,
+    "previous-response-id": previous_response_id,
+    "file-search, offline-web-search": hosted_tools,
     "all fields": all_fields,
     "wrong requests": wrong_requests,
 }

@@ -28,7 +28,8 @@ pub(super) enum Unrun {
 
 /// A turn that was cut off and is not begun again.
 pub(super) fn interrupted() -> Unrun {
-    let message = "The response was interrupted by a restart, and it is not begun again.";
+    let message =
+        "The response was interrupted by a restart, or could not be stored, and is not begun again.";
     Unrun::Failed(ResponseError { code: "server_error", message: message.to_owned() })
 }
 

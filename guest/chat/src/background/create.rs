@@ -128,7 +128,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             // The turn takes its place in the conversation when it runs.
             Continues::Conversation(id) => self.accept_in(viewer, request, id, nonce).await?,
             _ => {
-                let known = KnownTurn { nonce, accepted_at: None };
+                let known = KnownTurn { nonce, accepted_at: None, stop: None };
                 let (turn, _) = self.prepare(viewer, request, language, known).await?;
                 let belonging = turn.continuation.belonging();
                 Accepted { tokens: turn.input_tokens, head: turn.head, input: turn.input, belonging }

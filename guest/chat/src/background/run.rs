@@ -38,6 +38,19 @@ pub(crate) fn run_path(method: &str, path: &str) -> Option<ResponseId> {
     ResponseId::parse(id).filter(|_| method == "POST")
 }
 
+/// Why a turn was not kept.
+struct Unkept {
+    problem: Problem,
+    /// Whether its model was asked.
+    asked: bool,
+}
+
+impl From<Problem> for Unkept {
+    fn from(problem: Problem) -> Self {
+        Self { problem, asked: false }
+    }
+}
+
 /// What is to be done about a response.
 enum Task {
     /// Nothing: it is over, or was deleted.
@@ -165,32 +178,37 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         held: Recorded,
         delivery: Delivery,
     ) -> Result<(), Problem> {
-        let Err(problem) = self.run_turn(viewer, id, &held).await else { return Ok(()) };
+        let Err(Unkept { problem, asked }) = self.run_turn(viewer, id, &held).await else { return Ok(()) };
         let Some(seen) = background::state(&self.store, id.0).await? else { return Ok(()) };
         if seen.state.attempt != held.state.attempt {
             return Err(problem);
         }
-        // What may go better later is left to the next delivery.
+        if seen.state.state == Phase::Cancelling {
+            return self.end_unrun(viewer, id, seen, &Unrun::Cancelled).await;
+        }
+        // What may go better later is left to the next delivery. A turn whose model was asked counts as begun: it is like
+        // one whose runner died.
         if !delivery.last && matches!(problem.error.status, 409 | 429 | 500..) {
-            let attempt = held.state.attempt.saturating_sub(1);
-            let next = State { state: Phase::Queued, attempt, until_ms: 0, ..seen.state.clone() };
-            let phase = seen.state.state;
-            if phase != Phase::Cancelling {
-                background::change(&self.store, id.0, &seen, next).await?;
-                return Err(problem);
-            }
+            let (state, attempt) = match asked {
+                true => (Phase::Running, held.state.attempt),
+                false => (Phase::Queued, held.state.attempt.saturating_sub(1)),
+            };
+            let next = State { state, attempt, until_ms: 0, ..seen.state.clone() };
+            background::change(&self.store, id.0, &seen, next).await?;
+            return Err(problem);
         }
         let _logged = report(&self.platform, &problem);
         self.end_unrun(viewer, id, seen, &refused(&problem.error)).await
     }
 
     /// Runs the turn. A model that fails is an answer like any other; an error says that there was no turn.
-    async fn run_turn(&self, viewer: &Viewer, id: ResponseId, held: &Recorded) -> Result<(), Problem> {
-        let body = background::request(&self.store, id.0).await?;
+    async fn run_turn(&self, viewer: &Viewer, id: ResponseId, held: &Recorded) -> Result<(), Unkept> {
+        let body = background::request(&self.store, id.0).await.map_err(Problem::from)?;
         let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
-        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at) };
+        let stop = Cell::new(false);
+        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at), stop: Some(&stop) };
         let language = Language::negotiate(Some(&held.state.language));
-        let request = CreateResponse::read(&body)?;
+        let request = CreateResponse::read(&body).map_err(Problem::from)?;
         let (store, platform) = (self.store.clone(), self.platform.clone());
         let mut keeper = Keeper { store, platform, id, recorded: held.clone(), stop: None };
         let (mut turn, plan) = {
@@ -198,28 +216,37 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             let mut preparing = pin!(self.prepare(viewer, request, language, known));
             match race(preparing.as_mut(), keeper.watch()).await {
                 First::Left(prepared) => prepared?,
-                First::Right(_) => preparing.await?,
+                First::Right(_) => {
+                    stop.set(true);
+                    preparing.await?
+                }
             }
         };
         drop(body);
         if keeper.stop == Some(Stop::Lost) {
             give_up(&self.store, &self.platform, turn.ticket()).await;
             // Another's, deleted, or not to be read just now: whoever asked for the run finds out which.
-            return Err(internal(format!("response={id} its run was lost")));
+            return Err(internal(format!("response={id} its run was lost")).into());
         }
         let at = match self.announce(&turn).await {
             Ok(at) => at,
             Err(problem) => {
                 give_up(&self.store, &self.platform, turn.ticket()).await;
-                return Err(problem);
+                return Err(problem.into());
             }
         };
+        let asked = keeper.stop.is_none();
         let begun = self.begin(&mut turn, plan, &mut keeper).await;
         let committed = Rc::new(Cell::new(false));
         let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
         let (store, platform) = (self.store.clone(), self.platform.clone());
         Box::pin(StreamedTurn::continuing(store, platform, turn, begun, at.begins).run(sink)).await;
-        if committed.get() { Ok(()) } else { Err(internal(format!("response={id} not kept"))) }
+        let kept = committed.get();
+        if kept {
+            Ok(())
+        } else {
+            Err(Unkept { problem: internal(format!("response={id} not kept")), asked })
+        }
     }
 
     /// Says that the response is in progress; where its next events go.

@@ -1,5 +1,6 @@
 //! Holding an instance to a schema.
 
+use super::decimal::is_multiple;
 use super::{Mismatch, Schema};
 use serde_json::{Map, Number, Value};
 
@@ -293,14 +294,8 @@ fn numbers(keywords: &Map<String, Value>, number: &Number) -> Result<(), Mismatc
     bound("maximum", |value, most| value <= most)?;
     bound("exclusiveMinimum", |value, below| value > below)?;
     bound("exclusiveMaximum", |value, above| value < above)?;
-    bound("multipleOf", is_multiple)
-}
-
-/// Decimal fractions are no binary ones: 0.3 is three times 0.1, as people write them.
-fn is_multiple(value: f64, of: f64) -> bool {
-    const ROUNDING: f64 = 1e-9;
-    let quotient = value / of;
-    (quotient - quotient.round()).abs() <= ROUNDING * quotient.abs().max(1.0)
+    let of = keywords.get("multipleOf");
+    hold("multipleOf", of.and_then(Value::as_number).is_none_or(|of| is_multiple(number, of)))
 }
 
 /// Equality as JSON Schema has it: 1 and 1.0 are the same number.

@@ -105,6 +105,10 @@ impl<'v> Reader<'v> {
                 Ok(())
             }
             "$ref" => self.reference(value, at),
+            // References below it would start from there.
+            "$id" if at != "/$id" => {
+                Err(SchemaError { at: at.clone(), reason: "it may stand at the root only".into() })
+            }
             "pattern" => match value.as_str() {
                 Some(pattern) => self.pattern(pattern, at),
                 None => Err(wrong(at, "a string")),

@@ -4,6 +4,7 @@ use super::open::Opener;
 use super::transcript::{Bounds, transcript};
 use super::write::Material;
 use crate::platform::Platform;
+use crate::prepare::KnownTurn;
 use crate::problem::{Problem, internal};
 use crate::reference::put_in;
 use crate::reply::Reply;
@@ -51,7 +52,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let said_tokens: u64 = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
         let limits = settings.window.without(items.len(), said_tokens + estimate_tokens(instructions));
         let nonce = self.nonce();
-        let History { window, continuation, .. } = self.history(viewer, continues, limits, nonce).await?;
+        let known = KnownTurn { nonce, accepted_at: None, stop: None };
+        let History { window, continuation, .. } = self.history(viewer, continues, limits, known).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         let input = to_raw_items(&items, nonce, 0)?;

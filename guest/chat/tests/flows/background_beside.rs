@@ -229,3 +229,64 @@ fn what_died_before_it_was_handed_over_is_handed_over_under_its_key() {
     assert_eq!(create_once(&world, "k", &body).1["status"], "completed");
     assert_eq!(world.platform.queue.borrow().len(), 1, "what is over is not handed over");
 }
+
+#[test]
+fn a_turn_that_is_never_kept_asks_its_model_no_more_often_than_attempts_allow() {
+    let world = world();
+    let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
+    let created = create(&world, &json!({"input": "hi", "conversation": id(&conversation)}));
+    // Everything is stored but what the turn leaves at its end: entry, the way to it, response, events.
+    world.store.fail(Some("set_many 4"));
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        world.script(turn());
+        statuses.push(run(&world));
+        world.platform.passed_ms.set(world.platform.passed_ms.get() + 20_000);
+    }
+    assert_eq!(statuses, [500, 500, 200, 200]);
+    assert_eq!(world.asked().len(), 2, "as often as background_attempts_max says");
+    let response = get(&world, id(&created));
+    assert_eq!((&response["status"], &response["error"]["code"]), (&json!("failed"), &json!("server_error")));
+    check_resumable(&world, id(&created), &rest(&world, id(&created), None));
+}
+
+#[test]
+fn a_turn_that_is_cancelled_while_it_waits_in_its_conversation_is_over_at_once() {
+    let world = world();
+    world.set("conversation_wait_ms", "60000");
+    let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
+    let conversation = id(&conversation);
+    let body = json!({"input": "first", "conversation": conversation, "stream": true}).to_string();
+    world.script(hanging());
+    let request = Request { method: "POST", path_with_query: "/v1/responses", ..Request::default() };
+    let Answer::Stream(first) = block_on(world.answer(request, vec![bytes(&body)])) else {
+        panic!("no stream")
+    };
+    let mut first = Box::pin(first.run(Client::default()));
+    let created = create(&world, &json!({"input": "later", "conversation": conversation}));
+    let path = world.platform.queue.borrow().last().unwrap().clone();
+    let began_ms = world.platform.passed_ms.get();
+    let mut waits = Running { future: Box::pin(deliver(&world, &path, false)) };
+    assert!(waits.go_on(20).is_none(), "it waits");
+    let mut cancelling = pin!(cancel_later(&world, id(&created)));
+    let (mut delivered, mut cancelled) = (None, None);
+    block_on(std::future::poll_fn(|context| {
+        let _hangs = first.as_mut().poll(context);
+        delivered = delivered.or_else(|| waits.go_on(1).map(|reply| reply.status));
+        if cancelled.is_none()
+            && let std::task::Poll::Ready(status) = cancelling.as_mut().poll(context)
+        {
+            cancelled = Some(status);
+        }
+        context.waker().wake_by_ref();
+        let over = delivered.is_some() && cancelled.is_some();
+        if over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    }));
+    assert_eq!((delivered, cancelled), (Some(200), Some(200)));
+    assert!(world.platform.passed_ms.get() - began_ms < 2_000, "the wait ended with it");
+    assert_eq!(get(&world, id(&created))["status"], "cancelled");
+    let text = rest(&world, id(&created), None);
+    assert!(!text.contains("response.in_progress"), "it was never begun: {text}");
+    check_resumable(&world, id(&created), &text);
+    assert_eq!(world.asked().len(), 1, "its model was not asked");
+}

@@ -247,3 +247,27 @@ fn without_a_key_nothing_is_written_for_it() {
     send(&world, RESPONSES, "k", &json!({"input": "x"}));
     assert_eq!(world.store.operations(), ["swap 1", "set_many 1"]);
 }
+
+#[test]
+fn a_session_turn_whose_host_died_before_it_kept_the_answer_is_answered_by_its_response() {
+    let world = world();
+    let claimed = |world: &World| {
+        let keys = world.keys("idempotency/");
+        let [key] = keys.as_slice() else { panic!("{keys:?}") };
+        (key.clone(), serde_json::from_slice::<Value>(&world.store.dump()[key]).unwrap())
+    };
+    let body = json!({"user": "ada", "query": "x"});
+    world.script(says("hello"));
+    let first = send(&world, SESSION, "k", &body);
+    assert_eq!(first.status, 200);
+    let (key, mut record) = claimed(&world);
+    assert!(record.as_object_mut().unwrap().remove("answer").is_some());
+    world.store.put(&key, record.to_string().as_bytes());
+    for passed_ms in [0, 60_000] {
+        world.platform.passed_ms.set(passed_ms);
+        let again = send(&world, SESSION, "k", &body);
+        assert_eq!((again.status, header(&again, "idempotency-replayed")), (200, Some("true")));
+        assert_eq!(String::from_utf8(again.body).unwrap(), String::from_utf8(first.body.clone()).unwrap());
+    }
+    assert_eq!(calls(&world), 1);
+}

@@ -2,6 +2,7 @@
 
 use crate::support::{Client, Piece, Script, World, bytes, delta, ending, id, says, streams, world};
 use serde_json::{Value, json};
+use waggle_chat::Request;
 use waggle_model::transport::TransportFailure;
 
 /// A text that is in everything a user of this name says and is told.
@@ -150,6 +151,10 @@ fn an_erased_user_is_nowhere_and_all_others_stay() {
 #[test]
 fn an_erasure_that_was_interrupted_is_continued() {
     let world = busy_world();
+    // So much that the list's floor rises.
+    for _ in 0..64 {
+        world.called_by(Some("ada")).turn(&json!({"input": canary("ada")}), "y");
+    }
     let interrupted = |operation| {
         world.store.fail(Some(operation));
         world.json("DELETE", "/v1/users/ada/data", &Value::Null, 500);
@@ -260,4 +265,78 @@ fn the_list_lives_as_long_as_what_it_lists() {
     world.json("POST", "/v1/chat", &json!({"user": "ada", "query": "x", "session": turn["session"]}), 200);
     assert!(world.keys("owner/").contains(&entry), "an entry is written again with the record");
     assert_eq!(world.store.operations().iter().filter(|operation| *operation == "swap 1").count(), 2);
+}
+
+#[test]
+fn what_a_service_was_answered_under_a_key_ends_with_the_user_it_asked_for() {
+    let world = world();
+    world.script(says(&canary("ada")));
+    let body = json!({"user": "ada", "query": "x"});
+    assert_eq!(world.once("/v1/chat", "a-key", &body).status, 200);
+    world.json("DELETE", "/v1/users/bob/data", &Value::Null, 404);
+    assert!(is_there(&world, "ada") && !world.keys("idempotency/").is_empty());
+    world.json("DELETE", "/v1/users/ada/data", &Value::Null, 200);
+    assert!(!is_there(&world, "ada"), "{:?}", world.keys(""));
+    assert!(world.keys("idempotency/").is_empty());
+}
+
+#[test]
+fn a_claim_that_is_erased_comes_back_by_no_beat() {
+    let world = world().called_by(Some("ada"));
+    world.script(Script::Answers {
+        status: 200,
+        content_type: "application/json",
+        retry_after: None,
+        body: vec![Piece::Hangs],
+    });
+    let keys = [b"k".to_vec()];
+    let request = Request {
+        method: "POST",
+        path_with_query: "/v1/responses",
+        idempotency_key: &keys,
+        user: &world.user,
+        ..Request::default()
+    };
+    let mut hangs = Box::pin(world.answer(request, vec![bytes(r#"{"input": "x", "store": false}"#)]));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(hangs.as_mut().poll(&mut context).is_pending());
+    assert_eq!(world.keys("idempotency/").len(), 1);
+    world.json("DELETE", "/v1/users/ada/data", &Value::Null, 200);
+    let erased_ms = world.platform.passed_ms.get();
+    while world.platform.passed_ms.get() < erased_ms + 10_000 {
+        assert!(hangs.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(world.keys("idempotency/"), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_written_under_a_number_from_before_an_erasure_is_found_by_the_next() {
+    let world = world();
+    let ada = world.called_by(Some("ada"));
+    for _ in 0..100 {
+        ada.turn(&json!({"input": canary("ada")}), "y");
+    }
+    // A number is drawn, everything is erased, and then what it was drawn for is written.
+    let before = world.store.dump();
+    ada.turn(&json!({"input": canary("ada")}), "y");
+    let after = world.store.dump();
+    let late = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+    let late: Vec<(String, Vec<u8>)> = late
+        .filter(|(key, _)| !key.ends_with("/sequence"))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    assert_eq!(late.len(), 2, "a response and its entry: {late:?}");
+    for (key, value) in &late {
+        world.store.remove(key);
+        assert!(!value.is_empty());
+    }
+    ada.json("DELETE", "/v1/users/ada/data", &Value::Null, 200);
+    assert!(!is_there(&world, "ada"));
+    for (key, value) in &late {
+        world.store.put(key, value);
+    }
+    assert_eq!(world.lines("POST", "/v1/users/ada/export").len(), 2, "a response and the receipt");
+    let receipt = ada.json("DELETE", "/v1/users/ada/data", &Value::Null, 200);
+    assert_eq!(receipt["responses"], 1);
+    assert!(!is_there(&world, "ada"), "{:?}", world.keys(""));
 }

@@ -53,6 +53,10 @@ fn busy_world() -> World {
         world.script(says("yes"));
         world.json("POST", "/v1/chat", &json!({"user": user, "query": "x"}), 200);
     }
+    // So much that the list's floor rises.
+    for _ in 0..64 {
+        world.called_by(Some("gone")).turn(&json!({"input": "x"}), "y");
+    }
     world.json("DELETE", "/v1/users/gone/data", &Value::Null, 200);
     world
 }

@@ -317,3 +317,90 @@ fn a_client_that_goes_away_leaves_the_session_as_it_was() {
     let read = world.json("GET", &format!("/v1/sessions/{}", session_of(&first)), &Value::Null, 200);
     assert_eq!(read["turns"], 1);
 }
+
+/// Messages of a session, by their numbers.
+fn numbers(world: &World, session: &str) -> Vec<u64> {
+    let read = world.json("GET", &format!("/v1/sessions/{session}?limit=100"), &Value::Null, 200);
+    read["messages"].as_array().unwrap().iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_joins_no_session_keeps_no_turns_from_being_trimmed() {
+    let world = world();
+    world.set("session_turns_max", "10");
+    let first = say(&world, &json!({"user": "ada", "query": "1"}), "answer");
+    let session = session_of(&first).to_owned();
+    for number in 2..=96 {
+        let body = json!({"user": "ada", "query": number.to_string(), "session": session});
+        for _ in 0..3 {
+            world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
+            world.json("POST", "/v1/chat", &body, 504);
+        }
+        let items = json!({"items": [{"role": "user", "content": "by hand"}]});
+        world.json("POST", &format!("/v1/conversations/{session}/items"), &items, 200);
+        assert_eq!(say(&world, &body, "answer")["seq"], number);
+    }
+    let kept = numbers(&world, &session);
+    assert_eq!(kept, (87..=96).collect::<Vec<u64>>(), "96 is a multiple of 16");
+    let entries = world.keys(&format!("conversation/{}/entry/", session.replace("conv_", ""))).len();
+    assert!(entries <= 10 * 5, "{entries} entries of 10 turns");
+}
+
+#[test]
+fn a_tombstone_that_is_trimmed_takes_no_response_with_it_but_its_own() {
+    let world = world();
+    world.set("session_turns_max", "10");
+    let first = say(&world, &json!({"user": "ada", "query": "1"}), "answer");
+    let session = session_of(&first).to_owned();
+    let body = |number: u64| json!({"user": "ada", "query": number.to_string(), "session": session});
+    for number in 2..=6 {
+        say(&world, &body(number), "answer");
+    }
+    // A turn draws its number and dies: the seventh finds it dead.
+    let sequence = format!("conversation/{}/sequence", session.replace("conv_", ""));
+    world.store.put(&sequence, b"7");
+    let seventh = say(&world, &body(7), "answer");
+    assert_eq!(seventh["seq"], 7);
+    for number in 8..=16 {
+        say(&world, &body(number), "answer");
+    }
+    assert_eq!(numbers(&world, &session), (7..=16).collect::<Vec<u64>>());
+    let path = format!("/v1/responses/{}", seventh["response_id"].as_str().unwrap());
+    world.json("GET", &path, &Value::Null, 200);
+}
+
+#[test]
+fn a_session_of_which_nearly_all_turns_failed_is_read_quickly() {
+    let world = world();
+    let first = say(&world, &json!({"user": "ada", "query": "1"}), "answer");
+    let session = session_of(&first).to_owned();
+    let body = json!({"user": "ada", "query": "x", "session": session});
+    for _ in 0..1_000 {
+        world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
+        world.json("POST", "/v1/chat", &body, 504);
+    }
+    world.store.operations();
+    assert_eq!(numbers(&world, &session), [1]);
+    let operations = world.store.operations();
+    assert!(operations.len() <= 5, "{operations:?}");
+}
+
+#[test]
+fn a_session_behind_thousands_of_other_things_is_found() {
+    let world = world();
+    let first = say(&world, &json!({"user": "ada", "query": "1"}), "answer");
+    // As if so much else had been listed and erased since.
+    let hash = world.keys("owner/").iter().find_map(|key| key.strip_suffix("/sequence").map(str::to_owned));
+    world.store.put(&format!("{}/sequence", hash.unwrap()), b"12000");
+    let (mut found, mut after, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        pages += 1;
+        let page = world.json("GET", &format!("/v1/sessions?user=ada{after}"), &Value::Null, 200);
+        found.extend(page["data"].as_array().unwrap().iter().map(|session| session_of(session).to_owned()));
+        if page["has_more"] == false {
+            break;
+        }
+        after = format!("&after={}", page["last_id"].as_str().unwrap());
+    }
+    assert_eq!((found, pages), (vec![session_of(&first).to_owned()], 3));
+}

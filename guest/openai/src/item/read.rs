@@ -1,9 +1,10 @@
 //! Reading items as clients send them: each is held to what its kind may hold.
 
 use super::part::{Annotation, Detail, Part, TextPart};
-use super::{Item, Phase, Role, ToolOutput};
+use super::{Item, ItemStatus, Phase, Role, ToolOutput};
 use crate::error::echo;
 use crate::json::Text;
+use crate::object::Object;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -50,7 +51,7 @@ struct ItemFields<'a> {
     encrypted_content: Option<Text<'a>>,
     waggle_fallback: Option<bool>,
     #[serde(rename = "status")]
-    _status: Option<IgnoredAny>,
+    _status: Option<ItemStatus>,
     #[serde(rename = "created_by")]
     _created_by: Option<IgnoredAny>,
 }
@@ -113,7 +114,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Content<'de>, A::Error> {
                 let mut parts = Vec::new();
-                while let Some(fields) = sequence.next_element::<PartFields<'de>>()? {
+                while let Some(Object(fields)) = sequence.next_element::<Object<PartFields<'de>>>()? {
                     if parts.len() == PARTS_MAX {
                         return Err(A::Error::custom(format!("more than {PARTS_MAX} content parts")));
                     }
@@ -187,7 +188,7 @@ fn read_file<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for InputElement<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = ItemFields::deserialize(deserializer)?;
+        let Object(mut fields) = Object::<ItemFields<'_>>::deserialize(deserializer)?;
         let is_reference = match fields.kind.as_deref() {
             Some(kind) => kind == "item_reference",
             None => fields.role.is_none() && fields.content.is_none() && fields.id.is_some(),
@@ -202,7 +203,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for InputElement<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_item(ItemFields::deserialize(deserializer)?)
+        read_item(Object::<ItemFields<'_>>::deserialize(deserializer)?.0)
     }
 }
 
