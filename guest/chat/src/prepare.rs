@@ -265,8 +265,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let question = || question(items, request.history.len(), request.parameters);
         let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
         let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
-            let body = request.to_json()?;
-            let request_made = settings.endpoint.request("/chat/completions", Some(body), request.stream);
+            let body = request.to_body(settings.wire(request.model))?;
+            let request_made = settings.ask(request.model, body, request.stream);
             Ok(Ask { model: request.model.to_owned(), request: request_made })
         };
         let model = picked.as_ref().map_or(request.model, |picked| picked.model);

@@ -11,6 +11,8 @@ mod idempotency;
 mod models;
 mod order;
 mod ownership;
+mod responses_broken;
+mod responses_wire;
 mod rights;
 mod schemas;
 mod sessions;

@@ -1,11 +1,13 @@
 //! Reading items as clients send them: each is held to what its kind may hold.
 
+use super::hosted::{HostedCall, HostedKind};
 use super::part::{Annotation, Detail, Part, TextPart};
 use super::{Item, Phase, Role, ToolOutput};
 use crate::error::echo;
 use crate::json::Text;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -49,8 +51,29 @@ struct ItemFields<'a> {
     #[serde(borrow)]
     encrypted_content: Option<Text<'a>>,
     waggle_fallback: Option<bool>,
-    #[serde(rename = "status")]
-    _status: Option<IgnoredAny>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    // Those of tools that an endpoint runs itself.
+    #[serde(borrow)]
+    action: Option<&'a RawValue>,
+    #[serde(borrow)]
+    queries: Option<&'a RawValue>,
+    #[serde(borrow)]
+    results: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    container_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    server_label: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    approval_request_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
     #[serde(rename = "created_by")]
     _created_by: Option<IgnoredAny>,
 }
@@ -234,12 +257,48 @@ fn read_item<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
             };
             Ok(Item::Compaction { encrypted_content })
         }
+        Some(kind) if HostedKind::parse(kind).is_some() => read_hosted(fields),
         Some(other) => Err(E::custom(format!(
             "items of type '{}' are not supported; supported are message, function_call, function_call_output, \
-             reasoning, compaction and, as a turn's input, item_reference",
+             reasoning, compaction, those of tools that a model's endpoint runs itself (web_search_call and so on) and, \
+             as a turn's input, item_reference",
             echo(other)
         ))),
     }
+}
+
+fn read_hosted<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    let kind = fields.kind.as_deref().and_then(HostedKind::parse).ok_or_else(|| E::missing_field("type"))?;
+    let literal = |text: &str| to_raw_value(text).map_err(E::custom);
+    let text = |text: &Option<Text<'_>>| text.as_deref().map(literal).transpose();
+    let (name, arguments) = (text(&fields.name)?, text(&fields.arguments)?);
+    let output = match &fields.output {
+        None => None,
+        Some(Content::Text(text)) => Some(literal(text)?),
+        Some(Content::Parts(_)) => return Err(E::custom("'output' of these items must be a string")),
+    };
+    let status = fields.status.map(|status| serde_json::from_str::<Text<'_>>(status.get())).transpose();
+    let status = status.map_err(|_| E::custom("'status' of these items must be a string"))?;
+    let call = HostedCall::new(kind, status.map(|status| status.0.into_owned()), |member| {
+        let raw = match member {
+            "name" => name.as_deref(),
+            "arguments" => arguments.as_deref(),
+            "output" => output.as_deref(),
+            "action" => fields.action,
+            "queries" => fields.queries,
+            "results" => fields.results,
+            "code" => fields.code,
+            "container_id" => fields.container_id,
+            "outputs" => fields.outputs,
+            "server_label" => fields.server_label,
+            "error" => fields.error,
+            "approval_request_id" => fields.approval_request_id,
+            "tools" => fields.tools,
+            _ => None,
+        };
+        raw.map(RawValue::get)
+    });
+    Ok(Item::Hosted(call))
 }
 
 fn may_be_said_to_a_model(part: &Part<'_>) -> bool {
