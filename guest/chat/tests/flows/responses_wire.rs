@@ -204,7 +204,7 @@ fn a_stream_of_everything_has_every_event_in_its_place() {
         added(1, &search("in_progress")),
         event("response.web_search_call.searching", &json!({"output_index": 1, "item_id": "ws_up"})),
         done(1, &search("completed")),
-        added(2, &empty_message()),
+        added(2, &json!({"type": "message", "role": "assistant", "phase": "final_answer", "content": []})),
         delta("output_text", 2, 0, "Hel"),
         delta("output_text", 2, 0, "lo"),
         delta("refusal", 2, 1, "no!"),

@@ -138,7 +138,11 @@ impl HostedCall<'_> {
         out.extend_from_slice(b",\"type\":");
         json::push(&mut out, self.kind.name());
         if let Some(own) = &self.status {
-            let own = if status == ItemStatus::Incomplete { "failed" } else { own };
+            let own = match status {
+                ItemStatus::InProgress => "in_progress",
+                ItemStatus::Completed => own,
+                ItemStatus::Incomplete => "failed",
+            };
             out.extend_from_slice(b",\"status\":");
             json::push(&mut out, own);
         }
