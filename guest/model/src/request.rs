@@ -363,7 +363,8 @@ fn any_more_than_words(parts: &[StoredPart<'_>]) -> bool {
 }
 
 pub(crate) fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
-    part.text.or(part.refusal).map_or("\"\"", RawValue::get)
+    // A file that only models of the other API take is shown by where it is.
+    part.text.or(part.refusal).or(part.file_url).map_or("\"\"", RawValue::get)
 }
 
 #[cfg(test)]

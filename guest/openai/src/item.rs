@@ -347,8 +347,9 @@ mod tests {
             r#"{"role":"user","content":[{"type":"input_text","text":"a"},
                 {"type":"input_image","image_url":"https://e.x/a.png","file_id":null},
                 {"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},
-                {"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
-            r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"https://e.x/a.png","detail":"auto"},{"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
+                {"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="},
+                {"type":"input_file","file_url":"https://e.x/a.pdf","file_data":null}]}"#,
+            r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"https://e.x/a.png","detail":"auto"},{"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="},{"type":"input_file","file_url":"https://e.x/a.pdf"}]}"#,
         );
         check_kept(
             r#"{"role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a","annotations":[

@@ -142,7 +142,7 @@ fn every_wrong_item_is_named_by_its_place() {
     );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file","file_id":"f"}]}"#, "invalid_value");
     refuse_item(
-        r#"{"role":"user","content":[{"type":"input_file","file_url":"https://e.x"}]}"#,
+        r#"{"role":"user","content":[{"type":"input_file","file_url":"file:///x"}]}"#,
         "invalid_value",
     );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file"}]}"#, "missing_required_parameter");

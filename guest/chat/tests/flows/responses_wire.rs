@@ -1,6 +1,7 @@
 //! Models that are asked by Responses: what they are sent, and how their items become ours, whole and streamed.
 
 use crate::background::{check_resumable, create, get, run};
+use crate::schemas::check_kept;
 use crate::support::{
     Client, Piece, Script, World, answers, bytes, events, id, read_events, says, streams, text, world,
 };
@@ -485,4 +486,39 @@ fn a_client_that_goes_away_ends_the_call() {
     let client = Client { leaves_after: Some(2), ..Client::default() };
     world.stream("/v1/responses", &json!({"input": "x", "stream": true}), &client);
     assert_eq!(world.model.dropped.get(), 1);
+}
+
+#[test]
+fn a_file_by_its_url_goes_only_to_a_model_that_takes_one() {
+    let world = asked_by_responses();
+    let file = json!({"type": "input_file", "filename": "a.pdf", "file_url": "https://e.x/a.pdf"});
+    let said = json!([{"role": "user", "content": [file]}]);
+    let error = world.json("POST", "/v1/responses", &json!({"input": said, "model": "sim"}), 400);
+    assert_eq!(error["error"]["param"], "input[0]", "{error}");
+    world.script(responds(&json!([message("Read")])));
+    let read = world.json("POST", "/v1/responses", &json!({"input": said}), 200);
+    assert_eq!(world.asked()[0]["input"][0]["content"], json!([file]));
+    // A model of the other API sees where it was.
+    world.turn(&json!({"input": "and?", "model": "sim", "previous_response_id": id(&read)}), "Hm");
+    assert_eq!(world.last_messages(), ["https://e.x/a.pdf", "Read", "and?"]);
+    // Of two tiers, only the one that can be told it is asked.
+    world.set("model", "auto");
+    world.set("responses_models", "small");
+    world.script(answers(500, "application/json", "{}"));
+    let body = json!({"input": said});
+    assert_eq!(world.json("POST", "/v1/responses", &body, 502)["error"]["code"], "model_endpoint_error");
+}
+
+#[test]
+fn everything_that_such_a_turn_keeps_is_as_the_schemas_have_it() {
+    let world = asked_by_responses();
+    let search = json!({"type": "web_search_call", "id": "ws_up", "status": "completed", "action": {"type": "search"}});
+    let thought = json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}], "encrypted_content": "e"});
+    let all = [vec![done(0, &search), done(1, &thought)], spoken(2, &["Hello"]), vec![completed(&json!([]))]]
+        .concat();
+    let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
+    let file = json!({"type": "input_file", "file_url": "https://e.x/a.pdf"});
+    let said = json!([{"role": "user", "content": [file]}]);
+    stream_of(&world, &json!({"input": said, "conversation": id(&conversation)}), sends(&all));
+    check_kept(&world);
 }

@@ -95,7 +95,8 @@ struct PartFields<'a> {
     filename: Option<Text<'a>>,
     #[serde(borrow)]
     file_data: Option<Text<'a>>,
-    file_url: Option<IgnoredAny>,
+    #[serde(borrow)]
+    file_url: Option<Text<'a>>,
     file_id: Option<IgnoredAny>,
     #[serde(rename = "logprobs")]
     _logprobs: Option<IgnoredAny>,
@@ -198,14 +199,16 @@ fn read_file<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
     if fields.file_id.is_some() {
         return Err(no_files());
     }
-    if fields.file_url.is_some() {
-        return Err(E::custom(
-            "'file_url' is not supported: Chat Completions, by which models are called, takes files only as \
-             'file_data'",
-        ));
+    let filename = fields.filename.map(|Text(name)| name);
+    match (fields.file_data, fields.file_url) {
+        (Some(Text(data)), None) => Ok(Part::File { filename, data }),
+        (None, Some(Text(url))) if ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) => {
+            Ok(Part::FileUrl { filename, url })
+        }
+        (None, Some(_)) => Err(E::custom("'file_url' must be an https: or http: URL")),
+        (Some(_), Some(_)) => Err(E::custom("'file_data' and 'file_url' are both there; keep one")),
+        (None, None) => Err(E::missing_field("file_data")),
     }
-    let Some(Text(data)) = fields.file_data else { return Err(E::missing_field("file_data")) };
-    Ok(Part::File { filename: fields.filename.map(|Text(name)| name), data })
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for InputElement<'a> {
@@ -302,7 +305,10 @@ fn read_hosted<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
 }
 
 fn may_be_said_to_a_model(part: &Part<'_>) -> bool {
-    matches!(part, Part::Text(_) | Part::Refusal(_) | Part::Image { .. } | Part::File { .. })
+    matches!(
+        part,
+        Part::Text(_) | Part::Refusal(_) | Part::Image { .. } | Part::File { .. } | Part::FileUrl { .. }
+    )
 }
 
 /// Refuses parts that an item of that kind cannot hold.
