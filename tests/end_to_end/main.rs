@@ -17,6 +17,7 @@ mod models;
 mod neighbours;
 mod operations;
 mod portability;
+mod responses_upstream;
 mod sessions;
 mod spin;
 mod start;

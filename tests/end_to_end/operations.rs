@@ -14,7 +14,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-const LISTEN: &str = "[telemetry.metrics]\nlisten = \"127.0.0.1:0\"\n";
+pub(crate) const LISTEN: &str = "[telemetry.metrics]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Where the operations listener is, as the start-up screen says.
 fn operations(server: &Server, path: &str) -> String {
@@ -25,7 +25,7 @@ fn operations(server: &Server, path: &str) -> String {
 }
 
 /// All samples of a scrape, by name and labels as they are written.
-async fn scrape(server: &Server) -> BTreeMap<String, f64> {
+pub(crate) async fn scrape(server: &Server) -> BTreeMap<String, f64> {
     let (status, text) = get_text(&client(), &operations(server, "/metrics")).await;
     assert_eq!(status, 200, "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
@@ -36,7 +36,7 @@ async fn scrape(server: &Server) -> BTreeMap<String, f64> {
 }
 
 /// The sum of the samples of this name whose labels hold all of `labels`.
-fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
     let of_name = |sample: &str| sample.split('{').next() == Some(name);
     let all = samples.iter().filter(|(sample, _)| of_name(sample));
     all.filter(|(sample, _)| labels.iter().all(|label| sample.contains(label))).map(|(_, value)| value).sum()

@@ -2,9 +2,11 @@
 
 use crate::platform::Platform;
 use crate::scout::Verdict;
-use waggle_model::ModelFailure;
+use waggle_model::reply::Completion;
+use waggle_model::responses::Answer;
 use waggle_model::tier::Choice;
-use waggle_model::transport::{Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_model::{ModelFailure, Wire};
 use waggle_openai::metadata::Metadata;
 
 /// The longest whole answer of a model endpoint, in bytes.
@@ -32,6 +34,24 @@ pub(crate) struct Plan {
     pub(crate) next: Option<Ask>,
     /// How the first was chosen, when it was not named.
     pub(crate) choice: Option<Choice>,
+}
+
+/// A stream of a model's that has begun.
+#[derive(Debug)]
+pub(crate) struct Opened<B> {
+    /// The API whose events they are.
+    pub(crate) wire: Wire,
+    /// The stream, from its beginning.
+    pub(crate) body: Replayed<B>,
+}
+
+/// What a model said, whole.
+#[derive(Debug)]
+pub(crate) enum Whole {
+    /// By Chat Completions.
+    Completion(Completion),
+    /// By Responses.
+    Response(Answer),
 }
 
 /// What one model said.

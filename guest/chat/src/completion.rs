@@ -14,11 +14,11 @@ use crate::settings::Settings;
 use crate::tiers::Tiers;
 use serde::Serialize;
 use waggle_conversation::Store;
-use waggle_model::ModelFailure;
 use waggle_model::reply::read_completion;
 use waggle_model::splice::{Patch, with_model};
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest};
+use waggle_model::{ModelFailure, Wire};
 use waggle_openai::chat::ChatRequest;
 use waggle_openai::error::echo;
 use waggle_openai::event::DONE;
@@ -200,17 +200,20 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         if let Some(field) = chat.other_models.as_deref().filter(|_| !settings.models.is_any()) {
             return Err(other_models(field).into());
         }
-        let request = |body| settings.endpoint.request("/chat/completions", Some(body), chat.stream);
+        let request = |body| settings.endpoint.request(Wire::Chat.path(), Some(body), chat.stream);
         if model != AUTO {
+            by_chat(&settings, model)?;
             let model = model.to_owned();
             let request = request(chat.forwarded(body, &model));
             return Ok((Plan::named(model, request), chat));
         }
         let tiers = Tiers::read(&self.platform, &settings.models).await?;
         let picked = tiers.pick(&Question::of_chat(&body))?;
+        by_chat(&settings, picked.model)?;
         let ask =
             |body, model: &str| Ask { model: model.to_owned(), request: request(with_model(body, model)) };
-        let next = picked.next.map(|next| ask(body.clone(), next));
+        let next = picked.next.filter(|next| settings.wire(next) == Wire::Chat);
+        let next = next.map(|next| ask(body.clone(), next));
         let plan = Plan { first: ask(body, picked.model), next, choice: Some(picked.choice) };
         Ok((plan, chat))
     }
@@ -224,8 +227,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let mut response = call(&self.upstream, request).await?;
         let model = response.model.take();
         let (answer, verdict) = if stream && is_event_stream(&response) {
-            let (body, verdict) =
-                if judged { peek(response.body).await? } else { (response.body.into(), Verdict::Answers) };
+            let (body, verdict) = if judged {
+                peek(response.body, Wire::Chat).await?
+            } else {
+                (response.body.into(), Verdict::Answers)
+            };
             (Started::Stream(body), verdict)
         } else {
             let body = whole_object(response).await?;
@@ -234,6 +240,18 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         };
         Ok(Said { answer, model, verdict })
     }
+}
+
+/// Refuses a model that is asked by Responses: a chat completion is passed on as it is, and not translated.
+fn by_chat(settings: &Settings, model: &str) -> Result<(), ApiError> {
+    if settings.wire(model) == Wire::Chat {
+        return Ok(());
+    }
+    let message = format!(
+        "The model `{}` is asked by the Responses API here (responses_models). Use /v1/responses, or another model.",
+        echo(model)
+    );
+    Err(ApiError::invalid_param("model", "unsupported_api", message))
 }
 
 pub(crate) fn other_models(field: &str) -> ApiError {

@@ -1,5 +1,8 @@
 //! What a model says, piece by piece, as output items and, when the answer is streamed, as events.
 
+mod items;
+
+use self::items::Slots;
 use crate::piece::{Kind, Piece};
 use crate::trace::Trace;
 use waggle_model::ModelFailure;
@@ -22,6 +25,8 @@ pub(crate) struct Output {
     first_index: usize,
     pieces: Vec<Piece>,
     bytes: usize,
+    /// The items of a model that adds them itself.
+    slots: Slots,
     /// How it grew, where it is streamed.
     pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
@@ -30,7 +35,15 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(nonce: Nonce, first_index: usize, events: Option<EventWriter>) -> Self {
-        Self { nonce, first_index, pieces: Vec::new(), bytes: 0, trace: Trace::default(), events }
+        Self {
+            nonce,
+            first_index,
+            pieces: Vec::new(),
+            bytes: 0,
+            slots: Slots::default(),
+            trace: Trace::default(),
+            events,
+        }
     }
 
     /// Takes a whole answer.
@@ -270,7 +283,8 @@ impl Output {
             let raw = item.to_raw(self.nonce, self.first_index + at, ItemStatus::InProgress)?;
             events.output_item("response.output_item.added", at, raw.get());
         }
-        self.pieces.push(Piece { item, status: ItemStatus::InProgress, upstream_index });
+        let piece = Piece { item, status: ItemStatus::InProgress, upstream_index, in_summary: false };
+        self.pieces.push(piece);
         Ok(())
     }
 
@@ -323,6 +337,7 @@ impl Output {
             Some(piece) if piece.status == ItemStatus::InProgress => piece.status = status,
             _ => return Ok(()),
         }
+        self.close_summary(at);
         self.close_part(at);
         let (Some(place), Some(piece)) = (self.place(at), self.pieces.get(at)) else { return Ok(()) };
         let Some(events) = &mut self.events else { return Ok(()) };

@@ -11,6 +11,8 @@ pub(crate) struct Piece {
     pub(crate) status: ItemStatus,
     /// The index by which the endpoint names a tool call.
     pub(crate) upstream_index: Option<usize>,
+    /// Whether the last part of its summary may still grow.
+    pub(crate) in_summary: bool,
 }
 
 /// What a model says.

@@ -20,10 +20,11 @@ use waggle_conversation::ticket::{Arrival, Ticket, enter};
 use waggle_conversation::turn::{CommitError, FinishedTurn};
 use waggle_conversation::window::WindowLimits;
 use waggle_conversation::{Store, Viewer, response};
+use waggle_model::Wire;
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
-use waggle_openai::item::{Item, RawItem, estimate_tokens, to_raw_items};
+use waggle_openai::item::{Item, Part, RawItem, ToolOutput, estimate_tokens, to_raw_items};
 use waggle_openai::parameters::Parameters;
 use waggle_openai::request::{Continues, CreateResponse, unknown_previous};
 use waggle_openai::response::{ResponseHead, Status, Usage};
@@ -170,6 +171,24 @@ fn pending_previous(id: ResponseId) -> Problem {
     ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
 }
 
+/// Refuses what a model that is asked by that API cannot be told.
+fn can_be_said(items: &[Item<'_>], wire: Wire) -> Result<(), ApiError> {
+    let by_url = |item: &Item<'_>| match item {
+        Item::Message { parts, .. } | Item::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => {
+            parts.iter().any(|part| matches!(part, Part::FileUrl { .. }))
+        }
+        _ => false,
+    };
+    match items.iter().position(by_url) {
+        Some(place) if wire == Wire::Chat => {
+            let message = "'file_url' is not supported by this model: Chat Completions, by which it is asked, takes files \
+                           only as 'file_data'.";
+            Err(ApiError::invalid_param(format!("input[{place}]"), "invalid_value", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a tier is chosen by.
 fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Parameters) -> Question<'a> {
     let mut question = Question::of_items(items, history_items);
@@ -279,14 +298,18 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let question = || question(items, request.history.len(), request.parameters);
         let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
         let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
-            let body = request.to_json()?;
-            let request_made = settings.endpoint.request("/chat/completions", Some(body), request.stream);
+            let wire = settings.wire(request.model);
+            can_be_said(items, wire)?;
+            let body = request.to_body(wire)?;
+            let request_made = settings.ask(request.model, body, request.stream);
             Ok(Ask { model: request.model.to_owned(), request: request_made })
         };
         let model = picked.as_ref().map_or(request.model, |picked| picked.model);
         let request = TurnRequest { model, ..request };
         let first = ask(&request)?;
         let next = picked.as_ref().and_then(|picked| picked.next);
+        // One that cannot be told it is not asked.
+        let next = next.filter(|model| can_be_said(items, settings.wire(model)).is_ok());
         let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
         Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
     }

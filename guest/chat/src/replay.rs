@@ -1,9 +1,11 @@
 //! The events of a stored response, made again by letting its output grow once more: as it grew when it was streamed,
 //! or, where that is not known or does not lead to what is stored, with each text and each call in one piece.
 
+mod items;
+
 use crate::output::Output;
 use crate::problem::{Problem, internal};
-use crate::trace;
+use crate::trace::{self, Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -91,23 +93,38 @@ fn endings(status: &str) -> &'static [Option<FinishReason>] {
     }
 }
 
+/// How an output may have grown.
+#[derive(Clone, Copy)]
+enum Way<'s> {
+    /// In these pieces.
+    Pieces(&'s [Step]),
+    /// Each text and each call in one piece.
+    Whole,
+    /// In items that begin and end by these steps.
+    Items(&'s [Step]),
+}
+
 /// Lets the output grow once more; `None` where no way leads to the output as it is stored.
 fn grown(
     view: &ObjectView<'_>,
-    pieces: Option<&[[usize; 2]]>,
+    pieces: Option<&[Step]>,
     start: &impl Fn() -> EventWriter,
 ) -> Option<EventWriter> {
     let Some(first) = view.output.first() else { return Some(start()) };
     let first: StoredId<'_> = serde_json::from_str(first.get()).ok()?;
     let id = ItemId::parse(first.id)?;
     // First as it was, then each text in one piece.
-    let ways = pieces.into_iter().map(Some).chain([None]);
-    let mut ways = ways.flat_map(|pieces| endings(view.status).iter().map(move |finish| (pieces, *finish)));
-    ways.find_map(|(pieces, finish)| {
+    let adds_items = |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Ended { .. }));
+    let as_it_was = |steps| if adds_items(steps) { Way::Items(steps) } else { Way::Pieces(steps) };
+    let one_by_one = items::one_by_one(view);
+    let ways = pieces.map(as_it_was).into_iter().chain([Way::Whole, Way::Items(&one_by_one)]);
+    let mut ways = ways.flat_map(|way| endings(view.status).iter().map(move |finish| (way, *finish)));
+    ways.find_map(|(way, finish)| {
         let mut output = Output::new(id.nonce, id.index, Some(start()));
-        match pieces {
-            Some(pieces) => say_in(&mut output, view, pieces)?,
-            None => say_all(&mut output, view)?,
+        match way {
+            Way::Pieces(pieces) => say_in(&mut output, view, pieces)?,
+            Way::Whole => say_all(&mut output, view)?,
+            Way::Items(steps) => items::say(&mut output, view, steps)?,
         }
         if let Some(finish) = finish {
             output.finish(finish).ok()?;
@@ -168,10 +185,11 @@ fn chunk(part: Part<'_>) -> Option<Chunk<'_>> {
 }
 
 /// Says the items in these pieces. What a text cites, and how probable it was, is not known piece by piece.
-fn say_in(output: &mut Output, view: &ObjectView<'_>, pieces: &[[usize; 2]]) -> Option<()> {
+fn say_in(output: &mut Output, view: &ObjectView<'_>, pieces: &[Step]) -> Option<()> {
     let items = (0..view.output.len()).map(|at| item(view, at)).collect::<Option<Vec<_>>>()?;
     let mut said: BTreeMap<usize, usize> = BTreeMap::new();
-    for &[at, bytes] in pieces {
+    for step in pieces {
+        let Step::Grew { at, bytes } = *step else { return None };
         let from = said.get(&at).copied();
         let begin = from.unwrap_or(0);
         say_piece(output, items.get(at)?, at, from.is_none(), begin..begin.checked_add(bytes)?)?;

@@ -1,10 +1,11 @@
 //! Looking at the beginning of a model's stream: whether it says anything yet, and whether it declines.
 
-use waggle_model::ModelFailure;
 use waggle_model::decline::{LOOKED_AT_CHARACTERS_MAX, Opening, opening};
 use waggle_model::reply::{Chunk, Completion, FinishReason, read_chunk};
+use waggle_model::responses::{Answer, read_event};
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, Replayed};
+use waggle_model::{ModelFailure, Wire};
 
 /// What an endpoint sends when it has said everything.
 pub(crate) const DONE: &[u8] = b"[DONE]";
@@ -24,14 +25,24 @@ pub(crate) enum Verdict {
 
 /// Judges a whole answer.
 pub(crate) fn judge(completion: &Completion) -> Verdict {
-    let text = completion.text.trim();
-    if !completion.tool_calls.is_empty() {
+    let (calls, refuses) = (!completion.tool_calls.is_empty(), !completion.refusal.is_empty());
+    verdict(&completion.text, calls, refuses, completion.finish)
+}
+
+/// Judges a whole answer of a model that was asked by Responses.
+pub(crate) fn judge_answer(answer: &Answer) -> Verdict {
+    verdict(&answer.text(), answer.calls(), answer.refuses(), answer.finish)
+}
+
+fn verdict(text: &str, calls: bool, refuses: bool, finish: FinishReason) -> Verdict {
+    let text = text.trim();
+    if calls {
         return Verdict::Answers;
     }
     if text.is_empty() {
-        return if completion.refusal.is_empty() { Verdict::Empty } else { Verdict::Declines };
+        return if refuses { Verdict::Declines } else { Verdict::Empty };
     }
-    if completion.finish == FinishReason::ContentFilter || opening(text) == Opening::Declines {
+    if finish == FinishReason::ContentFilter || opening(text) == Opening::Declines {
         return Verdict::Declines;
     }
     Verdict::Answers
@@ -40,6 +51,7 @@ pub(crate) fn judge(completion: &Completion) -> Verdict {
 /// What was seen of a stream's beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Scout {
+    wire: Wire,
     parser: SseParser,
     text: String,
     said: bool,
@@ -47,6 +59,11 @@ pub(crate) struct Scout {
 }
 
 impl Scout {
+    /// One for the events of that API.
+    fn on(wire: Wire) -> Self {
+        Self { wire, ..Self::default() }
+    }
+
     /// Looks at the next chunk.
     ///
     /// # Errors
@@ -64,17 +81,25 @@ impl Scout {
 
     fn event(&mut self, event: &[u8]) -> Result<(), ModelFailure> {
         if event == DONE {
-            self.finished(FinishReason::Stop);
+            if self.wire == Wire::Chat {
+                self.finished(FinishReason::Stop);
+            }
             return Ok(());
         }
         // Some endpoints keep a connection alive by events without data.
         if event.trim_ascii().is_empty() {
             return Ok(());
         }
-        let chunk = read_chunk(event)?;
-        self.said |= chunk.says_something();
-        self.look(&chunk);
+        match self.wire {
+            Wire::Chat => self.heed(&read_chunk(event)?),
+            Wire::Responses => self.heed(&read_event(event)?.as_chunk()),
+        }
         Ok(())
+    }
+
+    fn heed(&mut self, chunk: &Chunk<'_>) {
+        self.said |= chunk.says_something();
+        self.look(chunk);
     }
 
     fn look(&mut self, chunk: &Chunk<'_>) {
@@ -122,7 +147,7 @@ impl Scout {
     /// # Errors
     /// [`ModelFailure::Cut`].
     pub(crate) fn end(&mut self) -> Result<(), ModelFailure> {
-        if self.parser.trailing().is_some_and(|event| event == DONE) {
+        if self.wire == Wire::Chat && self.parser.trailing().is_some_and(|event| event == DONE) {
             self.finished(FinishReason::Stop);
         }
         if self.said { Ok(()) } else { Err(ModelFailure::Cut) }
@@ -134,8 +159,11 @@ impl Scout {
 ///
 /// # Errors
 /// It failed before anything was known.
-pub(crate) async fn peek<B: ChunkSource>(mut body: B) -> Result<(Replayed<B>, Verdict), ModelFailure> {
-    let mut scout = Scout::default();
+pub(crate) async fn peek<B: ChunkSource>(
+    mut body: B,
+    wire: Wire,
+) -> Result<(Replayed<B>, Verdict), ModelFailure> {
+    let mut scout = Scout::on(wire);
     let mut ahead = Vec::new();
     let mut bytes = 0;
     loop {

@@ -187,7 +187,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         let ticket = turn.ticket().cloned();
         let answered = match turn.take_note(asked) {
-            Ok(completion) => self.finish(&turn, completion).await.map(|committed| (committed, None)),
+            Ok(said) => self.finish(&turn, said).await.map(|committed| (committed, None)),
             Err(failure) => {
                 let fell_back = self.fall_back(&mut turn, &failure).await;
                 fell_back.map(|FellBack { committed, reason, .. }| (committed, Some(reason)))

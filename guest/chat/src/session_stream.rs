@@ -1,5 +1,6 @@
 //! A streamed turn of a session: the response's events in, the session's out.
 
+use crate::ask::Opened;
 use crate::platform::{Gone, Platform, Sink};
 use crate::prepare::PreparedTurn;
 use crate::session::{SessionPlace, trim};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::rc::Rc;
 use waggle_conversation::Store;
-use waggle_model::transport::{ChunkSource, Replayed};
+use waggle_model::transport::ChunkSource;
 use waggle_openai::event::DONE;
 use waggle_openai::item::StoredText;
 use waggle_openai::session::SessionAnswer;
@@ -20,7 +21,7 @@ pub struct SessionStream<S, P, B> {
     pub(crate) store: S,
     pub(crate) platform: P,
     pub(crate) turn: PreparedTurn,
-    pub(crate) body: Replayed<B>,
+    pub(crate) body: Opened<B>,
     pub(crate) place: SessionPlace,
 }
 

@@ -4,6 +4,7 @@ use crate::models::Models;
 use crate::platform::Platform;
 use crate::problem::{Problem, internal};
 use waggle_conversation::window::WindowLimits;
+use waggle_model::Wire;
 use waggle_model::transport::UpstreamRequest;
 use waggle_openai::ApiError;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub model: String,
     /// `models`: those a request may name, and the one above has to be among.
     pub models: Models,
+    /// `responses_models`: those that are asked by Responses; all others are by Chat Completions.
+    pub responses_models: Models,
     /// `instructions`: the system prompt when the request has none; may be empty.
     pub instructions: String,
     /// `window_items_max` and `window_tokens_max`.
@@ -88,6 +91,7 @@ impl Endpoint {
     pub(crate) fn request(&self, path: &str, body: Option<Vec<u8>>, events: bool) -> UpstreamRequest {
         UpstreamRequest {
             url: format!("{}{path}", self.base),
+            wire: Wire::Chat,
             api_key: self.api_key.clone(),
             body,
             events,
@@ -98,6 +102,17 @@ impl Endpoint {
 }
 
 impl Settings {
+    /// By which API `model` is asked.
+    pub(crate) fn wire(&self, model: &str) -> Wire {
+        if self.responses_models.allow(model) { Wire::Responses } else { Wire::Chat }
+    }
+
+    /// A request to `model`, with the body that its API wants.
+    pub(crate) fn ask(&self, model: &str, body: Vec<u8>, events: bool) -> UpstreamRequest {
+        let wire = self.wire(model);
+        UpstreamRequest { wire, ..self.endpoint.request(wire.path(), Some(body), events) }
+    }
+
     /// The model to use for a request that names `named`, or none; it may be `auto`.
     ///
     /// # Errors
@@ -116,6 +131,7 @@ impl Settings {
             endpoint: Endpoint::read(platform).await?,
             model: text(platform, "model", "").await?,
             models: Models::read(platform).await?,
+            responses_models: Models::new(text(platform, "responses_models", "").await?),
             instructions: text(platform, "instructions", "").await?,
             window: WindowLimits {
                 items_max: number(platform, "window_items_max", WINDOW_ITEMS_MAX_DEFAULT).await?,

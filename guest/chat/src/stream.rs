@@ -1,5 +1,6 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
+use crate::ask::Opened;
 use crate::fallback::Fallback;
 use crate::heartbeat::Heartbeat;
 use crate::locked::{Pulse, alive, give_up};
@@ -13,10 +14,11 @@ use crate::turn::status;
 use std::future::Future;
 use std::pin::pin;
 use waggle_conversation::Store;
-use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, read_chunk};
+use waggle_model::responses::{self, read_event};
 use waggle_model::sse::SseParser;
-use waggle_model::transport::{ChunkSource, Replayed, TransportFailure};
+use waggle_model::transport::{ChunkSource, TransportFailure};
+use waggle_model::{ModelFailure, Wire};
 use waggle_openai::event::EventWriter;
 use waggle_openai::response::{Status, Usage};
 
@@ -43,7 +45,7 @@ pub struct StreamedTurn<S, P, B> {
 #[derive(Debug)]
 pub(crate) enum Begun<B> {
     /// The model has begun to answer.
-    Answering(Replayed<B>),
+    Answering(Opened<B>),
     /// It failed.
     Failed(ModelFailure),
     /// Nobody wants its answer any more.
@@ -53,6 +55,7 @@ pub(crate) enum Begun<B> {
 /// What was heard from the model so far.
 #[derive(Debug)]
 struct Heard {
+    wire: Wire,
     parser: SseParser,
     output: Output,
     finish: Option<FinishReason>,
@@ -80,9 +83,13 @@ impl From<Gone> for End {
 
 impl Heard {
     /// Nothing yet, of a turn whose next event has the number `next`.
-    fn nothing(turn: &PreparedTurn, next: u64) -> Self {
+    fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
-        Self { parser: SseParser::default(), output, finish: None, usage: None, done: false }
+        let parser = match wire {
+            Wire::Chat => SseParser::default(),
+            Wire::Responses => SseParser::with_bound(responses::EVENT_BYTES_MAX),
+        };
+        Self { wire, parser, output, finish: None, usage: None, done: false }
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
@@ -100,35 +107,59 @@ impl Heard {
             self.done = true;
             return Ok(());
         }
+        if self.wire == Wire::Responses {
+            return self.response_event(event);
+        }
         let chunk = read_chunk(event)?;
         self.finish = chunk.finish.or(self.finish);
         self.usage = chunk.usage.or(self.usage);
         self.output.chunk(chunk)
     }
 
-    /// How the end of the stream is to be taken: a model that gave no reason for stopping, nor said that it was done,
-    /// was cut off.
-    fn end(&mut self, failure: Option<ModelFailure>) -> End {
-        if self.parser.trailing().is_some_and(|event| event == DONE) {
+    fn response_event(&mut self, event: &[u8]) -> Result<(), ModelFailure> {
+        // Some endpoints keep a connection alive by events without data.
+        if event.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        if let Some((finish, usage)) = self.output.event(read_event(event)?)? {
+            self.finish = Some(finish);
+            self.usage = usage;
             self.done = true;
+        }
+        Ok(())
+    }
+
+    /// How the end of the stream is to be taken: a model that gave no reason for stopping, nor said that it was done,
+    /// was cut off. By Responses, only its last event says so.
+    fn end(&mut self, failure: Option<ModelFailure>) -> End {
+        if let Some(event) = self.parser.trailing() {
+            match self.wire {
+                Wire::Chat => self.done |= event == DONE,
+                Wire::Responses => {
+                    if let Err(failure) = self.event(&event) {
+                        return End::Failed(failure);
+                    }
+                }
+            }
         }
         match self.finish {
             Some(finish) => End::Finished(finish),
-            None if self.done => End::Finished(FinishReason::Stop),
+            None if self.done && self.wire == Wire::Chat => End::Finished(FinishReason::Stop),
             None => End::Failed(failure.unwrap_or(ModelFailure::Cut)),
         }
     }
 }
 
 impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
-    pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, body: Replayed<B>) -> Self {
-        let (heard, begun) = (Heard::nothing(&turn, 0), Begun::Answering(body));
+    pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, opened: Opened<B>) -> Self {
+        let (heard, begun) = (Heard::nothing(&turn, opened.wire, 0), Begun::Answering(opened));
         Self { store, platform, turn, begun, announced: false, heard, pulse: Pulse::default() }
     }
 
     /// A turn whose first events, those before the number `next`, were written already.
     pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
-        let heard = Heard::nothing(&turn, next);
+        let wire = if let Begun::Answering(opened) = &begun { opened.wire } else { Wire::default() };
+        let heard = Heard::nothing(&turn, wire, next);
         Self { store, platform, turn, begun, announced: true, heard, pulse: Pulse::default() }
     }
 
@@ -167,8 +198,8 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         if finished {
             // The client has everything. Reading the few bytes that end the model's answer lets its connection be
             // used again.
-            if let Begun::Answering(body) = &mut self.begun {
-                let _end = body.next_chunk().await;
+            if let Begun::Answering(opened) = &mut self.begun {
+                let _end = opened.body.next_chunk().await;
             }
         }
         if let Some(aside) = aside {
@@ -222,7 +253,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     ) -> Result<Result<Option<Vec<u8>>, TransportFailure>, End> {
         let Self { store, platform, turn, begun, pulse, .. } = self;
         let body = match begun {
-            Begun::Answering(body) => body,
+            Begun::Answering(opened) => &mut opened.body,
             Begun::Failed(failure) => return Err(End::Failed(failure.clone())),
             Begun::Unwanted => return Err(End::Gone),
         };

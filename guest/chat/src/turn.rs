@@ -1,6 +1,6 @@
 //! `POST /v1/responses`: a turn, answered whole or begun as a stream.
 
-use crate::ask::{ANSWER_BYTES_MAX, Asked, Plan, Said, call, is_event_stream};
+use crate::ask::{ANSWER_BYTES_MAX, Asked, Opened, Plan, Said, Whole, call, is_event_stream};
 use crate::fallback::Fallback;
 use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
@@ -9,15 +9,16 @@ use crate::platform::Platform;
 use crate::prepare::{Committed, Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::scout::{Verdict, judge, peek};
+use crate::scout::{Verdict, judge, judge_answer, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
 use std::future::Future;
 use waggle_conversation::{Store, Viewer};
-use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
-use waggle_model::reply::{Completion, FinishReason, read_completion};
-use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_model::reply::{FinishReason, read_completion};
+use waggle_model::responses::read_answer;
+use waggle_model::transport::{Upstream, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_model::{ModelFailure, Wire};
 use waggle_openai::Nonce;
 use waggle_openai::event::EventWriter;
 use waggle_openai::request::CreateResponse;
@@ -79,8 +80,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let attempt = async |request, judged| self.complete(request, judged).await;
         let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         let answered = match turn.take_note(asked) {
-            Ok(completion) => {
-                let committed = self.finish(&turn, completion).await;
+            Ok(said) => {
+                let committed = self.finish(&turn, said).await;
                 committed.map(|committed| Reply::json(committed.response))
             }
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
@@ -110,22 +111,39 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         &self,
         request: UpstreamRequest,
         judged: bool,
-    ) -> Result<Said<Completion>, ModelFailure> {
+    ) -> Result<Said<Whole>, ModelFailure> {
+        let wire = request.wire;
         let mut response = call(&self.upstream, request).await?;
         let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-        let answer = read_completion(&body)?;
-        let verdict = if judged { judge(&answer) } else { Verdict::Answers };
+        let (answer, verdict) = match wire {
+            Wire::Chat => {
+                let completion = read_completion(&body)?;
+                let verdict = if judged { judge(&completion) } else { Verdict::Answers };
+                (Whole::Completion(completion), verdict)
+            }
+            Wire::Responses => {
+                let answer = read_answer(&body)?;
+                let verdict = if judged { judge_answer(&answer) } else { Verdict::Answers };
+                (Whole::Response(answer), verdict)
+            }
+        };
         Ok(Said { answer, model: response.model, verdict })
     }
 
-    pub(crate) async fn finish(
-        &self,
-        turn: &PreparedTurn,
-        completion: Completion,
-    ) -> Result<Committed, Problem> {
-        let (status, usage) = (status(completion.finish), completion.usage);
+    pub(crate) async fn finish(&self, turn: &PreparedTurn, said: Whole) -> Result<Committed, Problem> {
         let mut output = Output::new(turn.nonce(), turn.input.len(), None);
-        output.complete(completion)?;
+        let (status, usage) = match said {
+            Whole::Completion(completion) => {
+                let ended = (status(completion.finish), completion.usage);
+                output.complete(completion)?;
+                ended
+            }
+            Whole::Response(answer) => {
+                let ended = (status(answer.finish), answer.usage);
+                output.complete_answer(answer).map_err(|failure| Problem::from(&failure))?;
+                ended
+            }
+        };
         let status = turn.format.settle(status, &output);
         if let Status::Failed(error) = &status {
             self.platform.log(&format!("response={} {}", turn.head.id, error.code));
@@ -209,14 +227,15 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         &self,
         request: UpstreamRequest,
         judged: bool,
-    ) -> Result<Said<Replayed<U::Body>>, ModelFailure> {
+    ) -> Result<Said<Opened<U::Body>>, ModelFailure> {
+        let wire = request.wire;
         let mut response = call(&self.upstream, request).await?;
         if !is_event_stream(&response) {
             let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
             return Err(ModelFailure::NotACompletion(format!("no event stream but '{}'", excerpt(&body))));
         }
         let UpstreamResponse { model, body, .. } = response;
-        let (answer, verdict) = if judged { peek(body).await? } else { (body.into(), Verdict::Answers) };
-        Ok(Said { answer, model, verdict })
+        let (body, verdict) = if judged { peek(body, wire).await? } else { (body.into(), Verdict::Answers) };
+        Ok(Said { answer: Opened { wire, body }, model, verdict })
     }
 }

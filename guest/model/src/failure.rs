@@ -40,8 +40,8 @@ pub enum ModelFailure {
         /// Its `Retry-After`, in seconds.
         retry_after_s: Option<u32>,
     },
-    /// It answered 200 with something else than the answer to a chat completion.
-    #[error("the model endpoint's answer is not a chat completion: {0}")]
+    /// It answered 200 with something else than the answer that was asked for.
+    #[error("the model endpoint's answer is not as its API has it: {0}")]
     NotACompletion(String),
     /// It reported an error in the middle of its stream.
     #[error("the model endpoint reported in its stream: {0}")]

@@ -1,4 +1,5 @@
-//! Speaking to an upstream model over Chat Completions: build the request, read the answer, name what went wrong.
+//! Speaking to an upstream model over Chat Completions or Responses: build the request, read the answer, name what went
+//! wrong.
 //!
 //! Pure but for [`transport`], which is two traits: the function implements them over WASI, tests over nothing.
 
@@ -6,9 +7,12 @@ pub mod decline;
 pub mod failure;
 pub mod reply;
 pub mod request;
+pub mod responses;
 pub mod splice;
 pub mod sse;
 pub mod tier;
 pub mod transport;
+pub mod wire;
 
 pub use failure::ModelFailure;
+pub use wire::Wire;

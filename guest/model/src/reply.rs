@@ -137,8 +137,9 @@ struct LogProbsBody {
     content: Option<Vec<LogProbBody>>,
 }
 
+/// How probable a token was, as both APIs say it.
 #[derive(Deserialize)]
-struct LogProbBody {
+pub(crate) struct LogProbBody {
     token: String,
     logprob: f64,
     bytes: Option<Vec<u8>>,
@@ -185,12 +186,15 @@ impl<'a> Message<'a> {
 }
 
 /// What an answer says besides is worth less than the answer: where it cannot be read, it is left out.
-fn read_besides<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+pub(crate) fn read_besides<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
 fn logprobs(raw: Option<&RawValue>) -> Vec<LogProb> {
-    let content = read_besides::<LogProbsBody>(raw).and_then(|body| body.content).unwrap_or_default();
+    log_probs(read_besides::<LogProbsBody>(raw).and_then(|body| body.content).unwrap_or_default())
+}
+
+pub(crate) fn log_probs(content: Vec<LogProbBody>) -> Vec<LogProb> {
     let token = |body: LogProbBody| {
         let LogProbBody { token, logprob, bytes, top_logprobs } = body;
         let bytes = bytes.unwrap_or_else(|| token.as_bytes().to_vec());
@@ -310,7 +314,7 @@ pub fn read_completion(json: &[u8]) -> Result<Completion, ModelFailure> {
     })
 }
 
-fn owned(text: Option<Text<'_>>) -> String {
+pub(crate) fn owned(text: Option<Text<'_>>) -> String {
     text.map(|Text(text)| text.into_owned()).unwrap_or_default()
 }
 

@@ -1,5 +1,6 @@
-//! The chat completion request of a turn: stored items become messages, their texts spliced as they are.
+//! A turn, and its request by Chat Completions: stored items become messages, their texts spliced as they are.
 
+use crate::wire::Wire;
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
 use waggle_openai::item::{RawItem, StoredItem, StoredPart};
@@ -36,7 +37,18 @@ pub enum RequestError {
 }
 
 impl TurnRequest<'_> {
-    /// Writes the request's body.
+    /// The request's body by the API that the model is asked by.
+    ///
+    /// # Errors
+    /// As [`to_json`](Self::to_json).
+    pub fn to_body(&self, wire: Wire) -> Result<Vec<u8>, RequestError> {
+        match wire {
+            Wire::Chat => self.to_json(),
+            Wire::Responses => self.to_responses_json(),
+        }
+    }
+
+    /// Writes the body of a chat completion's request.
     ///
     /// Calls without an output and outputs without a call are left out of the history, where the window may have
     /// parted them: endpoints refuse such messages. So is what was said in a model's place when it failed: a model that
@@ -71,14 +83,14 @@ impl TurnRequest<'_> {
         for raw in self.history.iter().copied().chain(self.input.iter().map(|item| item.get())) {
             items.push(serde_json::from_str::<StoredItem<'_>>(raw)?);
         }
-        let pairs = Pairs::find(&items, self.history.len())?;
+        let pairs = Pairs::find(items.iter().map(|item| (item.kind, item.call_id)), self.history.len())?;
         let mut writer = MessageWriter { out, in_calls: false };
         for item in &items {
             match item.kind {
                 "message" if item.fallback => {}
                 "message" => writer.message(item),
-                "function_call" if pairs.whole(item) => writer.call(item),
-                "function_call_output" if pairs.whole(item) => writer.output(item)?,
+                "function_call" if pairs.whole(item.call_id) => writer.call(item),
+                "function_call_output" if pairs.whole(item.call_id) => writer.output(item)?,
                 _ => {}
             }
         }
@@ -119,7 +131,7 @@ fn output_limit_field(model: &str) -> &'static str {
     if NEWER.iter().any(|prefix| model.starts_with(prefix)) { "max_completion_tokens" } else { "max_tokens" }
 }
 
-fn key(out: &mut Vec<u8>, name: &str) {
+pub(crate) fn key(out: &mut Vec<u8>, name: &str) {
     if out.last() != Some(&b'{') {
         out.push(b',');
     }
@@ -128,7 +140,7 @@ fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-fn optional<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: Option<&T>) {
+pub(crate) fn optional<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: Option<&T>) {
     if let Some(value) = value {
         key(out, name);
         json::push(out, value);
@@ -187,15 +199,19 @@ fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
 }
 
 /// The calls that have an output, and the outputs that have a call before them.
-struct Pairs<'a>(Vec<&'a str>);
+pub(crate) struct Pairs<'a>(Vec<&'a str>);
 
 impl<'a> Pairs<'a> {
-    fn find(items: &[StoredItem<'a>], history: usize) -> Result<Self, ApiError> {
+    /// Of items by their type and call, of which the first `history` were said before.
+    pub(crate) fn find(
+        items: impl Iterator<Item = (&'a str, Option<&'a RawValue>)>,
+        history: usize,
+    ) -> Result<Self, ApiError> {
         let mut calls = Vec::new();
         let mut whole = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let Some(call_id) = item.call_id.map(RawValue::get) else { continue };
-            match item.kind {
+        for (index, (kind, call_id)) in items.enumerate() {
+            let Some(call_id) = call_id.map(RawValue::get) else { continue };
+            match kind {
                 "function_call" => calls.push(call_id),
                 _ if calls.contains(&call_id) => whole.push(call_id),
                 _ if index >= history => {
@@ -211,8 +227,8 @@ impl<'a> Pairs<'a> {
         Ok(Self(whole))
     }
 
-    fn whole(&self, item: &StoredItem<'_>) -> bool {
-        item.call_id.is_some_and(|call_id| self.0.contains(&call_id.get()))
+    pub(crate) fn whole(&self, call_id: Option<&RawValue>) -> bool {
+        call_id.is_some_and(|call_id| self.0.contains(&call_id.get()))
     }
 }
 
@@ -346,8 +362,9 @@ fn any_more_than_words(parts: &[StoredPart<'_>]) -> bool {
     parts.iter().any(StoredPart::is_more_than_words)
 }
 
-fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
-    part.text.or(part.refusal).map_or("\"\"", RawValue::get)
+pub(crate) fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
+    // A file that only models of the other API take is shown by where it is.
+    part.text.or(part.refusal).or(part.file_url).map_or("\"\"", RawValue::get)
 }
 
 #[cfg(test)]

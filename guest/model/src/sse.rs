@@ -3,20 +3,21 @@
 //! Bytes may be cut anywhere, in the middle of a character or of a line end. Only the `data` field is kept: model
 //! endpoints put all they say into it.
 
-/// The longest line, and the most data of one event, in bytes.
+/// The longest line, and the most data of one event, in bytes, where no other bound is chosen.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// An event, or a line of one, is longer than [`EVENT_BYTES_MAX`].
+/// An event, or a line of one, is longer than this bound, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an event longer than {EVENT_BYTES_MAX} bytes")]
-pub struct TooLong;
+#[error("an event longer than {0} bytes")]
+pub struct TooLong(usize);
 
 /// Reads events from chunks of bytes: [`SseParser::push`] a chunk, then take [`SseParser::next_event`] until there is
 /// none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SseParser {
+    event_bytes_max: usize,
     buffer: Vec<u8>,
     /// How much of the buffer has been read as lines.
     read: usize,
@@ -29,7 +30,27 @@ pub struct SseParser {
     pending_line_feed: bool,
 }
 
+impl Default for SseParser {
+    fn default() -> Self {
+        Self::with_bound(EVENT_BYTES_MAX)
+    }
+}
+
 impl SseParser {
+    /// A parser whose events have at most `event_bytes_max` bytes.
+    pub fn with_bound(event_bytes_max: usize) -> Self {
+        Self {
+            event_bytes_max,
+            buffer: Vec::new(),
+            read: 0,
+            scanned: 0,
+            data: Vec::new(),
+            has_data: false,
+            started: false,
+            pending_line_feed: false,
+        }
+    }
+
     /// Takes a chunk.
     pub fn push(&mut self, chunk: &[u8]) {
         self.buffer.drain(..self.read);
@@ -70,8 +91,8 @@ impl SseParser {
             // Another field, whose name begins with `data`.
             _ => return Ok(()),
         };
-        if self.data.len() + value.len() >= EVENT_BYTES_MAX {
-            return Err(TooLong);
+        if self.data.len() + value.len() >= self.event_bytes_max {
+            return Err(TooLong(self.event_bytes_max));
         }
         if std::mem::replace(&mut self.has_data, true) {
             self.data.push(b'\n');
@@ -95,7 +116,8 @@ impl SseParser {
         let unread = self.buffer.get(self.scanned..).unwrap_or_default();
         let Some(found) = unread.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
             self.scanned = self.buffer.len();
-            return if self.scanned - self.read > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(None) };
+            let is_long = self.scanned - self.read > self.event_bytes_max;
+            return if is_long { Err(TooLong(self.event_bytes_max)) } else { Ok(None) };
         };
         let (start, end) = (self.read, self.scanned + found);
         self.read = end + 1;

@@ -1,6 +1,7 @@
 //! The seam between this library and the network: two traits.
 
 use crate::tier::Choice;
+use crate::wire::Wire;
 use std::collections::VecDeque;
 use std::future::Future;
 
@@ -38,6 +39,8 @@ pub trait ChunkSource {
 pub struct UpstreamRequest {
     /// Where to: origin, path and query.
     pub url: String,
+    /// By which API the model is asked, where one is.
+    pub wire: Wire,
     /// Sent as `Authorization: Bearer …` when it is not empty.
     pub api_key: String,
     /// Posted as JSON; `None` makes it a GET.

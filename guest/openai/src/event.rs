@@ -145,6 +145,34 @@ impl EventWriter {
         });
     }
 
+    /// `response.reasoning_summary_part.added` or `.done`, with the part; `index` is its place in the summary.
+    pub fn summary_part(&mut self, kind: &str, place: Place, index: usize, part: &Part<'_>) {
+        self.event(kind, |out| {
+            at_item(out, place);
+            field(out, "summary_index", &index);
+            name(out, "part");
+            part.push_output(out);
+        });
+    }
+
+    /// `response.reasoning_summary_text.delta`.
+    pub fn summary_delta(&mut self, place: Place, index: usize, delta: &str) {
+        self.event("response.reasoning_summary_text.delta", |out| {
+            at_item(out, place);
+            field(out, "summary_index", &index);
+            field(out, "delta", delta);
+        });
+    }
+
+    /// `response.reasoning_summary_text.done`, with the whole text.
+    pub fn summary_done(&mut self, place: Place, index: usize, text: &str) {
+        self.event("response.reasoning_summary_text.done", |out| {
+            at_item(out, place);
+            field(out, "summary_index", &index);
+            field(out, "text", text);
+        });
+    }
+
     /// `response.function_call_arguments.delta`.
     pub fn arguments_delta(&mut self, place: Place, delta: &str) {
         self.event("response.function_call_arguments.delta", |out| {

@@ -3,6 +3,7 @@
 //! Every id carries a nonce of 24 characters: ten that count milliseconds since 1970, so that ids sort by age and
 //! neighbours in time are neighbours in the store, then fourteen (70 bits) of randomness.
 
+use crate::item::HostedKind;
 use std::fmt;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -117,11 +118,21 @@ pub enum ItemKind {
     Reasoning,
     /// `cmp_`
     Compaction,
+    /// `ws_`, `fs_`, `ci_`, `mcp_`, `mcpl_`, `mcpr_`
+    Hosted(HostedKind),
 }
 
 impl ItemKind {
-    const ALL: [Self; 5] =
-        [Self::Message, Self::FunctionCall, Self::FunctionCallOutput, Self::Reasoning, Self::Compaction];
+    fn all() -> impl Iterator<Item = Self> {
+        const OURS: [ItemKind; 5] = [
+            ItemKind::Message,
+            ItemKind::FunctionCall,
+            ItemKind::FunctionCallOutput,
+            ItemKind::Reasoning,
+            ItemKind::Compaction,
+        ];
+        OURS.into_iter().chain(HostedKind::ALL.map(Self::Hosted))
+    }
 
     fn prefix(self) -> &'static str {
         match self {
@@ -130,6 +141,7 @@ impl ItemKind {
             Self::FunctionCallOutput => "fco_",
             Self::Reasoning => "rs_",
             Self::Compaction => "cmp_",
+            Self::Hosted(kind) => kind.prefix(),
         }
     }
 }
@@ -149,7 +161,7 @@ impl ItemId {
     /// Reads an id as clients write it; `None` when it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) =
-            ItemKind::ALL.into_iter().find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))?;
+            ItemKind::all().find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))?;
         let (nonce, index) = rest.split_at_checked(Nonce::LENGTH)?;
         let digits = index.len() == INDEX_DIGITS && index.bytes().all(|digit| digit.is_ascii_digit());
         Some(Self { kind, nonce: Nonce::parse(nonce)?, index: index.parse().ok().filter(|_| digits)? })
@@ -179,7 +191,7 @@ mod tests {
             let nonce = Nonce::mint(unix_ms, random);
             prop_assert_eq!(nonce.unix_ms(), unix_ms);
             prop_assert_eq!(ResponseId::parse(&ResponseId(nonce).to_string()), Some(ResponseId(nonce)));
-            for kind in ItemKind::ALL {
+            for kind in ItemKind::all() {
                 let id = ItemId { kind, nonce, index };
                 prop_assert_eq!(ItemId::parse(&id.to_string()), Some(id));
             }

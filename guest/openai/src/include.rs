@@ -5,7 +5,7 @@ use crate::json::Text;
 
 /// What OpenAI's API knows. Most of it belongs to tools this server does not have, and so there is nothing to include.
 const KNOWN: [&str; 8] = [
-    "reasoning.encrypted_content",
+    ENCRYPTED_REASONING,
     LOGPROBS,
     "message.input_image.image_url",
     "file_search_call.results",
@@ -16,6 +16,8 @@ const KNOWN: [&str; 8] = [
 ];
 /// The log probabilities of the model's words.
 const LOGPROBS: &str = "message.output_text.logprobs";
+/// What a model thought, in a form only its maker can read.
+const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 /// The most values of one request; each is there once, so a longer list repeats itself.
 pub const INCLUDES_MAX: usize = 2 * KNOWN.len();
 
@@ -24,6 +26,8 @@ pub const INCLUDES_MAX: usize = 2 * KNOWN.len();
 pub struct Include {
     /// Whether the log probabilities of the model's words are.
     pub logprobs: bool,
+    /// Whether what the model thought is, encrypted, so that it can be sent back.
+    pub encrypted_reasoning: bool,
 }
 
 impl Include {
@@ -40,7 +44,8 @@ impl Include {
                 return Err(ApiError::invalid_param(param, "invalid_value", message));
             }
         }
-        Ok(Self { logprobs: values.iter().any(|value| &**value == LOGPROBS) })
+        let has = |wanted: &str| values.iter().any(|value| &**value == wanted);
+        Ok(Self { logprobs: has(LOGPROBS), encrypted_reasoning: has(ENCRYPTED_REASONING) })
     }
 }
 
@@ -53,10 +58,10 @@ mod tests {
         let values = |texts: &[&'static str]| -> Vec<Text<'static>> {
             texts.iter().map(|text| Text((*text).into())).collect()
         };
-        assert_eq!(Include::read(&values(&[])), Ok(Include { logprobs: false }));
+        assert_eq!(Include::read(&values(&[])), Ok(Include::default()));
         assert_eq!(
             Include::read(&values(&["reasoning.encrypted_content", LOGPROBS])),
-            Ok(Include { logprobs: true })
+            Ok(Include { logprobs: true, encrypted_reasoning: true })
         );
         let error = Include::read(&values(&[LOGPROBS, "secrets"])).unwrap_err();
         assert_eq!((error.status, error.param.as_deref()), (400, Some("include[1]")));

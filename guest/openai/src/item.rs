@@ -3,10 +3,12 @@
 //! An item is normalised once, when it comes in, and written as JSON once, with its id; from then on it is spliced
 //! raw into records, lists and responses. [`StoredItem`] is the view by which a stored one is passed to a model.
 
+mod hosted;
 mod part;
 mod read;
 mod stored;
 
+pub use hosted::{HostedCall, HostedKind};
 pub use part::{Annotation, AnnotationJson, Detail, LogProb, Part, TextPart, TokenLogProb, UrlCitation};
 pub use read::InputElement;
 pub use stored::{StoredId, StoredItem, StoredPart, StoredText, StoredTextPart};
@@ -116,7 +118,8 @@ pub enum Item<'a> {
         /// What it returned.
         output: ToolOutput<'a>,
     },
-    /// What a model thought. Chat Completions has no place for it, so models do not get to see it again.
+    /// What a model thought. Chat Completions has no place for it, so only models that are asked by Responses get to see
+    /// it again, and of it what is encrypted.
     Reasoning {
         /// In short.
         summary: Vec<Part<'a>>,
@@ -130,6 +133,8 @@ pub enum Item<'a> {
         /// In a form only its maker can read.
         encrypted_content: Cow<'a, str>,
     },
+    /// What the model's endpoint did by a tool of its own.
+    Hosted(HostedCall<'a>),
 }
 
 #[derive(Serialize)]
@@ -203,6 +208,7 @@ impl Item<'_> {
             Self::FunctionCallOutput { .. } => ItemKind::FunctionCallOutput,
             Self::Reasoning { .. } => ItemKind::Reasoning,
             Self::Compaction { .. } => ItemKind::Compaction,
+            Self::Hosted(call) => ItemKind::Hosted(call.kind()),
         }
     }
 
@@ -216,6 +222,7 @@ impl Item<'_> {
             Self::FunctionCall { name, arguments, .. } => estimate_tokens(name) + estimate_tokens(arguments),
             Self::FunctionCallOutput { output: ToolOutput::Text(text), .. } => estimate_tokens(text),
             Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => sum(parts),
+            Self::Hosted(call) => estimate_tokens(call.text()),
         };
         tokens + TOKENS_AROUND_AN_ITEM
     }
@@ -262,6 +269,7 @@ impl Item<'_> {
             Self::Compaction { encrypted_content } => {
                 to_raw_value(&CompactionJson { id, r#type: "compaction", encrypted_content })
             }
+            Self::Hosted(call) => call.to_raw(id, status),
         }
     }
 }
@@ -339,8 +347,9 @@ mod tests {
             r#"{"role":"user","content":[{"type":"input_text","text":"a"},
                 {"type":"input_image","image_url":"https://e.x/a.png","file_id":null},
                 {"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},
-                {"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
-            r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"https://e.x/a.png","detail":"auto"},{"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="}]}"#,
+                {"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="},
+                {"type":"input_file","file_url":"https://e.x/a.pdf","file_data":null}]}"#,
+            r#"{"id":"msg_N007","type":"message","status":"completed","role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"https://e.x/a.png","detail":"auto"},{"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AA=="},{"type":"input_file","file_url":"https://e.x/a.pdf"}]}"#,
         );
         check_kept(
             r#"{"role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a","annotations":[
@@ -366,6 +375,33 @@ mod tests {
                 {"type":"input_image","image_url":"data:,","detail":"high"}]}"#,
             r#"{"id":"fco_N007","type":"function_call_output","status":"completed","call_id":"c","output":[{"type":"input_text","text":"o"},{"type":"input_image","image_url":"data:,","detail":"high"}]}"#,
         );
+    }
+
+    #[test]
+    fn what_an_endpoint_did_by_its_own_tools_is_kept_as_it_came() {
+        check_kept(
+            r#"{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"search","query":"q"}}"#,
+            r#"{"id":"ws_N007","type":"web_search_call","status":"completed","action":{"type":"search","query":"q"}}"#,
+        );
+        check_kept(
+            r#"{"type":"file_search_call","status":"failed","results":null,"queries":["q"]}"#,
+            r#"{"id":"fs_N007","type":"file_search_call","status":"failed","queries":["q"]}"#,
+        );
+        check_kept(
+            r#"{"type":"code_interpreter_call","status":"completed","code":"1","container_id":"c","outputs":[{"type":"logs","logs":"1"}]}"#,
+            r#"{"id":"ci_N007","type":"code_interpreter_call","status":"completed","code":"1","container_id":"c","outputs":[{"type":"logs","logs":"1"}]}"#,
+        );
+        check_kept(
+            r#"{"type":"mcp_call","name":"n","arguments":"{\"a\":1}","server_label":"s","output":"o","error":null}"#,
+            r#"{"id":"mcp_N007","type":"mcp_call","name":"n","arguments":"{\"a\":1}","output":"o","server_label":"s"}"#,
+        );
+        check_kept(
+            r#"{"type":"mcp_list_tools","server_label":"s","tools":[]}"#,
+            r#"{"id":"mcpl_N007","type":"mcp_list_tools","server_label":"s","tools":[]}"#,
+        );
+        let cut = HostedCall::read(HostedKind::WebSearch, r#"{"status":"searching","else":1}"#).unwrap();
+        let raw = Item::Hosted(cut).to_raw(Nonce::mint(0, 0), 0, ItemStatus::Incomplete).unwrap();
+        assert!(raw.get().ends_with(r#""type":"web_search_call","status":"failed"}"#), "{raw}");
     }
 
     #[test]

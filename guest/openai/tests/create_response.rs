@@ -149,7 +149,7 @@ fn every_wrong_item_is_named_by_its_place() {
     );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file","file_id":"f"}]}"#, "invalid_value");
     refuse_item(
-        r#"{"role":"user","content":[{"type":"input_file","file_url":"https://e.x"}]}"#,
+        r#"{"role":"user","content":[{"type":"input_file","file_url":"file:///x"}]}"#,
         "invalid_value",
     );
     refuse_item(r#"{"role":"user","content":[{"type":"input_file"}]}"#, "missing_required_parameter");
@@ -164,7 +164,8 @@ fn every_wrong_item_is_named_by_its_place() {
     refuse_item(&format!(r#"{{"type":"reasoning","summary":[],"content":[{image}]}}"#), "invalid_value");
     refuse_item(r#"{"type":"compaction"}"#, "missing_required_parameter");
     refuse_item(r#"{"type":"item_reference"}"#, "missing_required_parameter");
-    refuse_item(r#"{"type":"web_search_call","id":"x"}"#, "invalid_value");
+    refuse_item(r#"{"type":"computer_call","id":"x"}"#, "invalid_value");
+    refuse_item(r#"{"type":"web_search_call","id":"x","status":{}}"#, "invalid_value");
     refuse_item(r#"{"type":"function_call_output","call_id":"c","output":{"a":1}}"#, "invalid_type");
     refuse_item(r#"{"type":"function_call","name":"f","arguments":"{}"}"#, "missing_required_parameter");
     refuse_item(r#"{"type":"function_call_output","call_id":"","output":"o"}"#, "invalid_value");

@@ -10,8 +10,8 @@ use crate::models::API_KEY_VARIABLE;
 use http::Uri;
 use std::collections::BTreeMap;
 use waggle_egress::upstream::{
-    BaseUrl, CredentialConfig, CredentialSource, ModelConfig, UpstreamConfig, UpstreamName, UpstreamsConfig,
-    policy::Policy,
+    Apis, BaseUrl, CredentialConfig, CredentialSource, ModelConfig, UpstreamConfig, UpstreamName,
+    UpstreamsConfig, policy::Policy,
 };
 use waggle_egress::{Credential, Secret};
 use waggle_manifest::Manifest;
@@ -124,7 +124,7 @@ fn one_upstream(
     let refuse = |reason: String| StartError::Option { what: format!("model endpoint `{url}`"), reason };
     let base = BaseUrl::parse(url).map_err(|error| refuse(error.to_string()))?;
     let name = UpstreamName::parse("default").map_err(|error| refuse(error.to_string()))?;
-    let upstream = UpstreamConfig { credential, policy: policy.clone(), ..UpstreamConfig::at(base) };
+    let upstream = UpstreamConfig { apis: Apis::ALL, credential, policy: policy.clone(), ..UpstreamConfig::at(base) };
     let upstreams = BTreeMap::from([(name.to_string(), upstream)]);
     let models = BTreeMap::from([("*".to_owned(), ModelConfig::at(name))]);
     UpstreamsConfig::new(upstreams, models).map_err(|mistakes| {

@@ -22,7 +22,7 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{
     Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
 };
-use waggle_egress::upstream::{CredentialSource, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig};
+use waggle_egress::upstream::{Api, CredentialSource, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig};
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
@@ -439,7 +439,9 @@ impl Calls {
         let answer = call.tokens_max.unwrap_or(ANSWER_TOKENS_EXPECTED);
         let also: Vec<&str> = call.models.iter().map(|name| &**name).collect();
         let routes = self.models.upstreams.routes();
-        let candidates = routes.candidates(&call.model, &also, self.tenant.as_str()).unwrap_or_default();
+        let api = Api::of_path(request.uri().path());
+        let candidates =
+            routes.candidates_by(api, &call.model, &also, self.tenant.as_str()).unwrap_or_default();
         // Whoever answers costs this much at most. With less set aside, a burst of calls that all fail over to a dearer
         // model would overshoot the budget by what each of them costs more.
         let cost_micros = cost_micros_max(&candidates, prompt, answer);

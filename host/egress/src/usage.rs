@@ -186,6 +186,10 @@ mod tests {
         let responses = r#"{"usage":{"input_tokens":40,"input_tokens_details":{"cached_tokens":30},"output_tokens":2,
             "output_tokens_details":{"reasoning_tokens":1},"total_tokens":42}}"#;
         check(&[responses], 40, 30, 2).await;
+        let streamed =
+            format!("event: response.completed\ndata: {{\"response\":{}}}\n\n", responses.replace('\n', " "));
+        check(&["event: response.created\ndata: {\"response\":{\"usage\":null}}\n\n", &streamed], 40, 30, 2)
+            .await;
         check(&[r#"{"completion_tokens":99,"total_tokens":5,"cached_tokens":9}"#], 0, 0, 5).await;
     }
 

@@ -13,6 +13,8 @@ mod long;
 mod models;
 mod order;
 mod ownership;
+mod responses_broken;
+mod responses_wire;
 mod rights;
 mod schemas;
 mod sessions;

@@ -162,6 +162,19 @@ fn be_busy_with_shapes(world: &World, conversation: &str) {
     world.json("POST", "/v1/responses", &json!({"input": input, "conversation": conversation}), 200);
 }
 
+/// All that is in the store is as its family has it.
+pub(crate) fn check_kept(world: &World) {
+    let families = families();
+    for (key, value) in world.store.dump() {
+        let family = families.iter().find(|family| family.key.is_valid(&json!(key)));
+        let family = family.unwrap_or_else(|| panic!("{key} belongs to no family"));
+        let value: Value = serde_json::from_slice(&value).unwrap();
+        if let Err(error) = family.value.validate(&value) {
+            panic!("{key}: {error} at {}: {value:#}", error.instance_path());
+        }
+    }
+}
+
 #[test]
 fn every_key_and_value_is_of_one_described_family() {
     let families = families();

@@ -31,6 +31,13 @@ pub enum Part<'a> {
         /// The file in base64, or as a `data:` URL.
         data: Cow<'a, str>,
     },
+    /// A file that the model's endpoint fetches. Only models that are asked by Responses take one.
+    FileUrl {
+        /// What it is called.
+        filename: Option<Cow<'a, str>>,
+        /// Where it is.
+        url: Cow<'a, str>,
+    },
     /// What a model thought.
     Reasoning(Cow<'a, str>),
     /// What a model thought, in short.
@@ -128,7 +135,10 @@ pub(super) enum PartJson<'a> {
     InputFile {
         #[serde(skip_serializing_if = "Option::is_none")]
         filename: Option<&'a str>,
-        file_data: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_data: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_url: Option<&'a str>,
     },
     ReasoningText {
         text: &'a str,
@@ -159,7 +169,7 @@ impl<'a> Part<'a> {
             | Self::Refusal(text)
             | Self::Reasoning(text)
             | Self::Summary(text) => text,
-            Self::Image { .. } | Self::File { .. } => "",
+            Self::Image { .. } | Self::File { .. } | Self::FileUrl { .. } => "",
         }
     }
 
@@ -169,6 +179,8 @@ impl<'a> Part<'a> {
             Self::Image { detail: Detail::Low, .. } => IMAGE_TOKENS_LOW,
             Self::Image { .. } => IMAGE_TOKENS,
             Self::File { data, .. } => data.len().div_ceil(FILE_BYTES_PER_TOKEN) as u64,
+            // How long the file is, nobody here knows.
+            Self::FileUrl { url, .. } => super::estimate_tokens(url),
             _ => super::estimate_tokens(self.words()),
         }
     }
@@ -185,7 +197,10 @@ impl<'a> Part<'a> {
             Self::Refusal(refusal) => PartJson::Refusal { refusal },
             Self::Image { url, detail } => PartJson::InputImage { image_url: url, detail: *detail },
             Self::File { filename, data } => {
-                PartJson::InputFile { filename: filename.as_deref(), file_data: data }
+                PartJson::InputFile { filename: filename.as_deref(), file_data: Some(data), file_url: None }
+            }
+            Self::FileUrl { filename, url } => {
+                PartJson::InputFile { filename: filename.as_deref(), file_data: None, file_url: Some(url) }
             }
             Self::Reasoning(text) => PartJson::ReasoningText { text },
             Self::Summary(text) => PartJson::SummaryText { text },

@@ -1,5 +1,6 @@
 //! Reading items as clients send them: each is held to what its kind may hold.
 
+use super::hosted::{HostedCall, HostedKind};
 use super::part::{Annotation, Detail, Part, TextPart};
 use super::{Item, ItemStatus, Phase, Role, ToolOutput};
 use crate::error::echo;
@@ -7,6 +8,7 @@ use crate::json::Text;
 use crate::object::Object;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -50,8 +52,29 @@ struct ItemFields<'a> {
     #[serde(borrow)]
     encrypted_content: Option<Text<'a>>,
     waggle_fallback: Option<bool>,
-    #[serde(rename = "status")]
-    _status: Option<ItemStatus>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    // Those of tools that an endpoint runs itself.
+    #[serde(borrow)]
+    action: Option<&'a RawValue>,
+    #[serde(borrow)]
+    queries: Option<&'a RawValue>,
+    #[serde(borrow)]
+    results: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    container_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    server_label: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    approval_request_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
     #[serde(rename = "created_by")]
     _created_by: Option<IgnoredAny>,
 }
@@ -73,7 +96,8 @@ struct PartFields<'a> {
     filename: Option<Text<'a>>,
     #[serde(borrow)]
     file_data: Option<Text<'a>>,
-    file_url: Option<IgnoredAny>,
+    #[serde(borrow)]
+    file_url: Option<Text<'a>>,
     file_id: Option<IgnoredAny>,
     #[serde(rename = "logprobs")]
     _logprobs: Option<IgnoredAny>,
@@ -176,14 +200,16 @@ fn read_file<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
     if fields.file_id.is_some() {
         return Err(no_files());
     }
-    if fields.file_url.is_some() {
-        return Err(E::custom(
-            "'file_url' is not supported: Chat Completions, by which models are called, takes files only as \
-             'file_data'",
-        ));
+    let filename = fields.filename.map(|Text(name)| name);
+    match (fields.file_data, fields.file_url) {
+        (Some(Text(data)), None) => Ok(Part::File { filename, data }),
+        (None, Some(Text(url))) if ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) => {
+            Ok(Part::FileUrl { filename, url })
+        }
+        (None, Some(_)) => Err(E::custom("'file_url' must be an https: or http: URL")),
+        (Some(_), Some(_)) => Err(E::custom("'file_data' and 'file_url' are both there; keep one")),
+        (None, None) => Err(E::missing_field("file_data")),
     }
-    let Some(Text(data)) = fields.file_data else { return Err(E::missing_field("file_data")) };
-    Ok(Part::File { filename: fields.filename.map(|Text(name)| name), data })
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for InputElement<'a> {
@@ -208,6 +234,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
 }
 
 fn read_item<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    if fields.kind.as_deref().and_then(HostedKind::parse).is_some() {
+        return read_hosted(fields);
+    }
+    check_status(fields.status)?;
     match fields.kind.as_deref() {
         None | Some("message") => read_message(fields),
         Some("function_call") => {
@@ -237,14 +267,60 @@ fn read_item<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
         }
         Some(other) => Err(E::custom(format!(
             "items of type '{}' are not supported; supported are message, function_call, function_call_output, \
-             reasoning, compaction and, as a turn's input, item_reference",
+             reasoning, compaction, those of tools that a model's endpoint runs itself (web_search_call and so on) and, \
+             as a turn's input, item_reference",
             echo(other)
         ))),
     }
 }
 
+/// How an item ended says whoever sends it, in vain; still it is one of three words.
+fn check_status<E: Error>(status: Option<&RawValue>) -> Result<(), E> {
+    match status.map(|status| serde_json::from_str::<Option<ItemStatus>>(status.get())) {
+        Some(Err(_)) => Err(E::custom("'status' must be in_progress, completed or incomplete")),
+        _ => Ok(()),
+    }
+}
+
+fn read_hosted<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
+    let kind = fields.kind.as_deref().and_then(HostedKind::parse).ok_or_else(|| E::missing_field("type"))?;
+    let literal = |text: &str| to_raw_value(text).map_err(E::custom);
+    let text = |text: &Option<Text<'_>>| text.as_deref().map(literal).transpose();
+    let (name, arguments) = (text(&fields.name)?, text(&fields.arguments)?);
+    let output = match &fields.output {
+        None => None,
+        Some(Content::Text(text)) => Some(literal(text)?),
+        Some(Content::Parts(_)) => return Err(E::custom("'output' of these items must be a string")),
+    };
+    let status = fields.status.map(|status| serde_json::from_str::<Text<'_>>(status.get())).transpose();
+    let status = status.map_err(|_| E::custom("'status' of these items must be a string"))?;
+    let call = HostedCall::new(kind, status.map(|status| status.0.into_owned()), |member| {
+        let raw = match member {
+            "name" => name.as_deref(),
+            "arguments" => arguments.as_deref(),
+            "output" => output.as_deref(),
+            "action" => fields.action,
+            "queries" => fields.queries,
+            "results" => fields.results,
+            "code" => fields.code,
+            "container_id" => fields.container_id,
+            "outputs" => fields.outputs,
+            "server_label" => fields.server_label,
+            "error" => fields.error,
+            "approval_request_id" => fields.approval_request_id,
+            "tools" => fields.tools,
+            _ => None,
+        };
+        raw.map(RawValue::get)
+    });
+    Ok(Item::Hosted(call))
+}
+
 fn may_be_said_to_a_model(part: &Part<'_>) -> bool {
-    matches!(part, Part::Text(_) | Part::Refusal(_) | Part::Image { .. } | Part::File { .. })
+    matches!(
+        part,
+        Part::Text(_) | Part::Refusal(_) | Part::Image { .. } | Part::File { .. } | Part::FileUrl { .. }
+    )
 }
 
 /// Refuses parts that an item of that kind cannot hold.

@@ -45,6 +45,9 @@ pub struct StoredPart<'a> {
     pub image_url: Option<&'a RawValue>,
     /// How closely a model is to look at it.
     pub detail: Option<&'a str>,
+    /// Where a file is.
+    #[serde(borrow)]
+    pub file_url: Option<&'a RawValue>,
     /// A file's content.
     #[serde(borrow)]
     pub file_data: Option<&'a RawValue>,

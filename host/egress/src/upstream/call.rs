@@ -37,7 +37,7 @@ use self::body::Under;
 use self::record::Record;
 use self::run::{Run, Won};
 use self::upstream::Upstream;
-use super::config::{ConfigMistake, Prices, UpstreamCredentials, UpstreamName, UpstreamsConfig};
+use super::config::{Api, ConfigMistake, Prices, UpstreamCredentials, UpstreamName, UpstreamsConfig};
 use super::model_body::{self, BodyError};
 use super::report::{CallObserver, Ending};
 use super::route::{Candidates, Routes};
@@ -232,7 +232,7 @@ impl<C: Carrier> Upstreams<C> {
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let prepared = path_below_base(&head.method, &head.uri).and_then(|path| {
             let call = model_body::read(&body).map_err(|error| of_body(&error))?;
-            let candidates = self.candidates(&call, options.tenant)?;
+            let candidates = self.candidates(head.uri.path(), &call, options.tenant)?;
             Ok((path, call, candidates))
         });
         let (path, call, candidates) = match prepared {
@@ -267,9 +267,14 @@ impl<C: Carrier> Upstreams<C> {
         })
     }
 
-    fn candidates(&self, call: &model_body::ModelCall<'_>, tenant: &str) -> Result<Candidates, Answer> {
+    fn candidates(
+        &self,
+        path: &str,
+        call: &model_body::ModelCall<'_>,
+        tenant: &str,
+    ) -> Result<Candidates, Answer> {
         let also: Vec<&str> = call.models.iter().map(|name| &**name).collect();
-        self.0.routes.candidates(&call.model, &also, tenant).map_err(|error| {
+        self.0.routes.candidates_by(Api::of_path(path), &call.model, &also, tenant).map_err(|error| {
             let status = StatusCode::NOT_FOUND;
             Answer::of_request(status, "model_not_found", error.to_string(), Some("model"))
         })

@@ -4,6 +4,7 @@
 //! of an upstream that does not exist, models that fail over to each other in a circle) is a [`ConfigMistake`], which names
 //! the key.
 
+mod api;
 mod base_url;
 mod check;
 mod credential;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use self::api::{Api, Apis};
 pub use self::base_url::{BaseUrl, BaseUrlError, Endpoint, URL_BYTES_MAX};
 pub use self::check::{
     ENDPOINTS_MAX, FAILOVER_MAX, MODELS_MAX, TENANTS_PER_UPSTREAM_MAX, UPSTREAMS_MAX, UPSTREAMS_PER_MODEL_MAX,

@@ -37,14 +37,16 @@ pub use call::{
     RESPONSE_BODY_BYTES_MAX, UpstreamBody, Upstreams, collect,
 };
 pub use config::{
-    BaseUrl, BaseUrlError, ConfigMistake, CredentialConfig, CredentialSource, ENDPOINTS_MAX, Endpoint,
-    FAILOVER_MAX, MODEL_NAME_BYTES_MAX, MODELS_MAX, ModelConfig, ModelName, ModelPattern, NameError, Price,
-    PriceError, Prices, TENANTS_PER_UPSTREAM_MAX, UPSTREAM_NAME_BYTES_MAX, UPSTREAMS_MAX,
+    Api, Apis, BaseUrl, BaseUrlError, ConfigMistake, CredentialConfig, CredentialSource, ENDPOINTS_MAX,
+    Endpoint, FAILOVER_MAX, MODEL_NAME_BYTES_MAX, MODELS_MAX, ModelConfig, ModelName, ModelPattern,
+    NameError, Price, PriceError, Prices, TENANTS_PER_UPSTREAM_MAX, UPSTREAM_NAME_BYTES_MAX, UPSTREAMS_MAX,
     UPSTREAMS_PER_MODEL_MAX, URL_BYTES_MAX, UpstreamConfig, UpstreamCredentials, UpstreamName,
     UpstreamsConfig,
 };
 pub use latency::Quantiles;
 pub use report::{AttemptOutcome, AttemptReport, CallObserver, CallReport, Ending, FailureKind};
-pub use route::{CANDIDATES_MAX, Candidate, Candidates, NoModel, Routes, cost_micros_max};
+pub use route::{
+    CANDIDATES_MAX, Candidate, Candidates, NoApi, NoCandidate, NoModel, Routes, cost_micros_max,
+};
 pub use snapshot::UpstreamSnapshot;
 pub use spent::PromptsSpent;

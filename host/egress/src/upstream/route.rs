@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::config::{ModelConfig, ModelPattern, Prices, UpstreamsConfig, shorten};
+use super::config::{Api, Apis, ModelConfig, ModelPattern, Prices, UpstreamsConfig, shorten};
 
 /// The most candidates of one call.
 pub const CANDIDATES_MAX: usize = 16;
@@ -43,6 +43,30 @@ pub struct NoModel {
     pub model: String,
 }
 
+/// The model is there, but at no upstream that can be asked by the API of the call. For the client, that is 404
+/// `model_not_found`; the text is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "No upstream of the model `{model}` has the API of this call: add {api:?} to the `api` of its `[upstream.NAME]`, or have the function ask by another API (its variable `responses_models`)."
+)]
+pub struct NoApi {
+    /// The name, shortened.
+    pub model: String,
+    /// The API, as the configuration names it.
+    pub api: String,
+}
+
+/// Why a call may go nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoCandidate {
+    /// There is no such model.
+    #[error(transparent)]
+    Model(#[from] NoModel),
+    /// It cannot be asked so.
+    #[error(transparent)]
+    Api(#[from] NoApi),
+}
+
 /// Which model goes where. Made once from the configuration.
 #[derive(Debug, Clone)]
 pub struct Routes {
@@ -50,6 +74,8 @@ pub struct Routes {
     models: Vec<Model>,
     /// By upstream: the tenants that may use it, if not all.
     tenants: Vec<Option<HashSet<Arc<str>>>>,
+    /// By upstream: its APIs.
+    apis: Vec<Apis>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +109,8 @@ impl Routes {
         let tenants = config.upstreams().values().map(|upstream| {
             upstream.tenants.as_ref().map(|tenants| tenants.iter().map(Arc::clone).collect())
         });
-        Self { models: models.collect(), tenants: tenants.collect(), index }
+        let apis = config.upstreams().values().map(|upstream| upstream.apis);
+        Self { models: models.collect(), tenants: tenants.collect(), apis: apis.collect(), index }
     }
 
     /// Where a call of `tenant` may go that names `model`, and in `also` further models to fail over to, in order. First
@@ -93,7 +120,17 @@ impl Routes {
     /// # Errors
     /// [`NoModel`] when one of the names leads to no upstream that the tenant may use.
     pub fn candidates(&self, model: &str, also: &[&str], tenant: &str) -> Result<Candidates, NoModel> {
-        let mut list = List { routes: self, tenant, found: Vec::new() };
+        self.find(None, model, also, tenant)
+    }
+
+    fn find(
+        &self,
+        api: Option<Api>,
+        model: &str,
+        also: &[&str],
+        tenant: &str,
+    ) -> Result<Candidates, NoModel> {
+        let mut list = List { routes: self, api, tenant, found: Vec::new() };
         for name in std::iter::once(model).chain(also.iter().copied()) {
             let known = self.get(name).filter(|model| self.is_open(model, tenant));
             let Some(model) = known else { return Err(NoModel { model: shorten(name) }) };
@@ -107,6 +144,26 @@ impl Routes {
             }
         }
         Ok(list.found)
+    }
+
+    /// As [`candidates`](Self::candidates), at upstreams only that can be asked by `api`.
+    ///
+    /// # Errors
+    /// As there, or [`NoApi`] when there is none.
+    pub fn candidates_by(
+        &self,
+        api: Option<Api>,
+        model: &str,
+        also: &[&str],
+        tenant: &str,
+    ) -> Result<Candidates, NoCandidate> {
+        let candidates = self.find(api, model, also, tenant)?;
+        match api {
+            Some(api) if candidates.is_empty() => {
+                Err(NoApi { model: shorten(model), api: api.to_string() }.into())
+            }
+            _ => Ok(candidates),
+        }
     }
 
     /// The names of the models that `tenant` may use, sorted; those that only a pattern knows are not among them.
@@ -143,6 +200,7 @@ enum Name<'a> {
 /// The candidates so far.
 struct List<'a> {
     routes: &'a Routes,
+    api: Option<Api>,
     tenant: &'a str,
     found: Candidates,
 }
@@ -155,7 +213,8 @@ impl List<'_> {
             if self.found.len() >= CANDIDATES_MAX {
                 return;
             }
-            if !self.routes.is_open_upstream(*upstream, self.tenant) {
+            let has_api = self.routes.apis.get(*upstream).is_some_and(|apis| apis.have(self.api));
+            if !has_api || !self.routes.is_open_upstream(*upstream, self.tenant) {
                 continue;
             }
             let there = Arc::clone(name.get_or_insert_with(|| name_there(model, called)));

@@ -2,7 +2,8 @@
 //! be asked.
 //!
 //! A stream of events has begun when it says something. Comments, and the chunk by which servers open a stream (the role of
-//! who speaks, nothing of what is said), come before the model has begun to work, so they are held back.
+//! who speaks, nothing of what is said), come before the model has begun to work, so they are held back; and so do, of the
+//! Responses API, the events of the response itself and those by which a message and its parts begin.
 
 use crate::error::EgressError;
 use bytes::{Bytes, BytesMut};
@@ -90,9 +91,36 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
+/// An event of a streamed response, as far as it tells whether anything was said.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    item: Option<Item<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
+/// Whether `data` is an event that only opens a streamed response. A thought or a call that begins is the model at work.
+fn is_opening_event(data: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else { return data.is_empty() };
+    match event.kind {
+        "response.created" | "response.queued" | "response.in_progress" | "response.content_part.added" => {
+            true
+        }
+        "response.output_item.added" => event.item.is_some_and(|item| item.kind == "message"),
+        _ => false,
+    }
+}
+
 /// Whether `data` is a chunk that only opens the stream. What is not understood says something.
 fn is_opening(data: &[u8]) -> bool {
-    let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else { return data.is_empty() };
+    let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else { return is_opening_event(data) };
     let is_silent =
         |(name, value): (&&str, &&RawValue)| *name == "role" || matches!(value.get(), "null" | "\"\"" | "[]");
     let is_open =
@@ -139,7 +167,15 @@ mod tests {
         check(r#"{"choices":[{"delta":{}},{"delta":{"content":"x"}}]}"#, false);
         check(r#"{"choices":[],"usage":{"total_tokens":3}}"#, false);
         check(r#"{"choices":[],"error":{"message":"x"}}"#, false);
-        check(r#"{"type":"response.created"}"#, false);
+        check(r#"{"type":"response.created","sequence_number":0,"response":{"id":"r","output":[]}}"#, true);
+        check(r#"{"type":"response.in_progress","response":{}}"#, true);
+        check(r#"{"type":"response.output_item.added","item":{"type":"message","content":[]}}"#, true);
+        check(r#"{"type":"response.content_part.added","part":{"type":"output_text","text":""}}"#, true);
+        check(r#"{"type":"response.output_item.added","item":{"type":"reasoning","summary":[]}}"#, false);
+        check(r#"{"type":"response.output_item.added","item":{"type":"function_call"}}"#, false);
+        check(r#"{"type":"response.output_text.delta","delta":"Hi"}"#, false);
+        check(r#"{"type":"response.failed","response":{}}"#, false);
+        check(r#"{"type":"error","message":"x"}"#, false);
         check("[DONE]", false);
         check("{", false);
     }

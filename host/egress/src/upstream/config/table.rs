@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use waggle_secret::Secret;
 
+use super::api::Apis;
 use super::base_url::{BaseUrl, Endpoint};
 use super::credential::{CredentialConfig, CredentialSource};
 use crate::client::Egress;
@@ -20,6 +21,7 @@ use crate::upstream::policy::Policy;
 const KEYS: &[&str] = &[
     "url",
     "endpoints",
+    "api",
     "credential",
     "tenants",
     "http",
@@ -44,6 +46,8 @@ const KEYS: &[&str] = &[
 pub struct UpstreamConfig {
     /// Where it is. 1 to 16.
     pub endpoints: Vec<Endpoint>,
+    /// By which APIs it can be asked.
+    pub apis: Apis,
     /// Its key; none if it wants none.
     pub credential: Option<CredentialConfig>,
     /// The tenants that may use it; every tenant if `None`.
@@ -159,6 +163,7 @@ impl<'de, A: MapAccess<'de>> Reader<'_, A> {
         match key {
             "url" => *self.url = Some(self.map.next_value()?),
             "endpoints" => self.config.endpoints = self.map.next_value()?,
+            "api" => self.config.apis = self.map.next_value()?,
             "credential" => self.config.credential = Some(self.map.next_value()?),
             "tenants" => {
                 let tenants: Vec<String> = self.map.next_value()?;

@@ -192,3 +192,40 @@ fn the_dearest_candidate_depends_on_how_long_prompt_and_answer_are() {
     check("reads", &["writes"], 10, 100, 910);
     assert_eq!(cost_micros_max(&[], 10, 10), 0);
 }
+
+#[test]
+fn a_call_goes_only_where_its_api_is_understood() {
+    let routes = routes(
+        r#"
+[upstream.a]
+url = "http://a"
+[upstream.b]
+url = "http://b"
+api = ["responses"]
+[upstream.both]
+url = "http://c"
+api = ["chat_completions", "responses"]
+[model.m]
+upstreams = ["a", "b", "both"]
+[model.chat]
+upstream = "a"
+failover = ["m"]
+[model.alone]
+upstream = "a"
+"#,
+    );
+    let check = |model: &str, path: &str, expected: &[usize]| {
+        let found = routes.candidates_by(Api::of_path(path), model, &[], "t").unwrap();
+        let found: Vec<usize> = found.iter().map(|one| one.upstream).collect();
+        assert_eq!(found, expected, "{model} {path}");
+    };
+    check("m", "/v1/chat/completions", &[0, 2]);
+    check("m", "/v1/responses", &[1, 2]);
+    check("m", "/v1/embeddings", &[0, 1, 2]);
+    check("chat", "/v1/responses", &[1, 2]);
+    let refused = |model: &str| routes.candidates_by(Some(Api::Responses), model, &[], "t").unwrap_err();
+    let NoCandidate::Api(told) = refused("alone") else { panic!("{:?}", refused("alone")) };
+    let told = told.to_string();
+    assert!(told.contains("`alone`") && told.contains("\"responses\"") && told.len() < 300, "{told}");
+    assert!(matches!(refused("nobody"), NoCandidate::Model(_)));
+}

@@ -1,0 +1,21 @@
+//! The API by which a model is asked.
+
+/// Which of OpenAI's two APIs a model is asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wire {
+    /// Chat Completions, which nearly every endpoint has.
+    #[default]
+    Chat,
+    /// Responses.
+    Responses,
+}
+
+impl Wire {
+    /// Where requests go, below the endpoint's base.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/chat/completions",
+            Self::Responses => "/responses",
+        }
+    }
+}

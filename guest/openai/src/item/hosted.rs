@@ -1,0 +1,154 @@
+//! Items of tools that a model's endpoint runs itself: they are kept and handed on as they came, but for their ids.
+
+use super::{ItemId, ItemStatus, RawItem};
+use crate::json::{self, Text};
+use crate::members::Members;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The members that are kept, in the order in which they are written. `id`, `type` and `status` stand before them.
+pub(super) const MEMBERS: [&str; 13] = [
+    "name",
+    "arguments",
+    "action",
+    "queries",
+    "results",
+    "code",
+    "container_id",
+    "outputs",
+    "output",
+    "server_label",
+    "error",
+    "approval_request_id",
+    "tools",
+];
+
+/// What an endpoint did by a tool of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostedKind {
+    /// It searched the web.
+    WebSearch,
+    /// It searched files.
+    FileSearch,
+    /// It ran code.
+    CodeInterpreter,
+    /// It called a tool of an MCP server.
+    Mcp,
+    /// It listed the tools of one.
+    McpListTools,
+    /// It wants to call one, and asks whether it may.
+    McpApproval,
+}
+
+impl HostedKind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::WebSearch,
+        Self::FileSearch,
+        Self::CodeInterpreter,
+        Self::Mcp,
+        Self::McpListTools,
+        Self::McpApproval,
+    ];
+
+    /// The `type` of its items.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSearch => "web_search_call",
+            Self::FileSearch => "file_search_call",
+            Self::CodeInterpreter => "code_interpreter_call",
+            Self::Mcp => "mcp_call",
+            Self::McpListTools => "mcp_list_tools",
+            Self::McpApproval => "mcp_approval_request",
+        }
+    }
+
+    /// The kind whose items are of that type.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::WebSearch => "ws_",
+            Self::FileSearch => "fs_",
+            Self::CodeInterpreter => "ci_",
+            Self::Mcp => "mcp_",
+            Self::McpListTools => "mcpl_",
+            Self::McpApproval => "mcpr_",
+        }
+    }
+}
+
+/// An item of a tool that a model's endpoint runs itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostedCall<'a> {
+    pub(super) kind: HostedKind,
+    /// How far it has come, where its kind says so.
+    pub(super) status: Option<Cow<'a, str>>,
+    /// Its other members, each with a comma in front.
+    pub(super) members: Cow<'a, str>,
+}
+
+impl HostedCall<'static> {
+    /// Reads an item of that kind. Members that no item of such a kind has, and those that are null, are left out.
+    ///
+    /// # Errors
+    /// It is no JSON object, or its status no string.
+    pub fn read(kind: HostedKind, json: &str) -> serde_json::Result<Self> {
+        let members = Members::read(json.as_bytes())?;
+        let status: Option<Text<'_>> = members.get("status").map(serde_json::from_str).transpose()?.flatten();
+        Ok(Self::new(kind, status.map(|status| status.0.into_owned()), |name| members.get(name)))
+    }
+
+    pub(super) fn new<'m>(
+        kind: HostedKind,
+        status: Option<String>,
+        member: impl Fn(&'static str) -> Option<&'m str>,
+    ) -> Self {
+        let mut members = String::new();
+        for name in MEMBERS {
+            let Some(value) = member(name).filter(|value| *value != "null") else { continue };
+            members.extend([",\"", name, "\":"]);
+            // A text is written in one way, however its sender escaped it, so that an item that comes back is the same.
+            match serde_json::from_str::<Text<'_>>(value).map(|text| serde_json::to_string(&*text)) {
+                Ok(Ok(text)) => members.push_str(&text),
+                _ => members.push_str(value),
+            }
+        }
+        Self { kind, status: status.map(Cow::Owned), members: Cow::Owned(members) }
+    }
+}
+
+impl HostedCall<'_> {
+    /// What was done.
+    pub fn kind(&self) -> HostedKind {
+        self.kind
+    }
+
+    /// About how much a model reads of it.
+    pub(super) fn text(&self) -> &str {
+        &self.members
+    }
+
+    /// Writes the item. One that was cut off has failed, as all kinds that have a status name it.
+    pub(super) fn to_raw(&self, id: ItemId, status: ItemStatus) -> serde_json::Result<RawItem> {
+        let mut out = Vec::with_capacity(self.members.len() + 96);
+        out.extend_from_slice(b"{\"id\":");
+        json::push(&mut out, &id);
+        out.extend_from_slice(b",\"type\":");
+        json::push(&mut out, self.kind.name());
+        if let Some(own) = &self.status {
+            let own = match status {
+                ItemStatus::InProgress => "in_progress",
+                ItemStatus::Completed => own,
+                ItemStatus::Incomplete => "failed",
+            };
+            out.extend_from_slice(b",\"status\":");
+            json::push(&mut out, own);
+        }
+        out.extend_from_slice(self.members.as_bytes());
+        out.push(b'}');
+        let text = String::from_utf8(out).map_err(serde::ser::Error::custom)?;
+        RawValue::from_string(text)
+    }
+}
