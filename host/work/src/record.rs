@@ -100,7 +100,8 @@ impl State {
             return Turn::Spent;
         }
         // A clock that was far ahead when the wait was written, and has been set right since, must not make it longer.
-        let waits_until_max = terms.now_ms.saturating_add(terms.wait_ms_max).saturating_add(CLOCKS_DIFFER_MS_MAX);
+        let waits_until_max =
+            terms.now_ms.saturating_add(terms.wait_ms_max).saturating_add(CLOCKS_DIFFER_MS_MAX);
         if (terms.now_ms + 1..=waits_until_max).contains(&self.not_before_ms) {
             return Turn::Later(self.not_before_ms);
         }

@@ -1,12 +1,12 @@
 //! What waits for which writes, over a store whose flushes are held back; a power cut is a copy of its files.
 
 use super::*;
+use crate::InternalCalls;
 use crate::account::{Active, TenantBounds};
 use crate::request::{Admission, GatedBody, RequestGuard};
 use crate::world::{
     InstanceBounds, LogSink, LogStream, LogWriter, ModelCalls, OutboundPolicy, StoreHandle, WorkCalls,
 };
-use crate::InternalCalls;
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::path::Path;

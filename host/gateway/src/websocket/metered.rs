@@ -1,15 +1,12 @@
 //! A connection whose unfinished messages are counted, and that knows when its other end was last heard of.
 
-use super::room::{Memory, Reservation};
+use super::room::{Arriving, Memory};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
-
-/// Bytes of a message that may arrive without being counted.
-const UNCOUNTED_BYTES: usize = 64 << 10;
 
 /// There is no memory for the message that is arriving.
 #[derive(Debug, thiserror::Error)]
@@ -20,23 +17,28 @@ pub(crate) struct NoRoom;
 pub(crate) struct Metered<S> {
     inner: S,
     /// Bytes since the last whole message.
-    arriving: usize,
-    memory: Arc<Memory>,
-    room: Option<Reservation>,
+    unended: usize,
+    arriving: Arriving,
     last_sign: Instant,
     /// Whether the other end has not taken what was written.
     is_blocked: bool,
 }
 
 impl<S> Metered<S> {
-    pub(crate) fn new(inner: S, memory: Arc<Memory>) -> Self {
-        Self { inner, arriving: 0, memory, room: None, last_sign: Instant::now(), is_blocked: false }
+    pub(crate) fn new(inner: S, memory: &Arc<Memory>) -> Self {
+        Self {
+            inner,
+            unended: 0,
+            arriving: Arriving::new(memory),
+            last_sign: Instant::now(),
+            is_blocked: false,
+        }
     }
 
     /// A message has arrived as a whole; it is counted by whoever keeps it.
     pub(crate) fn message_ended(&mut self) {
-        self.arriving = 0;
-        self.room = None;
+        self.unended = 0;
+        self.arriving.keeps(0);
     }
 
     /// When the other end last sent something, or took what it had not taken before.
@@ -45,17 +47,8 @@ impl<S> Metered<S> {
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        self.arriving += bytes;
-        if self.arriving <= UNCOUNTED_BYTES {
-            return Ok(());
-        }
-        match &mut self.room {
-            Some(room) => room.resize(self.arriving).then_some(()).ok_or(NoRoom),
-            None => {
-                self.room = Some(self.memory.reserve(self.arriving).ok_or(NoRoom)?);
-                Ok(())
-            }
-        }
+        self.unended += bytes;
+        if self.arriving.keeps(self.unended) { Ok(()) } else { Err(NoRoom) }
     }
 
     fn wrote<T>(&mut self, outcome: &Poll<T>) {

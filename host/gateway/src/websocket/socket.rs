@@ -65,7 +65,7 @@ pub(crate) struct Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// On a connection whose handshake is done.
-    pub(crate) async fn new(connection: S, message_bytes_max: usize, memory: Arc<Memory>) -> Self {
+    pub(crate) async fn new(connection: S, message_bytes_max: usize, memory: &Arc<Memory>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
