@@ -46,6 +46,11 @@ impl<S> Metered<S> {
         self.last_sign
     }
 
+    /// Whether the other end has not taken what was last written.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
     fn count(&mut self, bytes: usize) -> Result<(), NoRoom> {
         self.unended += bytes;
         if self.arriving.keeps(self.unended) { Ok(()) } else { Err(NoRoom) }
@@ -83,10 +88,51 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        // Over TLS a write is taken before it is sent.
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        self.wrote(&outcome);
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    /// Takes what is written, as TLS does, and sends it when it may.
+    struct Buffered {
+        may_send: bool,
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.may_send { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_and_cannot_be_sent_is_a_block() {
+        let mut metered = Metered::new(Buffered { may_send: false }, &Memory::of(0, None));
+        metered.write_all(b"word").await.unwrap();
+        assert!(!metered.is_blocked());
+        assert!(futures::poll!(Box::pin(metered.flush())).is_pending());
+        assert!(metered.is_blocked());
+        tokio::time::advance(std::time::Duration::from_secs(9)).await;
+        metered.inner.may_send = true;
+        metered.flush().await.unwrap();
+        assert_eq!((metered.is_blocked(), metered.last_sign().elapsed().as_secs()), (false, 0));
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Session<S> {
     /// When the turn that is under way has lasted as long as one may.
     turn_ends_at: Instant,
     limits: Limits,
+    /// Whether the other end is to be asked for a sign.
+    is_ping_due: bool,
     /// Whether its time is over.
     is_over: bool,
     /// Whether the host goes down.
@@ -81,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ends_at: now + limits.duration_max,
             turn_ends_at: now,
             limits,
+            is_ping_due: false,
             is_over: false,
             is_leaving: false,
         }
@@ -113,6 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if late.deadline() != self.turn_ends_at {
                 late.as_mut().reset(self.turn_ends_at);
+            }
+            // Behind what was not sent yet, a ping would ask for nothing new.
+            if self.is_ping_due && self.socket.is_flushed() {
+                self.is_ping_due = false;
+                self.socket.ping();
             }
             let may_say = self.socket.is_flushed();
             let happened = tokio::select! {
@@ -240,15 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// the other end does not read: then it ends here, whatever signs that end gives.
     fn on_late(&mut self) -> Option<Why> {
         self.turn_ends_at = Instant::now() + LATE_AGAIN;
-        (!self.socket.is_flushed()).then_some(Why::Gone)
+        self.socket.is_blocked().then_some(Why::Gone)
     }
 
     fn on_tick(&mut self) -> Option<Why> {
-        if self.socket.last_sign().elapsed() >= SILENCE_MAX {
-            return Some(Why::Gone);
-        }
-        // Behind what was not sent yet, a ping would ask for nothing new.
-        (self.socket.is_flushed() && !self.socket.ping()).then_some(Why::Gone)
+        self.is_ping_due = true;
+        (self.socket.last_sign().elapsed() >= SILENCE_MAX).then_some(Why::Gone)
     }
 
     fn tell(&mut self, fault: &Fault) {

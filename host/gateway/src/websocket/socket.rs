@@ -81,6 +81,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.unsent == 0
     }
 
+    /// Whether the other end does not take what was said.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.is_flushed() && self.inner.get_ref().is_blocked()
+    }
+
     /// When the other end last showed that it is there.
     pub(crate) fn last_sign(&self) -> Instant {
         self.inner.get_ref().last_sign()
@@ -117,9 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.send(Message::Text(text.into()))
     }
 
-    /// Asks the other end for a sign.
-    pub(crate) fn ping(&mut self) -> bool {
-        self.send(Message::Ping(Bytes::new()))
+    /// Asks the other end for a sign. If there is nobody, the next look at the socket says so.
+    pub(crate) fn ping(&mut self) {
+        self.send(Message::Ping(Bytes::new()));
     }
 
     fn send(&mut self, message: Message) -> bool {
