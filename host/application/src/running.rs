@@ -299,7 +299,7 @@ fn top_tenants(plan: &Plan) -> Arc<TopTenants> {
 /// When a tenant that is suspended is quiet, on this host and others.
 fn quiet(plan: &Plan, stores: &BTreeMap<String, Arc<dyn Store>>, records: &Arc<dyn Store>) -> Duration {
     let response_timeout = Duration::from_millis(plan.engine.response_timeout_ms);
-    quiet_after(stores.values().chain([records]), response_timeout.max(plan.work.timeout()))
+    quiet_after(stores.values().chain([records]), response_timeout)
 }
 
 /// All stores, the host's own records among them.

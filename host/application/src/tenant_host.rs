@@ -38,7 +38,8 @@ pub(crate) struct RunningHost {
 }
 
 /// How long after a suspension other hosts may still write: where a store is on a server, until they have seen it and
-/// the longest response or delivery of work has ended. `response_timeout` is that of this host; theirs should be the same.
+/// the longest response has ended; deliveries of work are cut off when they see it. `response_timeout` is that of this
+/// host; theirs should be the same.
 pub(crate) fn quiet_after<'s>(
     mut stores: impl Iterator<Item = &'s Arc<dyn Store>>,
     response_timeout: Duration,

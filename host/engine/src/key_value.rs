@@ -82,6 +82,10 @@ impl KeyValueView<'_> {
     fn record(&self, commit: Commit) {
         self.ledger.record(commit);
     }
+
+    fn record_increment(&self, commit: Commit) {
+        self.ledger.record_increment(commit);
+    }
 }
 
 /// A call of a guest, with the instance's state.

@@ -30,6 +30,9 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The field by which functions learn which user asks.
 const USER_FIELD: &str = "waggle-user";
 
@@ -114,14 +117,19 @@ impl Call {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<http::Response<WasiBody>, Error> {
-        if let Some(commit) = self.ledger.pending() {
-            // What leaves the process may depend on what was written; it waits as a response would.
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        // What leaves the process may depend on what was written; it waits as a response would.
+        let pending = if self.world.models.takes(&host) {
+            self.ledger.pending_for_model()
+        } else {
+            self.ledger.pending()
+        };
+        if let Some(commit) = pending {
             let caller = self.caller.as_ref().filter(|caller| !caller.is_completed());
             let span = caller.map(|caller| &caller.context.span);
             let durable = durable(commit, span.unwrap_or(&Parent::none())).await;
             durable.map_err(|error| Error::InternalError(Some(error.to_string())))?;
         }
-        let host = request.uri().host().unwrap_or_default().to_owned();
         match internal_target(&host) {
             Some(target) => Box::pin(self.inside(request, target, &host)).await,
             None => self.outside(request, &host, options).await,

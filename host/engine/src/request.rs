@@ -60,30 +60,71 @@ pub struct Admission {
 /// The commits of one instance that are applied but not known to be durable.
 ///
 /// A write returns to the guest as soon as it is applied; what leaves the machine afterwards waits here for it. To
-/// everybody outside, that is a durable write, but the guest never waits for the disk.
+/// everybody outside, that is a durable write, but the guest never waits for the disk. Increments are kept apart, because
+/// calls of models do not wait for them (docs/decisions/0020-increments-hold-no-model.md).
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Option<Commit>>);
+pub(crate) struct Ledger(Mutex<Unflushed>);
+
+#[derive(Debug, Default)]
+struct Unflushed {
+    writes: Option<Commit>,
+    increments: Option<Commit>,
+}
+
+impl Unflushed {
+    /// Forgets what is durable by now.
+    fn tidy(&mut self) {
+        for commit in [&mut self.writes, &mut self.increments] {
+            if commit.as_ref().is_some_and(Commit::is_durable) {
+                *commit = None;
+            }
+        }
+    }
+}
 
 impl Ledger {
-    /// Notes a write.
+    /// Notes a write that is no increment.
     pub(crate) fn record(&self, commit: Commit) {
-        if commit.is_durable() {
-            return;
+        if !commit.is_durable() {
+            merge(&mut self.lock().writes, commit);
         }
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pending.as_mut() {
-            Some(earlier) => earlier.merge(commit),
-            None => *pending = Some(commit),
+    }
+
+    /// Notes the increment of a counter.
+    pub(crate) fn record_increment(&self, commit: Commit) {
+        if !commit.is_durable() {
+            merge(&mut self.lock().increments, commit);
         }
     }
 
     /// What must become durable before anything may leave, if there is something.
     pub(crate) fn pending(&self) -> Option<Commit> {
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.as_ref().is_some_and(Commit::is_durable) {
-            *pending = None;
+        let mut unflushed = self.lock();
+        unflushed.tidy();
+        let mut pending = unflushed.writes.clone();
+        if let Some(increments) = &unflushed.increments {
+            merge(&mut pending, increments.clone());
         }
-        pending.clone()
+        pending
+    }
+
+    /// What of it must become durable before a model may be called.
+    pub(crate) fn pending_for_model(&self) -> Option<Commit> {
+        let mut unflushed = self.lock();
+        unflushed.tidy();
+        unflushed.writes.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unflushed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `earlier` stands for both from now on.
+fn merge(earlier: &mut Option<Commit>, later: Commit) {
+    match earlier {
+        Some(earlier) => earlier.merge(later),
+        None => *earlier = Some(later),
     }
 }
 

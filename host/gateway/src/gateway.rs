@@ -93,6 +93,11 @@ impl Gateway {
         &self.config
     }
 
+    /// How long a response may take, body included.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Arc<GatewayMetrics> {

@@ -4,7 +4,7 @@ use crate::body::Inbound;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::peer::{Bound, Peer};
-use crate::websocket::{self, Answering, Asks, Place, Session};
+use crate::websocket::{self, Answering, Asks, Limits, Place, Session};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::Full;
@@ -48,7 +48,11 @@ pub(crate) fn open(
         fields: websocket::fields_of_turns(request.headers()),
         bound: Bound::to(caller),
     });
-    let limits = (gateway.message_bytes_max(caller), gateway.config().websocket.duration_max());
+    let limits = Limits {
+        message_bytes_max: gateway.message_bytes_max(caller),
+        duration_max: gateway.config().websocket.duration_max(),
+        turn_max: gateway.response_timeout(),
+    };
     let work = serve(hyper::upgrade::on(request), asks, place, limits);
     let open = gateway.metrics().websockets.hold();
     gateway.spawn_connection(&peer.lane, async move {
@@ -59,15 +63,14 @@ pub(crate) fn open(
 }
 
 /// Serves a WebSocket once the answer to its handshake has left.
-async fn serve(upgrade: OnUpgrade, asks: Arc<Turns>, place: Place, limits: (usize, Duration)) {
+async fn serve(upgrade: OnUpgrade, asks: Arc<Turns>, place: Place, limits: Limits) {
     let client = asks.peer.client;
     let connection = match tokio::time::timeout(HANDSHAKE_MAX, upgrade).await {
         Ok(Ok(connection)) => TokioIo::new(connection),
         Ok(Err(error)) => return tracing::debug!(%client, %error, "no WebSocket came of a handshake"),
         Err(_elapsed) => return tracing::debug!(%client, "the answer to a handshake could not be sent"),
     };
-    let (message_bytes_max, duration_max) = limits;
-    Session::new(connection, asks, place, message_bytes_max, duration_max).await.run().await;
+    Session::new(connection, asks, place, limits).await.run().await;
 }
 
 /// Makes the messages of a WebSocket into requests, each of which passes all that a client's request does.

@@ -19,6 +19,13 @@ impl Clock {
         Self { origin: Instant::now(), origin_ms: milliseconds(since) }
     }
 
+    /// One that is wrong.
+    #[cfg(test)]
+    pub(crate) fn ahead(by: Duration) -> Self {
+        let right = Self::system();
+        Self { origin_ms: right.origin_ms + milliseconds(by), ..right }
+    }
+
     /// What it shows now.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

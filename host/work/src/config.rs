@@ -69,6 +69,11 @@ impl WorkConfig {
         Duration::from_millis(self.timeout_ms)
     }
 
+    /// The longest of [`WorkConfig::retry_ms`].
+    pub(crate) fn wait_ms_max(&self) -> u64 {
+        self.retry_ms.iter().copied().max().unwrap_or_default()
+    }
+
     /// How long to wait after the attempt with this number, the first being 1.
     pub(crate) fn wait_ms(&self, attempt: u32) -> u64 {
         let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);

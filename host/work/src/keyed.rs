@@ -9,7 +9,7 @@
 use crate::record::{
     INDEX_KEY, Index, Lease, State, Turn, decode, decode_work, encode, encode_work, state_key, work_key,
 };
-use crate::store::{Added, Claim, Claimed, Held, Listed, Pending, Settle, StoreFailure, WorkStore};
+use crate::store::{Added, Claim, Claimed, Held, Listed, Pending, Settle, StoreFailure, Terms, WorkStore};
 use crate::work::{Work, WorkId};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -152,22 +152,14 @@ impl<K: WorkKeys> WorkStore for KeyedWork<K> {
         Err(contended())
     }
 
-    async fn claim(
-        &self,
-        tenant: &str,
-        id: &WorkId,
-        now_ms: u64,
-        until_ms: u64,
-        attempts_max: u32,
-    ) -> Result<Claim, StoreFailure> {
+    async fn claim(&self, tenant: &str, id: &WorkId, terms: Terms) -> Result<Claim, StoreFailure> {
         let keys = [state_key(id), work_key(id)];
-        let lease = Lease { owner: self.owner.clone(), until_ms };
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let mut found = self.keys.get(tenant, &keys).await?.into_iter();
             let mut next = || found.next().flatten();
             let (Some(old), Some(record)) = (next(), next()) else { return Ok(Claim::Gone) };
             let state: State = decode(&keys[0], &old)?;
-            match state.turn(&lease, self.keys.is_shared(), now_ms, attempts_max) {
+            match state.turn(&self.owner, self.keys.is_shared(), &terms) {
                 Turn::Later(due_ms) => return Ok(Claim::Later(due_ms)),
                 Turn::Spent => {
                     let work = decode_work(&keys[1], &record)?;

@@ -25,5 +25,5 @@ pub use clock::Clock;
 pub use config::WorkConfig;
 pub use keyed::{KeyedWork, Listing, WorkKeys};
 pub use queue::{Deliver, Delivery, EnqueueError, Failure, Queue, Standing, WeakQueue, WorkMetrics};
-pub use store::{Added, Claim, Claimed, Held, Listed, Pending, Settle, StoreFailure, WorkStore};
+pub use store::{Added, Claim, Claimed, Held, Listed, Pending, Settle, StoreFailure, Terms, WorkStore};
 pub use work::{BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, PATH_BYTES_MAX, Work, WorkId, WorkMistake};

@@ -3,14 +3,14 @@
 use crate::clock::Clock;
 use crate::config::WorkConfig;
 use crate::schedule::{Bounds, Next, Schedule};
-use crate::store::{Added, Claim, Claimed, Held, Pending, Settle, StoreFailure, WorkStore};
+use crate::store::{Added, Claim, Claimed, Held, Pending, Settle, StoreFailure, Terms, WorkStore};
 use crate::work::{Work, WorkId, WorkMistake};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use waggle_measure::Counter;
 
@@ -19,8 +19,12 @@ use waggle_measure::Counter;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long work is held before that has to be renewed, where several hosts share a store.
 const LEASE_MS: u64 = 30_000;
-/// How often it is renewed: two renewals may fail.
+/// How often it is renewed, and how soon again where that has failed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
+const RENEW_AGAIN: Duration = Duration::from_secs(2);
+/// How long before its end a lease counts as lost: what is under way has to end before another host begins with it, and
+/// whose clocks differ by less than that may share a store.
+const LEASE_MARGIN_MS: u64 = 5_000;
 /// How often the outcome of a delivery is written before this host gives up, and how long it waits in between.
 const SETTLE_ATTEMPTS_MAX: u32 = 5;
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
@@ -100,7 +104,7 @@ pub struct WorkMetrics {
     pub failed: Counter,
     /// Those that failed and were the last of their work.
     pub dropped: Counter,
-    /// Those that were cut off, because the host ended or another one took over.
+    /// Those that were cut off, because the host ended, the tenant was suspended or removed, or the work was no longer held.
     pub interrupted: Counter,
 }
 
@@ -127,6 +131,10 @@ struct Shared {
     schedule: Mutex<Schedule>,
     /// Told when something may be ready.
     wake: Notify,
+    /// Told when the store is to be looked at before it is time.
+    look_soon: Notify,
+    /// Told when a tenant has changed.
+    changes: watch::Sender<()>,
     /// No more deliveries begin.
     stopping: CancellationToken,
     /// Those under way are cut off.
@@ -155,6 +163,8 @@ impl Queue {
             deliver,
             schedule: Mutex::new(Schedule::new(bounds)),
             wake: Notify::new(),
+            look_soon: Notify::new(),
+            changes: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),
             metrics: WorkMetrics::default(),
@@ -205,14 +215,19 @@ impl Queue {
         self.0.ending.cancel();
     }
 
-    /// A tenant has changed: it may be served again, or be gone.
+    /// A tenant has changed: it may be served again, or not any more. Deliveries of one that is not are cut off.
     pub fn tenant_changed(&self, tenant: &str) {
         match self.0.deliver.standing(tenant) {
             Standing::Gone => self.0.schedule().forget(tenant),
-            Standing::Served => self.0.schedule().unpark(tenant),
-            Standing::Suspended => return,
+            Standing::Suspended => self.0.schedule().suspend(tenant),
+            Standing::Served => {
+                if self.0.schedule().resume(tenant) {
+                    self.0.look_soon.notify_one();
+                }
+                return;
+            }
         }
-        self.0.wake.notify_one();
+        self.0.changes.send_replace(());
     }
 
     /// A tenant's work was erased.
@@ -226,7 +241,7 @@ impl Queue {
         &self.0.metrics
     }
 
-    /// Work that this host knows to be pending, running work included.
+    /// Work that this host knows to be pending, running work included, and that of suspended tenants not.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.0.schedule().pending()
@@ -249,6 +264,7 @@ impl Queue {
             tokio::select! {
                 biased;
                 () = self.0.stopping.cancelled() => return,
+                () = self.0.look_soon.notified() => {}
                 () = sleep(LOOK_EVERY) => {}
             }
         }
@@ -286,6 +302,22 @@ enum Ended {
     Interrupted,
     /// Somebody else has the work.
     Lost,
+    /// The lease could not be renewed, and is about to end.
+    Expired,
+    /// The tenant is not served any more.
+    Unserved,
+}
+
+impl Ended {
+    /// Why it was cut off, for the log.
+    fn cut_off(&self) -> Option<&'static str> {
+        match self {
+            Self::Done | Self::Failed(_) | Self::Interrupted => None,
+            Self::Lost => Some("another host has taken it over"),
+            Self::Expired => Some("its lease could not be renewed, and another host may begin with it"),
+            Self::Unserved => Some("its tenant was suspended or removed"),
+        }
+    }
 }
 
 impl Shared {
@@ -303,23 +335,20 @@ impl Shared {
             }
         };
         for one in listed {
-            let is_gone = match self.deliver.standing(&one.tenant) {
-                Standing::Gone => {
-                    self.schedule().forget(&one.tenant);
-                    true
-                }
-                Standing::Suspended => false,
+            let standing = self.deliver.standing(&one.tenant);
+            match standing {
+                Standing::Gone => self.schedule().forget(&one.tenant),
+                Standing::Suspended => self.schedule().suspend(&one.tenant),
                 Standing::Served => {
-                    self.schedule().unpark(&one.tenant);
-                    false
+                    self.schedule().resume(&one.tenant);
                 }
-            };
+            }
             let looked = async {
                 let pending = self.store.pending(&one.tenant).await?;
                 if pending.is_empty() {
-                    return self.store.release(&one, is_gone).await;
+                    return self.store.release(&one, standing == Standing::Gone).await;
                 }
-                if !is_gone {
+                if standing == Standing::Served {
                     let mut schedule = self.schedule();
                     for work in pending {
                         schedule.add(&one.tenant, work);
@@ -337,18 +366,28 @@ impl Shared {
     /// One delivery, from its claim to its outcome.
     async fn carry_out(&self, next: Next) {
         let (tenant, id) = &next;
+        // From before the look at the tenant, so that no change is missed.
+        let changes = self.changes.subscribe();
         match self.deliver.standing(tenant) {
             Standing::Served => {}
-            Standing::Suspended => return self.schedule().park(&next),
+            Standing::Suspended => {
+                self.schedule().done(&next);
+                return self.schedule().suspend(tenant);
+            }
             Standing::Gone => {
                 self.schedule().done(&next);
                 return self.schedule().forget(tenant);
             }
         }
         let now_ms = self.clock.now_ms();
-        let claim = self.store.claim(tenant, id, now_ms, now_ms + LEASE_MS, self.config.attempts_max).await;
-        match claim {
-            Ok(Claim::Claimed(claimed)) => self.deliver(next, *claimed).await,
+        let terms = Terms {
+            now_ms,
+            until_ms: now_ms + LEASE_MS,
+            attempts_max: self.config.attempts_max,
+            wait_ms_max: self.config.wait_ms_max(),
+        };
+        match self.store.claim(tenant, id, terms).await {
+            Ok(Claim::Claimed(claimed)) => self.deliver(next, *claimed, terms.until_ms, changes).await,
             Ok(Claim::Later(due_ms)) => self.schedule().again(&next, due_ms),
             Ok(Claim::Gone) => self.schedule().done(&next),
             Ok(Claim::Spent(work)) => {
@@ -365,7 +404,7 @@ impl Shared {
         }
     }
 
-    async fn deliver(&self, next: Next, claimed: Claimed) {
+    async fn deliver(&self, next: Next, claimed: Claimed, until_ms: u64, changes: watch::Receiver<()>) {
         let (tenant, id) = &next;
         let Claimed { work, attempt, mut held } = claimed;
         let is_last = attempt >= self.config.attempts_max;
@@ -381,11 +420,15 @@ impl Shared {
                     Ok(Err(failure)) => Ended::Failed(failure),
                     Err(_late) => Ended::Failed(Failure(format!("it took longer than {} ms", limit.as_millis()))),
                 },
-                () = self.keep(&next, &mut held) => Ended::Lost,
+                ended = self.keep(&next, &mut held, until_ms) => ended,
+                () = self.unserved(tenant, changes) => Ended::Unserved,
                 () = self.ending.cancelled() => Ended::Interrupted,
             }
         };
         let metrics = &self.metrics;
+        if let Some(why) = ended.cut_off() {
+            tracing::warn!(tenant = &**tenant, function, work = %id, why, "a delivery of work was cut off");
+        }
         match ended {
             Ended::Done => {
                 metrics.done.increment();
@@ -404,33 +447,54 @@ impl Shared {
                 let due_ms = self.clock.now_ms() + self.config.wait_ms(attempt);
                 self.settle(&next, &held, Settle::Again(due_ms)).await;
             }
-            Ended::Interrupted => {
+            Ended::Interrupted | Ended::Expired | Ended::Unserved => {
                 metrics.interrupted.increment();
                 self.settle(&next, &held, Settle::GiveBack).await;
             }
             Ended::Lost => {
                 metrics.interrupted.increment();
-                tracing::warn!(tenant = &**tenant, function, work = %id, "another host has taken this work over");
                 self.schedule().done(&next);
             }
         }
     }
 
-    /// Returns when the work is no longer held; it is held on until then.
-    async fn keep(&self, (tenant, id): &Next, held: &mut Held) {
+    /// Returns when the work is no longer held, and says why; it is held on until then. Its lease ends at `until_ms`.
+    async fn keep(&self, (tenant, id): &Next, held: &mut Held, mut until_ms: u64) -> Ended {
         if !self.store.is_shared() {
             return std::future::pending().await;
         }
+        let mut wait = RENEW_EVERY;
         loop {
-            sleep(RENEW_EVERY).await;
-            match self.store.renew(tenant, id, held, self.clock.now_ms() + LEASE_MS).await {
-                Ok(Some(renewed)) => *held = renewed,
-                Ok(None) => return,
-                Err(error) => {
+            let renewal = async {
+                sleep(wait).await;
+                let until_ms = self.clock.now_ms() + LEASE_MS;
+                (until_ms, self.store.renew(tenant, id, held, until_ms).await)
+            };
+            // A store that does not answer is as good as one that fails.
+            let ends = self.clock.instant(until_ms.saturating_sub(LEASE_MARGIN_MS));
+            match timeout_at(ends, renewal).await {
+                Err(_late) => return Ended::Expired,
+                Ok((_, Ok(None))) => return Ended::Lost,
+                Ok((renewed_ms, Ok(Some(renewed)))) => {
+                    (*held, until_ms, wait) = (renewed, renewed_ms, RENEW_EVERY);
+                }
+                Ok((_, Err(error))) => {
                     tracing::warn!(tenant = &**tenant, work = %id, %error, "a lease of work cannot be renewed");
+                    wait = RENEW_AGAIN;
                 }
             }
         }
+    }
+
+    /// Returns when the tenant is not served any more.
+    async fn unserved(&self, tenant: &str, mut changes: watch::Receiver<()>) {
+        while changes.changed().await.is_ok() {
+            if self.deliver.standing(tenant) != Standing::Served {
+                return;
+            }
+        }
+        // Who tells of changes outlives this.
+        std::future::pending().await
     }
 
     /// Writes what became of the work, and forgets it or waits for its next attempt.

@@ -7,7 +7,7 @@
 //! ```
 //! What changes is apart from what does not: a claim never writes the body again.
 
-use crate::store::{Pending, StoreFailure};
+use crate::store::{Pending, StoreFailure, Terms};
 use crate::work::{Work, WorkId};
 use bytes::{BufMut, Bytes, BytesMut};
 use rand::Rng as _;
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const INDEX_KEY: &str = "index";
 const HEAD_LENGTH_BYTES: usize = 4;
+/// How much the clocks of hosts that share a store, or of one host before and after a restart, may differ without notice.
+const CLOCKS_DIFFER_MS_MAX: u64 = 60_000;
 
 pub(crate) fn state_key(id: &WorkId) -> String {
     format!("state/{id}")
@@ -87,21 +89,24 @@ pub(crate) enum Turn {
 }
 
 impl State {
-    /// Whether `owner` may deliver now, with at most `attempts_max` attempts. A lease of somebody else counts only
-    /// where there can be somebody else; one of the owner's own is left over from a delivery whose outcome could not
-    /// be written.
-    pub(crate) fn turn(&self, owner: &Lease, is_shared: bool, now_ms: u64, attempts_max: u32) -> Turn {
-        let foreign = self.lease.as_ref().filter(|lease| is_shared && lease.owner != owner.owner);
-        if let Some(lease) = foreign.filter(|lease| lease.until_ms > now_ms) {
+    /// Whether `owner` may deliver now. A lease of somebody else counts only where there can be somebody else; one of
+    /// the owner's own is left over from a delivery whose outcome could not be written.
+    pub(crate) fn turn(&self, owner: &str, is_shared: bool, terms: &Terms) -> Turn {
+        let foreign = self.lease.as_ref().filter(|lease| is_shared && lease.owner != owner);
+        if let Some(lease) = foreign.filter(|lease| lease.until_ms > terms.now_ms) {
             return Turn::Later(lease.until_ms);
         }
-        if self.attempts >= attempts_max {
+        if self.attempts >= terms.attempts_max {
             return Turn::Spent;
         }
-        if self.not_before_ms > now_ms {
+        // A clock that was far ahead when the wait was written, and has been set right since, must not make it longer.
+        let waits_until_max =
+            terms.now_ms.saturating_add(terms.wait_ms_max).saturating_add(CLOCKS_DIFFER_MS_MAX);
+        if (terms.now_ms + 1..=waits_until_max).contains(&self.not_before_ms) {
             return Turn::Later(self.not_before_ms);
         }
-        Turn::Now(Self { attempts: self.attempts + 1, lease: Some(owner.clone()), ..*self })
+        let lease = Lease { owner: owner.to_owned(), until_ms: terms.until_ms };
+        Turn::Now(Self { attempts: self.attempts + 1, lease: Some(lease), ..*self })
     }
 }
 
@@ -176,7 +181,8 @@ mod tests {
     #[test]
     fn who_may_deliver_and_when() {
         let check = |state: State, is_shared: bool, expected: Turn| {
-            let turn = state.turn(&lease("me", 900), is_shared, 100, 3);
+            let terms = Terms { now_ms: 100, until_ms: 900, attempts_max: 3, wait_ms_max: 1_000 };
+            let turn = state.turn("me", is_shared, &terms);
             assert_eq!(turn, expected, "{state:?} shared: {is_shared}");
         };
         let state = |attempts, not_before_ms, lease| State { attempts, not_before_ms, lease };
@@ -184,6 +190,9 @@ mod tests {
         check(State::default(), true, now(1, 0));
         check(state(2, 100, None), true, now(3, 100));
         check(state(1, 101, None), true, Turn::Later(101));
+        // The longest wait there is, by a clock that is a minute ahead; beyond it the clock was wrong.
+        check(state(2, 61_100, None), true, Turn::Later(61_100));
+        check(state(2, 61_101, None), true, now(3, 61_101));
         check(state(3, 0, None), true, Turn::Spent);
         check(state(1, 0, Some(lease("other", 101))), true, Turn::Later(101));
         check(state(1, 0, Some(lease("other", 100))), true, now(2, 0));

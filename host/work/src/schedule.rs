@@ -24,6 +24,9 @@ pub(crate) struct Schedule {
     lines: HashMap<Arc<str>, Line>,
     /// Tenants that have something ready and room for it, each once.
     ring: VecDeque<Arc<str>>,
+    /// Tenants known not to be served for now. Their work is in the store alone, so that it takes no room of others'. No
+    /// more than there are tenants.
+    suspended: HashSet<Arc<str>>,
     /// What waits for its time, milliseconds since 1970.
     later: BTreeSet<(u64, Arc<str>, WorkId)>,
     /// Deliveries under way.
@@ -40,8 +43,6 @@ struct Line {
     ready: VecDeque<WorkId>,
     /// Under way; also what is no longer known of otherwise.
     running: HashSet<WorkId>,
-    /// It is not served for now.
-    is_parked: bool,
     is_in_ring: bool,
 }
 
@@ -51,15 +52,17 @@ impl Schedule {
             bounds,
             lines: HashMap::new(),
             ring: VecDeque::new(),
+            suspended: HashSet::new(),
             later: BTreeSet::new(),
             running: 0,
             pending: 0,
         }
     }
 
-    /// Takes note of work that is not in mind yet. False if it was, or if there is no room for it.
+    /// Takes note of work that is not in mind yet. False if it was, if there is no room for it, or if its tenant is not
+    /// served.
     pub(crate) fn add(&mut self, tenant: &str, pending: Pending) -> bool {
-        if self.is_full() {
+        if self.is_full() || self.suspended.contains(tenant) {
             return false;
         }
         let tenant = self.name(tenant);
@@ -83,7 +86,7 @@ impl Schedule {
         while let Some(tenant) = self.ring.pop_front() {
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             line.is_in_ring = false;
-            let has_room = !line.is_parked && line.running.len() < self.bounds.concurrent_per_tenant;
+            let has_room = line.running.len() < self.bounds.concurrent_per_tenant;
             let Some(id) = has_room.then(|| line.ready.pop_front()).flatten() else { continue };
             line.running.insert(id.clone());
             self.running += 1;
@@ -115,31 +118,20 @@ impl Schedule {
         self.tidy(tenant);
     }
 
-    /// A delivery was not made, because the tenant is not served; its work waits, this piece before all others.
-    pub(crate) fn park(&mut self, ended: &Next) {
-        self.ended(ended);
-        let (tenant, id) = ended;
-        if let Some(line) = self.lines.get_mut(tenant)
-            && line.arrived_ms.contains_key(id)
-        {
-            line.is_parked = true;
-            line.ready.push_front(id.clone());
-        }
-        self.tidy(tenant);
+    /// The tenant is not served for now: its work waits in the store, and is forgotten here.
+    pub(crate) fn suspend(&mut self, tenant: &str) {
+        self.forget(tenant);
+        self.suspended.insert(self.name(tenant));
     }
 
-    /// The tenant may be served again.
-    pub(crate) fn unpark(&mut self, tenant: &str) {
-        let Some((tenant, line)) = self.lines.get_key_value(tenant) else { return };
-        let (tenant, was_parked) = (Arc::clone(tenant), line.is_parked);
-        if was_parked {
-            self.lines.entry(Arc::clone(&tenant)).and_modify(|line| line.is_parked = false);
-            self.enlist(&tenant);
-        }
+    /// The tenant may be served again. True if it was suspended: then its work is to be looked for.
+    pub(crate) fn resume(&mut self, tenant: &str) -> bool {
+        self.suspended.remove(tenant)
     }
 
     /// The tenant is gone. What is under way still ends.
     pub(crate) fn forget(&mut self, tenant: &str) {
+        self.suspended.remove(tenant);
         let Some((tenant, _line)) = self.lines.get_key_value(tenant) else { return };
         let tenant = Arc::clone(tenant);
         self.later.retain(|(_due, of, _id)| *of != tenant);
@@ -147,7 +139,6 @@ impl Schedule {
             self.pending -= line.arrived_ms.len();
             line.arrived_ms.clear();
             line.ready.clear();
-            line.is_parked = false;
         }
         self.tidy(&tenant);
     }
@@ -198,7 +189,7 @@ impl Schedule {
     /// The tenant waits for its turn, if it has something ready and room for it.
     fn enlist(&mut self, tenant: &Arc<str>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
-        let may = !line.is_in_ring && !line.is_parked && !line.ready.is_empty();
+        let may = !line.is_in_ring && !line.ready.is_empty();
         if may && line.running.len() < self.bounds.concurrent_per_tenant {
             line.is_in_ring = true;
             self.ring.push_back(Arc::clone(tenant));
@@ -300,17 +291,26 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_not_served_waits_in_order_and_others_go_on() {
-        let mut schedule = schedule(1, 10);
+    fn a_tenant_that_is_not_served_takes_no_room_and_others_go_on() {
+        let mut schedule =
+            Schedule::new(Bounds { concurrent_per_tenant: 1, concurrent_max: 10, pending_max: 2 });
         let ids = add(&mut schedule, "a", 2);
         let next = schedule.next(0).unwrap();
-        schedule.park(&next);
-        assert_eq!(schedule.next(u64::MAX), None);
-        add(&mut schedule, "b", 1);
+        assert!(schedule.is_full());
+        schedule.suspend("a");
+        schedule.done(&next);
+        assert_eq!((schedule.next(u64::MAX), schedule.pending()), (None, 0));
+        let again = || Pending { id: ids[0].clone(), arrived_ms: 0 };
+        assert!(!schedule.add("a", again()), "it is looked for when the tenant is served again");
+        add(&mut schedule, "b", 2);
         assert_eq!(tenants(&all(&mut schedule, 0)), ["b"]);
-        schedule.unpark("nobody");
-        schedule.unpark("a");
+        assert!(schedule.resume("a") && !schedule.resume("a") && !schedule.resume("nobody"));
+        schedule.forget("b");
+        assert!(schedule.add("a", again()));
         assert_eq!(schedule.next(0).unwrap().1, ids[0]);
+        schedule.suspend("gone");
+        schedule.forget("gone");
+        assert!(schedule.suspended.is_empty());
     }
 
     #[test]

@@ -63,6 +63,20 @@ pub struct Claimed {
     pub held: Held,
 }
 
+/// On which terms work is claimed.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Now, milliseconds since 1970.
+    pub now_ms: u64,
+    /// When the lease ends, milliseconds since 1970.
+    pub until_ms: u64,
+    /// How often the work may be delivered.
+    pub attempts_max: u32,
+    /// How long the wait for another attempt can be, milliseconds. One that would be longer was written by a clock that was
+    /// ahead, and is over.
+    pub wait_ms_max: u64,
+}
+
 /// What came of asking for a piece of work.
 #[derive(Debug)]
 pub enum Claim {
@@ -105,15 +119,8 @@ pub trait WorkStore: Send + Sync + 'static {
         pending_max: usize,
     ) -> Result<Added, StoreFailure>;
 
-    /// Takes a piece of work until `until_ms`, if it has an attempt left of `attempts_max` and its time has come.
-    async fn claim(
-        &self,
-        tenant: &str,
-        id: &WorkId,
-        now_ms: u64,
-        until_ms: u64,
-        attempts_max: u32,
-    ) -> Result<Claim, StoreFailure>;
+    /// Takes a piece of work until the lease ends, if it has an attempt left and its time has come.
+    async fn claim(&self, tenant: &str, id: &WorkId, terms: Terms) -> Result<Claim, StoreFailure>;
 
     /// Holds it until `until_ms` instead; none if somebody else has it by now, or it is gone.
     async fn renew(

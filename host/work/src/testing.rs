@@ -24,7 +24,11 @@ pub(crate) fn work(body: &str) -> Work {
 
 /// Keys in memory. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<MemoryInner>);
+pub(crate) struct Memory {
+    inner: Arc<MemoryInner>,
+    /// Whether whoever has this one cannot reach it.
+    is_cut_off: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 struct MemoryInner {
@@ -39,36 +43,49 @@ struct MemoryInner {
 impl Memory {
     pub(crate) fn shared() -> Self {
         let memory = Self::default();
-        memory.0.is_shared.store(true, SeqCst);
+        memory.inner.is_shared.store(true, SeqCst);
         memory
+    }
+
+    /// The same, by a way of its own.
+    pub(crate) fn by_another_way(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), is_cut_off: Arc::default() }
+    }
+
+    /// Whether operations of this one, and of its clones, fail from now on.
+    pub(crate) fn cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, SeqCst);
     }
 
     /// After so many operations all fail; none: no more failures.
     pub(crate) fn fail_after(&self, operations: Option<usize>) {
-        *self.0.operations_left.lock().unwrap() = operations;
+        *self.inner.operations_left.lock().unwrap() = operations;
     }
 
     pub(crate) fn keys_of(&self, tenant: &str) -> Vec<String> {
-        let keys = self.0.keys.lock().unwrap();
+        let keys = self.inner.keys.lock().unwrap();
         keys.keys().filter(|(of, _key)| of == tenant).map(|(_of, key)| key.clone()).collect()
     }
 
     pub(crate) fn value(&self, tenant: &str, key: &str) -> Option<Bytes> {
-        self.0.keys.lock().unwrap().get(&(tenant.to_owned(), key.to_owned())).cloned()
+        self.inner.keys.lock().unwrap().get(&(tenant.to_owned(), key.to_owned())).cloned()
     }
 
     pub(crate) fn listed(&self) -> Vec<String> {
-        self.0.listed.lock().unwrap().keys().cloned().collect()
+        self.inner.listed.lock().unwrap().keys().cloned().collect()
     }
 
     pub(crate) fn erase(&self, tenant: &str) {
-        self.0.keys.lock().unwrap().retain(|(of, _key), _value| of != tenant);
+        self.inner.keys.lock().unwrap().retain(|(of, _key), _value| of != tenant);
     }
 
     /// An operation takes its time, so that others come in between.
     async fn operation(&self) -> Result<(), StoreFailure> {
         tokio::task::yield_now().await;
-        let mut left = self.0.operations_left.lock().unwrap();
+        if self.is_cut_off.load(SeqCst) {
+            return Err(StoreFailure::new("the store cannot be reached"));
+        }
+        let mut left = self.inner.operations_left.lock().unwrap();
         match left.as_mut() {
             None => Ok(()),
             Some(0) => Err(StoreFailure::new("the power is off")),
@@ -89,7 +106,7 @@ impl WorkKeys for Memory {
 
     async fn swap(&self, tenant: &str, expected: Listing, changes: Listing) -> Result<bool, StoreFailure> {
         self.operation().await?;
-        let mut all = self.0.keys.lock().unwrap();
+        let mut all = self.inner.keys.lock().unwrap();
         let name = |key: &String| (tenant.to_owned(), key.clone());
         if expected.iter().any(|(key, value)| all.get(&name(key)) != value.as_ref()) {
             return Ok(false);
@@ -105,7 +122,7 @@ impl WorkKeys for Memory {
 
     async fn tenants(&self) -> Result<Vec<Listed>, StoreFailure> {
         self.operation().await?;
-        let listed = self.0.listed.lock().unwrap();
+        let listed = self.inner.listed.lock().unwrap();
         Ok(listed
             .iter()
             .map(|(tenant, revision)| Listed { tenant: tenant.clone(), revision: *revision })
@@ -114,14 +131,14 @@ impl WorkKeys for Memory {
 
     async fn enlist(&self, tenant: &str) -> Result<(), StoreFailure> {
         self.operation().await?;
-        let revision = self.0.revision.fetch_add(1, SeqCst) as u64;
-        self.0.listed.lock().unwrap().insert(tenant.to_owned(), revision);
+        let revision = self.inner.revision.fetch_add(1, SeqCst) as u64;
+        self.inner.listed.lock().unwrap().insert(tenant.to_owned(), revision);
         Ok(())
     }
 
     async fn delist(&self, listed: &Listed) -> Result<(), StoreFailure> {
         self.operation().await?;
-        let mut all = self.0.listed.lock().unwrap();
+        let mut all = self.inner.listed.lock().unwrap();
         if all.get(&listed.tenant) == Some(&listed.revision) {
             all.remove(&listed.tenant);
         }
@@ -129,7 +146,7 @@ impl WorkKeys for Memory {
     }
 
     fn is_shared(&self) -> bool {
-        self.0.is_shared.load(SeqCst)
+        self.inner.is_shared.load(SeqCst)
     }
 }
 

@@ -51,7 +51,11 @@ impl World {
     }
 
     fn host(&self) -> Host {
-        Host::start(&self.config, self.clock, &self.memory, &self.functions)
+        self.host_by(&self.memory)
+    }
+
+    fn host_by(&self, memory: &Memory) -> Host {
+        Host::start(&self.config, self.clock, memory, &self.functions)
     }
 
     async fn seen(&self, expected: &[&str]) {
@@ -244,6 +248,106 @@ async fn hosts_that_share_a_store_deliver_once_and_take_over_from_one_that_died(
     first.kill().await;
     world.seen(&["a long 1", "a cut 1", "a cut 2"]).await;
     until("an end", || second.queue.metrics().done.get() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_renew_its_lease_ends_before_another_begins() {
+    let world = World::new(Memory::shared());
+    let ways = [world.memory.by_another_way(), world.memory.by_another_way()];
+    let (first, second) = (world.host_by(&ways[0]), world.host_by(&ways[1]));
+    world.functions.act("long", &[Act::Take(Duration::from_secs(300)), Act::Take(Duration::from_secs(300))]);
+    first.enqueue("a", "long").await.unwrap();
+    world.seen(&["a long 1"]).await;
+    ways[0].cut_off(true);
+    world.seen(&["a long 1", "a long 2"]).await;
+    assert_eq!(first.queue.metrics().interrupted.get(), 1);
+    ways[0].cut_off(false);
+    until("an end", || second.queue.metrics().done.get() == 1).await;
+    assert_eq!(world.functions.most(), (1, 1), "they had it both at once");
+    until("the other to notice", || first.queue.pending() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_renewed_in_the_end_is_kept() {
+    let world = World::new(Memory::shared());
+    let way = world.memory.by_another_way();
+    let (first, _second) = (world.host_by(&way), world.host());
+    world.functions.act("long", &[Act::Take(Duration::from_secs(100))]);
+    first.enqueue("a", "long").await.unwrap();
+    world.seen(&["a long 1"]).await;
+    way.cut_off(true);
+    sleep(Duration::from_secs(22)).await;
+    way.cut_off(false);
+    until("an end", || first.queue.metrics().done.get() == 1).await;
+    world.seen(&["a long 1"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspended_tenants_keep_no_work_of_others_out() {
+    let config = WorkConfig { pending_max: 2, ..WorkConfig::default() };
+    let world = World { config, ..World::new(Memory::default()) };
+    let host = world.host();
+    for tenant in ["a", "b"] {
+        world.functions.act(tenant, &[Act::Take(Duration::from_secs(500))]);
+        host.enqueue(tenant, tenant).await.unwrap();
+    }
+    world.seen(&["a a 1", "b b 1"]).await;
+    assert!(matches!(host.enqueue("c", "c").await, Err(EnqueueError::Overloaded)));
+    for tenant in ["a", "b"] {
+        world.functions.stand(tenant, Standing::Suspended);
+        host.queue.tenant_changed(tenant);
+    }
+    host.enqueue("c", "c").await.unwrap();
+    world.seen(&["a a 1", "b b 1", "c c 1"]).await;
+    // A host that begins finds them suspended.
+    host.kill().await;
+    let host = world.host();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(host.queue.pending(), 0);
+    world.functions.stand("b", Standing::Served);
+    host.queue.tenant_changed("b");
+    let began = tokio::time::Instant::now();
+    world.seen(&["a a 1", "b b 1", "c c 1", "b b 1"]).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "it is looked for at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_ends_with_its_tenant_and_counts_no_attempt() {
+    let world = World::new(Memory::default());
+    let host = world.host();
+    for tenant in ["a", "b"] {
+        world.functions.act(tenant, &[Act::Take(Duration::from_secs(500))]);
+        host.enqueue(tenant, tenant).await.unwrap();
+    }
+    world.seen(&["a a 1", "b b 1"]).await;
+    world.functions.stand("a", Standing::Suspended);
+    host.queue.tenant_changed("a");
+    until("an interruption", || host.queue.metrics().interrupted.get() == 1).await;
+    world.functions.stand("a", Standing::Served);
+    host.queue.tenant_changed("a");
+    world.seen(&["a a 1", "b b 1", "a a 1"]).await;
+    until("an end", || host.queue.metrics().done.get() == 2).await;
+    assert_eq!(host.queue.metrics().interrupted.get(), 1, "the other tenant's went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_a_wrong_clock_has_written_is_not_kept() {
+    let world = World::new(Memory::default());
+    let ahead = World {
+        config: world.config.clone(),
+        clock: Clock::ahead(Duration::from_secs(3_600)),
+        memory: world.memory.clone(),
+        functions: world.functions.clone(),
+    };
+    world.functions.act("bad", &[Act::Fail]);
+    let host = ahead.host();
+    host.enqueue("a", "bad").await.unwrap();
+    until("a failure", || host.queue.metrics().failed.get() == 1).await;
+    host.kill().await;
+    let began = tokio::time::Instant::now();
+    let _host = world.host();
+    world.seen(&["a bad 1", "a bad 2"]).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 /// Holds all that a tenant has against `kv-schemas/host-work.json`; how many keys that are.

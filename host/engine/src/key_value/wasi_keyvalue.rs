@@ -120,7 +120,7 @@ impl atomics::HostWithStore<InstanceState> for KeyValue {
         let (handle, traced) = one(&mut call, &bucket, Operation::Increment)?;
         Ok(match traced.end(handle.store.increment(&handle.partition, &key, delta).await) {
             Ok((value, commit)) => {
-                call.get().record(commit);
+                call.get().record_increment(commit);
                 Ok(value)
             }
             Err(error) => Err(other(error)),

@@ -52,12 +52,16 @@ impl Events {
     /// # Errors
     /// When the event that is being read is too large.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), TooLarge> {
-        let read = self.data.as_ref().map_or(0, Bytes::len);
-        if read + self.buffer.len() + piece.len() > EVENT_BYTES_MAX {
+        if self.bytes() + piece.len() > EVENT_BYTES_MAX {
             return Err(TooLarge);
         }
         self.buffer.extend_from_slice(piece);
         Ok(())
+    }
+
+    /// Bytes it keeps of events that are not read to their ends.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, Bytes::len) + self.buffer.len()
     }
 
     /// The next event that is complete. `[DONE]`, comments and events without data are none.

@@ -20,5 +20,5 @@ pub(crate) use handshake::{
     agree, fields_of_turns, is_asked, is_from_this_machine, is_other_tunnel, tell_version,
 };
 pub(crate) use room::{Full, Place, Sockets};
-pub(crate) use session::Session;
+pub(crate) use session::{Limits, Session};
 pub(crate) use turn::{Answering, Asks, RefusedByHost};

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
 use waggle_tenancy::TenantId;
 
+/// Bytes of what arrives that are not counted.
+const UNCOUNTED_BYTES: usize = 64 << 10;
+
 /// All WebSockets of the host.
 pub(crate) struct Sockets {
     places: Arc<Semaphore>,
@@ -182,6 +185,35 @@ impl Drop for Reservation {
     }
 }
 
+/// Something that comes in pieces: its bytes are counted from [`UNCOUNTED_BYTES`] on, so that what is small costs nothing.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    memory: Arc<Memory>,
+    room: Option<Reservation>,
+}
+
+impl Arriving {
+    /// Nothing has come yet.
+    pub(crate) fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: Arc::clone(memory), room: None }
+    }
+
+    /// So many bytes of it are kept from now on, instead of what was. False when there is no room for more.
+    pub(crate) fn keeps(&mut self, bytes: usize) -> bool {
+        if bytes <= UNCOUNTED_BYTES {
+            self.room = None;
+            return true;
+        }
+        match &mut self.room {
+            Some(room) => room.resize(bytes),
+            None => {
+                self.room = self.memory.reserve(bytes);
+                self.room.is_some()
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +260,21 @@ mod tests {
         assert!(!first.resize(61));
         drop(first);
         assert!(bank.memory().reserve(60).is_some());
+    }
+
+    #[test]
+    fn what_is_small_is_not_counted() {
+        let memory = Memory::of(UNCOUNTED_BYTES as u64 + 10, None);
+        let mut arriving = Arriving::new(&memory);
+        let check = |arriving: &mut Arriving, bytes: usize, expected: bool, left: usize| {
+            assert_eq!(arriving.keeps(bytes), expected, "{bytes}");
+            assert!(memory.reserve(left).is_some() && memory.reserve(left + 1).is_none(), "{bytes}");
+        };
+        check(&mut arriving, UNCOUNTED_BYTES, true, UNCOUNTED_BYTES + 10);
+        check(&mut arriving, UNCOUNTED_BYTES + 7, true, 3);
+        check(&mut arriving, UNCOUNTED_BYTES + 11, false, 3);
+        check(&mut arriving, UNCOUNTED_BYTES + 10, true, 0);
+        check(&mut arriving, 1, true, UNCOUNTED_BYTES + 10);
     }
 
     #[tokio::test]

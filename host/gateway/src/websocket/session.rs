@@ -20,8 +20,21 @@ const WAITING_MAX: usize = 16;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may give none.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether the other end reads, when a turn should be over.
+const LATE_AGAIN: Duration = Duration::from_secs(5);
 /// How long it may take to agree to the end.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What one WebSocket may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a message.
+    pub(crate) message_bytes_max: usize,
+    /// How long it lasts; a turn that is under way then is finished.
+    pub(crate) duration_max: Duration,
+    /// How long a turn lasts whose client does not read what it is told. Otherwise the turn's request knows its own end.
+    pub(crate) turn_max: Duration,
+}
 
 /// A WebSocket.
 pub(crate) struct Session<S> {
@@ -32,7 +45,11 @@ pub(crate) struct Session<S> {
     turn: Option<Turn>,
     last: Option<Remembered>,
     ends_at: Instant,
-    duration_max: Duration,
+    /// When the turn that is under way has lasted as long as one may.
+    turn_ends_at: Instant,
+    limits: Limits,
+    /// Whether the other end is to be asked for a sign.
+    is_ping_due: bool,
     /// Whether its time is over.
     is_over: bool,
     /// Whether the host goes down.
@@ -53,23 +70,20 @@ enum Why {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// On `connection`, whose handshake is done, for `duration_max`.
-    pub(crate) async fn new(
-        connection: S,
-        asks: Arc<dyn Asks>,
-        place: Place,
-        message_bytes_max: usize,
-        duration_max: Duration,
-    ) -> Self {
+    /// On `connection`, whose handshake is done.
+    pub(crate) async fn new(connection: S, asks: Arc<dyn Asks>, place: Place, limits: Limits) -> Self {
+        let now = Instant::now();
         Self {
-            socket: Socket::new(connection, message_bytes_max, Arc::clone(place.memory())).await,
+            socket: Socket::new(connection, limits.message_bytes_max, place.memory()).await,
             asks,
             place,
             waiting: VecDeque::new(),
             turn: None,
             last: None,
-            ends_at: Instant::now() + duration_max,
-            duration_max,
+            ends_at: now + limits.duration_max,
+            turn_ends_at: now,
+            limits,
+            is_ping_due: false,
             is_over: false,
             is_leaving: false,
         }
@@ -93,16 +107,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let sockets = Arc::clone(self.place.sockets());
         let mut stopped = std::pin::pin!(sockets.stopped());
         let mut over = std::pin::pin!(tokio::time::sleep_until(self.ends_at));
+        let mut late = std::pin::pin!(tokio::time::sleep_until(self.turn_ends_at));
         let mut pings = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(why) = self.between_turns() {
                 return why;
             }
+            if late.deadline() != self.turn_ends_at {
+                late.as_mut().reset(self.turn_ends_at);
+            }
+            // Behind what was not sent yet, a ping would ask for nothing new.
+            if self.is_ping_due && self.socket.is_flushed() {
+                self.is_ping_due = false;
+                self.socket.ping();
+            }
             let may_say = self.socket.is_flushed();
             let happened = tokio::select! {
                 heard = self.socket.hear() => self.on_heard(heard),
                 step = step(&mut self.turn), if may_say => self.on_step(step),
+                () = &mut late, if self.turn.is_some() => self.on_late(),
                 _tick = pings.tick() => self.on_tick(),
                 () = &mut over, if !self.is_over => { self.is_over = true; None }
                 () = &mut stopped, if !self.is_leaving => { self.is_leaving = true; None }
@@ -120,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Some(Why::Close(CloseCode::Away, "the server is shutting down"));
             }
             if self.is_over {
-                let minutes = self.duration_max.as_secs_f64() / 60.0;
+                let minutes = self.limits.duration_max.as_secs_f64() / 60.0;
                 let message = format!(
                     "Responses websocket connection limit reached ({minutes:.0} minutes). Create a new websocket \
                      connection to continue."
@@ -128,11 +152,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.tell(&Fault::invalid("websocket_connection_limit_reached", message));
                 return Some(Why::Close(CloseCode::Normal, "the connection has lasted as long as it may"));
             }
-            let (text, room) = self.waiting.pop_front()?;
+            let (text, mut room) = self.waiting.pop_front()?;
             match Create::read(&text, self.last.as_ref(), self.place.memory()) {
-                Ok(create) => {
-                    let asked = Arc::clone(&self.asks).ask(create.body);
-                    self.turn = Some(Turn::new(asked, create.draft, create.continues, room));
+                // With what the connection remembers, the request is larger than the message.
+                Ok(create) if !room.resize(create.body.len()) => {
+                    let message = "The server has no memory for the turn at the moment; try again shortly.";
+                    self.tell(&Fault::failed(503, "server_overloaded", message));
+                }
+                Ok(Create { body, draft, continues }) => {
+                    let asked = Arc::clone(&self.asks).ask(body);
+                    self.turn = Some(Turn::new(asked, draft, continues, room, self.place.memory()));
+                    self.turn_ends_at = Instant::now() + self.limits.turn_max;
                 }
                 Err(Unfit::Request(fault)) => self.tell(&fault),
                 Err(Unfit::NoObject(fault)) => {
@@ -214,12 +244,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         None
     }
 
+    /// The turn has lasted as long as one may. Its request ends by itself when that is looked at, which is not done while
+    /// the other end does not read: then it ends here, whatever signs that end gives.
+    fn on_late(&mut self) -> Option<Why> {
+        self.turn_ends_at = Instant::now() + LATE_AGAIN;
+        self.socket.is_blocked().then_some(Why::Gone)
+    }
+
     fn on_tick(&mut self) -> Option<Why> {
-        if self.socket.last_sign().elapsed() >= SILENCE_MAX {
-            return Some(Why::Gone);
-        }
-        // Behind what was not sent yet, a ping would ask for nothing new.
-        (self.socket.is_flushed() && !self.socket.ping()).then_some(Why::Gone)
+        self.is_ping_due = true;
+        (self.socket.last_sign().elapsed() >= SILENCE_MAX).then_some(Why::Gone)
     }
 
     fn tell(&mut self, fault: &Fault) {

@@ -65,7 +65,7 @@ pub(crate) struct Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// On a connection whose handshake is done.
-    pub(crate) async fn new(connection: S, message_bytes_max: usize, memory: Arc<Memory>) -> Self {
+    pub(crate) async fn new(connection: S, message_bytes_max: usize, memory: &Arc<Memory>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -79,6 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Whether all that was said has been sent.
     pub(crate) fn is_flushed(&self) -> bool {
         self.unsent == 0
+    }
+
+    /// Whether the other end does not take what was said.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.is_flushed() && self.inner.get_ref().is_blocked()
     }
 
     /// When the other end last showed that it is there.
@@ -117,9 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.send(Message::Text(text.into()))
     }
 
-    /// Asks the other end for a sign.
-    pub(crate) fn ping(&mut self) -> bool {
-        self.send(Message::Ping(Bytes::new()))
+    /// Asks the other end for a sign. If there is nobody, the next look at the socket says so.
+    pub(crate) fn ping(&mut self) {
+        self.send(Message::Ping(Bytes::new()));
     }
 
     fn send(&mut self, message: Message) -> bool {

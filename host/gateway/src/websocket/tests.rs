@@ -2,7 +2,7 @@
 
 use super::WebSocketConfig as Config;
 use super::room::Sockets;
-use super::session::Session;
+use super::session::{Limits, Session};
 use super::turn::{Answering, Asks, RefusedByHost};
 use bytes::Bytes;
 use futures::{Sink as _, Stream as _};
@@ -28,6 +28,8 @@ use waggle_engine::{BodyError, WasiBody};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a message.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// How long a turn may take.
+const TURN_MAX: Duration = Duration::from_secs(120);
 /// Bytes on the way between client and server.
 const PIPE_BYTES: usize = 8 << 10;
 
@@ -99,7 +101,12 @@ impl Bench {
         let sockets = Sockets::new(config);
         let place = sockets.open(&"bank".parse().unwrap()).unwrap();
         let asks = Arc::clone(&function) as Arc<dyn Asks>;
-        let session = Session::new(far, asks, place, MESSAGE_BYTES_MAX, config.duration_max()).await;
+        let limits = Limits {
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            duration_max: config.duration_max(),
+            turn_max: TURN_MAX,
+        };
+        let session = Session::new(far, asks, place, limits).await;
         let server = tokio::spawn(session.run());
         let client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         Self { client, function, asked, sockets, server }
@@ -376,6 +383,79 @@ async fn a_message_without_room_in_memory_is_not_read() {
     let mut bench = Bench::with(&config).await;
     bench.create(json!({"input": "Hi"})).await;
     bench.expect_error(429, "websocket_queue_full").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_loses_its_turn_whatever_signs_it_gives() {
+    let mut bench = Bench::new().await;
+    bench.create(json!({"input": "Hi"})).await;
+    let asked = bench.asked().await;
+    let began = tokio::time::Instant::now();
+    let long = "x".repeat(4 * PIPE_BYTES);
+    asked.event("response.output_text.delta", &json!({"delta": long}));
+    let signs = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            // An answer to a ping that it has not read; without a mask of its own, as the payload is empty.
+            let _ = bench.client.get_mut().write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+        }
+    };
+    tokio::select! {
+        () = signs => {}
+        ended = timeout(TURN_MAX * 4, &mut bench.server) => ended.expect("it is let go").unwrap(),
+    }
+    assert_eq!(began.elapsed().as_secs(), TURN_MAX.as_secs());
+    assert!(asked.stream.is_closed(), "the turn has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_keeps_a_turn_that_knows_its_own_end() {
+    let mut bench = Bench::new().await;
+    bench.create(json!({"input": "Hi"})).await;
+    let asked = bench.asked().await;
+    for _ in 0..TURN_MAX.as_secs() / 10 + 2 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        asked.event("response.output_text.delta", &json!({"delta": "word"}));
+        assert_eq!(bench.event().await["delta"], "word");
+    }
+    asked.complete("resp_1", "word");
+    assert_eq!(bench.event().await["delta"], "word");
+    assert_eq!(bench.event().await["response"]["id"], "resp_1");
+}
+
+#[tokio::test]
+async fn a_turn_without_room_for_all_it_goes_on_from_is_not_begun() {
+    let config = Config { memory_bytes_max: 4_000, memory_per_tenant_bytes_max: 4_000, ..Config::default() };
+    let mut bench = Bench::with(&config).await;
+    let long = "x".repeat(1_500);
+    bench.turn(json!({"input": long, "store": false}), "resp_1").await;
+    // What is remembered, a draft of the next and the request itself are three times as much.
+    bench.create(json!({"input": "Two", "previous_response_id": "resp_1", "store": false})).await;
+    bench.expect_error(503, "server_overloaded").await;
+    bench.turn(json!({"input": "Three"}), "resp_2").await;
+}
+
+#[tokio::test]
+async fn an_event_without_room_in_memory_breaks_the_turn_off() {
+    let config = Config { memory_bytes_max: 100_000, ..Config::default() };
+    let mut bench = Bench::with(&config).await;
+    let check = async |bench: &mut Bench, bytes: usize, fits: bool| {
+        bench.create(json!({"input": "Hi"})).await;
+        let asked = bench.asked().await;
+        let data = json!({"type": "response.output_text.delta", "delta": "x".repeat(bytes)});
+        asked.event("response.output_text.delta", &data);
+        if fits {
+            assert_eq!(bench.event().await["delta"], data["delta"]);
+            asked.complete("resp_1", "word");
+            assert_eq!(bench.event().await["delta"], "word");
+            assert_eq!(bench.event().await["response"]["id"], "resp_1");
+        } else {
+            bench.expect_error(502, "response_incomplete").await;
+        }
+    };
+    check(&mut bench, 90_000, true).await;
+    check(&mut bench, 110_000, false).await;
+    check(&mut bench, 90_000, true).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::events::{Event, Events, Kind};
 use super::fault::{self, Fault};
 use super::memory::{Draft, Remembered};
-use super::room::Reservation;
+use super::room::{Arriving, Memory, Reservation};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -58,7 +58,9 @@ pub(crate) struct Turn {
     /// Whether the client was told how it ended.
     has_told: bool,
     is_unwelcome: bool,
-    _message: Reservation,
+    /// Of the answer, what has come and was not said, or said last.
+    arriving: Arriving,
+    _body: Reservation,
 }
 
 enum Stage {
@@ -69,8 +71,15 @@ enum Stage {
 }
 
 impl Turn {
-    /// A turn that was asked for; `message` is the memory that its message takes.
-    pub(crate) fn new(asked: Answering, draft: Option<Draft>, continues: bool, message: Reservation) -> Self {
+    /// A turn that was asked for; `body` is the memory that its request takes, and in `memory` is counted what its answer
+    /// takes.
+    pub(crate) fn new(
+        asked: Answering,
+        draft: Option<Draft>,
+        continues: bool,
+        body: Reservation,
+        memory: &Arc<Memory>,
+    ) -> Self {
         Self {
             stage: Stage::Asked(asked),
             draft,
@@ -78,7 +87,8 @@ impl Turn {
             done: None,
             has_told: false,
             is_unwelcome: false,
-            _message: message,
+            arriving: Arriving::new(memory),
+            _body: body,
         }
     }
 
@@ -105,6 +115,10 @@ impl Turn {
                     match body.frame().await {
                         Some(Ok(frame)) => {
                             let data = frame.data_ref().map_or(&[][..], |data| data);
+                            // What was said before has been sent by now.
+                            if !self.arriving.keeps(events.bytes() + data.len()) {
+                                return self.break_off("there is no memory for an event of the response");
+                            }
                             if events.push(data).is_err() {
                                 return self.break_off("an event of the response is too large");
                             }
@@ -116,7 +130,9 @@ impl Turn {
                 }
                 Stage::Explains { status, headers, body, read } => {
                     match body.frame().await {
-                        Some(Ok(frame)) if read.len() < ANSWER_BYTES_MAX => {
+                        Some(Ok(frame))
+                            if read.len() < ANSWER_BYTES_MAX && self.arriving.keeps(read.len()) =>
+                        {
                             read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                             continue;
                         }
