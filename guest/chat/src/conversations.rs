@@ -4,6 +4,8 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::service::Service;
+use crate::settings::{MODEL_VARIABLE, text};
+use crate::tokens::count_items;
 use waggle_conversation::conversation::{self, Conversation, NewItems};
 use waggle_conversation::record::ConversationRecord;
 use waggle_conversation::{Store, Viewer, items};
@@ -33,8 +35,11 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn new(nonce: Nonce, items: &[Item<'_>]) -> Result<Self, Problem> {
-        let tokens = items.iter().map(Item::tokens).sum();
+    /// Which model will read them, nobody knows, so their tokens are counted as the model does that is asked when none is
+    /// named.
+    async fn new<P: Platform>(platform: &P, nonce: Nonce, items: &[Item<'_>]) -> Result<Self, Problem> {
+        let model = text(platform, MODEL_VARIABLE, "").await?;
+        let tokens = count_items(platform, &model, items);
         Ok(Self { nonce, items: to_raw_items(items, nonce, 0)?, tokens })
     }
 
@@ -56,7 +61,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     pub(crate) async fn create_conversation(&self, viewer: &Viewer, body: &[u8]) -> Result<Reply, Problem> {
         let body = ConversationBody::read_create(body)?;
         let id = ConversationId(self.nonce());
-        let fresh = Fresh::new(self.nonce(), &body.items)?;
+        let fresh = Fresh::new(&self.platform, self.nonce(), &body.items).await?;
         let metadata = body.metadata.unwrap_or_default();
         let now_s = self.platform.now_ms() / 1000;
         let record = conversation::record(now_s, now_s, &metadata)?;
@@ -118,7 +123,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     ) -> Result<Reply, Problem> {
         let items = ConversationBody::read_add(body)?;
         let conversation = self.conversation(viewer, id).await?;
-        let fresh = Fresh::new(self.nonce(), &items)?;
+        let fresh = Fresh::new(&self.platform, self.nonce(), &items).await?;
         conversation::add(&self.store, &conversation, fresh.as_new()).await?;
         Ok(Reply::json(list::to_json(&fresh.items, false)))
     }

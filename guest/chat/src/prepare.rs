@@ -2,6 +2,7 @@
 
 use crate::ask::{Ask, Plan};
 use crate::fallback::Reader;
+use crate::fit::Fit;
 use crate::format::Format;
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
@@ -11,6 +12,7 @@ use crate::reference::put_in;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::tiers::Tiers;
+use crate::tokens::{TOKENS_BEFORE_THE_ANSWER, Tally, count_items, count_said};
 use std::borrow::Cow;
 use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
@@ -21,7 +23,7 @@ use waggle_conversation::{Store, Viewer, response};
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
-use waggle_openai::item::{Item, RawItem, estimate_tokens, to_raw_items};
+use waggle_openai::item::{Item, RawItem, to_raw_items};
 use waggle_openai::parameters::Parameters;
 use waggle_openai::request::{Continues, CreateResponse, unknown_previous};
 use waggle_openai::response::{ResponseHead, Status, Usage};
@@ -41,10 +43,12 @@ pub(crate) struct PreparedTurn {
     pub(crate) format: Format,
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
-    /// An estimate of the tokens of `input`.
+    /// The tokens of `input`.
     pub(crate) input_tokens: u64,
-    /// An estimate of the tokens of all that goes to the model.
+    /// The tokens of all messages that go to the model.
     prompt_tokens: u64,
+    /// As which model its tokens are counted.
+    counted_as: String,
     pub(crate) continuation: Continuation,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
@@ -77,7 +81,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) status: Status,
     /// What the model said.
     pub(crate) output: &'a [RawItem],
-    /// An estimate of its tokens.
+    /// Its tokens.
     pub(crate) output_tokens: u64,
     /// What the endpoint counted.
     pub(crate) usage: Option<Usage>,
@@ -101,6 +105,21 @@ impl PreparedTurn {
         self.continuation.ticket()
     }
 
+    /// The tokens of what a model said in this turn.
+    pub(crate) fn count<'t, 'i: 't, P: Platform>(
+        &self,
+        platform: &P,
+        said: impl IntoIterator<Item = &'t Item<'i>>,
+    ) -> u64 {
+        count_items(platform, &self.counted_as, said)
+    }
+
+    /// What was used, where the endpoint has not counted it.
+    fn counted<P: Platform>(&self, platform: &P, output_tokens: u64) -> Usage {
+        let settings = Tally::default().parameters(&self.head.parameters).count(platform, &self.counted_as);
+        Usage { input_tokens: self.prompt_tokens + settings.tokens, output_tokens, ..Usage::default() }
+    }
+
     /// Commits the turn. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
@@ -120,15 +139,10 @@ impl PreparedTurn {
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
     ) -> Result<Committed, CommitError> {
-        let counted = Usage {
-            input_tokens: self.prompt_tokens,
-            output_tokens: ending.output_tokens,
-            ..Usage::default()
-        };
         let joins = matches!(ending.status, Status::Completed | Status::Incomplete(_));
         let usage = match ending.usage {
             None if ending.output.is_empty() => None,
-            usage => Some(usage.unwrap_or(counted)),
+            usage => Some(usage.unwrap_or_else(|| self.counted(platform, ending.output_tokens))),
         };
         let now_s = platform.now_ms() / 1000;
         let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
@@ -164,6 +178,30 @@ fn pending_previous(id: ResponseId) -> Problem {
     ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
 }
 
+/// What the tokens of a turn are counted by, and the tiers it may be asked of.
+#[derive(Debug)]
+pub(crate) struct Counting(Option<Tiers>);
+
+impl Counting {
+    /// Reads the tiers, where the model is not named.
+    pub(crate) async fn read<P: Platform>(
+        platform: &P,
+        settings: &Settings,
+        model: &str,
+    ) -> Result<Self, Problem> {
+        Ok(Self(match model {
+            AUTO => Some(Tiers::read(platform, &settings.models).await?),
+            _ => None,
+        }))
+    }
+
+    /// As which model the tokens are counted of a turn that names `model`. Which tier answers is known after the window
+    /// is, so it is always the small one's.
+    pub(crate) fn model<'m>(&'m self, model: &'m str) -> &'m str {
+        self.0.as_ref().map_or(model, Tiers::small)
+    }
+}
+
 /// What a tier is chosen by.
 fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Parameters) -> Question<'a> {
     let mut question = Question::of_items(items, history_items);
@@ -172,6 +210,28 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
     question.schema = format.is_some_and(|format| format.schema.is_some());
     question.effort = parameters.reasoning.effort.as_deref().map(Cow::Borrowed);
     question
+}
+
+/// Whom to ask, and by which requests: the model that is named, or those of the tiers.
+fn plan(
+    settings: &Settings,
+    Counting(tiers): Counting,
+    items: &[Item<'_>],
+    request: TurnRequest<'_>,
+) -> Result<Plan, Problem> {
+    let question = || question(items, request.history.len(), request.parameters);
+    let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
+    let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
+        let body = request.to_json()?;
+        let request_made = settings.endpoint.request("/chat/completions", Some(body), request.stream);
+        Ok(Ask { model: request.model.to_owned(), request: request_made })
+    };
+    let model = picked.as_ref().map_or(request.model, |picked| picked.model);
+    let request = TurnRequest { model, ..request };
+    let first = ask(&request)?;
+    let next = picked.as_ref().and_then(|picked| picked.next);
+    let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
+    Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
@@ -208,20 +268,23 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
-        let said_tokens: u64 = items.iter().map(Item::tokens).sum();
+        let counting = Counting::read(&self.platform, &settings, &model).await?;
+        let counted_as = counting.model(&model).to_owned();
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let instructions_tokens = estimate_tokens(instructions);
-        let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
-        let History { window, continuation } = self.history(viewer, continues, limits, nonce).await?;
+        let mut said = count_said(&self.platform, &counted_as, instructions, &items);
+        let fit = Fit::new(&settings, &parameters, items.len(), said);
+        let History { window, continuation } = self.history(viewer, continues, fit.limits(), nonce).await?;
         *drawn = continuation.ticket().cloned();
+        fit.check(&window)?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         if items.is_empty() {
             return Err(empty_input().into());
         }
+        if !found.is_empty() {
+            said.input = count_items(&self.platform, &counted_as, &items);
+        }
         let input = to_raw_items(&items, nonce, 0)?;
-        let input_tokens: u64 = items.iter().map(Item::tokens).sum();
-        let fixed_tokens = input_tokens + instructions_tokens;
         let request = TurnRequest {
             model: &model,
             instructions,
@@ -230,8 +293,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             parameters: &parameters,
             stream,
         };
-        let plan = self.plan(&settings, &items, request).await?;
-        let prompt_tokens = fixed_tokens + window.tokens();
+        let plan = plan(&settings, counting, &items, request)?;
+        let prompt_tokens = said.input + said.instructions + window.tokens() + TOKENS_BEFORE_THE_ANSWER;
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
             ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
@@ -242,39 +305,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             reader,
             format,
             input,
-            input_tokens,
+            input_tokens: said.input,
             prompt_tokens,
+            counted_as,
             continuation,
             renewal_s: settings.renewal_s,
             trace: None,
         };
         Ok((turn, plan))
-    }
-
-    /// Whom to ask, and by which requests: the model that is named, or those of the tiers.
-    async fn plan(
-        &self,
-        settings: &Settings,
-        items: &[Item<'_>],
-        request: TurnRequest<'_>,
-    ) -> Result<Plan, Problem> {
-        let tiers = match request.model {
-            AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
-            _ => None,
-        };
-        let question = || question(items, request.history.len(), request.parameters);
-        let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
-        let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
-            let body = request.to_json()?;
-            let request_made = settings.endpoint.request("/chat/completions", Some(body), request.stream);
-            Ok(Ask { model: request.model.to_owned(), request: request_made })
-        };
-        let model = picked.as_ref().map_or(request.model, |picked| picked.model);
-        let request = TurnRequest { model, ..request };
-        let first = ask(&request)?;
-        let next = picked.as_ref().and_then(|picked| picked.next);
-        let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
-        Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
     }
 
     async fn history(
@@ -284,21 +322,29 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         limits: WindowLimits,
         nonce: Nonce,
     ) -> Result<History, Problem> {
+        let Continues::Conversation(id) = continues else {
+            return self.history_of_chain(viewer, continues, limits).await;
+        };
+        let wait_ms_max = wait_ms_max(&self.platform).await?;
+        let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
+        enter(&self.store, &PlatformClock(&self.platform), viewer, arrival)
+            .await?
+            .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
+    }
+
+    /// What came before a turn that continues no conversation.
+    pub(crate) async fn history_of_chain(
+        &self,
+        viewer: &Viewer,
+        continues: Continues,
+        limits: WindowLimits,
+    ) -> Result<History, Problem> {
         let store = &self.store;
-        match continues {
-            Continues::Nothing => Ok(History::none(viewer, limits)),
-            Continues::Response(id) => match history::of_response(store, viewer, id.0, limits).await? {
-                Some(history) => Ok(history),
-                None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
-                None => Err(unknown_previous(&id.to_string()).into()),
-            },
-            Continues::Conversation(id) => {
-                let wait_ms_max = wait_ms_max(&self.platform).await?;
-                let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
-                enter(store, &PlatformClock(&self.platform), viewer, arrival)
-                    .await?
-                    .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
-            }
+        let Continues::Response(id) = continues else { return Ok(History::none(viewer, limits)) };
+        match history::of_response(store, viewer, id.0, limits).await? {
+            Some(history) => Ok(history),
+            None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
+            None => Err(unknown_previous(&id.to_string()).into()),
         }
     }
 }

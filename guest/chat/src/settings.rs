@@ -7,6 +7,8 @@ use waggle_conversation::window::WindowLimits;
 use waggle_model::transport::UpstreamRequest;
 use waggle_openai::ApiError;
 
+/// The variable that names the model of requests that name none.
+pub(crate) const MODEL_VARIABLE: &str = "model";
 const MODEL_PATH_DEFAULT: &str = "/v1";
 const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
 const WINDOW_TOKENS_MAX_DEFAULT: u64 = 8000;
@@ -114,7 +116,7 @@ impl Settings {
     pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
         Ok(Self {
             endpoint: Endpoint::read(platform).await?,
-            model: text(platform, "model", "").await?,
+            model: text(platform, MODEL_VARIABLE, "").await?,
             models: Models::read(platform).await?,
             instructions: text(platform, "instructions", "").await?,
             window: WindowLimits {

@@ -4,12 +4,13 @@ use super::follow::FollowedStream;
 use crate::format::Format;
 use crate::language::Language;
 use crate::platform::{Platform, QueueFailure};
-use crate::prepare::KnownTurn;
+use crate::prepare::{Counting, KnownTurn};
 use crate::problem::{Problem, internal};
 use crate::reference::put_in;
 use crate::reply::Reply;
 use crate::service::{Answer, Delivery, Service, Streaming, report};
 use crate::settings::Settings;
+use crate::tokens::count_items;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use waggle_conversation::window::{Window, WindowLimits};
 use waggle_conversation::{Store, Viewer, conversation};
 use waggle_model::transport::Upstream;
 use waggle_openai::event::EventWriter;
-use waggle_openai::item::{Item, RawItem, to_raw_items};
+use waggle_openai::item::{RawItem, to_raw_items};
 use waggle_openai::request::{Continues, CreateResponse};
 use waggle_openai::response::{ResponseHead, Status};
 use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId};
@@ -173,9 +174,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let nothing = Window::new(WindowLimits { items_max: 0, tokens_max: 0 });
         let found = self.find_references(viewer, &references, continues, &nothing).await?;
         put_in(&mut input, &found)?;
+        let counting = Counting::read(&self.platform, &settings, &model).await?;
         let created_at = self.platform.now_ms() / 1000;
         Ok(Accepted {
-            tokens: input.iter().map(Item::tokens).sum(),
+            tokens: count_items(&self.platform, counting.model(&model), &input),
             input: to_raw_items(&input, nonce, 0)?,
             head: ResponseHead {
                 id: ResponseId(nonce),
