@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",
+            "waggle-tokenizer",
             "waggle-work",
         ],
     ),
@@ -59,12 +60,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-tenancy", &["waggle-measure", "waggle-money", "waggle-secret"]),
     ("waggle-telemetry", &["waggle-measure"]),
     ("waggle-work", &["waggle-measure"]),
+    ("waggle-tokenizer", &[]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
     ("chat", &["waggle-chat", "waggle-conversation", "waggle-model", "waggle-openai"]),
     ("docs", &[]),
     ("hello", &[]),
+    ("tokenizer-fallback", &["waggle-openai"]),
     ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-conversation", &["waggle-openai"]),
     ("waggle-model", &["waggle-openai"]),

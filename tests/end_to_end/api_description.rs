@@ -130,6 +130,7 @@ async fn every_route_is_described_and_answers_as_described() {
         ("get", "/v1/sessions?user=ada"),
         ("get", "/v1/sessions/{session}"),
         ("post", "/v1/embeddings"),
+        ("post", "/v1/responses/input_tokens"),
         ("delete", "/v1/sessions/{session}"),
         ("post", "/v1/users/{user}/export"),
         ("delete", "/v1/users/{user}/data"),

@@ -32,5 +32,6 @@ mod tenants_secrets;
 mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
+mod tokens;
 mod websocket;
 mod work;

@@ -3,6 +3,7 @@
 use crate::support::{build_functions, root};
 use std::fs;
 use std::path::Path;
+use waggle_manifest::{Component, LoadOptions, Manifest, OWN_INTERFACES};
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, WorldId, WorldItem};
 
@@ -33,11 +34,35 @@ fn imports(resolve: &Resolve, world: WorldId) -> Vec<String> {
         .collect()
 }
 
-fn component_imports(file: &Path) -> Vec<String> {
+fn decoded(file: &Path) -> (Resolve, WorldId) {
     match wit_component::decode(&fs::read(file).unwrap()).unwrap() {
-        DecodedWasm::Component(resolve, world) => imports(&resolve, world),
+        DecodedWasm::Component(resolve, world) => (resolve, world),
         DecodedWasm::WitPackage(..) => panic!("{} is no component", file.display()),
     }
+}
+
+fn component_imports(file: &Path) -> Vec<String> {
+    let (resolve, world) = decoded(file);
+    imports(&resolve, world)
+}
+
+fn component_exports(file: &Path) -> Vec<String> {
+    let (resolve, world) = decoded(file);
+    let items = resolve.worlds[world].exports.values();
+    let interface = |item: &WorldItem| match item {
+        WorldItem::Interface { id, .. } => resolve.id_of(*id),
+        _ => None,
+    };
+    items.filter_map(interface).collect()
+}
+
+/// Whether one of the component's dependencies in spin.toml satisfies an import: one of our own interfaces.
+fn satisfies(manifest: &Manifest, component: &Component, import: &str) -> bool {
+    import.starts_with("waggle:")
+        && manifest.dependencies.iter().any(|dependency| {
+            component.dependencies.iter().any(|name| name.value == dependency.id.value)
+                && component_exports(&manifest.source_path(dependency)).iter().any(|export| export == import)
+        })
 }
 
 /// Whether an interface that Spin offers serves an import: the same one, or of WASI 0.2 a later patch.
@@ -61,20 +86,38 @@ fn serves(offered: &str, wanted: &str) -> bool {
 fn functions_import_nothing_that_spin_lacks() {
     build_functions();
     let spin = spin_imports();
-    for function in ["chat", "docs", "hello"] {
-        let file = root().join(format!("target/wasm32-wasip2/function/{function}.wasm"));
+    let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
+    let functions: Vec<&str> = manifest.components.iter().map(|component| component.id.as_str()).collect();
+    assert_eq!(functions, ["chat", "hello", "docs"]);
+    for component in manifest.components.iter().chain(&manifest.dependencies) {
+        let (name, file) = (&component.id.value, manifest.source_path(component));
         let wanted = component_imports(&file);
-        assert!(
-            wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3")),
-            "{function}: {wanted:?}"
-        );
+        let is_function = functions.contains(&name.as_str());
+        let serves_http = wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3"));
+        assert_eq!(serves_http, is_function, "{name}: {wanted:?}");
         for import in &wanted {
             assert!(
-                spin.iter().any(|offered| serves(offered, import)),
-                "{function} imports {import}, which Spin lacks"
+                spin.iter().any(|offered| serves(offered, import)) || satisfies(&manifest, component, import),
+                "{name} imports {import}, which Spin lacks and no dependency in spin.toml satisfies"
             );
         }
     }
+}
+
+#[test]
+fn our_own_interfaces_need_a_dependency_under_spin() {
+    build_functions();
+    let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
+    let chat = manifest.component("chat").unwrap();
+    for interface in OWN_INTERFACES {
+        assert!(satisfies(&manifest, chat, interface), "{interface}");
+        let alone = Component { dependencies: Vec::new(), ..chat.clone() };
+        assert!(!satisfies(&manifest, &alone, interface), "{interface}");
+    }
+    assert!(!satisfies(&manifest, chat, "waggle:tokenizer/other@0.1.0"));
+    assert!(
+        component_imports(&manifest.source_path(chat)).iter().any(|import| import.starts_with("waggle:"))
+    );
 }
 
 #[test]

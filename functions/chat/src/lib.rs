@@ -10,6 +10,7 @@ mod incoming;
 mod outgoing;
 mod platform;
 mod store;
+mod tokenizer;
 mod upstream;
 mod work;
 

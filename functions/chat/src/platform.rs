@@ -1,13 +1,13 @@
 //! Clock, randomness, variables and the log.
 
-use crate::work;
+use crate::{tokenizer, work};
 use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
-use waggle_chat::platform::{Platform, QueueFailure};
+use waggle_chat::platform::{Platform, QueueFailure, TokenCount};
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
@@ -83,6 +83,10 @@ impl Platform for WasiPlatform {
 
     fn log(&self, line: &str) {
         eprintln!("{line}");
+    }
+
+    fn count_tokens(&self, model: &str, texts: &[&str]) -> Vec<TokenCount> {
+        tokenizer::count(model, texts)
     }
 
     async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {

@@ -8,6 +8,7 @@ use waggle_model::tier::Choice;
 use waggle_model::transport::{Replayed, Upstream, UpstreamRequest, UpstreamResponse, read_whole};
 use waggle_model::{ModelFailure, Wire};
 use waggle_openai::metadata::Metadata;
+use waggle_openai::response::Usage;
 
 /// The longest whole answer of a model endpoint, in bytes.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -52,6 +53,16 @@ pub(crate) enum Whole {
     Completion(Completion),
     /// By Responses.
     Response(Answer),
+}
+
+impl Whole {
+    /// Its text, and what the endpoint counted.
+    pub(crate) fn into_text(self) -> (String, Option<Usage>) {
+        match self {
+            Self::Completion(completion) => (completion.text, completion.usage),
+            Self::Response(answer) => (answer.text(), answer.usage),
+        }
+    }
 }
 
 /// What one model said.

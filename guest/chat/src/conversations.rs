@@ -4,11 +4,12 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::service::Service;
-use crate::settings::Settings;
+use crate::settings::{MODEL_VARIABLE, Settings, text};
 use crate::summary::Opener;
+use crate::tokens::count_items;
 use waggle_conversation::conversation::{self, Conversation, NewItems};
-use waggle_conversation::record::ConversationRecord;
 use waggle_conversation::pin::{self, PINS_MAX, Pinned};
+use waggle_conversation::record::ConversationRecord;
 use waggle_conversation::{Store, Viewer, items};
 use waggle_model::transport::Upstream;
 use waggle_openai::conversation::{ConversationBody, deleted_json, to_json};
@@ -40,8 +41,11 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn new(nonce: Nonce, items: &[Item<'_>]) -> Result<Self, Problem> {
-        let tokens = items.iter().map(Item::tokens).sum();
+    /// Which model will read them, nobody knows, so their tokens are counted as the model does that is asked when none is
+    /// named.
+    async fn new<P: Platform>(platform: &P, nonce: Nonce, items: &[Item<'_>]) -> Result<Self, Problem> {
+        let model = text(platform, MODEL_VARIABLE, "").await?;
+        let tokens = count_items(platform, &model, items);
         Ok(Self { nonce, items: to_raw_items(items, nonce, 0)?, tokens })
     }
 
@@ -64,7 +68,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let body = ConversationBody::read_create(body)?;
         Opener::new(&self.store).check(viewer, "items", &body.items, &[]).await?;
         let id = ConversationId(self.nonce());
-        let fresh = Fresh::new(self.nonce(), &body.items)?;
+        let fresh = Fresh::new(&self.platform, self.nonce(), &body.items).await?;
         let metadata = body.metadata.unwrap_or_default();
         let now_s = self.platform.now_ms() / 1000;
         let record = conversation::record(now_s, now_s, &metadata)?;
@@ -129,7 +133,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let items = ConversationBody::read_add(body)?;
         Opener::new(&self.store).check(viewer, "items", &items, &[]).await?;
         let conversation = self.conversation(viewer, id).await?;
-        let fresh = Fresh::new(self.nonce(), &items)?;
+        let fresh = Fresh::new(&self.platform, self.nonce(), &items).await?;
         conversation::add(&self.store, &conversation, fresh.as_new()).await?;
         Ok(Reply::json(list::to_json(&fresh.items, false)))
     }
@@ -178,7 +182,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 Err(refused("item_not_pinnable", "Only messages that models see can be pinned.".to_owned()))
             }
             Pinned::TooMany => {
-                let message = format!("There are {PINS_MAX} pinned items in this conversation, and no more can be.");
+                let message =
+                    format!("There are {PINS_MAX} pinned items in this conversation, and no more can be.");
                 Err(refused("too_many_pinned_items", message))
             }
             Pinned::TooLong => {

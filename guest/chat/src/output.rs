@@ -206,9 +206,9 @@ impl Output {
             .collect()
     }
 
-    /// An estimate of the tokens of all the items.
-    pub(crate) fn tokens(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.item.tokens()).sum()
+    /// All the items, as far as they have come.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item<'static>> {
+        self.pieces.iter().map(|piece| &piece.item)
     }
 
     /// The text of the answer, when it is one that may be held to a format: not one that asks for tools or refuses.

@@ -23,12 +23,25 @@ pub trait Platform: Clone + 'static {
     /// Writes one line for the operator.
     fn log(&self, line: &str);
 
+    /// How many tokens the model of this name counts in each of `texts`, in their order. Each call costs something, so
+    /// whoever has several texts gives all of them at once.
+    fn count_tokens(&self, model: &str, texts: &[&str]) -> Vec<TokenCount>;
+
     /// Hands the host work to be done later: it will call this function at `path`, for the same tenant and caller, until
     /// it answers with a 2xx. When this returns, the work outlives the host.
     ///
     /// # Errors
     /// Nobody has taken it.
     fn enqueue(&self, path: &str) -> impl Future<Output = Result<(), QueueFailure>>;
+}
+
+/// The tokens of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCount {
+    /// How many.
+    pub tokens: u64,
+    /// Whether that is an estimate.
+    pub is_estimate: bool,
 }
 
 /// Why work was not taken.

@@ -1,18 +1,19 @@
 //! Making a turn ready: from a request body to the request for the model.
 
-use crate::ask::{Ask, Plan};
+use crate::ask::Plan;
 use crate::fallback::Reader;
+use crate::fit::Fit;
 use crate::format::Format;
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
+use crate::plan::{Counting, plan};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reference::put_in;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::summary::{Aside, Opener, Shown};
-use crate::tiers::Tiers;
-use std::borrow::Cow;
+use crate::tokens::{Tally, count_items, count_said};
 use std::cell::Cell;
 use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
@@ -20,15 +21,11 @@ use waggle_conversation::ticket::{Arrival, Ticket, enter};
 use waggle_conversation::turn::{CommitError, FinishedTurn};
 use waggle_conversation::window::WindowLimits;
 use waggle_conversation::{Store, Viewer, response};
-use waggle_model::Wire;
 use waggle_model::request::TurnRequest;
-use waggle_model::tier::{AUTO, Question};
 use waggle_model::transport::Upstream;
-use waggle_openai::item::{Item, Part, RawItem, ToolOutput, estimate_tokens, to_raw_items};
-use waggle_openai::parameters::Parameters;
+use waggle_openai::item::{Item, RawItem, to_raw_items};
 use waggle_openai::request::{Continues, CreateResponse, unknown_previous};
 use waggle_openai::response::{ResponseHead, Status, Usage};
-use waggle_openai::tool::ToolChoice;
 use waggle_openai::{ApiError, Nonce, ResponseId};
 
 /// A turn that waits for its answer.
@@ -44,10 +41,12 @@ pub(crate) struct PreparedTurn {
     pub(crate) format: Format,
     /// What is said now, as it will be stored.
     pub(crate) input: Vec<RawItem>,
-    /// An estimate of the tokens of `input`.
+    /// The tokens of `input`.
     pub(crate) input_tokens: u64,
-    /// An estimate of the tokens of all that goes to the model.
+    /// The tokens of all messages that go to the model.
     prompt_tokens: u64,
+    /// As which model its tokens are counted.
+    counted_as: String,
     pub(crate) continuation: Continuation,
     /// What is to be done beside the turn's answer.
     pub(crate) aside: Option<Aside>,
@@ -84,7 +83,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) status: Status,
     /// What the model said.
     pub(crate) output: &'a [RawItem],
-    /// An estimate of its tokens.
+    /// Its tokens.
     pub(crate) output_tokens: u64,
     /// What the endpoint counted.
     pub(crate) usage: Option<Usage>,
@@ -108,6 +107,21 @@ impl PreparedTurn {
         self.continuation.ticket()
     }
 
+    /// The tokens of what a model said in this turn.
+    pub(crate) fn count<'t, 'i: 't, P: Platform>(
+        &self,
+        platform: &P,
+        said: impl IntoIterator<Item = &'t Item<'i>>,
+    ) -> u64 {
+        count_items(platform, &self.counted_as, said)
+    }
+
+    /// What was used, where the endpoint has not counted it.
+    fn counted<P: Platform>(&self, platform: &P, output_tokens: u64) -> Usage {
+        let settings = Tally::default().parameters(&self.head.parameters).count(platform, &self.counted_as);
+        Usage { input_tokens: self.prompt_tokens + settings.tokens, output_tokens, ..Usage::default() }
+    }
+
     /// Commits the turn. Only a turn the model ended itself becomes a part of its
     /// conversation; when it failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
@@ -127,15 +141,10 @@ impl PreparedTurn {
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
     ) -> Result<Committed, CommitError> {
-        let counted = Usage {
-            input_tokens: self.prompt_tokens,
-            output_tokens: ending.output_tokens,
-            ..Usage::default()
-        };
         let joins = matches!(ending.status, Status::Completed | Status::Incomplete(_));
         let usage = match ending.usage {
             None if ending.output.is_empty() => None,
-            usage => Some(usage.unwrap_or(counted)),
+            usage => Some(usage.unwrap_or_else(|| self.counted(platform, ending.output_tokens))),
         };
         let now_s = platform.now_ms() / 1000;
         let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
@@ -169,34 +178,6 @@ fn pending_previous(id: ResponseId) -> Problem {
     let message =
         format!("The response '{id}' is not over. Wait until its status says so, then continue it.");
     ApiError::invalid_param("previous_response_id", "previous_response_pending", message).into()
-}
-
-/// Refuses what a model that is asked by that API cannot be told.
-fn can_be_said(items: &[Item<'_>], wire: Wire) -> Result<(), ApiError> {
-    let by_url = |item: &Item<'_>| match item {
-        Item::Message { parts, .. } | Item::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => {
-            parts.iter().any(|part| matches!(part, Part::FileUrl { .. }))
-        }
-        _ => false,
-    };
-    match items.iter().position(by_url) {
-        Some(place) if wire == Wire::Chat => {
-            let message = "'file_url' is not supported by this model: Chat Completions, by which it is asked, takes files \
-                           only as 'file_data'.";
-            Err(ApiError::invalid_param(format!("input[{place}]"), "invalid_value", message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What a tier is chosen by.
-fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Parameters) -> Question<'a> {
-    let mut question = Question::of_items(items, history_items);
-    let format = parameters.text.read_format().ok().flatten();
-    question.tools |= !parameters.tools.is_empty() && !matches!(parameters.tool_choice, ToolChoice::None);
-    question.schema = format.is_some_and(|format| format.schema.is_some());
-    question.effort = parameters.reasoning.effort.as_deref().map(Cow::Borrowed);
-    question
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
@@ -233,26 +214,31 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
+        let counting = Counting::read(&self.platform, &settings, &model).await?;
+        let counted_as = counting.model(&model).to_owned();
         let mut opener = Opener::new(&self.store);
         let held_tokens = opener.check(viewer, "input", &items, &references).await?;
-        let said_tokens: u64 = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let instructions_tokens = estimate_tokens(instructions);
-        let limits = settings.window.without(items.len(), said_tokens + instructions_tokens);
+        let mut said = count_said(&self.platform, &counted_as, instructions, &items);
+        said.input += held_tokens;
+        let fit = Fit::new(&settings, &parameters, items.len(), said);
         let History { mut window, continuation, beyond } =
-            self.history(viewer, continues, limits, known).await?;
+            self.history(viewer, continues, fit.limits(), known).await?;
         *drawn = continuation.ticket().cloned();
+        fit.check(&window)?;
         let recalled = self.recall(beyond, &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         if items.is_empty() {
             return Err(empty_input().into());
         }
+        if !found.is_empty() {
+            said.input = count_items(&self.platform, &counted_as, &items) + held_tokens;
+        }
         let input = to_raw_items(&items, nonce, 0)?;
-        let input_tokens = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
         let before = recalled.items()?;
-        let said = before.iter().map(|item| item.get()).chain(window.items());
-        let shown = Shown::open(&mut opener, said.collect(), &input).await?;
+        let history = before.iter().map(|item| item.get()).chain(window.items());
+        let shown = Shown::open(&mut opener, history.collect(), &input).await?;
         let request = TurnRequest {
             model: &model,
             instructions,
@@ -261,8 +247,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             parameters: &parameters,
             stream,
         };
-        let plan = self.plan(&settings, &items, request).await?;
-        let prompt_tokens = input_tokens + instructions_tokens + window.tokens() + recalled.tokens();
+        let plan = plan(&settings, counting, &items, request)?;
+        let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens());
         let aside = recalled.aside(&model);
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
@@ -274,44 +260,15 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             reader,
             format,
             input,
-            input_tokens,
+            input_tokens: said.input,
             prompt_tokens,
+            counted_as,
             continuation,
             aside,
             renewal_s: settings.renewal_s,
             trace: None,
         };
         Ok((turn, plan))
-    }
-
-    /// Whom to ask, and by which requests: the model that is named, or those of the tiers.
-    pub(crate) async fn plan(
-        &self,
-        settings: &Settings,
-        items: &[Item<'_>],
-        request: TurnRequest<'_>,
-    ) -> Result<Plan, Problem> {
-        let tiers = match request.model {
-            AUTO => Some(Tiers::read(&self.platform, &settings.models).await?),
-            _ => None,
-        };
-        let question = || question(items, request.history.len(), request.parameters);
-        let picked = tiers.as_ref().map(|tiers| tiers.pick(&question())).transpose()?;
-        let ask = |request: &TurnRequest<'_>| -> Result<Ask, Problem> {
-            let wire = settings.wire(request.model);
-            can_be_said(items, wire)?;
-            let body = request.to_body(wire)?;
-            let request_made = settings.ask(request.model, body, request.stream);
-            Ok(Ask { model: request.model.to_owned(), request: request_made })
-        };
-        let model = picked.as_ref().map_or(request.model, |picked| picked.model);
-        let request = TurnRequest { model, ..request };
-        let first = ask(&request)?;
-        let next = picked.as_ref().and_then(|picked| picked.next);
-        // One that cannot be told it is not asked.
-        let next = next.filter(|model| can_be_said(items, settings.wire(model)).is_ok());
-        let next = next.map(|model| ask(&TurnRequest { model, ..request })).transpose()?;
-        Ok(Plan { first, next, choice: picked.as_ref().map(|picked| picked.choice) })
     }
 
     pub(crate) async fn history(
@@ -321,21 +278,29 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         limits: WindowLimits,
         KnownTurn { nonce, stop, .. }: KnownTurn<'_>,
     ) -> Result<History, Problem> {
+        let Continues::Conversation(id) = continues else {
+            return self.history_of_chain(viewer, continues, limits).await;
+        };
+        let wait_ms_max = wait_ms_max(&self.platform).await?;
+        let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
+        enter(&self.store, &PlatformClock { platform: &self.platform, stop }, viewer, arrival)
+            .await?
+            .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
+    }
+
+    /// What came before a turn that continues no conversation.
+    pub(crate) async fn history_of_chain(
+        &self,
+        viewer: &Viewer,
+        continues: Continues,
+        limits: WindowLimits,
+    ) -> Result<History, Problem> {
         let store = &self.store;
-        match continues {
-            Continues::Nothing => Ok(History::none(viewer, limits)),
-            Continues::Response(id) => match history::of_response(store, viewer, id.0, limits).await? {
-                Some(history) => Ok(history),
-                None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
-                None => Err(unknown_previous(&id.to_string()).into()),
-            },
-            Continues::Conversation(id) => {
-                let wait_ms_max = wait_ms_max(&self.platform).await?;
-                let arrival = Arrival { conversation: id.0, nonce, limits, wait_ms_max };
-                enter(store, &PlatformClock { platform: &self.platform, stop }, viewer, arrival)
-                    .await?
-                    .ok_or_else(|| ApiError::not_found("Conversation", &id.to_string()).into())
-            }
+        let Continues::Response(id) = continues else { return Ok(History::none(viewer, limits)) };
+        match history::of_response(store, viewer, id.0, limits).await? {
+            Some(history) => Ok(history),
+            None if response::object(store, viewer, id.0).await?.is_some() => Err(pending_previous(id)),
+            None => Err(unknown_previous(&id.to_string()).into()),
         }
     }
 }

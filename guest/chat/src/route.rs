@@ -14,6 +14,8 @@ pub enum Route {
     CreateResponse,
     /// `POST /v1/responses/compact`
     Compact,
+    /// `POST /v1/responses/input_tokens`
+    CountInputTokens,
     /// `GET /v1/responses/{id}`
     GetResponse(ResponseId),
     /// `DELETE /v1/responses/{id}`
@@ -71,6 +73,7 @@ impl Route {
             self,
             Self::CreateResponse
                 | Self::Compact
+                | Self::CountInputTokens
                 | Self::CreateConversation
                 | Self::UpdateConversation(_)
                 | Self::AddItems(_)
@@ -134,7 +137,7 @@ const SESSION: Part = Place("{session}");
 const USER: Part = Place("{user}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 19] = [
+static RESOURCES: [Resource; 20] = [
     Resource {
         parts: &[Word("users"), USER, Word("data")],
         allow: "DELETE",
@@ -149,6 +152,12 @@ static RESOURCES: [Resource; 19] = [
         parts: &[Word("responses")],
         allow: "POST",
         methods: &[("POST", |_| Ok(Route::CreateResponse))],
+    },
+    // It stands before the next, which would take its last word for an id.
+    Resource {
+        parts: &[Word("responses"), Word("input_tokens")],
+        allow: "POST",
+        methods: &[("POST", |_| Ok(Route::CountInputTokens))],
     },
     Resource {
         parts: &[Word("responses"), Word("compact")],
@@ -357,6 +366,7 @@ mod tests {
         let item = ItemId { kind: waggle_openai::id::ItemKind::Message, nonce, index: 0 };
         for (method, path, route) in [
             ("POST", "/v1/responses".to_owned(), Route::CreateResponse),
+            ("POST", "/v1/responses/input_tokens".to_owned(), Route::CountInputTokens),
             ("GET", format!("/v1/responses/{response}"), Route::GetResponse(response)),
             ("DELETE", format!("/v1/responses/{response}"), Route::DeleteResponse(response)),
             ("GET", format!("/v1/responses/{response}/input_items"), Route::ListInputItems(response)),

@@ -177,6 +177,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
 
     async fn serve(&self, viewer: &Viewer, route: Route, query: &str, body: &[u8]) -> Result<Reply, Problem> {
         match route {
+            Route::CountInputTokens => self.count_input(viewer, body).await,
             Route::GetResponse(id) => self.get_response(viewer, id).await,
             Route::DeleteResponse(id) => self.delete_response(viewer, id).await,
             Route::CancelResponse(id) => self.cancel_response(viewer, id).await,

@@ -8,6 +8,8 @@ use waggle_model::Wire;
 use waggle_model::transport::UpstreamRequest;
 use waggle_openai::ApiError;
 
+/// The variable that names the model of requests that name none.
+pub(crate) const MODEL_VARIABLE: &str = "model";
 const MODEL_PATH_DEFAULT: &str = "/v1";
 const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
 const WINDOW_TOKENS_MAX_DEFAULT: u64 = 8000;
@@ -129,7 +131,7 @@ impl Settings {
     pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
         Ok(Self {
             endpoint: Endpoint::read(platform).await?,
-            model: text(platform, "model", "").await?,
+            model: text(platform, MODEL_VARIABLE, "").await?,
             models: Models::read(platform).await?,
             responses_models: Models::new(text(platform, "responses_models", "").await?),
             instructions: text(platform, "instructions", "").await?,

@@ -324,7 +324,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             },
         };
         let items = self.heard.output.to_raw()?;
-        let output_tokens = self.heard.output.tokens();
+        let output_tokens = self.turn.count(&self.platform, self.heard.output.items());
         let ending = match end {
             End::FellBack => Ending::fallback(&items),
             _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },

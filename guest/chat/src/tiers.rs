@@ -52,6 +52,11 @@ impl Tiers {
             .flatten()
     }
 
+    /// The model of the small tier.
+    pub(crate) fn small(&self) -> &str {
+        &self.table.small
+    }
+
     /// Picks the models for a question. A tier that may not be used is not chosen.
     ///
     /// # Errors

@@ -149,7 +149,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             self.platform.log(&format!("response={} {}", turn.head.id, error.code));
         }
         let items = output.to_raw()?;
-        let ending = Ending { status, output: &items, output_tokens: output.tokens(), usage };
+        let output_tokens = turn.count(&self.platform, output.items());
+        let ending = Ending { status, output: &items, output_tokens, usage };
         Ok(turn.commit(&self.store, &self.platform, ending).await?)
     }
 

@@ -3,8 +3,8 @@
 use crate::background::Belonging;
 use crate::entries::{PAGE_RECORDS_MAX, Run, fill, page};
 use crate::key;
-use crate::recall::Beyond;
-use crate::record::{Lineage, Origin, read_owner, read_response};
+use crate::recall::{Beyond, is_long};
+use crate::record::{Lineage, Origin, read_pinned, read_response};
 use crate::store::{Store, StoreError, read_counter};
 use crate::ticket::Ticket;
 use crate::viewer::{Owner, Viewer};
@@ -73,13 +73,16 @@ pub async fn of_conversation<S: Store>(
     let (key, sequence_key) = (key::conversation(conversation), key::sequence(conversation));
     let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
     let Some(record) = values.next().flatten() else { return Ok(None) };
-    let Some(((), owner)) = read_owner(&key, &record)?.open(viewer) else { return Ok(None) };
+    let Some((pinned, owner)) = read_pinned(&key, &record)?.open(viewer) else { return Ok(None) };
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
     let mut window = Window::new(limits);
-    let run = Run::read(store, conversation, newest, page(&window)).await?;
-    fill(store, conversation, run, &mut window).await?;
+    let count = page(&window);
+    let mut run = Run::read_with(store, conversation, newest, count, is_long(newest, limits)).await?;
+    let summary = run.take_summary();
+    let left_out = fill(store, conversation, run, &mut window).await?;
+    let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned, summary });
     let continuation = Continuation { owner, ticket: None, lineage: Lineage::default() };
-    Ok(Some(History { window, continuation, beyond: None }))
+    Ok(Some(History { window, continuation, beyond }))
 }
 
 /// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees, or

@@ -2,8 +2,8 @@
 
 use crate::conversation::Conversation;
 use crate::key;
-use crate::record::{Entry, read_entry, write_entry};
 use crate::pin;
+use crate::record::{Entry, read_entry, write_entry};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::summary;
 use serde_json::value::RawValue;
@@ -196,6 +196,13 @@ pub async fn of_commit<S: Store>(
     entry.turn.items().map(|item| raw(&key, item)).collect()
 }
 
+/// The part of `tokens`, which were counted for all of `items`, that falls to `kept`, by their lengths.
+fn share(tokens: u64, kept: &[&str], items: &[&str]) -> u64 {
+    let weight = |items: &[&str]| items.iter().map(|item| u128::from(estimate_tokens(item))).sum::<u128>();
+    let part = u128::from(tokens) * weight(kept) / weight(items).max(1);
+    u64::try_from(part).unwrap_or(tokens)
+}
+
 /// Deletes one item of the conversation; `false` when there is none. What is summarised of the conversation is forgotten
 /// with it, also where somebody was interrupted who had deleted the item before; `stamp` is a new nonce.
 ///
@@ -228,7 +235,7 @@ async fn delete_from<S: Store>(store: &S, key: &str, id: ItemId) -> Result<bool,
         if kept.len() == entry.turn.len() {
             return Ok(false);
         }
-        let tokens = kept.iter().map(|item| estimate_tokens(item)).sum::<u64>().min(entry.turn.tokens);
+        let tokens = share(entry.turn.tokens, &kept, &entry.turn.items().collect::<Vec<_>>());
         let changed = write_entry(entry.nonce, kept.into_iter(), tokens, entry.standing);
         if store.swap(key, Some(&value), changed).await? {
             return Ok(true);

@@ -43,7 +43,7 @@ pub async fn pin<S: Store>(
     };
     let Some(item) = get(store, conversation, id).await? else { return Ok(Pinned::Unknown) };
     let tokens = match serde_json::from_str::<Item<'_>>(item.get()) {
-        Ok(item @ Item::Message { .. }) => item.tokens(),
+        Ok(item @ Item::Message { .. }) => item.estimate(),
         _ => return Ok(Pinned::NoMessage),
     };
     let new = Pin { id: id.to_string(), entry, tokens };

@@ -5,11 +5,17 @@ use crate::key;
 use crate::record::{Pin, StoredTurn, read_entry};
 use crate::store::{Store, StoreError};
 use crate::summary::{self, Behind, Recorded};
-use crate::window::Window;
+use crate::window::{Window, WindowLimits};
 use waggle_openai::Nonce;
 
 /// An estimate of the tokens around a summary, which say what it is.
 const FRAME_TOKENS: u64 = 60;
+
+/// Whether a conversation of so many entries has probably outgrown its window, as one of turns with two items each has. Then
+/// its summary is read together with the entries.
+pub(crate) fn is_long(newest: u64, limits: WindowLimits) -> bool {
+    newest.saturating_mul(2) > limits.items_max as u64
+}
 
 /// What of a conversation lies beyond a window.
 #[derive(Debug)]

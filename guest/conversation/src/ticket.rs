@@ -9,10 +9,8 @@ use crate::entries::{Run, fill, page};
 use crate::history::{Continuation, History};
 use crate::key;
 use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look, nobody};
-use crate::recall::Beyond;
-use crate::record::{
-    Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone,
-};
+use crate::recall::{Beyond, is_long};
+use crate::record::{Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
@@ -139,12 +137,6 @@ pub async fn enter<S: Store, C: Clock>(
     Ok(Some(History { window, continuation, beyond }))
 }
 
-/// Whether a conversation of so many entries has probably outgrown its window, as one of turns with two items each has. Then
-/// its summary is read together with the entries.
-fn is_long(newest: u64, limits: WindowLimits) -> bool {
-    newest.saturating_mul(2) > limits.items_max as u64
-}
-
 /// What a turn learns of a conversation's record.
 struct Opened {
     owner: Owner,
@@ -207,7 +199,8 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
         let Arrival { conversation, limits, .. } = self.arrival;
         let count = page(&Window::new(limits)).max(1);
         loop {
-            let run = Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
+            let run =
+                Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             match look(self.store, conversation, newest, &run, judge).await? {
                 Before::Settled(settled) => return Ok(Some((settled, run))),

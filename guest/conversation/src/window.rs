@@ -7,7 +7,7 @@ use crate::record::StoredTurn;
 pub struct WindowLimits {
     /// At most so many items.
     pub items_max: usize,
-    /// At most so many tokens, by estimate.
+    /// At most so many tokens, as they were counted when the items were stored.
     pub tokens_max: u64,
 }
 
@@ -19,6 +19,12 @@ impl WindowLimits {
             tokens_max: self.tokens_max.saturating_sub(tokens),
         }
     }
+
+    /// One item and one token more, so that a window that is exactly full is told from one that is too small: see
+    /// [`Window::exceeds`].
+    pub fn and_one(self) -> Self {
+        Self { items_max: self.items_max.saturating_add(1), tokens_max: self.tokens_max.saturating_add(1) }
+    }
 }
 
 /// A window being filled, newest turn first.
@@ -28,12 +34,15 @@ pub struct Window {
     /// Newest first, each with the number of its entry; 0 for turns of a chain.
     turns: Vec<(u64, StoredTurn)>,
     full: bool,
+    /// Whether a turn was left out.
+    left_out: bool,
 }
 
 impl Window {
     /// An empty window.
     pub fn new(limits: WindowLimits) -> Self {
-        Self { limits, turns: Vec::new(), full: limits.items_max == 0 || limits.tokens_max == 0 }
+        let full = limits.items_max == 0 || limits.tokens_max == 0;
+        Self { limits, turns: Vec::new(), full, left_out: false }
     }
 
     /// Whether no older turn can be added.
@@ -60,6 +69,7 @@ impl Window {
         let fits = turn.len() <= self.limits.items_max && turn.tokens <= self.limits.tokens_max;
         if self.full || !fits {
             self.full = true;
+            self.left_out = true;
             return true;
         }
         self.limits = self.limits.without(turn.len(), turn.tokens);
@@ -82,7 +92,13 @@ impl Window {
         given_up
     }
 
-    /// An estimate of the tokens of the turns taken.
+    /// Whether there is more than `limits` allow, of a window that was made with [`WindowLimits::and_one`] of them.
+    pub fn exceeds(&self, limits: WindowLimits) -> bool {
+        let items: usize = self.turns.iter().map(|(_, turn)| turn.len()).sum();
+        self.left_out || items > limits.items_max || self.tokens() > limits.tokens_max
+    }
+
+    /// The tokens of the turns taken.
     pub fn tokens(&self) -> u64 {
         self.turns.iter().map(|(_, turn)| turn.tokens).sum()
     }
@@ -151,6 +167,25 @@ mod tests {
         assert_eq!(made(11), (vec![7], 20));
         assert_eq!(made(30), (vec![7, 8], 10));
         assert_eq!(made(1000), (vec![7, 8, 9], 0));
+    }
+
+    #[test]
+    fn a_window_tells_whether_there_is_more_than_its_limits_allow() {
+        let check = |turns: &[(usize, u64)], items_max: usize, tokens_max: u64, expected: bool| {
+            let limits = WindowLimits { items_max, tokens_max };
+            let mut window = Window::new(limits.and_one());
+            for (number, (items, tokens)) in turns.iter().enumerate() {
+                window.offer(turn(number, *items, *tokens));
+            }
+            assert_eq!(window.exceeds(limits), expected, "{turns:?} in {items_max}, {tokens_max}");
+        };
+        check(&[], 0, 0, false);
+        check(&[(2, 10), (2, 10)], 4, 20, false);
+        check(&[(2, 10), (2, 10)], 4, 19, true);
+        check(&[(2, 10), (2, 10)], 3, 20, true);
+        check(&[(2, 10), (2, 10), (1, 1)], 4, 20, true);
+        check(&[(1, 1)], 0, 8000, true);
+        check(&[(2, 1)], 0, 0, true);
     }
 
     proptest! {

@@ -15,6 +15,10 @@ const RETRY_AFTER_S_MAX: u32 = 3600;
 const BUDGET_RETRY_AFTER_S_MAX: u32 = 31 * 24 * 3600;
 /// The host's code for a budget that is used up.
 const BUDGET_EXCEEDED: &str = "budget_exceeded";
+/// OpenAI's code for a request that is longer than the model's context.
+const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+/// How servers say so that have no code for it.
+const CONTEXT_LENGTH_WORDS: &str = "maximum context length";
 /// The most characters of an endpoint's own message that a caller reads.
 const PASSED_CHARACTERS_MAX: usize = 300;
 
@@ -35,7 +39,7 @@ pub enum ModelFailure {
         status: u16,
         /// The message of its error object, when it sent one.
         message: Option<String>,
-        /// The code of its error object, when it is one of the host's own.
+        /// The code of its error object, when it is one of the host's own or says that the request is too long.
         code: Option<&'static str>,
         /// Its `Retry-After`, in seconds.
         retry_after_s: Option<u32>,
@@ -87,6 +91,14 @@ const HOST_CODES: [&str; 6] = [
     BUDGET_EXCEEDED,
 ];
 
+impl ErrorFields<'_> {
+    /// Whether it complains that the request is longer than the model's context.
+    fn says_too_long(&self) -> bool {
+        self.code.is_some_and(|code| code.get().trim_matches('"') == CONTEXT_LENGTH_EXCEEDED)
+            || self.message.contains(CONTEXT_LENGTH_WORDS)
+    }
+}
+
 fn host_code(raw: &RawValue) -> Option<&'static str> {
     let code = raw.get().trim_matches('"');
     HOST_CODES.into_iter().find(|known| *known == code)
@@ -96,7 +108,9 @@ impl ModelFailure {
     /// Reads an answer whose status is not 200.
     pub fn from_status(status: u16, body: &[u8], retry_after: Option<&str>) -> Self {
         let error = serde_json::from_slice::<ErrorBody<'_>>(body).ok().map(|body| body.error);
+        let is_too_long = error.as_ref().is_some_and(|error| status == 400 && error.says_too_long());
         let code = error.as_ref().and_then(|error| error.code).and_then(host_code);
+        let code = if is_too_long { Some(CONTEXT_LENGTH_EXCEEDED) } else { code };
         let longest =
             if code == Some(BUDGET_EXCEEDED) { BUDGET_RETRY_AFTER_S_MAX } else { RETRY_AFTER_S_MAX };
         Self::Status {
@@ -122,6 +136,11 @@ impl ModelFailure {
                     code: Some(BUDGET_EXCEEDED),
                     ..ApiError::rate_limited(*retry_after_s, message)
                 }
+            }
+            Self::Status { code: Some(CONTEXT_LENGTH_EXCEEDED), message, .. } => {
+                let said = message.as_deref().unwrap_or("no reason was given");
+                let message = format!("Your input exceeds the context window of the model: {said}");
+                ApiError::rejected(400, Some(CONTEXT_LENGTH_EXCEEDED), message)
             }
             Self::Status { status, message, retry_after_s, .. } => {
                 status_error(*status, message.as_deref(), *retry_after_s)
@@ -332,6 +351,19 @@ mod tests {
         check(&answered(429, "org 10.0.0.7"), 429, "rate_limit_exceeded", "rate_limit_exceeded");
         check(&answered(503, "traceback"), 503, "model_endpoint_overloaded", "server_error");
         check(&answered(418, "traceback"), 502, "model_endpoint_error", "server_error");
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_for_the_model_has_openais_code() {
+        let said = |status: u16, error: &str| {
+            ModelFailure::from_status(status, format!(r#"{{"error":{error}}}"#).as_bytes(), None)
+        };
+        let coded = r#"{"message":"long","code":"context_length_exceeded"}"#;
+        check(&said(400, coded), 400, "context_length_exceeded", "invalid_prompt");
+        let worded = r#"{"message":"This model's maximum context length is 9 tokens.","code":400}"#;
+        check(&said(400, worded), 400, "context_length_exceeded", "invalid_prompt");
+        check_fallback(&said(400, coded), false, false, "context_length_exceeded");
+        check(&said(500, worded), 502, "model_endpoint_error", "server_error");
     }
 
     #[test]

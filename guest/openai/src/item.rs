@@ -58,6 +58,19 @@ pub enum Phase {
     FinalAnswer,
 }
 
+/// The tokens that mark where a message begins and ends, and its role: as OpenAI documents them for its chat models
+/// ("How to count tokens with tiktoken").
+pub const TOKENS_AROUND_A_MESSAGE: u64 = 4;
+
+/// What a model counts for an item beside its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Untold {
+    /// The tokens around it, and of its images and files.
+    pub tokens: u64,
+    /// Whether an image or a file is among it, whose tokens can only be estimated.
+    pub is_estimate: bool,
+}
+
 /// What a function returned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToolOutput<'a> {
@@ -212,19 +225,30 @@ impl Item<'_> {
         }
     }
 
-    /// An estimate of the tokens a model counts for it; none for what models do not get to see.
-    pub fn tokens(&self) -> u64 {
-        const TOKENS_AROUND_AN_ITEM: u64 = 4;
-        let sum = |parts: &[Part<'_>]| parts.iter().map(Part::tokens).sum();
-        let tokens: u64 = match self {
-            Self::Fallback { .. } | Self::Reasoning { .. } | Self::Compaction { .. } => return 0,
-            Self::Message { parts, .. } => sum(parts),
-            Self::FunctionCall { name, arguments, .. } => estimate_tokens(name) + estimate_tokens(arguments),
-            Self::FunctionCallOutput { output: ToolOutput::Text(text), .. } => estimate_tokens(text),
-            Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => sum(parts),
-            Self::Hosted(call) => estimate_tokens(call.text()),
+    /// Adds what a tokenizer has to count of it to `texts`, and returns the rest of what a model counts for it. There is
+    /// nothing of what models do not get to see.
+    pub fn tally<'t>(&'t self, texts: &mut Vec<&'t str>) -> Untold {
+        let (parts, words): (&[Part<'_>], [&str; 2]) = match self {
+            Self::Fallback { .. } | Self::Reasoning { .. } | Self::Compaction { .. } => {
+                return Untold::default();
+            }
+            Self::Message { parts, .. }
+            | Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => (parts, [""; 2]),
+            Self::FunctionCall { name, arguments, .. } => (&[], [name, arguments]),
+            Self::FunctionCallOutput { output: ToolOutput::Text(text), .. } => (&[], [text, ""]),
+            Self::Hosted(call) => (&[], [call.members(), ""]),
         };
-        tokens + TOKENS_AROUND_AN_ITEM
+        texts
+            .extend(words.into_iter().chain(parts.iter().map(Part::words)).filter(|words| !words.is_empty()));
+        let estimates: u64 = parts.iter().map(Part::tokens_beyond_words).sum();
+        Untold { tokens: TOKENS_AROUND_A_MESSAGE + estimates, is_estimate: estimates > 0 }
+    }
+
+    /// An estimate of the tokens a model counts for it, where nobody is there who counts.
+    pub fn estimate(&self) -> u64 {
+        let mut texts = Vec::new();
+        let untold = self.tally(&mut texts).tokens;
+        untold + texts.into_iter().map(estimate_tokens).sum::<u64>()
     }
 
     /// Writes the item as it is stored and answered.
@@ -406,7 +430,12 @@ mod tests {
 
     #[test]
     fn what_no_model_sees_costs_no_tokens_and_an_image_costs_what_it_is_looked_at() {
-        let tokens = |json: &str| serde_json::from_str::<Item<'_>>(json).unwrap().tokens();
+        let tokens = |json: &str| {
+            let (item, mut texts) = (serde_json::from_str::<Item<'_>>(json).unwrap(), Vec::new());
+            let untold = item.tally(&mut texts);
+            assert_eq!((texts, untold.is_estimate), (Vec::new(), untold.tokens > 0), "{json}");
+            untold.tokens
+        };
         assert_eq!(tokens(r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"long"}]}"#), 0);
         assert_eq!(tokens(r#"{"type":"compaction","encrypted_content":"long"}"#), 0);
         let image = |detail: &str| {

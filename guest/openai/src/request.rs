@@ -69,10 +69,23 @@ impl<'a> CreateResponse<'a> {
     /// # Errors
     /// 400, with `param` naming the first field that is unknown, of the wrong type or out of range.
     pub fn read(body: &'a [u8]) -> Result<Self, ApiError> {
-        let mut draft = Draft::default();
-        draft.parameters.store = true;
-        read_object(body, &mut draft, Unknown::Refused)?;
-        draft.validate()
+        Draft::read_body(body)?.validate()
+    }
+
+    /// The same of a request whose tokens are to be counted: it may leave out its input, which is empty then.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_to_count(body: &'a [u8]) -> Result<Self, ApiError> {
+        let mut draft = Draft::read_body(body)?;
+        let says_nothing = draft.input.is_none();
+        // Only what is said is held to be something.
+        draft.input.get_or_insert_with(|| vec![said_by_user(Part::text(""))]);
+        let mut request = draft.validate()?;
+        if says_nothing {
+            request.input.clear();
+        }
+        Ok(request)
     }
 }
 
@@ -139,6 +152,13 @@ fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de RawValue>, A::
 }
 
 impl<'a> Draft<'a> {
+    fn read_body(body: &'a [u8]) -> Result<Self, ApiError> {
+        let mut draft = Self::default();
+        draft.parameters.store = true;
+        read_object(body, &mut draft, Unknown::Refused)?;
+        Ok(draft)
+    }
+
     /// Fields that mean something to OpenAI and would be wrong to ignore.
     fn read_unsupported<'de, A: MapAccess<'de>>(
         &mut self,

@@ -47,7 +47,9 @@ pub fn build(
     only: &[String],
     report: &mut dyn FnMut(BuildEvent<'_>),
 ) -> Result<(), StartError> {
-    if let Some(unknown) = only.iter().find(|name| manifest.component(name).is_none()) {
+    let is_dependency = |name: &str| manifest.dependencies.iter().any(|one| one.id.value == name);
+    let is_known = |name: &str| manifest.component(name).is_some() || is_dependency(name);
+    if let Some(unknown) = only.iter().find(|name| !is_known(name)) {
         return Err(StartError::Option {
             what: format!("--component-id {unknown}"),
             reason: "spin.toml has no component of that name".into(),
@@ -70,7 +72,7 @@ pub fn build(
 
 fn steps<'a>(manifest: &'a Manifest, only: &[String]) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
-    for component in &manifest.components {
+    for component in manifest.dependencies.iter().chain(&manifest.components) {
         let id = component.id.value.as_str();
         let Some(build) =
             component.build.as_ref().filter(|_| only.is_empty() || only.iter().any(|one| one == id))

@@ -33,6 +33,7 @@ mod tenant_checks;
 mod tenant_host;
 mod tenant_store;
 mod tenants_file;
+mod tokenizers;
 mod work;
 mod work_store;
 mod worlds;

@@ -5,6 +5,7 @@ use crate::discreet;
 use crate::error::StartError;
 use crate::machine;
 use crate::model::{self, ModelChoice, ModelOptions};
+use crate::tokenizers;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -322,6 +323,9 @@ fn upstreams(file: &mut RuntimeConfig, found: &mut Diagnostics) -> UpstreamsConf
     match UpstreamsConfig::new(upstreams, models) {
         Ok(mut config) => {
             config.resolve_files(file.dir());
+            for (model, mistake) in tokenizers::mistakes(&config) {
+                found.push(file.mistake(&["model", model, "tokenizer"], mistake.to_string()));
+            }
             config
         }
         Err(mistakes) => {
@@ -463,6 +467,9 @@ mod tests {
         check("[tenancy]\nstore = \"nowhere\" # hunter2\n", "2:9", &["`nowhere` is not configured"]);
         check("[engine]\ninstances_max = 0 # hunter2\n", "1:2", &["instances_max"]);
         check("admin_key = \"hunter2\"\n", "1:1", &["`admin_key`", "1 | admin_key = …"]);
+        let upstream = "[upstream.u]\nurl = \"http://127.0.0.1:9/v1\"\n";
+        let model = "[model.m]\nupstream = \"u\"\ntokenizer = \"hunter2\"\n";
+        check(&format!("{upstream}{model}"), "5:", &["`o200k_base`", "5 | tokenizer = …"]);
     }
 
     #[test]

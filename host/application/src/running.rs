@@ -16,6 +16,7 @@ use crate::telemetry::Telemetry;
 use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
 use crate::tenant_host::{RunningHost, quiet_after};
+use crate::tokenizers::Tokenizers;
 use crate::work::{ByGateway, Deliveries};
 use crate::work_store::RecordedWork;
 use crate::worlds::{FunctionPlan, ToGateway, Worlds};
@@ -207,6 +208,7 @@ impl Opened {
             engine: plan.engine.clone(),
             egress: Arc::clone(&self.egress),
             models: Arc::clone(&self.models),
+            tokenizers: Arc::new(Tokenizers::new(&plan.upstreams)),
             internal: Arc::clone(&self.internal),
             work: self.work.clone(),
             log_files: Arc::clone(&self.log_files),

@@ -5,6 +5,7 @@ use crate::models::Models;
 use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{MODELS_VARIABLE, models};
+use crate::tokenizers::Tokenizers;
 use crate::work::{FunctionWork, WORK_HOST};
 use async_trait::async_trait;
 use std::borrow::Cow;
@@ -43,6 +44,7 @@ pub(crate) struct Worlds {
     pub(crate) engine: EngineConfig,
     pub(crate) egress: Arc<Egress>,
     pub(crate) models: Arc<Models>,
+    pub(crate) tokenizers: Arc<Tokenizers>,
     pub(crate) internal: Arc<ToGateway>,
     pub(crate) work: Queue,
     pub(crate) log_files: Arc<TenantLogFiles>,
@@ -80,6 +82,7 @@ impl WorldSource for Worlds {
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
             models: Arc::new(self.models.of(&entry, Arc::clone(&credentials))),
+            token_counts: Arc::clone(&self.tokenizers) as Arc<_>,
             work: Arc::new(FunctionWork {
                 tenant: tenant.clone(),
                 function: function.into(),

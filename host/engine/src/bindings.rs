@@ -14,6 +14,7 @@ mod generated {
                 import fermyon:spin/variables@2.0.0;
                 import spin:variables/variables@3.0.0;
                 import wasi:config/store@0.2.0-draft-2024-09-27;
+                import waggle:tokenizer/tokenizer@0.1.0;
             }
         ",
         world: "waggle:host/capabilities",
@@ -21,6 +22,7 @@ mod generated {
             "spin:key-value/key-value@3.0.0": async | store | trappable,
             "spin:variables/variables@3.0.0.get": trappable | async,
             "wasi:config/store@0.2.0-draft-2024-09-27": trappable,
+            "waggle:tokenizer/tokenizer@0.1.0": trappable,
             "fermyon:spin/variables@2.0.0": trappable,
             "fermyon:spin/key-value@2.0.0.[method]store.get": async | store | trappable,
             "fermyon:spin/key-value@2.0.0.[method]store.set": async | store | trappable,
@@ -49,4 +51,5 @@ mod generated {
 
 pub(crate) use generated::fermyon;
 pub(crate) use generated::spin;
+pub(crate) use generated::waggle;
 pub(crate) use generated::wasi;

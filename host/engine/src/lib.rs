@@ -28,6 +28,7 @@ mod request;
 mod state;
 mod stdio;
 mod store_span;
+mod tokenizer;
 mod variables;
 mod worker;
 mod world;
@@ -44,5 +45,5 @@ pub use request::{Admission, CallContext, CallerFields};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,
-    OutboundDecision, OutboundPolicy, StoreHandle, TokenSink, WorkCalls,
+    OutboundDecision, OutboundPolicy, StoreHandle, TokenCount, TokenCounts, TokenSink, WorkCalls,
 };

@@ -7,6 +7,7 @@ use crate::limits::InstanceLimits;
 use crate::outbound::OutboundHooks;
 use crate::request::{Ledger, RequestScope};
 use crate::stdio::{GuestStream, SoleRequest};
+use crate::tokenizer::TokenizerView;
 use crate::variables::VariablesView;
 use crate::world::{FunctionWorld, LogStream};
 use std::collections::HashMap;
@@ -113,6 +114,10 @@ impl InstanceState {
 
     pub(crate) fn variables(&mut self) -> VariablesView<'_> {
         VariablesView(&self.world)
+    }
+
+    pub(crate) fn tokenizer(&mut self) -> TokenizerView<'_> {
+        TokenizerView(&self.world)
     }
 }
 

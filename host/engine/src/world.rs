@@ -43,6 +43,8 @@ pub struct FunctionWorld {
     pub log: Arc<dyn LogSink>,
     /// Carries the tenant's calls to models.
     pub models: Arc<dyn ModelCalls>,
+    /// Counts tokens as models do.
+    pub token_counts: Arc<dyn TokenCounts>,
     /// Takes work of this function that is to be done later.
     pub work: Arc<dyn WorkCalls>,
     /// The tenant's own keys at upstreams; the host puts them on, before those that all tenants share.
@@ -119,6 +121,22 @@ pub struct ModelCallContext {
     pub user: Option<HeaderValue>,
     /// As whose child the call is traced.
     pub span: Parent,
+}
+
+/// Counts the tokens of texts as models do. A guest calls it in its own CPU time, on the thread that runs it, so what one
+/// call takes must be bounded to some milliseconds, and it must not wait.
+pub trait TokenCounts: Send + Sync + 'static {
+    /// The tokens of each text, in their order, as the model that requests name so counts them.
+    fn count(&self, model: &str, texts: &[String]) -> Vec<TokenCount>;
+}
+
+/// The tokens of one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCount {
+    /// How many.
+    pub tokens: u64,
+    /// Whether that is an estimate.
+    pub is_estimate: bool,
 }
 
 /// Takes note of tokens that a model used for the tenant.

@@ -55,7 +55,7 @@ pub use document::FILE_BYTES_MAX;
 pub use located::Located;
 pub use manifest::{
     AllowedHost, Application, Build, Component, FileMount, HttpTrigger, LoadOptions, MANIFEST_FILE, Manifest,
-    Route, Variable,
+    OWN_INTERFACES, Route, Variable,
 };
 pub use outbound::{
     HostPattern, OutboundHost, OutboundHostError, OutboundHosts, PortPattern, SERVICE_CHAINING_DOMAIN,

@@ -4,9 +4,11 @@
 mod application;
 mod checks;
 mod components;
+mod dependencies;
 mod model;
 mod triggers;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -17,6 +19,7 @@ use crate::reader::TableReader;
 use crate::routes::RouteTable;
 use crate::suggest;
 
+pub use dependencies::OWN_INTERFACES;
 pub use model::{AllowedHost, Application, Build, Component, FileMount, HttpTrigger, Route, Variable};
 
 /// The file that a folder's manifest is in.
@@ -44,6 +47,9 @@ pub struct Manifest {
     pub triggers: Vec<HttpTrigger>,
     /// `[component.NAME]`
     pub components: Vec<Component>,
+    /// Those that only satisfy imports of others, by interfaces that this host offers itself. They are built with the
+    /// application, for Spin, and not run here.
+    pub dependencies: Vec<Component>,
 }
 
 impl Manifest {
@@ -76,8 +82,9 @@ impl Manifest {
         };
         let (draft, warnings) = found.into_result(draft)?;
         let dir = Path::new(source.name()).parent().unwrap_or(Path::new("")).to_owned();
-        let Draft { application, variables, triggers, components } = draft;
-        Ok(Self { source, dir, warnings, application, variables, triggers, components })
+        let (dependencies, components) = divided(draft.components, &draft.triggers);
+        let Draft { application, variables, triggers, .. } = draft;
+        Ok(Self { source, dir, warnings, application, variables, triggers, components, dependencies })
     }
 
     /// What is suspicious, but no error; empty for a clean manifest.
@@ -140,6 +147,20 @@ impl Manifest {
         }
         found.into_result(()).map(|_| ())
     }
+}
+
+/// The components that are only dependencies of others, and all others.
+fn divided(components: Vec<Component>, triggers: &[HttpTrigger]) -> (Vec<Component>, Vec<Component>) {
+    let named: BTreeSet<String> = components
+        .iter()
+        .flat_map(|component| &component.dependencies)
+        .map(|name| name.value.clone())
+        .collect();
+    let is_dependency = |component: &Component| {
+        let id = &component.id.value;
+        named.contains(id) && triggers.iter().all(|trigger| trigger.component.value != *id)
+    };
+    components.into_iter().partition(is_dependency)
 }
 
 /// What could be read, valid or not; it is used only if no error was found.

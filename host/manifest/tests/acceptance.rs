@@ -45,6 +45,28 @@ fn components_stand_in_the_order_of_the_file_and_inline_ones_get_names() {
 }
 
 #[test]
+fn a_component_that_only_satisfies_an_interface_of_the_host_is_no_function() {
+    let head = "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+                [[trigger.http]]\nroute = \"/...\"\ncomponent = \"chat\"\n";
+    let text = format!(
+        "{head}[component.counter]\nsource = \"counter.wasm\"\nbuild.command = \"make\"\n\
+         [component.chat]\nsource = \"chat.wasm\"\n\
+         [component.chat.dependencies]\n\"waggle:tokenizer/tokenizer@0.1.0\" = {{ component = \"counter\" }}\n"
+    );
+    let manifest = Manifest::parse("spin.toml", &text, None).expect("the manifest is valid");
+    assert!(manifest.warnings().is_empty(), "{}", manifest.warnings());
+    let ids = |components: &[waggle_manifest::Component]| {
+        components.iter().map(|component| component.id.value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&manifest.components), ["chat"]);
+    assert_eq!(ids(&manifest.dependencies), ["counter"]);
+    // With a trigger of its own it is a function as well.
+    let trigger = "[[trigger.http]]\nroute = \"/count\"\ncomponent = \"counter\"\n";
+    let manifest = Manifest::parse("spin.toml", &format!("{text}{trigger}"), None).expect("it is valid");
+    assert_eq!((ids(&manifest.components).len(), manifest.dependencies.len()), (2, 0));
+}
+
+#[test]
 fn files_and_stores_are_as_written() {
     let manifest = shop(None);
     let retrieval = manifest.component("retrieval").unwrap();

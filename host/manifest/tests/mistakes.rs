@@ -90,8 +90,15 @@ fn what_this_host_does_not_run_is_refused_by_name() {
     check_component("allowed_http_hosts = [\"a\"]", "allowed_http_hosts", "write `allowed_outbound_hosts");
     check_component(
         "dependencies = { \"a:b\" = \"1.0\" }",
-        "dependencies",
-        "component dependencies are not composed by this host yet",
+        "\"a:b\"",
+        "this host neither offers `a:b` itself nor composes components",
+    );
+    let own = "\"waggle:tokenizer/tokenizer@0.1.0\"";
+    check_component(&format!("dependencies = {{ {own} = 1 }}"), "1", "must be a version, or a table");
+    check_component(
+        &format!("dependencies = {{ {own} = {{ component = \"cat\" }} }}"),
+        "\"cat\"",
+        "there is no component `cat`",
     );
     let other_source = |source: &str| format!("{HEAD}{}", TAIL.replace("\"chat.wasm\"", source));
     check(
@@ -189,7 +196,7 @@ fn components_are_checked() {
     check_component("build = { command = 5 }", "5", "a command or a list of commands");
     check_component("build = { command = \"a\", wathc = [] }", "wathc", "did you mean `watch`?");
     check_component("profile = { debug = { sorce = \"a\" } }", "sorce", "did you mean `source`?");
-    check_component("profile.debug.dependencies = { a = \"1\" }", "dependencies", "not composed");
+    check_component("profile.debug.dependencies = { a = \"1\" }", "a", "nor composes components");
 }
 
 #[test]

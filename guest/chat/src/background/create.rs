@@ -3,6 +3,7 @@
 use super::follow::FollowedStream;
 use crate::format::Format;
 use crate::language::Language;
+use crate::plan::Counting;
 use crate::platform::{Platform, QueueFailure};
 use crate::prepare::KnownTurn;
 use crate::problem::{Problem, internal};
@@ -11,6 +12,7 @@ use crate::reply::Reply;
 use crate::service::{Answer, Delivery, Service, Streaming, report};
 use crate::settings::Settings;
 use crate::summary::Opener;
+use crate::tokens::count_items;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +21,7 @@ use waggle_conversation::window::{Window, WindowLimits};
 use waggle_conversation::{Store, Viewer, conversation};
 use waggle_model::transport::Upstream;
 use waggle_openai::event::EventWriter;
-use waggle_openai::item::{Item, RawItem, to_raw_items};
+use waggle_openai::item::{RawItem, to_raw_items};
 use waggle_openai::request::{Continues, CreateResponse};
 use waggle_openai::response::{ResponseHead, Status};
 use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId};
@@ -179,9 +181,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let nothing = Window::new(WindowLimits { items_max: 0, tokens_max: 0 });
         let found = self.find_references(viewer, &references, continues, &nothing).await?;
         put_in(&mut input, &found)?;
+        let counting = Counting::read(&self.platform, &settings, &model).await?;
         let created_at = self.platform.now_ms() / 1000;
         Ok(Accepted {
-            tokens: input.iter().map(Item::tokens).sum::<u64>() + held_tokens,
+            tokens: count_items(&self.platform, counting.model(&model), &input) + held_tokens,
             input: to_raw_items(&input, nonce, 0)?,
             head: ResponseHead {
                 id: ResponseId(nonce),

@@ -492,7 +492,11 @@ impl Output {
             Some(piece) if piece.item.kind() == item.kind() => piece.item = item,
             _ => return Err(wrong("an item ends as another than it began", at)),
         }
-        let bytes = self.pieces.get(ours).map_or(0, |piece| piece.item.tokens() as usize);
+        let mut texts = Vec::new();
+        if let Some(piece) = self.pieces.get(ours) {
+            piece.item.tally(&mut texts);
+        }
+        let bytes = texts.iter().map(|text| text.len()).sum();
         self.grow(bytes)?;
         Ok(Some(ours))
     }

@@ -3,6 +3,7 @@
 use super::open::Opener;
 use super::transcript::{Bounds, transcript};
 use super::write::Material;
+use crate::plan::Counting;
 use crate::platform::Platform;
 use crate::prepare::KnownTurn;
 use crate::problem::{Problem, internal};
@@ -10,6 +11,7 @@ use crate::reference::put_in;
 use crate::reply::Reply;
 use crate::service::{BODY_BYTES_MAX, Service};
 use crate::settings::Settings;
+use crate::tokens::count_said;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use waggle_conversation::compaction::key_or_new;
@@ -17,7 +19,7 @@ use waggle_conversation::history::History;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::Upstream;
 use waggle_openai::compact::{CompactRequest, to_json};
-use waggle_openai::item::{Item, ItemStatus, estimate_tokens, to_raw_items};
+use waggle_openai::item::{Item, ItemStatus, to_raw_items};
 use waggle_openai::{ApiError, ResponseId};
 
 /// How long what stands for a compacted conversation may be, in tokens.
@@ -43,14 +45,16 @@ fn nothing_said() -> ApiError {
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     pub(crate) async fn compact(&self, viewer: &Viewer, body: &[u8]) -> Result<Reply, Problem> {
-        let CompactRequest { input: mut items, references, continues, parameters } = CompactRequest::read(body)?;
+        let CompactRequest { input: mut items, references, continues, parameters } =
+            CompactRequest::read(body)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?;
         let mut opener = Opener::new(&self.store);
         let held_tokens = opener.check(viewer, "input", &items, &references).await?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let said_tokens: u64 = items.iter().map(Item::tokens).sum::<u64>() + held_tokens;
-        let limits = settings.window.without(items.len(), said_tokens + estimate_tokens(instructions));
+        let counting = Counting::read(&self.platform, &settings, model).await?;
+        let tokens = count_said(&self.platform, counting.model(model), instructions, &items);
+        let limits = settings.window.without(items.len(), tokens.input + held_tokens + tokens.instructions);
         let nonce = self.nonce();
         let known = KnownTurn { nonce, accepted_at: None, stop: None };
         let History { window, continuation, .. } = self.history(viewer, continues, limits, known).await?;
@@ -78,7 +82,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let encrypted_content = sealed.map_err(|error| internal(error.to_string()))?.into();
         let compaction = Item::Compaction { encrypted_content };
         let kept = said.into_iter().filter(|item| is_said_by_user(item));
-        let mut output = kept.map(|item| RawValue::from_string(item.to_owned())).collect::<Result<Vec<_>, _>>()?;
+        let mut output =
+            kept.map(|item| RawValue::from_string(item.to_owned())).collect::<Result<Vec<_>, _>>()?;
         output.push(compaction.to_raw(nonce, items.len(), ItemStatus::Completed)?);
         let created_at = platform.now_ms() / 1000;
         Ok(Reply::json(to_json(ResponseId(nonce), created_at, &output, written.usage)))

@@ -46,6 +46,9 @@ fn said(item: &Item<'_>) -> Option<String> {
         Item::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => {
             format!("Tool result: {}", words(parts))
         }
+        Item::Hosted(call) => {
+            format!("Tool of the model's service: {} {}", call.kind().name(), call.members())
+        }
         Item::Fallback { .. } | Item::Reasoning { .. } | Item::Compaction { .. } => return None,
     })
 }
@@ -67,6 +70,9 @@ fn words(parts: &[Part<'_>]) -> String {
             Part::Image { .. } => words.push_str("[image]"),
             Part::File { filename, .. } => {
                 let _infallible = write!(words, "[file {}]", filename.as_deref().unwrap_or_default());
+            }
+            Part::FileUrl { filename, url } => {
+                let _infallible = write!(words, "[file {}]", filename.as_deref().unwrap_or(url));
             }
             Part::Reasoning(_) | Part::Summary(_) => {}
         }
@@ -94,7 +100,8 @@ mod tests {
             r#"{"type":"function_call_output","call_id":"c","output":"ü"}"#,
             r#"{"role":"assistant","content":"Four"}"#,
         ];
-        let whole = "User: Look: [image][file a.pdf]\n\nTool call: f({})\n\nTool result: ü\n\nAssistant: Four";
+        let whole =
+            "User: Look: [image][file a.pdf]\n\nTool call: f({})\n\nTool result: ü\n\nAssistant: Four";
         check(&items, 100, 1000, whole);
         check(&items[4..5], 14, 1000, "Tool result: ü");
         check(&items[4..5], 13, 1000, "Tool result:  […]");

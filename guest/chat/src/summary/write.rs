@@ -1,10 +1,12 @@
 //! Asking a model for a summary.
 
 use super::frame::between;
+use crate::plan::{Counting, plan};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::tokens::count_said;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::request::TurnRequest;
@@ -95,7 +97,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         material: Material<'_>,
         tokens_max: u64,
     ) -> Result<Written, Problem> {
-        let said = [Item::Message { role: Role::User, parts: vec![Part::text(material.text())], phase: None }];
+        let said =
+            [Item::Message { role: Role::User, parts: vec![Part::text(material.text())], phase: None }];
         let input = to_raw_items(&said, self.nonce(), 0)?;
         let max_output_tokens = Some(tokens_max.saturating_mul(OUTPUT_TOKENS_FACTOR));
         let parameters = Parameters { max_output_tokens, ..Parameters::default() };
@@ -108,19 +111,24 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             parameters: &parameters,
             stream: false,
         };
-        let plan = self.plan(settings, &said, request).await?;
+        let counting = Counting::read(&self.platform, settings, model).await?;
+        let counted_as = counting.model(model).to_owned();
+        let plan = plan(settings, counting, &said, request)?;
         let attempt = async |request, judged| self.complete(request, judged).await;
-        let completion =
+        let said_by_model =
             plan.ask(&self.platform, attempt).await.result.map_err(|failure| Problem::from(&failure))?;
-        let text = within(completion.text.trim(), tokens_max);
+        let (written, usage) = said_by_model.into_text();
+        let text = within(written.trim(), tokens_max);
         if text.is_empty() {
             let failure = ModelFailure::NotACompletion("it holds no summary".to_owned());
             return Err(Problem::from(&failure));
         }
         let tokens = estimate_tokens(text);
-        let input_tokens = said.iter().map(Item::tokens).sum::<u64>() + estimate_tokens(&instructions);
-        let counted = Usage { input_tokens, output_tokens: tokens, ..Usage::default() };
-        Ok(Written { text: text.to_owned(), tokens, usage: completion.usage.unwrap_or(counted) })
+        let counted = || {
+            let said = count_said(&self.platform, &counted_as, &instructions, &said);
+            Usage { input_tokens: said.of_prompt(0), output_tokens: tokens, ..Usage::default() }
+        };
+        Ok(Written { text: text.to_owned(), tokens, usage: usage.unwrap_or_else(counted) })
     }
 }
 

@@ -22,4 +22,5 @@ mod shapes;
 mod streams;
 mod support;
 mod tiers;
+mod tokens;
 mod turns;

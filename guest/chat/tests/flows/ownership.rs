@@ -10,9 +10,10 @@ use waggle_openai::Nonce;
 /// other's.
 const CALLERS: [Option<&str>; 3] = [None, Some("ada"), Some("adam")];
 
-/// Endpoints that name no record in their path. The first refers to some in its body.
-const WITHOUT_A_RECORD: [(&str, &str); 8] = [
+/// Endpoints that name no record in their path. The first two refer to some in their bodies.
+const WITHOUT_A_RECORD: [(&str, &str); 9] = [
     ("POST", "/v1/responses"),
+    ("POST", "/v1/responses/input_tokens"),
     ("POST", "/v1/conversations"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat"),
@@ -187,9 +188,12 @@ fn check_turn(body: &str, owner: Option<&str>, caller: Option<&str>) {
     let ids = Ids::of(&world, owner);
     if !sees(caller, owner) {
         let expected = if body.contains("previous") { 400 } else { 404 };
-        assert_eq!(check_hidden(&world, &ids, ("POST", "/v1/responses", body)).status, expected, "{body}");
+        for path in ["/v1/responses", "/v1/responses/input_tokens"] {
+            assert_eq!(check_hidden(&world, &ids, ("POST", path, body)).status, expected, "{path} {body}");
+        }
         return;
     }
+    assert_eq!(world.send("POST", "/v1/responses/input_tokens", &ids.fill(body)).status, 200, "{body}");
     let body: Value = serde_json::from_str(&ids.fill(body)).unwrap();
     if body["stream"] == true {
         world.script(streams(vec![bytes(&delta("ok")), bytes(&ending("stop"))]));

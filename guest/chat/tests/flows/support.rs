@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
-use waggle_chat::platform::{Gone, Platform, QueueFailure, Sink};
+use waggle_chat::platform::{Gone, Platform, QueueFailure, Sink, TokenCount};
 use waggle_chat::reply::STREAM_HEADERS;
 use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
@@ -26,7 +26,12 @@ pub(crate) enum Piece {
 /// What the model does when it is called.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
-    Answers { status: u16, content_type: &'static str, retry_after: Option<&'static str>, body: Vec<Piece> },
+    Answers {
+        status: u16,
+        content_type: &'static str,
+        retry_after: Option<&'static str>,
+        body: Vec<Piece>,
+    },
     Fails(TransportFailure),
     /// Says again what the last message says.
     Echoes,
@@ -129,6 +134,8 @@ pub(crate) struct Surroundings {
     /// How far the clock has gone on since the test began.
     pub(crate) passed_ms: Rc<Cell<u64>>,
     random: Rc<Cell<u128>>,
+    /// As which models tokens were counted, a call each.
+    pub(crate) counts: Rc<RefCell<Vec<String>>>,
     /// What was handed to the host's queue.
     pub(crate) queue: Rc<RefCell<Vec<String>>>,
     /// Why the queue takes nothing.
@@ -169,6 +176,15 @@ impl Platform for Surroundings {
 
     fn log(&self, line: &str) {
         self.lines.borrow_mut().push(line.to_owned());
+    }
+
+    /// A token has four bytes; a model that is called so counts one for each byte.
+    fn count_tokens(&self, model: &str, texts: &[&str]) -> Vec<TokenCount> {
+        assert!(!texts.is_empty(), "a call that counts nothing");
+        self.counts.borrow_mut().push(model.to_owned());
+        let tokens = |text: &str| if model == "bytes" { text.len() } else { text.len().div_ceil(4) };
+        let count = |text: &&str| TokenCount { tokens: tokens(text) as u64, is_estimate: model != "bytes" };
+        texts.iter().map(count).collect()
     }
 
     async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {

@@ -125,9 +125,9 @@ impl HostedCall<'_> {
         self.kind
     }
 
-    /// About how much a model reads of it.
-    pub(super) fn text(&self) -> &str {
-        &self.members
+    /// Its members but `id`, `type` and `status`, as JSON: about what a model reads of it.
+    pub fn members(&self) -> &str {
+        self.members.trim_start_matches(',')
     }
 
     /// Writes the item. One that was cut off has failed, as all kinds that have a status name it.

@@ -173,15 +173,15 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// An estimate of the tokens a model counts for it.
-    pub fn tokens(&self) -> u64 {
+    /// An estimate of the tokens a model counts for it beside its words: those of an image or a file.
+    pub fn tokens_beyond_words(&self) -> u64 {
         match self {
             Self::Image { detail: Detail::Low, .. } => IMAGE_TOKENS_LOW,
             Self::Image { .. } => IMAGE_TOKENS,
             Self::File { data, .. } => data.len().div_ceil(FILE_BYTES_PER_TOKEN) as u64,
             // How long the file is, nobody here knows.
             Self::FileUrl { url, .. } => super::estimate_tokens(url),
-            _ => super::estimate_tokens(self.words()),
+            _ => 0,
         }
     }
 

@@ -74,6 +74,14 @@ fn check_references(draft: &Draft, report: &mut Report<'_>) {
         }
         used.insert(name.as_str());
     }
+    for name in draft.components.iter().flat_map(|component| &component.dependencies) {
+        if !ids.contains(&name.as_str()) {
+            let help = suggest::help(name, "components in the manifest", ids.iter().copied())
+                .unwrap_or_else(|| format!("add a `[component.{}]`", name.value));
+            report.absence(name.span.clone(), format!("there is no component `{}`", name.value), help);
+        }
+        used.insert(name.as_str());
+    }
     // What is unused may be a consequence of an error; only a file without errors is worth the remark.
     if report.has_errors() {
         return;

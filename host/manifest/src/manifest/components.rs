@@ -14,6 +14,7 @@ use crate::reader::{Entry, TableReader};
 use crate::template::Template;
 
 use super::application;
+use super::dependencies::read_dependencies;
 use super::model::{AllowedHost, Build, Component, FileMount};
 
 /// What a chosen profile puts in place of a component's own settings.
@@ -48,6 +49,7 @@ pub(super) fn read_component(
         variables: read_variables(&mut table, report),
         allowed_outbound_hosts: read_hosts(&mut table, report),
         build: table.table("build", report).and_then(|build| read_build(build, report)),
+        dependencies: read_dependencies(&mut table, report),
         id,
     };
     refuse_what_is_not_run(&mut table, report);
@@ -74,18 +76,12 @@ fn refuse_what_is_not_run(table: &mut TableReader<'_, '_>, report: &mut Report<'
         report,
     );
     table.refuse_unless_empty(
-        "dependencies",
-        "component dependencies are not composed by this host yet",
-        "compose the component when it is built, for example by `wac plug`",
-        report,
-    );
-    table.refuse_unless_empty(
         "allowed_http_hosts",
         "this key is from manifest version 1 and is not read",
         "write `allowed_outbound_hosts = [\"https://api.example.com\"]`",
         report,
     );
-    // Says how dependencies get their permissions; those are refused themselves.
+    // Says how dependencies get their permissions; those that are taken need none.
     table.ignore("dependencies_inherit_configuration");
 }
 
@@ -328,12 +324,8 @@ fn read_profile(mut table: TableReader<'_, '_>, report: &mut Report<'_>) -> Over
         }
         None => Vec::new(),
     };
-    table.refuse_unless_empty(
-        "dependencies",
-        "component dependencies are not composed by this host yet",
-        "compose the component when it is built, for example by `wac plug`",
-        report,
-    );
+    // What is taken is offered whatever the profile, so nothing changes.
+    read_dependencies(&mut table, report);
     table.finish(report);
     Overrides { source, environment, commands }
 }

@@ -76,6 +76,8 @@ pub struct Component {
     pub allowed_outbound_hosts: Vec<Located<AllowedHost>>,
     /// How the component is built from its source code.
     pub build: Option<Build>,
+    /// The components that Spin composes it with. This host offers what they are for itself.
+    pub dependencies: Vec<Located<String>>,
 }
 
 /// An entry of `files`.

@@ -17,6 +17,9 @@ pub struct ModelConfig {
     pub failover: Vec<ModelName>,
     /// What it costs.
     pub prices: Prices,
+    /// By which tokenizer its tokens are counted, as it is written: whoever counts knows which there are. By its name if
+    /// `None`.
+    pub tokenizer: Option<String>,
 }
 
 impl ModelConfig {
@@ -39,6 +42,7 @@ struct ModelTable {
     input_price_per_million: Option<Price>,
     output_price_per_million: Option<Price>,
     cached_input_price_per_million: Option<Price>,
+    tokenizer: Option<String>,
 }
 
 /// Why a `[model.NAME]` cannot be used.
@@ -61,6 +65,7 @@ impl TryFrom<ModelTable> for ModelConfig {
             cached_input: table.cached_input_price_per_million.unwrap_or(input),
             output: table.output_price_per_million.unwrap_or_default(),
         };
-        Ok(Self { upstreams, model: table.model, failover: table.failover, prices })
+        let ModelTable { model, failover, tokenizer, .. } = table;
+        Ok(Self { upstreams, model, failover, prices, tokenizer })
     }
 }
