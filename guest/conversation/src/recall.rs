@@ -37,7 +37,7 @@ pub struct Recalled {
     pub pinned: Vec<String>,
     /// An estimate of the tokens of both.
     pub tokens: u64,
-    /// Where the summary lacks something that fell out.
+    /// Where the summary lacks something that fell out, or will when the next turn has.
     pub behind: Option<Behind>,
 }
 
@@ -76,7 +76,8 @@ pub async fn recall<S: Store>(
         recalled.pinned.extend(item.map(str::to_owned));
     }
     let through = recorded.as_ref().map_or(0, |recorded| recorded.summary.through);
-    if summarises && through < left_out {
+    // One turn before it would lack anything, so that it is there when it is needed.
+    if summarises && through <= left_out {
         recalled.behind = Some(Behind { conversation, left_out, seen: recorded });
     }
     Ok(recalled)

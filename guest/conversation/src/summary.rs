@@ -46,7 +46,7 @@ pub struct Recorded {
     bytes: Vec<u8>,
 }
 
-/// A conversation whose summary lacks something that its last turn did not see.
+/// A conversation whose summary lacks something that its last turn did not see, or the next one will not.
 #[derive(Debug, Clone)]
 pub struct Behind {
     pub(crate) conversation: Nonce,

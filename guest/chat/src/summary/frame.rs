@@ -8,7 +8,9 @@ const END: &str = "</summary>";
 
 /// A text between the marks, in which it can hold none itself.
 pub(super) fn between(begin: &str, text: &str, end: &str) -> String {
-    let text = text.replace(begin, "").replace(end, "");
+    // Not taken out: what stands around a mark could become one.
+    let plain = |mark: &str| mark.replace(['<', '>'], " ");
+    let text = text.replace(begin, &plain(begin)).replace(end, &plain(end));
     format!("{begin}\n{text}\n{end}")
 }
 

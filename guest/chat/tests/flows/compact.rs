@@ -100,6 +100,8 @@ fn a_chain_is_compacted_from_its_end() {
 fn what_was_not_sealed_here_for_the_caller_is_refused_by_its_place() {
     let (world, other) = (world(), world());
     let ada = world.called_by(Some("ada"));
+    // So that it draws other numbers.
+    items(&other);
     let item = |object: Value| object["output"].as_array().unwrap().last().unwrap().clone();
     let hers = item(compacted(&ada, &json!({"input": "I am Ada."})));
     let elsewhere = item(compacted(&other, &json!({"input": "I am Ada."})));
