@@ -2,7 +2,7 @@
 
 use waggle_model::decline::{LOOKED_AT_CHARACTERS_MAX, Opening, opening};
 use waggle_model::reply::{Chunk, Completion, FinishReason, read_chunk};
-use waggle_model::responses::{Answer, read_event};
+use waggle_model::responses::{Answer, EVENT_BYTES_MAX, Event, read_event};
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, Replayed};
 use waggle_model::{ModelFailure, Wire};
@@ -61,7 +61,11 @@ pub(crate) struct Scout {
 impl Scout {
     /// One for the events of that API.
     fn on(wire: Wire) -> Self {
-        Self { wire, ..Self::default() }
+        let parser = match wire {
+            Wire::Chat => SseParser::default(),
+            Wire::Responses => SseParser::with_bound(EVENT_BYTES_MAX),
+        };
+        Self { wire, parser, ..Self::default() }
     }
 
     /// Looks at the next chunk.
@@ -92,7 +96,14 @@ impl Scout {
         }
         match self.wire {
             Wire::Chat => self.heed(&read_chunk(event)?),
-            Wire::Responses => self.heed(&read_event(event)?.as_chunk()),
+            Wire::Responses => match read_event(event)? {
+                // An endpoint may say everything at the end.
+                Event::Ended(answer) if self.text.trim().is_empty() => {
+                    self.said = true;
+                    self.verdict = Some(judge_answer(&answer));
+                }
+                event => self.heed(&event.as_chunk()),
+            },
         }
         Ok(())
     }

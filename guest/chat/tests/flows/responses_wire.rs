@@ -422,6 +422,18 @@ fn a_tier_may_be_asked_by_the_other_api_and_what_declines_goes_on_to_it() {
         let expected = if answers_first { (first, "small") } else { ("Yes", "large") };
         assert_eq!((text(response), response["model"].as_str().unwrap()), expected);
     }
+    // What is said with the last event only is looked at as well.
+    for (said, model) in [("Your parcel is on its way, and will be there soon.", "small"), (decline, "large")]
+    {
+        world.script(sends(&[completed(&json!([message(said)]))]));
+        if model == "large" {
+            let chunk = json!({"choices": [{"delta": {"content": "Yes"}, "finish_reason": "stop"}]});
+            world.script(streams(vec![bytes(&format!("data: {chunk}\n\ndata: [DONE]\n\n"))]));
+        }
+        let client = Client::default();
+        world.stream("/v1/responses", &json!({"input": "hello", "stream": true}), &client);
+        assert_eq!(events(&client).last().unwrap().1["response"]["model"], model);
+    }
     // A refusal, or nothing at all, declines as well.
     for empty in [json!([]), json!([{"type": "message", "content": [{"type": "refusal", "refusal": "no"}]}])]
     {
