@@ -7,8 +7,8 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::summary::Opener;
 use waggle_conversation::conversation::{self, Conversation, NewItems};
-use waggle_conversation::record::ConversationRecord;
 use waggle_conversation::pin::{self, PINS_MAX, Pinned};
+use waggle_conversation::record::ConversationRecord;
 use waggle_conversation::{Store, Viewer, items};
 use waggle_model::transport::Upstream;
 use waggle_openai::conversation::{ConversationBody, deleted_json, to_json};
@@ -178,7 +178,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
                 Err(refused("item_not_pinnable", "Only messages that models see can be pinned.".to_owned()))
             }
             Pinned::TooMany => {
-                let message = format!("There are {PINS_MAX} pinned items in this conversation, and no more can be.");
+                let message =
+                    format!("There are {PINS_MAX} pinned items in this conversation, and no more can be.");
                 Err(refused("too_many_pinned_items", message))
             }
             Pinned::TooLong => {

@@ -73,14 +73,7 @@ pub struct NewItems<'a> {
 pub fn record(created_at: u64, used_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
     let metadata = to_raw_value(metadata)
         .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
-    Ok(ConversationRecord {
-        created_at,
-        used_at,
-        metadata,
-        session: false,
-        listed: None,
-        pinned: Vec::new(),
-    })
+    Ok(ConversationRecord { created_at, used_at, metadata, session: false, listed: None, pinned: Vec::new() })
 }
 
 /// Creates a conversation, which is the viewer's, with its first items if there are any.
@@ -152,7 +145,7 @@ pub(crate) async fn change<S: Store>(
     for _ in 0..SWAPS_MAX {
         change(&mut record);
         let changed = write_conversation(&record, &conversation.owner);
-        if changed == bytes || store.swap(&key, Some(&bytes), changed).await? {
+        if store.swap(&key, Some(&bytes), changed).await? {
             return Ok(true);
         }
         let Some(value) = store.get(&key).await? else { return Ok(false) };

@@ -2,8 +2,8 @@
 
 use crate::conversation::Conversation;
 use crate::key;
-use crate::record::{Entry, read_entry, write_entry};
 use crate::pin;
+use crate::record::{Entry, read_entry, write_entry};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::summary;
 use serde_json::value::RawValue;

@@ -93,8 +93,8 @@ fn written(summary: &Summary) -> Vec<u8> {
 /// [`StoreError::Unreadable`].
 pub(crate) fn parse(key: &str, bytes: Vec<u8>) -> Result<Recorded, StoreError> {
     let read = serde_json::from_slice(&bytes);
-    let summary = read
-        .map_err(|error| StoreError::Unreadable { key: key.to_owned(), reason: error.to_string() })?;
+    let summary =
+        read.map_err(|error| StoreError::Unreadable { key: key.to_owned(), reason: error.to_string() })?;
     Ok(Recorded { summary, bytes })
 }
 
@@ -212,8 +212,7 @@ impl Recorded {
         (stamp, more): (Nonce, Option<u64>),
     ) -> Result<Option<Self>, StoreError> {
         let asked_ms = more.unwrap_or(0);
-        let summary =
-            Summary { stamp: stamp.to_string(), through, text, tokens, asked_ms, ..self.summary };
+        let summary = Summary { stamp: stamp.to_string(), through, text, tokens, asked_ms, ..self.summary };
         let bytes = written(&summary);
         let key = key::summary(conversation.nonce());
         let written = store.swap(&key, Some(&self.bytes), bytes.clone()).await?;
@@ -384,7 +383,8 @@ mod tests {
             assert!(block_on(items::delete(&store, &conversation, id, nonce(9))).unwrap());
             assert!(!replaced(&store, &conversation, seen, 6, "number 2"), "{made_before}");
             assert_eq!(opened(&store, &conversation).summary.text, "");
-            let batch = block_on(opened(&store, &conversation).batch(&store, &conversation, 6, 1000)).unwrap();
+            let batch =
+                block_on(opened(&store, &conversation).batch(&store, &conversation, 6, 1000)).unwrap();
             let batch = batch.unwrap();
             assert_eq!((batch.through, batch.turns.len()), (6, 5));
         }
@@ -427,7 +427,11 @@ mod tests {
         store.put(&at(6), &joined);
         assert_eq!(through(&seen, &store, &conversation, 1_000_000), 6);
         assert_eq!(block_on(due(&store, &conversation, &seen, limits(2))).unwrap(), 6);
-        assert_eq!(block_on(due(&store, &conversation, &seen, limits(7))).unwrap(), 4, "what the turn did not see");
+        assert_eq!(
+            block_on(due(&store, &conversation, &seen, limits(7))).unwrap(),
+            4,
+            "what the turn did not see"
+        );
     }
 
     fn limits(items_max: usize) -> WindowLimits {

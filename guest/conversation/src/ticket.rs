@@ -10,9 +10,7 @@ use crate::history::{Continuation, History};
 use crate::key;
 use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look};
 use crate::recall::Beyond;
-use crate::record::{
-    Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone,
-};
+use crate::record::{Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
@@ -202,7 +200,8 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
         let Arrival { conversation, nonce, limits, .. } = self.arrival;
         let count = page(&Window::new(limits)).max(1);
         loop {
-            let run = Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
+            let run =
+                Run::read_with(self.store, conversation, newest, count, is_long(newest, limits)).await?;
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             match look(self.store, conversation, newest, &run, judge).await? {
                 Before::Settled(settled) => return Ok(Some((settled, run))),

@@ -120,7 +120,11 @@ mod tests {
         let read = CompactRequest::read(body.as_bytes());
         let read = read.map(|request| request.input.len());
         let param = |error: &ApiError| error.param.clone().unwrap_or_default();
-        assert_eq!(read.as_ref().map(|count| *count).map_err(param), expected.map_err(str::to_owned), "{body}");
+        assert_eq!(
+            read.as_ref().map(|count| *count).map_err(param),
+            expected.map_err(str::to_owned),
+            "{body}"
+        );
     }
 
     #[test]

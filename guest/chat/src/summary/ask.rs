@@ -53,7 +53,11 @@ pub(super) async fn hand_over<P: Platform>(platform: &P, id: ConversationId) {
 
 impl<S: Store + 'static, U: Upstream, P: Platform> Service<S, U, P> {
     /// The answer, and beside it what the turn has left to do.
-    pub(crate) fn answer_and(self, aside: Option<Aside>, answer: Answer<S, P, U::Body>) -> Answer<S, P, U::Body> {
+    pub(crate) fn answer_and(
+        self,
+        aside: Option<Aside>,
+        answer: Answer<S, P, U::Body>,
+    ) -> Answer<S, P, U::Body> {
         let Some(aside) = aside else { return answer };
         let Self { store, platform, .. } = self;
         Answer::Working(Box::new(answer), Work::new(async move { aside.run(&store, &platform).await }))

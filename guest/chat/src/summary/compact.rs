@@ -42,7 +42,8 @@ fn nothing_said() -> ApiError {
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     pub(crate) async fn compact(&self, viewer: &Viewer, body: &[u8]) -> Result<Reply, Problem> {
-        let CompactRequest { input: mut items, references, continues, parameters } = CompactRequest::read(body)?;
+        let CompactRequest { input: mut items, references, continues, parameters } =
+            CompactRequest::read(body)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?;
         let mut opener = Opener::new(&self.store);
@@ -76,7 +77,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let encrypted_content = sealed.map_err(|error| internal(error.to_string()))?.into();
         let compaction = Item::Compaction { encrypted_content };
         let kept = said.into_iter().filter(|item| is_said_by_user(item));
-        let mut output = kept.map(|item| RawValue::from_string(item.to_owned())).collect::<Result<Vec<_>, _>>()?;
+        let mut output =
+            kept.map(|item| RawValue::from_string(item.to_owned())).collect::<Result<Vec<_>, _>>()?;
         output.push(compaction.to_raw(nonce, items.len(), ItemStatus::Completed)?);
         let created_at = platform.now_ms() / 1000;
         Ok(Reply::json(to_json(ResponseId(nonce), created_at, &output, written.usage)))

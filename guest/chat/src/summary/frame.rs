@@ -1,7 +1,7 @@
 //! What a model sees of a summary: a message that says what it is. A summary is data, whoever's words were taken into it.
 
-use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role};
 use waggle_openai::Nonce;
+use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role};
 
 const BEGIN: &str = "<summary>";
 const END: &str = "</summary>";
@@ -30,7 +30,10 @@ fn message(told: &str, text: &str) -> serde_json::Result<RawItem> {
 /// # Errors
 /// None in practice: it always serialises.
 pub(super) fn framed(summary: &str) -> serde_json::Result<RawItem> {
-    message("This is a summary of the earlier part of this conversation, which is not shown any more.", summary)
+    message(
+        "This is a summary of the earlier part of this conversation, which is not shown any more.",
+        summary,
+    )
 }
 
 /// The message that stands for a compaction item.
@@ -38,7 +41,10 @@ pub(super) fn framed(summary: &str) -> serde_json::Result<RawItem> {
 /// # Errors
 /// None in practice: it always serialises.
 pub(super) fn compacted(summary: &str) -> serde_json::Result<RawItem> {
-    message("This is a summary of an earlier conversation, of which perhaps some messages are shown as well.", summary)
+    message(
+        "This is a summary of an earlier conversation, of which perhaps some messages are shown as well.",
+        summary,
+    )
 }
 
 #[cfg(test)]

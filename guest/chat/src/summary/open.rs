@@ -56,7 +56,8 @@ impl<'a, S: Store> Opener<'a, S> {
             let Item::Compaction { encrypted_content } = item else { continue };
             let key = self.key().await?;
             let Some(text) = key.and_then(|key| key.open(Some(viewer), encrypted_content)) else {
-                let place = references.iter().fold(index, |place, other| place + usize::from(other.place <= place));
+                let place =
+                    references.iter().fold(index, |place, other| place + usize::from(other.place <= place));
                 return Err(unreadable(format!("{field}[{place}]")).into());
             };
             tokens += estimate_tokens(&text);

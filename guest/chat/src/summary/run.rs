@@ -66,7 +66,8 @@ impl Making {
         let settings = Settings::read(platform).await?;
         let tokens_max: u64 = number(platform, "summary_tokens_max", TOKENS_MAX_DEFAULT).await?;
         if !(1..=TOKENS_MAX).contains(&tokens_max) {
-            let told = format!("the variable 'summary_tokens_max' must be 1 to {TOKENS_MAX}, not {tokens_max}");
+            let told =
+                format!("the variable 'summary_tokens_max' must be 1 to {TOKENS_MAX}, not {tokens_max}");
             return Err(internal(told));
         }
         let WindowLimits { items_max, tokens_max: window_tokens } = settings.window;

@@ -94,7 +94,8 @@ mod tests {
             r#"{"type":"function_call_output","call_id":"c","output":"ü"}"#,
             r#"{"role":"assistant","content":"Four"}"#,
         ];
-        let whole = "User: Look: [image][file a.pdf]\n\nTool call: f({})\n\nTool result: ü\n\nAssistant: Four";
+        let whole =
+            "User: Look: [image][file a.pdf]\n\nTool call: f({})\n\nTool result: ü\n\nAssistant: Four";
         check(&items, 100, 1000, whole);
         check(&items[4..5], 14, 1000, "Tool result: ü");
         check(&items[4..5], 13, 1000, "Tool result:  […]");

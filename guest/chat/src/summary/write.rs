@@ -95,7 +95,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         material: Material<'_>,
         tokens_max: u64,
     ) -> Result<Written, Problem> {
-        let said = [Item::Message { role: Role::User, parts: vec![Part::text(material.text())], phase: None }];
+        let said =
+            [Item::Message { role: Role::User, parts: vec![Part::text(material.text())], phase: None }];
         let input = to_raw_items(&said, self.nonce(), 0)?;
         let max_output_tokens = Some(tokens_max.saturating_mul(OUTPUT_TOKENS_FACTOR));
         let parameters = Parameters { max_output_tokens, ..Parameters::default() };

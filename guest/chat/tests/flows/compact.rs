@@ -27,7 +27,10 @@ fn the_users_messages_stay_and_the_rest_becomes_one_item() {
     assert_eq!(object["object"], "response.compaction");
     assert!(object["id"].as_str().unwrap().starts_with("resp_"));
     assert_eq!(object["created_at"], 1_700_000_000);
-    assert_eq!((&object["usage"]["input_tokens"], &object["usage"]["total_tokens"]), (&json!(11), &json!(18)));
+    assert_eq!(
+        (&object["usage"]["input_tokens"], &object["usage"]["total_tokens"]),
+        (&json!(11), &json!(18))
+    );
     let output = object["output"].as_array().unwrap();
     let texts: Vec<&Value> = output.iter().map(|item| &item["content"][0]["text"]).collect();
     assert_eq!(texts, [&json!("I am Ada."), &json!("Where is my parcel 4711?"), &Value::Null]);

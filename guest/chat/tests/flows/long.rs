@@ -156,7 +156,10 @@ fn pins_have_bounds_and_are_of_messages() {
         let error = world.json("POST", path, &Value::Null, 400);
         assert_eq!((&error["error"]["code"], &error["error"]["param"]), (&json!(code), &json!("item_id")));
     };
-    refused(&add(json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"})), "item_not_pinnable");
+    refused(
+        &add(json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"})),
+        "item_not_pinnable",
+    );
     refused(
         &add(json!({"role": "assistant", "content": "busy", "waggle_fallback": true})),
         "item_not_pinnable",
@@ -384,9 +387,13 @@ fn a_summary_has_the_tokens_that_it_may_have() {
     world.set("summary_tokens_max", "20");
     let conversation = summarised(&world);
     let known = summary(&world).unwrap();
-    assert!(known["tokens"].as_u64().unwrap() <= 20 && known["text"].as_str().unwrap().len() <= 80, "{known}");
+    assert!(
+        known["tokens"].as_u64().unwrap() <= 20 && known["text"].as_str().unwrap().len() <= 80,
+        "{known}"
+    );
     world.set("summary", "perhaps");
-    let error = world.json("POST", "/v1/responses", &json!({"input": "x", "conversation": conversation}), 500);
+    let error =
+        world.json("POST", "/v1/responses", &json!({"input": "x", "conversation": conversation}), 500);
     assert!(!error.to_string().contains("perhaps"), "{error}");
     assert!(world.platform.lines.borrow().concat().contains("must be 'on' or 'off'"));
 }

@@ -26,7 +26,12 @@ pub(crate) enum Piece {
 /// What the model does when it is called.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
-    Answers { status: u16, content_type: &'static str, retry_after: Option<&'static str>, body: Vec<Piece> },
+    Answers {
+        status: u16,
+        content_type: &'static str,
+        retry_after: Option<&'static str>,
+        body: Vec<Piece>,
+    },
     Fails(TransportFailure),
     /// Says again what the last message says.
     Echoes,
