@@ -145,7 +145,7 @@ pub(crate) async fn change<S: Store>(
     for _ in 0..SWAPS_MAX {
         change(&mut record);
         let changed = write_conversation(&record, &conversation.owner);
-        if changed == bytes || store.swap(&key, Some(&bytes), changed).await? {
+        if store.swap(&key, Some(&bytes), changed).await? {
             return Ok(true);
         }
         let Some(value) = store.get(&key).await? else { return Ok(false) };

@@ -165,7 +165,8 @@ fn a_store_that_fails_is_a_500_without_its_details() {
     for (operation, method, path, body) in [
         ("get", "GET", path.clone(), Value::Null),
         ("get_many", "DELETE", path.clone(), Value::Null),
-        ("set_many", "POST", path.clone(), json!({"metadata": {}})),
+        ("swap", "POST", path.clone(), json!({"metadata": {}})),
+        ("set_many", "POST", format!("{path}/items"), json!({"items": [message("x")]})),
         ("increment", "POST", format!("{path}/items"), json!({"items": [message("x")]})),
     ] {
         world.store.fail(Some(operation));

@@ -10,10 +10,11 @@ use waggle_openai::Nonce;
 /// other's.
 const CALLERS: [Option<&str>; 3] = [None, Some("ada"), Some("adam")];
 
-/// Endpoints that name no record in their path. The first two refer to some in their bodies.
-const WITHOUT_A_RECORD: [(&str, &str); 9] = [
+/// Endpoints that name no record in their path. The first three refer to some in their bodies.
+const WITHOUT_A_RECORD: [(&str, &str); 10] = [
     ("POST", "/v1/responses"),
     ("POST", "/v1/responses/input_tokens"),
+    ("POST", "/v1/responses/compact"),
     ("POST", "/v1/conversations"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat"),
@@ -177,6 +178,12 @@ fn on_every_reference_of_a_turn_what_a_user_does_not_own_does_not_exist() {
                 for more in ["", r#","store":false"#, r#","stream":true"#, r#","user":"ada""#] {
                     let body = format!(r#"{{"input":"x",{reference}{more}}}"#);
                     check_turn(&body, owner, caller);
+                }
+                let world = world().called_by(caller);
+                let ids = Ids::of(&world, owner);
+                let body = r#"{"input":"x","previous_response_id":"{response}"}"#;
+                if !sees(caller, owner) {
+                    check_hidden(&world, &ids, ("POST", "/v1/responses/compact", body));
                 }
             }
         }
