@@ -124,7 +124,8 @@ fn one_upstream(
     let refuse = |reason: String| StartError::Option { what: format!("model endpoint `{url}`"), reason };
     let base = BaseUrl::parse(url).map_err(|error| refuse(error.to_string()))?;
     let name = UpstreamName::parse("default").map_err(|error| refuse(error.to_string()))?;
-    let upstream = UpstreamConfig { apis: Apis::ALL, credential, policy: policy.clone(), ..UpstreamConfig::at(base) };
+    let upstream =
+        UpstreamConfig { apis: Apis::ALL, credential, policy: policy.clone(), ..UpstreamConfig::at(base) };
     let upstreams = BTreeMap::from([(name.to_string(), upstream)]);
     let models = BTreeMap::from([("*".to_owned(), ModelConfig::at(name))]);
     UpstreamsConfig::new(upstreams, models).map_err(|mistakes| {

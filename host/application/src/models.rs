@@ -22,7 +22,9 @@ use waggle_egress::answer_cache::{
 use waggle_egress::upstream::{
     Answered, CallOptions, MODELS_HOST, Upstreams, collect, cost_micros_max, model_body,
 };
-use waggle_egress::upstream::{Api, CredentialSource, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig};
+use waggle_egress::upstream::{
+    Api, CredentialSource, UpstreamCredentials, UpstreamSnapshot, UpstreamsConfig,
+};
 use waggle_egress::usage::{MeteredBody, Usage};
 use waggle_egress::{CancellationToken, Credentials, Egress, EgressError, ResponseBody, SendOptions};
 use waggle_engine::{BodyError, ModelCallContext, ModelCalls, WasiBody, egress_error};
