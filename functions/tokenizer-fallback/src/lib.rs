@@ -1,5 +1,7 @@
 //! The tokenizer of hosts that have none: estimates, said to be such. Spin composes it with the functions that name it in
 //! `[component.NAME.dependencies]` of spin.toml; `waggle up` counts itself and has no use for it.
+//!
+//! What is unsafe in it is what wit-bindgen generates to export an interface, and nothing of ours.
 
 mod bindings {
     //! Generated from `wit/`.
