@@ -80,7 +80,6 @@ impl TurnRequest<'_> {
                 "function_call" if pairs.whole(view.call_id) => writer.call(view),
                 "function_call_output" if pairs.whole(view.call_id) => writer.output(view),
                 "reasoning" if view.encrypted_content.is_some() => writer.thoughts.push(view),
-                "compaction" => writer.compaction(view),
                 kind if HostedKind::parse(kind).is_some() => writer.hosted(raw)?,
                 _ => {}
             }
@@ -241,13 +240,6 @@ impl<'v> ItemWriter<'_, 'v> {
         self.text("}");
     }
 
-    fn compaction(&mut self, view: &View<'v>) {
-        self.follow(false);
-        self.begin("compaction");
-        self.raw("encrypted_content", view.encrypted_content);
-        self.text("}");
-    }
-
     fn hosted(&mut self, raw: &str) -> serde_json::Result<()> {
         self.follow(true);
         self.separate();
@@ -312,7 +304,7 @@ mod tests {
                 {"type": "compaction", "encrypted_content": "e"}]),
             &json!([{"role": "user", "content": "x"}]),
             &json!([{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "rules"}]}, user,
-                hosted[0], hosted[1], {"type": "compaction", "encrypted_content": "e"},
+                hosted[0], hosted[1],
                 {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}]),
         );
     }
