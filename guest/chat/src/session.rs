@@ -104,10 +104,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok((place, turn, plan)) if turn.stream => self.stream_session_turn(place, turn, plan).await,
             Ok((place, mut turn, plan)) => {
                 let aside = turn.aside.take();
-                match self.answer_session_turn(place, turn, plan).await {
-                    Ok(reply) => self.answer_and(aside, Answer::Reply(reply)),
-                    Err(problem) => Answer::Reply(report(&self.platform, &problem)),
+                let answered = self.answer_session_turn(place, turn, plan).await;
+                if let Some(aside) = aside.filter(|_| answered.is_ok()) {
+                    aside.run(&self.store, &self.platform).await;
                 }
+                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
             }
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }

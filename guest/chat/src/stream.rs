@@ -194,6 +194,9 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             events.done();
             let _gone = self.hand_on(&mut sink).await;
         }
+        if let Some(aside) = aside {
+            aside.run(&self.store, &self.platform).await;
+        }
         drop(sink);
         if finished {
             // The client has everything. Reading the few bytes that end the model's answer lets its connection be
@@ -201,9 +204,6 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             if let Begun::Answering(opened) = &mut self.begun {
                 let _end = opened.body.next_chunk().await;
             }
-        }
-        if let Some(aside) = aside {
-            aside.run(&self.store, &self.platform).await;
         }
     }
 

@@ -87,8 +87,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
         };
         let (reply, aside) = (self.settled(&turn, answered).await, turn.aside.take());
-        let aside = aside.filter(|_| reply.status == 200);
-        self.answer_and(aside, Answer::Reply(reply))
+        if let Some(aside) = aside.filter(|_| reply.status == 200) {
+            aside.run(&self.store, &self.platform).await;
+        }
+        Answer::Reply(reply)
     }
 
     /// Waits for the model, and keeps the turn's place in its conversation meanwhile.

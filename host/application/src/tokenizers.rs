@@ -5,10 +5,6 @@ use waggle_egress::upstream::{ModelConfig, UpstreamsConfig};
 use waggle_engine::{TokenCount, TokenCounts};
 use waggle_tokenizer::{Encoding, UnknownEncoding};
 
-/// What counts the tokens of models that nobody knows, as an estimate: they differ less from each other than any of them
-/// from a rule of thumb.
-const ENCODING_DEFAULT: Encoding = Encoding::O200kBase;
-
 /// How a configured model's tokens are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
@@ -75,11 +71,14 @@ impl Tokenizers {
 
 impl TokenCounts for Tokenizers {
     fn count(&self, model: &str, texts: &[String]) -> Vec<TokenCount> {
-        let known = self.encoding(model);
-        let counted = waggle_tokenizer::count(known.unwrap_or(ENCODING_DEFAULT), texts).into_iter();
-        counted
-            .map(|one| TokenCount { tokens: one.tokens, is_estimate: one.is_estimate || known.is_none() })
-            .collect()
+        // A vocabulary takes some ten MiB: none is loaded for a guess.
+        let counted = match self.encoding(model) {
+            Some(encoding) => waggle_tokenizer::count(encoding, texts),
+            None => texts.iter().map(|text| waggle_tokenizer::estimate(text)).collect(),
+        };
+        let told =
+            |one: waggle_tokenizer::Counted| TokenCount { tokens: one.tokens, is_estimate: one.is_estimate };
+        counted.into_iter().map(told).collect()
     }
 }
 

@@ -1,12 +1,9 @@
 //! Asking for a summary, after a turn: noted by compare-and-set, so that of many turns one asks, and handed to the host.
 
-use crate::background::Work;
 use crate::platform::{Platform, QueueFailure};
-use crate::service::{Answer, Service};
 use std::sync::atomic::{AtomicBool, Ordering};
 use waggle_conversation::Store;
 use waggle_conversation::summary::{Asking, Behind, ask};
-use waggle_model::transport::Upstream;
 use waggle_openai::{ConversationId, Nonce};
 
 /// Whether this instance has said that nobody here takes work.
@@ -21,7 +18,8 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
-    /// Asks for the summary. A failure is told to the operator; later turns ask again.
+    /// Asks for the summary, before the turn's answer has ended: with its request end the calls of it. A failure is told to
+    /// the operator; later turns ask again.
     pub(crate) async fn run<S: Store, P: Platform>(self, store: &S, platform: &P) {
         let id = ConversationId(self.behind.conversation());
         let now_ms = platform.now_ms();
@@ -49,17 +47,4 @@ pub(super) async fn hand_over<P: Platform>(platform: &P, id: ConversationId) {
         Err(QueueFailure::Failed(reason)) => reason,
     };
     platform.log(&format!("conversation={id} not summarised now: the host's work queue: {reason}"));
-}
-
-impl<S: Store + 'static, U: Upstream, P: Platform> Service<S, U, P> {
-    /// The answer, and beside it what the turn has left to do.
-    pub(crate) fn answer_and(
-        self,
-        aside: Option<Aside>,
-        answer: Answer<S, P, U::Body>,
-    ) -> Answer<S, P, U::Body> {
-        let Some(aside) = aside else { return answer };
-        let Self { store, platform, .. } = self;
-        Answer::Working(Box::new(answer), Work::new(async move { aside.run(&store, &platform).await }))
-    }
 }
