@@ -76,7 +76,7 @@ fn failure(error: waggle_kv::Error) -> StoreFailure {
 mod tests {
     use super::*;
     use waggle_kv::{Opener, StoreConfig, TenantPart};
-    use waggle_work::{Added, Claim, KeyedWork, Pending, Settle, Work, WorkId, WorkStore};
+    use waggle_work::{Added, Claim, KeyedWork, Pending, Settle, Terms, Work, WorkId, WorkStore};
 
     fn work() -> Work {
         Work {
@@ -86,6 +86,10 @@ mod tests {
             caller: vec![("waggle-user".into(), "mia".into())],
             body: Bytes::from_static(b"{}"),
         }
+    }
+
+    fn terms(until_ms: u64) -> Terms {
+        Terms { now_ms: 0, until_ms, attempts_max: 3, wait_ms_max: 1_000 }
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +111,7 @@ mod tests {
 
         store.erase(&TenantPart::new("bank").unwrap()).await.unwrap();
         assert_eq!(queue.pending("bank").await.unwrap(), []);
-        assert!(matches!(queue.claim("bank", &first, 0, 10, 3).await.unwrap(), Claim::Gone));
+        assert!(matches!(queue.claim("bank", &first, terms(10)).await.unwrap(), Claim::Gone));
         assert_eq!(queue.pending("shop").await.unwrap(), [pending(&second)]);
         for listed in queue.tenants().await.unwrap() {
             queue.release(&listed, true).await.unwrap();
@@ -130,7 +134,7 @@ mod tests {
                 queue.add("bank", pending, &work(), 10).await.unwrap();
             }
             assert_eq!(queue.tenants().await.unwrap().len(), 1);
-            let claim = queue.claim("bank", &id, 0, 1_000, 3).await.unwrap();
+            let claim = queue.claim("bank", &id, terms(1_000)).await.unwrap();
             let Claim::Claimed(claimed) = claim else { panic!("{claim:?}") };
             assert_eq!((claimed.attempt, &claimed.work), (attempt, &work()));
             if attempt == 2 {

@@ -5,7 +5,8 @@ use crate::InternalCalls;
 use crate::account::{Active, TenantBounds};
 use crate::request::{Admission, GatedBody, RequestGuard};
 use crate::world::{
-    InstanceBounds, LogSink, LogStream, LogWriter, ModelCalls, OutboundPolicy, StoreHandle, WorkCalls,
+    InstanceBounds, LogSink, LogStream, LogWriter, ModelCalls, OutboundPolicy, StoreHandle, TokenCount,
+    TokenCounts, WorkCalls,
 };
 use async_trait::async_trait;
 use std::net::SocketAddr;
@@ -47,6 +48,12 @@ impl ModelCalls for Others {
 }
 
 #[async_trait]
+impl TokenCounts for Others {
+    fn count(&self, _model: &str, texts: &[String]) -> Vec<TokenCount> {
+        vec![TokenCount { tokens: 1, is_estimate: true }; texts.len()]
+    }
+}
+
 impl WorkCalls for Others {
     fn takes(&self, host: &str) -> bool {
         host == WORK
@@ -112,6 +119,7 @@ fn world() -> Arc<FunctionWorld> {
         internal: Arc::clone(&others) as Arc<_>,
         log: Arc::clone(&others) as Arc<_>,
         models: Arc::clone(&others) as Arc<_>,
+        token_counts: Arc::clone(&others) as Arc<_>,
         work: others,
         credentials: Arc::new(Credentials::default()),
         tokens: None,
