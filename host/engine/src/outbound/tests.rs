@@ -47,13 +47,13 @@ impl ModelCalls for Others {
     }
 }
 
-#[async_trait]
 impl TokenCounts for Others {
     fn count(&self, _model: &str, texts: &[String]) -> Vec<TokenCount> {
         vec![TokenCount { tokens: 1, is_estimate: true }; texts.len()]
     }
 }
 
+#[async_trait]
 impl WorkCalls for Others {
     fn takes(&self, host: &str) -> bool {
         host == WORK
