@@ -219,8 +219,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let mut opener = Opener::new(&self.store);
         let held_tokens = opener.check(viewer, "input", &items, &references).await?;
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
-        let mut said = count_said(&self.platform, &counted_as, instructions, &items);
-        said.input += held_tokens;
+        let mut said = count_said(&self.platform, &counted_as, instructions, &items).and(held_tokens);
         let fit = Fit::new(&settings, &parameters, items.len(), said);
         let History { mut window, continuation, beyond } =
             self.history(viewer, continues, fit.limits(), known).await?;
@@ -253,11 +252,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
             ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
-        let reader = Reader { language, wants_json: format.is_json() };
         let turn = PreparedTurn {
             head,
             stream,
-            reader,
+            reader: Reader { language, wants_json: format.is_json() },
             format,
             input,
             input_tokens: said.input,

@@ -31,6 +31,11 @@ pub(crate) struct SaidTokens {
 }
 
 impl SaidTokens {
+    /// With so many more of the input.
+    pub(crate) fn and(self, more: u64) -> Self {
+        Self { input: self.input + more, ..self }
+    }
+
     /// Those of a whole prompt, in which so many stand before what is said.
     pub(crate) fn of_prompt(self, before: u64) -> u64 {
         self.instructions + before + self.input + TOKENS_BEFORE_THE_ANSWER

@@ -10,6 +10,8 @@ pub mod request;
 pub mod responses;
 pub mod splice;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 pub mod tier;
 pub mod transport;
 pub mod wire;

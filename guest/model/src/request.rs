@@ -370,32 +370,11 @@ pub(crate) fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::written;
     use serde_json::{Value, json};
-    use waggle_openai::Nonce;
-    use waggle_openai::item::to_raw_items;
-    use waggle_openai::request::CreateResponse;
-
-    fn items(json: &Value) -> Vec<RawItem> {
-        let text = json.to_string();
-        let items: Vec<waggle_openai::item::Item<'_>> = serde_json::from_str(&text).unwrap();
-        to_raw_items(&items, Nonce::mint(0, 0), 0).unwrap()
-    }
 
     fn request(history: &Value, input: &Value, extra: &Value) -> Result<Value, RequestError> {
-        let mut body = json!({"input": "x"});
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let body = body.to_string();
-        let create = CreateResponse::read(body.as_bytes()).unwrap();
-        let (history, input) = (items(history), items(input));
-        let turn = TurnRequest {
-            model: create.parameters.model.as_deref().unwrap_or("m"),
-            instructions: create.parameters.instructions.as_deref().unwrap_or(""),
-            history: history.iter().map(|item| item.get()).collect(),
-            input: &input,
-            parameters: &create.parameters,
-            stream: create.stream,
-        };
-        Ok(serde_json::from_slice(&turn.to_json()?).unwrap())
+        written(history, input, extra, |turn| turn.to_json())
     }
 
     fn check_messages(history: &Value, input: &Value, expected: &Value) {

@@ -180,6 +180,45 @@ fn a_call_of_a_tool_goes_out_and_its_output_comes_back_with_the_thought_before_i
     assert_eq!(sent[3], output);
 }
 
+/// The events of a stream that has everything: type, item and part.
+const EVERYTHING: [&str; 35] = [
+    "created",
+    "in_progress",
+    "output_item.added 0",
+    "reasoning_summary_part.added 0 0",
+    "reasoning_summary_text.delta 0 0",
+    "reasoning_summary_text.done 0 0",
+    "reasoning_summary_part.done 0 0",
+    "reasoning_summary_part.added 0 1",
+    "reasoning_summary_text.delta 0 1",
+    "reasoning_summary_text.delta 0 1",
+    "reasoning_summary_text.done 0 1",
+    "reasoning_summary_part.done 0 1",
+    "content_part.added 0 0",
+    "reasoning.delta 0 0",
+    "reasoning.done 0 0",
+    "content_part.done 0 0",
+    "output_item.done 0",
+    "output_item.added 1",
+    "output_item.done 1",
+    "output_item.added 2",
+    "content_part.added 2 0",
+    "output_text.delta 2 0",
+    "output_text.delta 2 0",
+    "output_text.done 2 0",
+    "content_part.done 2 0",
+    "content_part.added 2 1",
+    "refusal.delta 2 1",
+    "refusal.done 2 1",
+    "content_part.done 2 1",
+    "output_item.done 2",
+    "output_item.added 3",
+    "function_call_arguments.delta 3",
+    "function_call_arguments.done 3",
+    "output_item.done 3",
+    "completed",
+];
+
 #[test]
 fn a_stream_of_everything_has_every_event_in_its_place() {
     let cited =
@@ -216,44 +255,7 @@ fn a_stream_of_everything_has_every_event_in_its_place() {
         completed(&json!([thought, search("completed"), said, call("{}")])),
     ];
     let (events, response) = streamed(&sent);
-    let expected = [
-        "created",
-        "in_progress",
-        "output_item.added 0",
-        "reasoning_summary_part.added 0 0",
-        "reasoning_summary_text.delta 0 0",
-        "reasoning_summary_text.done 0 0",
-        "reasoning_summary_part.done 0 0",
-        "reasoning_summary_part.added 0 1",
-        "reasoning_summary_text.delta 0 1",
-        "reasoning_summary_text.delta 0 1",
-        "reasoning_summary_text.done 0 1",
-        "reasoning_summary_part.done 0 1",
-        "content_part.added 0 0",
-        "reasoning.delta 0 0",
-        "reasoning.done 0 0",
-        "content_part.done 0 0",
-        "output_item.done 0",
-        "output_item.added 1",
-        "output_item.done 1",
-        "output_item.added 2",
-        "content_part.added 2 0",
-        "output_text.delta 2 0",
-        "output_text.delta 2 0",
-        "output_text.done 2 0",
-        "content_part.done 2 0",
-        "content_part.added 2 1",
-        "refusal.delta 2 1",
-        "refusal.done 2 1",
-        "content_part.done 2 1",
-        "output_item.done 2",
-        "output_item.added 3",
-        "function_call_arguments.delta 3",
-        "function_call_arguments.done 3",
-        "output_item.done 3",
-        "completed",
-    ];
-    assert_eq!(lines(&events), expected);
+    assert_eq!(lines(&events), EVERYTHING);
     let output = &response["output"];
     assert_eq!(output[0]["encrypted_content"], "e==");
     assert_eq!(output[1]["action"], json!({"type": "search", "query": "q"}));
