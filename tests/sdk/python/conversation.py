@@ -28,6 +28,8 @@ KEYS_BEYOND_THE_TYPES = {
     "Response": OPEN_RESPONSES_KEYS | {"store"},
     "ParsedResponse": OPEN_RESPONSES_KEYS | {"store"},
     "ResponseFunctionCallArgumentsDoneEvent": {"name"},
+    # Before a vocabulary is in memory.
+    "InputTokenCountResponse": {"waggle_estimated"},
 }
 LOOKUP = {
     "type": "function",
@@ -118,6 +120,7 @@ def after(notes):
     check_responses(saved)
     check_items()
     check_conversations(saved)
+    check_long()
     check_chat()
     check_models()
     check_errors()
@@ -226,6 +229,24 @@ def check_conversations(saved):
     refused(openai.NotFoundError, lambda: client.conversations.retrieve(short_lived.id), 404)
     ask = lambda: client.responses.create(input="hi", conversation=short_lived.id)  # noqa: E731
     refused(openai.NotFoundError, ask, 404)
+
+
+def check_long():
+    """Tokens are counted as the turn would be; what was compacted is known from its one item."""
+    counted = checked(client.responses.input_tokens.with_raw_response.count(model="gpt-4o", input="hello world"))
+    equal(counted.object, "response.input_tokens")
+    said = [{"role": "user", "content": "My name is Ada."}, {"role": "assistant", "content": "Hello Ada."}]
+    # The package's type has no message of a user in its output, of which its documentation says that it holds them all.
+    compacted = json.loads(client.responses.with_raw_response.compact(model="demo", input=said).text)
+    equal((compacted["object"], [item["type"] for item in compacted["output"]]), ("response.compaction", ["message", "compaction"]))
+    held = compacted["output"][-1]
+    answer = client.responses.create(input=[held, {"role": "user", "content": NAME_ASKED}])
+    equal(answer.output_text, "Your name is Ada.")
+    refused(
+        openai.BadRequestError,
+        lambda: client.responses.create(input=[{**held, "encrypted_content": "e"}, {"role": "user", "content": "x"}]),
+        400, "input[0]", "invalid_encrypted_content",
+    )
 
 
 def check_chat():

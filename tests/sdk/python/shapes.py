@@ -49,10 +49,10 @@ def event_models():
 EVENTS = event_models()
 
 
-def post(body):
+def post(body, path="/responses"):
     headers = {"Content-Type": "application/json", "Authorization": "Bearer not-needed"}
     data = json.dumps({"model": MODEL, **body}).encode()
-    request = urllib.request.Request(f"{BASE}/responses", data=data, headers=headers)
+    request = urllib.request.Request(f"{BASE}{path}", data=data, headers=headers)
     return urllib.request.urlopen(request, timeout=SECONDS_MAX)
 
 
@@ -227,6 +227,18 @@ def all_fields():
     assert response["tool_choice"] == choice and response["max_tool_calls"] == 3, response
 
 
+def compacting():
+    turns = [("user", "My name is Alice."), ("assistant", "Hello Alice!")]
+    items = [{"type": "message", "role": role, "content": content} for role, content in turns]
+    with post({"input": items}, "/responses/compact") as answer:
+        compacted = json.load(answer)
+    valid(types.CompactResource, compacted)
+    kinds = [item["type"] for item in compacted["output"]]
+    assert kinds == ["message", "compaction"], kinds
+    asked = {"type": "message", "role": "user", "content": "What is my name?"}
+    assert "Alice" in text(respond({"input": [compacted["output"][1], asked]}))
+
+
 def wrong_requests():
     refused({"input": "x", "include": ["x"]}, "include[0]")
     refused({"input": "x", "top_logprobs": 21}, "top_logprobs")
@@ -249,6 +261,7 @@ TESTS = {
     "previous-response-id": previous_response_id,
     "file-search, offline-web-search": hosted_tools,
     "all fields": all_fields,
+    "compacting": compacting,
     "wrong requests": wrong_requests,
 }
 
