@@ -21,7 +21,9 @@ async fn model() -> Running {
 }
 
 fn server(model: &Running) -> Server {
-    Setup::application().env("OPENAI_BASE_URL", &format!("{}/v1", model.url())).start()
+    // Without summaries, a model sees what was said and nothing else.
+    let setup = Setup::application().args(&["--variable", "summary=off"]);
+    setup.env("OPENAI_BASE_URL", &format!("{}/v1", model.url())).start()
 }
 
 /// A client's turns, one after another, until the server is gone: the text of each, and whether it was acknowledged.
