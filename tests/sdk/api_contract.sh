@@ -58,7 +58,8 @@ token=$("$waggle" token --tenant contract --user ada --issuer contract --audienc
     --secret-environment CONTRACT_ISSUER_SECRET)
 
 cd "$work"
-"$work/venv/bin/schemathesis" --config-file "$here/api/schemathesis.toml" run "$url/openapi.json" \
+# A turn waits for ten seconds where another has its key or its conversation.
+"$work/venv/bin/schemathesis" --config-file "$here/api/schemathesis.toml" run "$url/openapi.json" --request-timeout 30 \
     --header "Authorization: Bearer $token" \
     --max-examples "${1:-40}" --seed 1 --continue-on-failure --no-color
 echo "API: as documented"
