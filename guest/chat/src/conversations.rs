@@ -145,7 +145,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         item: ItemId,
     ) -> Result<Reply, Problem> {
         let conversation = self.conversation(viewer, id).await?;
-        let found = items::get(&self.store, &conversation, item).await?;
+        self.item(&conversation, item).await
+    }
+
+    async fn item(&self, conversation: &Conversation, item: ItemId) -> Result<Reply, Problem> {
+        let found = items::get(&self.store, conversation, item).await?;
         let found = found.ok_or_else(|| item_not_found(item))?;
         Ok(Reply::json(found.get().as_bytes().to_vec()))
     }
@@ -205,8 +209,6 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let conversation = self.conversation(viewer, id).await?;
         // Also where the item is gone, so that no pin stays that nobody can take off.
         pin::unpin(&self.store, &conversation, item).await?;
-        let found = items::get(&self.store, &conversation, item).await?;
-        let found = found.ok_or_else(|| item_not_found(item))?;
-        Ok(Reply::json(found.get().as_bytes().to_vec()))
+        self.item(&conversation, item).await
     }
 }

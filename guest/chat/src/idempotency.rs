@@ -307,13 +307,6 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 settle((&store, &platform), &claim, doing, &mut reply, paid.get()).await;
                 Answer::Reply(reply)
             }
-            Answer::Working(answer, work) => {
-                let mut answer = *answer;
-                if let Answer::Reply(reply) = &mut answer {
-                    settle((&store, &platform), &claim, doing, reply, paid.get()).await;
-                }
-                Answer::Working(Box::new(answer), work)
-            }
             Answer::Stream(Streaming::Turn(turn)) => {
                 let stream = OnceStream { store, platform, claim, pulse, turn };
                 Answer::Stream(Streaming::Once(Box::new(stream)))

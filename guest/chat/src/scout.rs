@@ -2,7 +2,7 @@
 
 use waggle_model::decline::{LOOKED_AT_CHARACTERS_MAX, Opening, opening};
 use waggle_model::reply::{Chunk, Completion, FinishReason, read_chunk};
-use waggle_model::responses::{Answer, EVENT_BYTES_MAX, Event, read_event};
+use waggle_model::responses::{Answer, Event, read_event};
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, Replayed};
 use waggle_model::{ModelFailure, Wire};
@@ -61,11 +61,7 @@ pub(crate) struct Scout {
 impl Scout {
     /// One for the events of that API.
     fn on(wire: Wire) -> Self {
-        let parser = match wire {
-            Wire::Chat => SseParser::default(),
-            Wire::Responses => SseParser::with_bound(EVENT_BYTES_MAX),
-        };
-        Self { wire, parser, ..Self::default() }
+        Self { wire, parser: wire.parser(), ..Self::default() }
     }
 
     /// Looks at the next chunk.

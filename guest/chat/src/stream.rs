@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::pin;
 use waggle_conversation::Store;
 use waggle_model::reply::{FinishReason, read_chunk};
-use waggle_model::responses::{self, read_event};
+use waggle_model::responses::read_event;
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, TransportFailure};
 use waggle_model::{ModelFailure, Wire};
@@ -85,11 +85,7 @@ impl Heard {
     /// Nothing yet, of a turn whose next event has the number `next`.
     fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
-        let parser = match wire {
-            Wire::Chat => SseParser::default(),
-            Wire::Responses => SseParser::with_bound(responses::EVENT_BYTES_MAX),
-        };
-        Self { wire, parser, output, finish: None, usage: None, done: false }
+        Self { wire, parser: wire.parser(), output, finish: None, usage: None, done: false }
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {

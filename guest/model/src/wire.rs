@@ -1,5 +1,8 @@
 //! The API by which a model is asked.
 
+use crate::responses;
+use crate::sse::SseParser;
+
 /// Which of OpenAI's two APIs a model is asked by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wire {
@@ -16,6 +19,14 @@ impl Wire {
         match self {
             Self::Chat => "/chat/completions",
             Self::Responses => "/responses",
+        }
+    }
+
+    /// A parser of its streams. An event of Responses may hold a whole answer.
+    pub fn parser(self) -> SseParser {
+        match self {
+            Self::Chat => SseParser::default(),
+            Self::Responses => SseParser::with_bound(responses::EVENT_BYTES_MAX),
         }
     }
 }

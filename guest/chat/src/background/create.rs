@@ -33,10 +33,6 @@ const HAND_OVER_S_MAX: u64 = 15;
 pub struct Work(Pin<Box<dyn Future<Output = ()>>>);
 
 impl Work {
-    pub(crate) fn new(work: impl Future<Output = ()> + 'static) -> Self {
-        Self(Box::pin(work))
-    }
-
     /// Does it.
     pub async fn run(self) {
         self.0.await;
@@ -112,7 +108,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(false) => {
                 let (service, viewer) = (Service { store, upstream, platform }, viewer.clone());
                 let work = async move { service.run_alone(&viewer, id).await };
-                Answer::Working(Box::new(answer), Work::new(work))
+                Answer::Working(Box::new(answer), Work(Box::pin(work)))
             }
             Err(problem) => Answer::Reply(report(&platform, &problem)),
         }

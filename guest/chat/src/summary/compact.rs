@@ -1,6 +1,7 @@
 //! `POST /v1/responses/compact`: what was said, made into the user's messages and one compaction item.
 
 use super::open::Opener;
+use super::shown::Shown;
 use super::transcript::{Bounds, transcript};
 use super::write::Material;
 use crate::plan::Counting;
@@ -62,14 +63,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         put_in(&mut items, &found)?;
         let input = to_raw_items(&items, nonce, 0)?;
         let said: Vec<&str> = window.items().chain(input.iter().map(|item| item.get())).collect();
-        let opened = opener.open(said.iter().copied()).await?;
-        let mut shown = said.clone();
-        for (place, item) in &opened {
-            if let Some(shown) = shown.get_mut(*place) {
-                *shown = item.get();
-            }
-        }
-        let transcript = transcript(shown.into_iter(), BOUNDS)?;
+        let shown = Shown::open(&mut opener, said.clone(), &[]).await?;
+        let transcript = transcript(shown.history().into_iter(), BOUNDS)?;
         if transcript.is_empty() {
             return Err(nothing_said().into());
         }

@@ -4,7 +4,7 @@ use crate::background::{Running, check_resumable, create, deliver, get, hanging,
 use crate::support::{Client, Script, World, bytes, id, text, world};
 use futures::executor::block_on;
 use serde_json::{Value, json};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use waggle_chat::platform::QueueFailure;
 use waggle_chat::{Answer, Reply, Request};
 use waggle_model::transport::TransportFailure;
@@ -163,9 +163,9 @@ async fn cancel_later(world: &World, id: &str) -> u16 {
     reply.status
 }
 
-#[test]
-fn a_background_turn_that_waits_long_keeps_its_hold() {
-    let world = world();
+/// A turn that hangs in its conversation, and a background turn that waits behind it: its response, and the path by which it
+/// is delivered.
+fn behind_a_turn(world: &World) -> (Pin<Box<dyn Future<Output = ()>>>, Value, String) {
     world.set("conversation_wait_ms", "60000");
     let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
     let conversation = id(&conversation);
@@ -175,9 +175,16 @@ fn a_background_turn_that_waits_long_keeps_its_hold() {
     let Answer::Stream(first) = block_on(world.answer(request, vec![bytes(&body)])) else {
         panic!("no stream")
     };
-    let mut first = Box::pin(first.run(Client::default()));
-    let created = create(&world, &json!({"input": "later", "conversation": conversation}));
+    let first = Box::pin(first.run(Client::default()));
+    let created = create(world, &json!({"input": "later", "conversation": conversation}));
     let path = world.platform.queue.borrow().last().unwrap().clone();
+    (first, created, path)
+}
+
+#[test]
+fn a_background_turn_that_waits_long_keeps_its_hold() {
+    let world = world();
+    let (mut first, created, path) = behind_a_turn(&world);
     world.script(turn());
     let began_ms = world.platform.passed_ms.get();
     let mut second = pin!(deliver(&world, &path, false));
@@ -253,18 +260,7 @@ fn a_turn_that_is_never_kept_asks_its_model_no_more_often_than_attempts_allow() 
 #[test]
 fn a_turn_that_is_cancelled_while_it_waits_in_its_conversation_is_over_at_once() {
     let world = world();
-    world.set("conversation_wait_ms", "60000");
-    let conversation = world.json("POST", "/v1/conversations", &json!({}), 200);
-    let conversation = id(&conversation);
-    let body = json!({"input": "first", "conversation": conversation, "stream": true}).to_string();
-    world.script(hanging());
-    let request = Request { method: "POST", path_with_query: "/v1/responses", ..Request::default() };
-    let Answer::Stream(first) = block_on(world.answer(request, vec![bytes(&body)])) else {
-        panic!("no stream")
-    };
-    let mut first = Box::pin(first.run(Client::default()));
-    let created = create(&world, &json!({"input": "later", "conversation": conversation}));
-    let path = world.platform.queue.borrow().last().unwrap().clone();
+    let (mut first, created, path) = behind_a_turn(&world);
     let began_ms = world.platform.passed_ms.get();
     let mut waits = Running { future: Box::pin(deliver(&world, &path, false)) };
     assert!(waits.go_on(20).is_none(), "it waits");
