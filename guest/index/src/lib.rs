@@ -1,5 +1,5 @@
 //! Indexes of chunks as functions see them: `waggle:vector@0.1.0` as a trait, [`Index`], so that all that stands on it also
-//! runs natively. `wit/deps/waggle-vector@0.1.0/index.wit` says what each function does and its bounds.
+//! runs natively. `wit/deps/waggle-vector@0.1.0/package.wit` says what each function does and its bounds.
 
 use std::future::Future;
 
