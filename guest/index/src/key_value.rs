@@ -20,6 +20,7 @@ mod top;
 use crate::bounds::{self, ORDINAL_MAX, READ_CHUNKS_MAX, invalid};
 use crate::filter::Filter;
 use crate::{Attributes, Chunk, Description, Group, Hit, Index, IndexError, Query, Settings, key};
+use catalogue::Opened;
 use groups::Groups;
 use page::Written;
 use record::{Page, Waste, attribute_records};
@@ -52,12 +53,40 @@ impl<S: Store> KeyValueIndex<S> {
         self.open(index).await
     }
 
+    /// An index with all its records.
+    async fn read_whole(&self, index: &str) -> Result<Opened<'_, S>, IndexError> {
+        bounds::index_name(index)?;
+        let mut opened = catalogue::read_all(&self.store, &[index]).await?;
+        opened.pop().ok_or(IndexError::NoSuchIndex)
+    }
+
+    /// What a change of an index has led to: nothing, if the index was dropped meanwhile.
+    async fn confirm(
+        &self,
+        index: &str,
+        groups: &Groups<'_, S>,
+        result: Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        match self.open(index).await {
+            Ok(found) if found.index != groups.index => {}
+            Err(IndexError::NoSuchIndex) => {}
+            _ => return result,
+        }
+        // The change may have written where all had been deleted.
+        groups.erase().await?;
+        Err(IndexError::NoSuchIndex)
+    }
+
     /// Chunks of a group, of those with these numbers.
     async fn read_once(&self, index: &str, group: &str, first: u32, last: u32) -> Result<Vec<Chunk>, Fault> {
         let groups = self.open_for(index, group).await?;
         let shard = groups.of(group).await?;
         let published = shard.groups.get(group).and_then(|found| found.published.as_ref());
-        let published = published.ok_or(IndexError::NoSuchGroup)?;
+        let Some(published) = published else {
+            // The index may be gone since it was opened.
+            self.open(index).await?;
+            return Err(Fault::Failed(IndexError::NoSuchGroup));
+        };
         let pages: Vec<&Page> =
             published.pages.iter().filter(|page| page.chunks.meets(first, last)).collect();
         let keys: Vec<String> = pages.iter().map(|page| key_of(groups.index, page, Kind::Texts)).collect();
@@ -115,8 +144,7 @@ impl<S: Store> Index for KeyValueIndex<S> {
     }
 
     async fn describe(&self, index: &str) -> Result<Description, IndexError> {
-        let opened = self.open(index).await?;
-        let (shards, mut bytes) = opened.all_with_sizes().await?;
+        let Opened { groups: opened, shards, mut bytes } = self.read_whole(index).await?;
         // A later index of the same name never has a revision that an earlier one had.
         let mut revision = opened.index << REVISION_BITS;
         let (mut groups, mut chunks) = (0, 0);
@@ -170,12 +198,16 @@ impl<S: Store> Index for KeyValueIndex<S> {
         if filled.is_err() {
             let_go(&groups, group, version, Waste { batch, part: 0, count }).await;
         }
-        filled
+        self.confirm(index, &groups, filled).await
     }
 
     async fn staged(&self, index: &str, group: &str, version: u64) -> Result<u32, IndexError> {
-        let shard = self.open_for(index, group).await?.of(group).await?;
-        Ok(shard.staged(group, version))
+        let staged = self.open_for(index, group).await?.of(group).await?.staged(group, version);
+        if staged == 0 {
+            // The index may be gone since it was opened.
+            self.open(index).await?;
+        }
+        Ok(staged)
     }
 
     async fn publish(
@@ -190,7 +222,9 @@ impl<S: Store> Index for KeyValueIndex<S> {
         bounds::attributes(&attributes)?;
         let attributes = attribute_records(attributes);
         let groups = self.open_for(index, group).await?;
-        groups.change(group, |shard| shard.publish(group, version, chunks, &attributes)).await
+        let published =
+            groups.change(group, |shard| shard.publish(group, version, chunks, &attributes)).await;
+        self.confirm(index, &groups, published).await
     }
 
     async fn discard(&self, index: &str, group: &str, version: u64) -> Result<(), IndexError> {
@@ -229,7 +263,8 @@ impl<S: Store> Index for KeyValueIndex<S> {
         bounds::attributes(&attributes)?;
         let attributes = attribute_records(attributes);
         let groups = self.open_for(index, group).await?;
-        groups.change(group, |shard| shard.set_attributes(group, &attributes)).await
+        let set = groups.change(group, |shard| shard.set_attributes(group, &attributes)).await;
+        self.confirm(index, &groups, set).await
     }
 
     async fn list_groups(
@@ -239,7 +274,7 @@ impl<S: Store> Index for KeyValueIndex<S> {
         limit: u32,
     ) -> Result<Vec<Group>, IndexError> {
         let mut groups = BTreeMap::new();
-        for shard in self.open(index).await?.all().await? {
+        for shard in self.read_whole(index).await?.shards {
             let published =
                 shard.groups.into_iter().filter_map(|(name, group)| Some((name, group.published?)));
             groups.extend(published.filter(|(name, _)| after.is_none_or(|after| name.as_str() > after)));

@@ -3,6 +3,7 @@
 //! says so, and the next change of it goes on.
 
 use super::groups::Groups;
+use super::record::Shard;
 use super::store::failed;
 use crate::bounds::{INDEXES_MAX, invalid};
 use crate::key::{self, CATALOGUE_BUCKETS};
@@ -69,6 +70,35 @@ pub(super) async fn open_all<'a, S: Store>(
         entry.map(|entry| groups(store, entry)).ok_or(IndexError::NoSuchIndex)
     });
     opened.collect()
+}
+
+/// An index with all its records, and what those take together.
+pub(super) struct Opened<'a, S> {
+    pub(super) groups: Groups<'a, S>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) bytes: u64,
+}
+
+/// The indexes of these names with all their records, as they were while there were these indexes: none is half deleted.
+pub(super) async fn read_all<'a, S: Store>(
+    store: &'a S,
+    indexes: &[&str],
+) -> Result<Vec<Opened<'a, S>>, IndexError> {
+    let numbers = |all: &[Groups<'_, S>]| all.iter().map(|groups| groups.index).collect::<Vec<u64>>();
+    for _ in 0..SWAPS_MAX {
+        let all = open_all(store, indexes).await?;
+        let before = numbers(&all);
+        let mut opened = Vec::with_capacity(all.len());
+        for groups in all {
+            let (shards, bytes) = groups.all().await?;
+            opened.push(Opened { groups, shards, bytes });
+        }
+        // What an index has is deleted when its name is gone.
+        if numbers(&open_all(store, indexes).await?) == before {
+            return Ok(opened);
+        }
+    }
+    Err(IndexError::Unavailable(format!("others dropped and made an index {SWAPS_MAX} times in a row")))
 }
 
 fn groups<'a, S>(store: &'a S, entry: &Entry) -> Groups<'a, S> {

@@ -19,13 +19,8 @@ pub(super) struct Groups<'a, S> {
 }
 
 impl<S: Store> Groups<'_, S> {
-    /// All records.
-    pub(super) async fn all(&self) -> Result<Vec<Shard>, IndexError> {
-        Ok(self.all_with_sizes().await?.0)
-    }
-
     /// All records, and what they take together.
-    pub(super) async fn all_with_sizes(&self) -> Result<(Vec<Shard>, u64), IndexError> {
+    pub(super) async fn all(&self) -> Result<(Vec<Shard>, u64), IndexError> {
         let keys: Vec<String> = (0..GROUP_SHARDS).map(|shard| key::groups(self.index, shard)).collect();
         let values = self.store.get_many(keys.clone()).await.map_err(failed)?;
         let bytes = values.iter().flatten().map(|value| value.len() as u64).sum();

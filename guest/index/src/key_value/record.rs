@@ -103,7 +103,7 @@ pub(super) fn attribute_records(attributes: Attributes) -> Vec<AttributeRecord> 
     let record = |(name, value)| {
         let value = match value {
             Value::Text(text) => ValueRecord::Text(text),
-            Value::Number(number) => ValueRecord::Number(number.to_string()),
+            Value::Number(number) => ValueRecord::Number(format!("{number:e}")),
             Value::Boolean(boolean) => ValueRecord::Boolean(boolean),
         };
         AttributeRecord { name, value }

@@ -1,6 +1,6 @@
 //! A search: which pages it looks at, both ways through them, the ranking, and the texts of what was found.
 
-use super::catalogue;
+use super::catalogue::{self, Opened};
 use super::dense::Dense;
 use super::lexical::Lexical;
 use super::page::read_texts;
@@ -71,10 +71,10 @@ async fn scope<S: Store>(
     query: &Query,
     filter: &Filter,
 ) -> Result<Scope, IndexError> {
-    let opened = catalogue::open_all(store, indexes).await?;
+    let opened = catalogue::read_all(store, indexes).await?;
     let mut seen = BTreeSet::new();
     let mut scope = Scope { groups: Vec::new(), pages: Vec::new() };
-    for (place, index) in (0u32..).zip(&opened) {
+    for (place, Opened { groups: index, shards, .. }) in (0u32..).zip(opened) {
         if let Some(vector) = &query.vector {
             bounds::vector(vector, index.settings.dimensions)?;
         }
@@ -83,7 +83,7 @@ async fn scope<S: Store>(
             continue;
         }
         let mut groups = BTreeMap::new();
-        for shard in index.all().await? {
+        for shard in shards {
             let published =
                 shard.groups.into_iter().filter_map(|(name, group)| Some((name, group.published?)));
             groups.extend(published.filter(|(_, published)| filter.passes(&published.attributes())));
