@@ -5,7 +5,7 @@ use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
 use waggle_chat::Delivery;
-use waggle_chat::service::USER_FIELD;
+use waggle_chat::platform::USER_FIELD;
 
 /// By which the host says that it delivers work. No client can set it, nor the next.
 const WORK_FIELD: &str = "waggle-work";
