@@ -70,6 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tokenizer-fallback", &["waggle-openai"]),
     ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-conversation", &["waggle-openai"]),
+    ("waggle-documents", &[]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-openai", &[]),
     // The bench measures from outside.
