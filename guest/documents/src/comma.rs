@@ -47,7 +47,10 @@ fn is_header(first: &[String], second: Option<&[String]>) -> bool {
     }
     let is_name = |value: &String| {
         let value = value.trim();
-        !value.is_empty() && value.len() <= 64 && value.parse::<f64>().is_err() && !value.contains(['。', '\n'])
+        !value.is_empty()
+            && value.len() <= 64
+            && value.parse::<f64>().is_err()
+            && !value.contains(['。', '\n'])
     };
     let is_unique = |(place, value): (usize, &String)| !first[..place].contains(value);
     second.is_some_and(|second| second.len() <= first.len())
@@ -130,7 +133,8 @@ impl Rows<'_> {
     /// What stands up to the next delimiter or line end, added to the value.
     fn end_of(&mut self, mut value: String) -> (String, bool) {
         let delimiter = self.delimiter;
-        let end = self.rest.find(|character| character == delimiter || character == '\n' || character == '\r');
+        let end =
+            self.rest.find(|character| character == delimiter || character == '\n' || character == '\r');
         let Some(end) = end else {
             value.push_str(self.rest);
             self.rest = "";
@@ -163,10 +167,8 @@ mod tests {
     #[test]
     fn questions_and_answers_are_found_by_their_columns() {
         let chinese = "分类,问题,答案\n售后,\"怎么退货,\n换货？\",\"七天内\"\"无理由\"\"\"\n,没有答案,\n";
-        let expected = [
-            "QuestionAnswer 怎么退货, 换货？\n七天内\"无理由\"\n分类: 售后",
-            "Record 问题: 没有答案",
-        ];
+        let expected =
+            ["QuestionAnswer 怎么退货, 换货？\n七天内\"无理由\"\n分类: 售后", "Record 问题: 没有答案"];
         assert_eq!(texts(chinese), expected);
         assert_eq!(texts("q;a\r\nWhy?;Because.\r\n"), ["QuestionAnswer Why?\nBecause."]);
     }

@@ -197,7 +197,8 @@ fn by_first_bytes(bytes: &[u8]) -> Option<&'static str> {
 
 fn is_binary(sample: &str) -> bool {
     let is_control = |character: &char| {
-        *character == '\0' || (character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}'))
+        *character == '\0'
+            || (character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}'))
     };
     let controls = sample.chars().filter(is_control).count();
     controls * CONTROL_SHARE > sample.chars().count()
@@ -243,7 +244,9 @@ fn of_json(bytes: &[u8], claim: Claim) -> Kind {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
     match claim {
         Claim::Kind(Kind::JsonLines) if is_one && lines > 1 => Kind::Json,
-        Claim::Kind(Kind::Json) if !is_one && lines > 1 && first_line_is_json(&String::from_utf8_lossy(bytes)) => {
+        Claim::Kind(Kind::Json)
+            if !is_one && lines > 1 && first_line_is_json(&String::from_utf8_lossy(bytes)) =>
+        {
             Kind::JsonLines
         }
         Claim::Kind(kind) => kind,
@@ -287,7 +290,11 @@ fn is_markdown(sample: &str) -> bool {
     let is_sign = |line: &&str| {
         let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
         let is_heading = (1..=6).contains(&hashes) && line.as_bytes().get(hashes) == Some(&b' ');
-        is_heading || line.starts_with("```") || line.contains("](") || line.starts_with("|--") || line.starts_with("| --")
+        is_heading
+            || line.starts_with("```")
+            || line.contains("](")
+            || line.starts_with("|--")
+            || line.starts_with("| --")
     };
     sample.lines().filter(is_sign).count() >= 2
 }
@@ -312,13 +319,15 @@ fn by_extension(extension: &str) -> Claim {
         "csv" | "tsv" => Kind::Csv,
         "jsonl" | "ndjson" => Kind::JsonLines,
         "json" => Kind::Json,
-        "c" | "cc" | "cpp" | "cs" | "css" | "go" | "h" | "hpp" | "ini" | "java" | "js" | "jsx" | "kt" | "lua" | "mjs"
-        | "php" | "pl" | "py" | "rb" | "rs" | "scala" | "sh" | "sql" | "swift" | "tex" | "toml" | "ts" | "tsx"
-        | "xml" | "yaml" | "yml" => Kind::Code,
+        "c" | "cc" | "cpp" | "cs" | "css" | "go" | "h" | "hpp" | "ini" | "java" | "js" | "jsx" | "kt"
+        | "lua" | "mjs" | "php" | "pl" | "py" | "rb" | "rs" | "scala" | "sh" | "sql" | "swift" | "tex"
+        | "toml" | "ts" | "tsx" | "xml" | "yaml" | "yml" => Kind::Code,
         "doc" => return Claim::Other("a Word document of the old format (save it as DOCX)"),
         "xls" | "xlsx" => return Claim::Other("an Excel workbook (save it as CSV)"),
         "ppt" | "pptx" | "odt" | "ods" | "odp" => return Claim::Other("an Office file (save it as PDF)"),
-        "png" | "jpg" | "jpeg" | "gif" | "webp" | "bmp" | "tif" | "tiff" | "heic" => return Claim::Other("an image"),
+        "png" | "jpg" | "jpeg" | "gif" | "webp" | "bmp" | "tif" | "tiff" | "heic" => {
+            return Claim::Other("an image");
+        }
         "mp3" | "wav" | "m4a" | "ogg" | "flac" => return Claim::Other("a sound"),
         "mp4" | "mov" | "avi" | "mkv" | "webm" => return Claim::Other("a film"),
         "zip" | "gz" | "tgz" | "bz2" | "xz" | "7z" | "rar" | "tar" => return Claim::Other("an archive"),

@@ -144,12 +144,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`ExtractError::NoText`] without a block.
-    pub(crate) fn finish(
-        self,
-        kind: Kind,
-        name: &str,
-        pages: Option<u32>,
-    ) -> Result<Document, ExtractError> {
+    pub(crate) fn finish(self, kind: Kind, name: &str, pages: Option<u32>) -> Result<Document, ExtractError> {
         if self.blocks.is_empty() {
             return Err(ExtractError::NoText);
         }

@@ -146,11 +146,23 @@ mod tests {
         check(&GBK.encode(CHINESE).0, Some("gb2312"), CHINESE);
         check(&utf16(CHINESE, u16::to_le_bytes, true), None, CHINESE);
         check(&utf16(CHINESE, u16::to_be_bytes, true), None, CHINESE);
-        check(&utf16("Returns within seven days.", u16::to_le_bytes, false), None, "Returns within seven days.");
-        check(&utf16("Returns within seven days.", u16::to_be_bytes, false), None, "Returns within seven days.");
+        check(
+            &utf16("Returns within seven days.", u16::to_le_bytes, false),
+            None,
+            "Returns within seven days.",
+        );
+        check(
+            &utf16("Returns within seven days.", u16::to_be_bytes, false),
+            None,
+            "Returns within seven days.",
+        );
         let french = "Le café est très cher, mais où est passé le garçon ? Il était là, près de la fenêtre.";
         check(&encoding_rs::WINDOWS_1252.encode(french).0, None, french);
-        check(&encoding_rs::BIG5.encode("退貨政策：自簽收之日起七天內").0, Some("big5"), "退貨政策：自簽收之日起七天內");
+        check(
+            &encoding_rs::BIG5.encode("退貨政策：自簽收之日起七天內").0,
+            Some("big5"),
+            "退貨政策：自簽收之日起七天內",
+        );
     }
 
     #[test]

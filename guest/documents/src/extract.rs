@@ -36,12 +36,7 @@ pub fn extract(
     builder.finish(kind, name, pages)
 }
 
-fn read_text(
-    bytes: &[u8],
-    kind: Kind,
-    hints: &Hints<'_>,
-    builder: &mut Builder,
-) -> Result<(), ExtractError> {
+fn read_text(bytes: &[u8], kind: Kind, hints: &Hints<'_>, builder: &mut Builder) -> Result<(), ExtractError> {
     // Most of a page is markup; of all other kinds, most is text.
     let bounds = builder.bounds();
     let text_bytes_max = if kind == Kind::Html { bounds.bytes_max } else { bounds.text_bytes_max };
@@ -57,10 +52,6 @@ fn read_text(
     }
 }
 
-fn text<'a>(
-    bytes: &'a [u8],
-    hints: &Hints<'_>,
-    text_bytes_max: usize,
-) -> Result<Cow<'a, str>, ExtractError> {
+fn text<'a>(bytes: &'a [u8], hints: &Hints<'_>, text_bytes_max: usize) -> Result<Cow<'a, str>, ExtractError> {
     encoding::decode(bytes, encoding::of(bytes, hints.told_charset()), text_bytes_max)
 }

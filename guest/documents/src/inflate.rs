@@ -42,7 +42,9 @@ impl Budget {
     /// What is said when there is nothing left.
     pub(crate) fn spent(&self) -> ExtractError {
         if self.left > PART_BYTES_MAX {
-            return ExtractError::TooLarge(format!("one of its parts is more than {PART_BYTES_MAX} bytes when unpacked"));
+            return ExtractError::TooLarge(format!(
+                "one of its parts is more than {PART_BYTES_MAX} bytes when unpacked"
+            ));
         }
         ExtractError::TooLarge(format!("its parts are more than {} bytes when unpacked", self.bytes_max))
     }

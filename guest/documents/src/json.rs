@@ -67,16 +67,15 @@ impl Fault {
 fn parse(text: &str, left: &mut usize) -> Result<Value, Fault> {
     let budget = Cell::new(*left);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Seed(&budget).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let read =
+        Seed(&budget).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     *left = budget.get();
     read.map_err(|error| Fault { error, has_too_many: *left == 0 })
 }
 
 /// An object's lists of objects come after its other members, each below a heading.
 fn push_object(members: Vec<(String, Value)>, builder: &mut Builder) -> Result<(), ExtractError> {
-    let has_objects = |value: &Value| {
-        matches!(value, Value::List(list) if list.iter().any(|value| matches!(value, Value::Object(_))))
-    };
+    let has_objects = |value: &Value| matches!(value, Value::List(list) if list.iter().any(|value| matches!(value, Value::Object(_))));
     let (lists, others): (Vec<_>, Vec<_>) = members.into_iter().partition(|(_, value)| has_objects(value));
     push_records(Value::Object(others), builder)?;
     for (name, list) in lists {

@@ -61,7 +61,8 @@ fn read_segment(segment: &str, is_first: bool, builder: &mut Builder) -> Result<
             .then_some((CowStr::Borrowed(""), CowStr::Borrowed("")))
     };
     let parser = Parser::new_with_broken_link_callback(segment, options, Some(resolve));
-    let mut reader = Reader { builder, text: String::new(), lists: Vec::new(), grid: None, metadata: false, page: None };
+    let mut reader =
+        Reader { builder, text: String::new(), lists: Vec::new(), grid: None, metadata: false, page: None };
     parser.into_iter().try_for_each(|event| reader.take(event))?;
     reader.flush(BlockKind::Paragraph)
 }
@@ -104,8 +105,12 @@ impl Reader<'_> {
 
     fn start(&mut self, tag: &Tag<'_>) -> Result<(), ExtractError> {
         match tag {
-            Tag::Paragraph | Tag::Heading { .. } if self.lists.is_empty() => self.flush(BlockKind::Paragraph)?,
-            Tag::CodeBlock(_) | Tag::HtmlBlock if self.lists.is_empty() => self.flush(BlockKind::Paragraph)?,
+            Tag::Paragraph | Tag::Heading { .. } if self.lists.is_empty() => {
+                self.flush(BlockKind::Paragraph)?
+            }
+            Tag::CodeBlock(_) | Tag::HtmlBlock if self.lists.is_empty() => {
+                self.flush(BlockKind::Paragraph)?
+            }
             Tag::CodeBlock(_) => self.line(),
             Tag::List(first) => {
                 if self.lists.is_empty() {
@@ -250,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_long_text_is_read_in_segments_without_losing_any() {
-        let text: String = (0..30_000).map(|number| format!("## Part {number}\n\nText {number}.\n\n")).collect();
+        let text: String =
+            (0..30_000).map(|number| format!("## Part {number}\n\nText {number}.\n\n")).collect();
         assert!(text.len() > 3 * SEGMENT_BYTES_MAX);
         let (_, blocks) = texts(&text);
         assert_eq!(blocks.len(), 60_000);

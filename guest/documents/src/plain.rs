@@ -44,19 +44,25 @@ fn push(paragraph: &str, builder: &mut Builder) -> Result<(), ExtractError> {
     {
         return builder.push(BlockKind::Heading { level }, first);
     }
-    let kind =
-        if paragraph.lines().all(|line| is_item(line.trim_start())) { BlockKind::List } else { BlockKind::Paragraph };
+    let kind = if paragraph.lines().all(|line| is_item(line.trim_start())) {
+        BlockKind::List
+    } else {
+        BlockKind::Paragraph
+    };
     builder.push(kind, paragraph)
 }
 
 /// Whether a line begins as an item of a list does.
 pub(crate) fn is_item(line: &str) -> bool {
-    if let Some(rest) = line.strip_prefix(['-', '*', '+', '•', '·', '●', '○', '◦', '▪', '■', '–', '‣', '']) {
+    if let Some(rest) =
+        line.strip_prefix(['-', '*', '+', '•', '·', '●', '○', '◦', '▪', '■', '–', '‣', '\u{f0b7}'])
+    {
         return rest.starts_with([' ', '\t']) || !line.starts_with(['-', '*', '+', '·', '–']);
     }
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
     let rest = line.get(digits..).unwrap_or_default();
-    let is_numbered = (1..=3).contains(&digits) && (rest.starts_with(". ") || rest.starts_with(") ") || rest.starts_with('、'));
+    let is_numbered = (1..=3).contains(&digits)
+        && (rest.starts_with(". ") || rest.starts_with(") ") || rest.starts_with('、'));
     let letters = line.strip_prefix(['(', '（']).and_then(|inner| inner.split_once([')', '）']));
     is_numbered || letters.is_some_and(|(inner, _)| inner.chars().count() <= 3 && !inner.is_empty())
 }
@@ -70,7 +76,9 @@ fn underline_level(line: &str) -> Option<u8> {
 /// The level of a line that stands alone and is numbered as headings are: `2.3 Returns`, `第二章 退货`.
 fn heading_level(line: &str) -> Option<u8> {
     let line = line.trim();
-    if line.len() > HEADING_BYTES_MAX || line.ends_with(['.', '。', '；', ';', '，', ',', '：', ':', '！', '？']) {
+    if line.len() > HEADING_BYTES_MAX
+        || line.ends_with(['.', '。', '；', ';', '，', ',', '：', ':', '！', '？'])
+    {
         return None;
     }
     if let Some(level) = chapter_level(line) {
@@ -78,20 +86,25 @@ fn heading_level(line: &str) -> Option<u8> {
     }
     let number = line.split_whitespace().next()?;
     let parts: Vec<&str> = number.trim_end_matches('.').split('.').collect();
-    let is_number = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let has_title = line.len() > number.len();
     (has_title && (2..=5).contains(&parts.len()) && parts.iter().all(is_number)).then(|| parts.len() as u8)
 }
 
 fn is_chapter(line: &str) -> bool {
-    line.len() <= HEADING_BYTES_MAX && chapter_level(line.trim()).is_some_and(|level| level < 3) && !line.trim_end().ends_with(['。', '；', '，'])
+    line.len() <= HEADING_BYTES_MAX
+        && chapter_level(line.trim()).is_some_and(|level| level < 3)
+        && !line.trim_end().ends_with(['。', '；', '，'])
 }
 
 fn chapter_level(line: &str) -> Option<u8> {
     let rest = line.strip_prefix('第')?;
     let number: String = rest
         .chars()
-        .take_while(|character| character.is_ascii_digit() || "零〇一二三四五六七八九十百千两".contains(*character))
+        .take_while(|character| {
+            character.is_ascii_digit() || "零〇一二三四五六七八九十百千两".contains(*character)
+        })
         .collect();
     let after = rest.get(number.len()..)?;
     if number.is_empty() {
@@ -139,7 +152,8 @@ mod tests {
 
     #[test]
     fn chinese_chapters_are_headings_without_blank_lines() {
-        let found = blocks("第一章 总则\n本规定适用于所有员工。\n第二节 休假\n年假十天。\n第三方软件不在此列");
+        let found =
+            blocks("第一章 总则\n本规定适用于所有员工。\n第二节 休假\n年假十天。\n第三方软件不在此列");
         let expected = [
             (BlockKind::Heading { level: 1 }, "第一章 总则"),
             (BlockKind::Paragraph, "本规定适用于所有员工。"),

@@ -5,11 +5,34 @@ use crate::error::ExtractError;
 
 /// Names of columns that hold questions, lower case.
 const QUESTIONS: [&str; 12] = [
-    "question", "questions", "q", "问题", "问", "提问", "标准问", "标准问题", "問題", "query", "prompt", "faq question",
+    "question",
+    "questions",
+    "q",
+    "问题",
+    "问",
+    "提问",
+    "标准问",
+    "标准问题",
+    "問題",
+    "query",
+    "prompt",
+    "faq question",
 ];
 /// Names of columns that hold answers, lower case.
 const ANSWERS: [&str; 13] = [
-    "answer", "answers", "a", "答案", "答", "回答", "回复", "标准答案", "答复", "response", "completion", "reply", "faq answer",
+    "answer",
+    "answers",
+    "a",
+    "答案",
+    "答",
+    "回答",
+    "回复",
+    "标准答案",
+    "答复",
+    "response",
+    "completion",
+    "reply",
+    "faq answer",
 ];
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {
@@ -38,7 +61,9 @@ pub(crate) fn push(fields: &[(&str, &str)], builder: &mut Builder) -> Result<(),
         let of = |place: usize| fields.get(place).map_or("", |(_, value)| value.trim());
         text = format!("{}\n{}\n", one_line(of(question)), of(answer));
     }
-    let is_said = |place: usize| kind == BlockKind::QuestionAnswer && (Some(place) == question || Some(place) == answer);
+    let is_said = |place: usize| {
+        kind == BlockKind::QuestionAnswer && (Some(place) == question || Some(place) == answer)
+    };
     for (place, (name, value)) in fields.iter().enumerate() {
         let value = value.trim();
         if value.is_empty() || is_said(place) {

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 /// Abbreviations after which a sentence goes on, lower case, without their last period.
 const ABBREVIATIONS: [&str; 34] = [
-    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "no", "nr", "vol", "fig", "eq",
-    "sec", "ch", "p", "pp", "ed", "eds", "al", "approx", "dept", "est", "inc", "ltd", "co", "corp", "u.s", "a.m",
+    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "no", "nr", "vol",
+    "fig", "eq", "sec", "ch", "p", "pp", "ed", "eds", "al", "approx", "dept", "est", "inc", "ltd", "co",
+    "corp", "u.s", "a.m",
 ];
 
 /// How far it is looked ahead, in characters, and how long the word before a period may be, in bytes.
@@ -41,7 +42,10 @@ fn is_end(character: char) -> bool {
 }
 
 fn is_closing(character: char) -> bool {
-    matches!(character, '"' | '\'' | ')' | ']' | '}' | '”' | '’' | '」' | '』' | '）' | '】' | '》' | '〉' | '»')
+    matches!(
+        character,
+        '"' | '\'' | ')' | ']' | '}' | '”' | '’' | '」' | '』' | '）' | '】' | '》' | '〉' | '»'
+    )
 }
 
 /// Whether a sentence ends with the character at this place.
@@ -67,7 +71,9 @@ fn word_before(text: &str, at: usize) -> (&str, bool) {
     }
     let near = text.get(start..at).unwrap_or_default();
     let parting = near.rfind(|character: char| character.is_whitespace() || matches!(character, '(' | '['));
-    let after = |place: usize| place + near.get(place..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+    let after = |place: usize| {
+        place + near.get(place..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+    };
     let word = near.get(parting.map_or(0, after)..).unwrap_or_default();
     let begins_line = match parting {
         Some(place) => near.as_bytes().get(place) == Some(&b'\n'),

@@ -26,7 +26,8 @@ fn singular(word: &str) -> String {
     if hissing.iter().any(|suffix| word.ends_with(suffix)) {
         return word.strip_suffix("es").unwrap_or(word).to_owned();
     }
-    let is_plural = word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") && !word.ends_with("is");
+    let is_plural =
+        word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") && !word.ends_with("is");
     if is_plural { word.strip_suffix('s').unwrap_or(word).to_owned() } else { word.to_owned() }
 }
 
@@ -35,7 +36,8 @@ fn strip_verb(word: &str) -> Option<String> {
     let has_vowel = |rest: &&str| rest.len() > 2 && rest.bytes().any(|byte| b"aeiouy".contains(&byte));
     let rest = ["ing", "ed"].iter().find_map(|suffix| word.strip_suffix(suffix).filter(has_vowel))?;
     let mut last = rest.bytes().rev();
-    let is_doubled = last.next().zip(last.next()).is_some_and(|(one, other)| one == other && !b"lsz".contains(&one));
+    let is_doubled =
+        last.next().zip(last.next()).is_some_and(|(one, other)| one == other && !b"lsz".contains(&one));
     Some(if is_doubled { rest.get(..rest.len() - 1)?.to_owned() } else { rest.to_owned() })
 }
 
@@ -61,7 +63,9 @@ mod tests {
 
     #[test]
     fn other_words_stay_apart() {
-        for (one, other) in [("king", "k"), ("sing", "s"), ("bus", "bu"), ("glass", "glas"), ("red", "r"), ("news", "café")] {
+        for (one, other) in
+            [("king", "k"), ("sing", "s"), ("bus", "bu"), ("glass", "glas"), ("red", "r"), ("news", "café")]
+        {
             assert_ne!(stem(one), stem(other));
         }
         assert_eq!(stem("café"), "café");

@@ -29,7 +29,9 @@ pub fn words(text: &str) -> Vec<Word> {
         let end = at + character.len_utf8();
         if is_ideographic(character) {
             words.push(Word { term: character.to_string(), bytes: at..end });
-            if let Some((next_at, next)) = characters.peek().copied().filter(|(_, next)| is_ideographic(*next)) {
+            if let Some((next_at, next)) =
+                characters.peek().copied().filter(|(_, next)| is_ideographic(*next))
+            {
                 let bytes = at..next_at + next.len_utf8();
                 words.push(Word { term: String::from_iter([character, next]), bytes });
             }

@@ -89,9 +89,13 @@ impl<'a> Archive<'a> {
             }
             8 => {
                 let unpacked = budget.inflate_exact(packed, entry.unpacked)?;
-                unpacked.map(Some).ok_or_else(|| ExtractError::broken(format!("its part {name} cannot be unpacked")))
+                unpacked
+                    .map(Some)
+                    .ok_or_else(|| ExtractError::broken(format!("its part {name} cannot be unpacked")))
             }
-            _ => Err(ExtractError::broken(format!("its part {name} is packed in a way that no Word document is"))),
+            _ => Err(ExtractError::broken(format!(
+                "its part {name} is packed in a way that no Word document is"
+            ))),
         }
     }
 

@@ -63,7 +63,9 @@ fn running_text_is_parted_at_sentences_which_neighbours_share() {
 
 #[test]
 fn a_long_table_has_its_header_in_each_chunk() {
-    let rows: String = (0..30).map(|row| format!("| product number {row} | it costs {row} euros and not more |\n")).collect();
+    let rows: String = (0..30)
+        .map(|row| format!("| product number {row} | it costs {row} euros and not more |\n"))
+        .collect();
     let text = format!("Prices:\n\n| Product | Price |\n|---|---|\n{rows}");
     let found = chunks(&text, "a.md", &rules(60, 30));
     assert!(found.len() > 4);
@@ -71,7 +73,11 @@ fn a_long_table_has_its_header_in_each_chunk() {
         assert!(chunk.text.starts_with("Product | Price\nproduct number"), "{}", chunk.text);
         assert!(chunk.text.ends_with("not more") && chunk.tokens <= 60);
     }
-    let all: Vec<&str> = found.iter().flat_map(|chunk| chunk.text.lines()).filter(|line| line.starts_with("product")).collect();
+    let all: Vec<&str> = found
+        .iter()
+        .flat_map(|chunk| chunk.text.lines())
+        .filter(|line| line.starts_with("product"))
+        .collect();
     assert_eq!(all.len(), 30, "rows are in one chunk each");
 }
 
@@ -85,7 +91,8 @@ fn a_table_that_fits_is_kept_whole() {
 
 #[test]
 fn each_question_is_a_chunk_and_stays_with_its_answer() {
-    let long: String = (0..40).map(|number| format!("Answer part {number} is this sentence of it. ")).collect();
+    let long: String =
+        (0..40).map(|number| format!("Answer part {number} is this sentence of it. ")).collect();
     let text = format!("question,answer\nWhy?,Because.\nHow long is it?,\"{long}\"\nWho?,You.\n");
     let found = chunks(&text, "a.csv", &rules(80, 40));
     assert_eq!(found[0].text, "Why?\nBecause.");
@@ -99,9 +106,12 @@ fn each_question_is_a_chunk_and_stays_with_its_answer() {
 #[test]
 fn a_changed_section_changes_only_its_own_chunks() {
     let section = |number: usize, text: &str| format!("## Part {number}\n\n{text}\n\n");
-    let old: String = (0..9).map(|number| section(number, "It says what it has always said about this.")).collect();
+    let old: String =
+        (0..9).map(|number| section(number, "It says what it has always said about this.")).collect();
     let new = old.replacen("Part 4\n\nIt says", "Part 4\n\nIt no longer says", 1);
-    let hashes = |text: &str| chunks(text, "a.md", &rules(40, 20)).into_iter().map(|chunk| chunk.hash).collect::<Vec<_>>();
+    let hashes = |text: &str| {
+        chunks(text, "a.md", &rules(40, 20)).into_iter().map(|chunk| chunk.hash).collect::<Vec<_>>()
+    };
     let (old, new) = (hashes(&old), hashes(&new));
     assert_eq!(old.len(), 9);
     assert_eq!(old.iter().zip(&new).filter(|(old, new)| old != new).count(), 1);
@@ -136,10 +146,12 @@ fn check_coverage(document: &Document, chunks: &[Chunk]) {
     }
     for block in &document.blocks {
         let end = block.offset + block.text.len();
-        let is_missing = |(at, character): (usize, char)| !character.is_whitespace() && !covered[block.offset + at];
+        let is_missing =
+            |(at, character): (usize, char)| !character.is_whitespace() && !covered[block.offset + at];
         if block.text.char_indices().any(is_missing) {
             let is_heading = matches!(block.kind, waggle_documents::BlockKind::Heading { .. });
-            let is_told = chunks.iter().any(|chunk| chunk.heading.split(" > ").any(|heading| heading == block.text));
+            let is_told =
+                chunks.iter().any(|chunk| chunk.heading.split(" > ").any(|heading| heading == block.text));
             assert!(is_heading && is_told, "{:?} {}..{end} is in no chunk", block.kind, block.offset);
         }
     }
@@ -157,7 +169,11 @@ fn check_chunks(document: &Document, chunks: &[Chunk], rules: &ChunkRules) {
         assert_eq!(text[..chunk.bytes.start].chars().count(), chunk.characters.start);
         assert_eq!(slice.chars().count(), chunk.characters.len());
     }
-    assert!(chunks.windows(2).all(|pair| pair[0].bytes.start < pair[1].bytes.end && pair[0].bytes.end < pair[1].bytes.end));
+    assert!(
+        chunks
+            .windows(2)
+            .all(|pair| pair[0].bytes.start < pair[1].bytes.end && pair[0].bytes.end < pair[1].bytes.end)
+    );
     check_coverage(document, chunks);
 }
 

@@ -72,7 +72,7 @@ fn a_pdf_of_object_streams_says_the_same() {
 fn a_pdf_whose_tables_are_wrong_is_read_by_its_objects() {
     let (pdf, root) = guide();
     let whole = pdf.with_table(root, "");
-    let table = whole.windows(4).rposition(|window| window == b"xref" ).unwrap();
+    let table = whole.windows(4).rposition(|window| window == b"xref").unwrap();
     let start = whole.windows(5).position(|window| window == b"xref\n").unwrap();
     assert!(table > start);
     let mut shifted = b"%PDF-1.7\n% a line more than the offsets know of\n".to_vec();
@@ -95,10 +95,13 @@ fn a_pdf_whose_tables_are_wrong_is_read_by_its_objects() {
 fn chinese_is_read_by_the_table_of_its_font() {
     let mut pdf = Pdf::default();
     let text = "七天无理由退货";
-    let rows: String = text.chars().zip(1..).map(|(c, code)| format!("<{code:04X}> <{:04X}>\n", c as u32)).collect();
+    let rows: String =
+        text.chars().zip(1..).map(|(c, code)| format!("<{code:04X}> <{:04X}>\n", c as u32)).collect();
     let cmap = pdf.stream(
         "",
-        format!("begincmap 1 begincodespacerange <0000> <FFFF> endcodespacerange 7 beginbfchar {rows} endbfchar"),
+        format!(
+            "begincmap 1 begincodespacerange <0000> <FFFF> endcodespacerange 7 beginbfchar {rows} endbfchar"
+        ),
     );
     let inner = pdf.add("<</Type/Font/Subtype/CIDFontType2/DW 1000>>");
     let font = pdf.add(format!(
@@ -123,7 +126,13 @@ fn words_are_parted_by_gaps_and_ligatures_are_letters() {
     let root = pdf.pages(&[contents.to_owned()], &resources);
     let document = read(&pdf.with_table(root, "/Info<</Title(\\376\\377\\0O\\0n\\0e)>>"), "a.pdf");
     assert_eq!(document.title, "One");
-    assert_eq!(texts(&document), ["Paragraph Offices hours read as this".replace("Offices", "Office"), "Paragraph in a form".to_owned()]);
+    assert_eq!(
+        texts(&document),
+        [
+            "Paragraph Offices hours read as this".replace("Offices", "Office"),
+            "Paragraph in a form".to_owned()
+        ]
+    );
 }
 
 #[test]
@@ -134,10 +143,15 @@ fn lines_of_columns_are_a_table() {
     let lines: Vec<(&str, u32, u32, u32, &str)> = rows
         .iter()
         .zip(0..)
-        .flat_map(|((one, other), row)| [("F1", 11, 72, 700 - row * 15, *one), ("F1", 11, 300, 700 - row * 15, *other)])
+        .flat_map(|((one, other), row)| {
+            [("F1", 11, 72, 700 - row * 15, *one), ("F1", 11, 300, 700 - row * 15, *other)]
+        })
         .collect();
     let root = pdf.pages(&[page(&lines)], &resources);
-    assert_eq!(texts(&read(&pdf.with_table(root, ""), "a.pdf")), ["Table { header: true } Item | Days\nBook | 14\nFood | 2"]);
+    assert_eq!(
+        texts(&read(&pdf.with_table(root, ""), "a.pdf")),
+        ["Table { header: true } Item | Days\nBook | 14\nFood | 2"]
+    );
 }
 
 #[test]
@@ -154,7 +168,9 @@ fn a_word_document_is_read_by_its_styles() {
     let table = "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Item</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>Days</w:t></w:r></w:p></w:tc></w:tr>\
         <w:tr><w:tc><w:p><w:r><w:t>Book</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>14</w:t></w:r></w:p><w:p><w:r><w:t>or 30</w:t></w:r></w:p></w:tc></w:tr></w:tbl>";
     let item = |text: &str, level: u32| {
-        format!("<w:p><w:pPr><w:numPr><w:ilvl w:val=\"{level}\"/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>")
+        format!(
+            "<w:p><w:pPr><w:numPr><w:ilvl w:val=\"{level}\"/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+        )
     };
     let deleted = "<w:p><w:r><w:t>kept </w:t></w:r><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>\
         <w:r><w:t>&amp; &#x4E2D;</w:t><w:br/><w:t>below</w:t></w:r></w:p>";

@@ -21,7 +21,12 @@ fn check(bytes: &[u8], name: &str, code: &str, says: &str) {
 fn an_encrypted_file_says_so() {
     let mut pdf = Pdf::default();
     let root = pdf.pages(&[page(&[("F1", 12, 0, 0, "x")])], "");
-    check(&pdf.with_table(root, "/Encrypt<</Filter/Standard/V 4>>"), "a.pdf", "encrypted_file", "without a password");
+    check(
+        &pdf.with_table(root, "/Encrypt<</Filter/Standard/V 4>>"),
+        "a.pdf",
+        "encrypted_file",
+        "without a password",
+    );
     let entries: [support::Entry<'_>; 1] = [("word/document.xml", b"<w:document/>", true)];
     check(&zip_with(&entries, 1), "a.docx", "encrypted_file", "without a password");
 }
@@ -58,7 +63,10 @@ fn a_broken_file_says_where() {
 fn a_bomb_is_refused_before_it_is_unpacked() {
     let body = paragraph("", &"0".repeat(30 << 20));
     check(&docx(&body), "bomb.docx", "file_too_large", "packed more than");
-    let several = zip(&[("word/styles.xml", &vec![b' '; 100 << 10], true), ("word/document.xml", &vec![b' '; 100 << 10], true)]);
+    let several = zip(&[
+        ("word/styles.xml", &vec![b' '; 100 << 10], true),
+        ("word/document.xml", &vec![b' '; 100 << 10], true),
+    ]);
     let bounds = Bounds { uncompressed_bytes_max: 150 << 10, ..Bounds::default() };
     assert_eq!(refused_within(&several, "a.docx", &bounds).code(), "file_too_large");
     let mut pdf = Pdf::default();
@@ -82,10 +90,16 @@ fn forms_that_draw_each_other_end() {
     let mut pdf = Pdf::default();
     let resources = helvetica(&mut pdf);
     let itself = pdf.add("");
-    pdf.set(itself, &format!("<</Subtype/Form/Resources<</XObject<</X {itself} 0 R>>>>/Length 6>>\nstream\n/X Do \nendstream"));
+    pdf.set(
+        itself,
+        &format!(
+            "<</Subtype/Form/Resources<</XObject<</X {itself} 0 R>>>>/Length 6>>\nstream\n/X Do \nendstream"
+        ),
+    );
     let content = format!("/X Do {}", page(&[("F1", 12, 72, 700, "text")]));
     let root = pdf.pages(&[content], &format!("{resources}/XObject<</X {itself} 0 R>>"));
-    let document = extract(&pdf.with_table(root, ""), "a.pdf", &Hints::default(), &Bounds::default()).unwrap();
+    let document =
+        extract(&pdf.with_table(root, ""), "a.pdf", &Hints::default(), &Bounds::default()).unwrap();
     assert_eq!(document.blocks.len(), 1);
 }
 

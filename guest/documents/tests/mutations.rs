@@ -22,8 +22,15 @@ fn bounds() -> Bounds {
 fn a_pdf() -> Pdf {
     let mut pdf = Pdf::default();
     let resources = helvetica(&mut pdf);
-    let content = page(&[("F2", 20, 72, 750, "Returns"), ("F1", 11, 72, 720, "Within seven days."), ("F1", 11, 72, 700, "1. x")]);
-    pdf.pages(&[content.clone(), format!("{content} [(a)-300(b)] TJ /Span <</ActualText (x)>> BDC EMC q Q Do")], &resources);
+    let content = page(&[
+        ("F2", 20, 72, 750, "Returns"),
+        ("F1", 11, 72, 720, "Within seven days."),
+        ("F1", 11, 72, 700, "1. x"),
+    ]);
+    pdf.pages(
+        &[content.clone(), format!("{content} [(a)-300(b)] TJ /Span <</ActualText (x)>> BDC EMC q Q Do")],
+        &resources,
+    );
     pdf
 }
 
@@ -82,8 +89,22 @@ impl Numbers {
 /// Changes a few bytes: others, gone, doubled, or words that readers look for.
 fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
     const WORDS: [&[u8]; 16] = [
-        b"endstream", b"stream\n", b" 0 R", b"<<", b">>", b"[", b"]", b"(", b"/Kids", b"99999999999", b"-1", b"\xff\xff\xff\xff",
-        b"obj", b"</", b"\0", b"/Length 9999",
+        b"endstream",
+        b"stream\n",
+        b" 0 R",
+        b"<<",
+        b">>",
+        b"[",
+        b"]",
+        b"(",
+        b"/Kids",
+        b"99999999999",
+        b"-1",
+        b"\xff\xff\xff\xff",
+        b"obj",
+        b"</",
+        b"\0",
+        b"/Length 9999",
     ];
     for _ in 0..=numbers.next(4) {
         let at = numbers.next(bytes.len());
@@ -113,7 +134,8 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
 /// `WAGGLE_MUTATIONS` makes more of them.
 #[test]
 fn a_damaged_file_is_read_or_refused() {
-    let rounds = std::env::var("WAGGLE_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3_000);
+    let rounds =
+        std::env::var("WAGGLE_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3_000);
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let samples = samples();
     for _ in 0..rounds {

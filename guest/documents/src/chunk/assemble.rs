@@ -15,7 +15,8 @@ pub(super) struct Stretch {
 
 /// Puts pieces together.
 pub(super) fn stretches(pieces: &Pieces, rules: &ChunkRules) -> Vec<Stretch> {
-    let mut assembler = Assembler { pieces, rules, done: Vec::new(), from: 0, tokens: 0, bytes: 0, has_body: false };
+    let mut assembler =
+        Assembler { pieces, rules, done: Vec::new(), from: 0, tokens: 0, bytes: 0, has_body: false };
     for at in 0..pieces.all.len() {
         assembler.take(at);
     }
@@ -58,7 +59,10 @@ impl Assembler<'_> {
         if piece.is_heading() && !self.has_body {
             return;
         }
-        if !self.has_body && let Some((bytes, tokens)) = &piece.repeated && at == self.from {
+        if !self.has_body
+            && let Some((bytes, tokens)) = &piece.repeated
+            && at == self.from
+        {
             self.tokens += tokens + 1;
             self.bytes += bytes.len() + 1;
         }
@@ -68,7 +72,8 @@ impl Assembler<'_> {
     }
 
     fn fits(&self, tokens: u32, bytes: usize) -> bool {
-        self.tokens.saturating_add(tokens) <= self.rules.tokens_max && self.bytes + bytes <= self.rules.text_bytes_max
+        self.tokens.saturating_add(tokens) <= self.rules.tokens_max
+            && self.bytes + bytes <= self.rules.text_bytes_max
     }
 
     /// Whether a piece begins a chunk although there is room in the one before.
@@ -105,7 +110,11 @@ impl Assembler<'_> {
     fn close(&mut self, at: usize) {
         // A heading belongs to what follows it.
         let mut end = at;
-        while self.has_body && end > self.from && self.piece(end - 1).is_some_and(Piece::is_heading) && at < self.pieces.all.len() {
+        while self.has_body
+            && end > self.from
+            && self.piece(end - 1).is_some_and(Piece::is_heading)
+            && at < self.pieces.all.len()
+        {
             end -= 1;
         }
         if end > self.from {
@@ -128,7 +137,8 @@ impl Assembler<'_> {
             && let Some(before) = self.piece(start - 1)
         {
             let more = overlap.saturating_add(before.tokens).saturating_add(1);
-            let is_shared = before.flows() && before.section == piece.section && more <= self.rules.overlap_tokens;
+            let is_shared =
+                before.flows() && before.section == piece.section && more <= self.rules.overlap_tokens;
             let has_room = more.saturating_add(piece.tokens) <= self.rules.tokens_max
                 && bytes + before.bytes.len() + piece.bytes.len() + 2 <= self.rules.text_bytes_max;
             if !is_shared || !has_room {

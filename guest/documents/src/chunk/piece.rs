@@ -67,7 +67,9 @@ pub(super) fn pieces(document: &Document, text: &str, rules: &ChunkRules, counte
         }
         let section = sections.len() - 1;
         for bytes in parts(block) {
-            let Some(bytes) = trimmed(text, block.offset + bytes.start..block.offset + bytes.end) else { continue };
+            let Some(bytes) = trimmed(text, block.offset + bytes.start..block.offset + bytes.end) else {
+                continue;
+            };
             let Block { kind, page, .. } = *block;
             all.push(Piece { bytes, tokens: 0, kind, block: number, page, section, repeated: None });
         }
@@ -240,7 +242,8 @@ fn repeat(pieces: &mut Pieces, rules: &ChunkRules) {
         let has_head = matches!(piece.kind, BlockKind::Table { header: true } | BlockKind::QuestionAnswer);
         match &first {
             Some((block, bytes, tokens)) if *block == piece.block => {
-                let fits = *tokens <= rules.tokens_max / REPEATED_SHARE && bytes.len() < rules.text_bytes_max / 2;
+                let fits =
+                    *tokens <= rules.tokens_max / REPEATED_SHARE && bytes.len() < rules.text_bytes_max / 2;
                 piece.repeated = (has_head && fits).then(|| (bytes.clone(), *tokens));
             }
             _ => first = Some((piece.block, piece.bytes.clone(), piece.tokens)),

@@ -31,7 +31,8 @@ pub(super) fn render(
     rules: &ChunkRules,
     counter: &Counter<'_>,
 ) -> Result<Vec<Rendered>, ChunkError> {
-    let mut waiting: Vec<(Stretch, Option<Rendered>)> = stretches.into_iter().map(|stretch| (stretch, None)).collect();
+    let mut waiting: Vec<(Stretch, Option<Rendered>)> =
+        stretches.into_iter().map(|stretch| (stretch, None)).collect();
     loop {
         if waiting.len() > rules.chunks_max {
             return Err(ChunkError::TooMany(rules.chunks_max));
@@ -101,7 +102,8 @@ fn one(text: &str, pieces: &Pieces, stretch: &Stretch, rules: &ChunkRules) -> Op
     let first = all.iter().find(|piece| !is_told(piece)).unwrap_or(last);
     let bytes = first.bytes.start..last.bytes.end;
     let own = text.get(bytes.clone())?;
-    let repeated = first.repeated.as_ref().filter(|_| stretch.repeats).and_then(|(range, _)| text.get(range.clone()));
+    let repeated =
+        first.repeated.as_ref().filter(|_| stretch.repeats).and_then(|(range, _)| text.get(range.clone()));
     let text = match repeated {
         Some(repeated) => format!("{repeated}\n{own}"),
         None => own.to_owned(),
@@ -122,7 +124,9 @@ fn common_path<'a>(all: &[Piece], pieces: &'a Pieces) -> &'a [Rc<str>] {
         let path = all.first().map_or(&[][..], |piece| section(pieces, piece));
         return path.split_last().map_or(path, |(_, above)| above);
     };
-    let alike = |path: &[Rc<str>], other: &[Rc<str>]| path.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let alike = |path: &[Rc<str>], other: &[Rc<str>]| {
+        path.iter().zip(other).take_while(|(one, other)| one == other).count()
+    };
     let length = bodies.fold(first.len(), |length, other| alike(first.get(..length).unwrap_or(first), other));
     first.get(..length).unwrap_or(first)
 }

@@ -24,7 +24,9 @@ pub(super) fn read(text: &str, styles: &Styles, builder: &mut Builder) -> Result
             Event::End(element) => body.end(element.local_name().into_inner())?,
             Event::Text(part) if body.is_text() => body.paragraph.text.push_str(&part.xml10_content()),
             Event::CData(part) if body.is_text() => body.paragraph.text.push_str(&part.xml10_content()),
-            Event::GeneralRef(reference) if body.is_text() => body.paragraph.text.extend(xml::resolved(&reference)),
+            Event::GeneralRef(reference) if body.is_text() => {
+                body.paragraph.text.extend(xml::resolved(&reference))
+            }
             Event::Eof => return body.finish(),
             _ => {}
         }
@@ -109,7 +111,9 @@ impl<'a> Body<'a> {
                 self.paragraph.style = outline(value()).map(|level| Style::Heading(level + 1));
             }
             "numPr" => self.paragraph.item = Some(0),
-            "ilvl" => self.paragraph.item = value().and_then(|level| level.parse().ok()).or(self.paragraph.item),
+            "ilvl" => {
+                self.paragraph.item = value().and_then(|level| level.parse().ok()).or(self.paragraph.item)
+            }
             "tbl" if has_end => self.begin_table()?,
             "tblHeader" if self.tables == 1 => self.grid.set_header(),
             _ => {}

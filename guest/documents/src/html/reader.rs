@@ -120,7 +120,8 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let role = role(&tag.name);
-        let is_left_out = role == Role::Hidden || (!self.scope.is_all && (role == Role::Chrome || tag.is_hidden));
+        let is_left_out =
+            role == Role::Hidden || (!self.scope.is_all && (role == Role::Chrome || tag.is_hidden));
         if is_left_out {
             if !is_closed && !is_void(&tag.name) {
                 self.skipped = Some(Skipped { name: tag.name, depth: 1 });

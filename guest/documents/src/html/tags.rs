@@ -36,8 +36,10 @@ pub(super) enum Role {
 /// What an element is.
 pub(super) fn role(name: &[u8]) -> Role {
     match name {
-        b"script" | b"style" | b"template" | b"svg" | b"math" | b"noscript" | b"iframe" | b"object" | b"canvas"
-        | b"audio" | b"video" | b"select" | b"datalist" | b"noembed" | b"noframes" => Role::Hidden,
+        b"script" | b"style" | b"template" | b"svg" | b"math" | b"noscript" | b"iframe" | b"object"
+        | b"canvas" | b"audio" | b"video" | b"select" | b"datalist" | b"noembed" | b"noframes" => {
+            Role::Hidden
+        }
         b"nav" | b"footer" | b"button" | b"textarea" | b"dialog" | b"menu" => Role::Chrome,
         b"title" => Role::Title,
         b"main" => Role::Main,
@@ -51,10 +53,10 @@ pub(super) fn role(name: &[u8]) -> Role {
         b"tr" => Role::Row,
         b"td" => Role::Cell(false),
         b"th" => Role::Cell(true),
-        b"address" | b"article" | b"aside" | b"blockquote" | b"body" | b"caption" | b"center" | b"dd" | b"details"
-        | b"div" | b"dl" | b"dt" | b"fieldset" | b"figcaption" | b"figure" | b"form" | b"head" | b"header"
-        | b"hgroup" | b"hr" | b"html" | b"legend" | b"optgroup" | b"option" | b"p" | b"search" | b"section"
-        | b"summary" | b"tbody" | b"tfoot" | b"thead" => Role::Block,
+        b"address" | b"article" | b"aside" | b"blockquote" | b"body" | b"caption" | b"center" | b"dd"
+        | b"details" | b"div" | b"dl" | b"dt" | b"fieldset" | b"figcaption" | b"figure" | b"form"
+        | b"head" | b"header" | b"hgroup" | b"hr" | b"html" | b"legend" | b"optgroup" | b"option" | b"p"
+        | b"search" | b"section" | b"summary" | b"tbody" | b"tfoot" | b"thead" => Role::Block,
         _ => Role::Inline,
     }
 }
@@ -63,8 +65,20 @@ pub(super) fn role(name: &[u8]) -> Role {
 pub(super) fn is_void(name: &[u8]) -> bool {
     matches!(
         name,
-        b"area" | b"base" | b"br" | b"col" | b"embed" | b"hr" | b"img" | b"input" | b"link" | b"meta" | b"param"
-            | b"source" | b"track" | b"wbr"
+        b"area"
+            | b"base"
+            | b"br"
+            | b"col"
+            | b"embed"
+            | b"hr"
+            | b"img"
+            | b"input"
+            | b"link"
+            | b"meta"
+            | b"param"
+            | b"source"
+            | b"track"
+            | b"wbr"
     )
 }
 

@@ -183,7 +183,12 @@ impl Interpreter {
     }
 
     /// Draws a form; images have no text.
-    fn draw(&mut self, file: &mut File<'_>, operands: &[Object], run: &mut Run<'_>) -> Result<(), ExtractError> {
+    fn draw(
+        &mut self,
+        file: &mut File<'_>,
+        operands: &[Object],
+        run: &mut Run<'_>,
+    ) -> Result<(), ExtractError> {
         let Some(name) = operands.first().and_then(Object::name).cloned() else { return Ok(()) };
         let Some(objects) = file.member(&run.resources, "XObject")?.dictionary() else { return Ok(()) };
         let object = objects.get(&name);
@@ -236,7 +241,8 @@ impl Interpreter {
         }
         let array = operands.last().and_then(Object::array);
         let parts = array.as_deref().map_or(operands, Vec::as_slice);
-        let parts = if array.is_some() { parts } else { parts.last().map(std::slice::from_ref).unwrap_or_default() };
+        let parts =
+            if array.is_some() { parts } else { parts.last().map(std::slice::from_ref).unwrap_or_default() };
         run.pen.begin();
         for part in parts {
             match part {
@@ -266,7 +272,9 @@ fn content(file: &mut File<'_>, page: &Page) -> Result<Vec<u8>, ExtractError> {
         all.extend(file.data(&stream)?);
         all.push(b'\n');
         if all.len() > PAGE_BYTES_MAX {
-            return Err(ExtractError::TooLarge(format!("one of its pages is more than {PAGE_BYTES_MAX} bytes")));
+            return Err(ExtractError::TooLarge(format!(
+                "one of its pages is more than {PAGE_BYTES_MAX} bytes"
+            )));
         }
     }
     Ok(all)

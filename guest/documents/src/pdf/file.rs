@@ -329,7 +329,9 @@ impl<'a> File<'a> {
     pub(super) fn data(&mut self, stream: &Stream) -> Result<Vec<u8>, ExtractError> {
         let raw = self.raw(stream)?;
         let dictionary = &stream.dictionary;
-        let either = |long: &str, short: &str| if dictionary.has(long) { dictionary.get(long) } else { dictionary.get(short) };
+        let either = |long: &str, short: &str| {
+            if dictionary.has(long) { dictionary.get(long) } else { dictionary.get(short) }
+        };
         let filters = self.resolved_list(&either("Filter", "F"))?;
         let parameters = self.resolved_list(&either("DecodeParms", "DP"))?;
         if filters.is_empty() {
@@ -340,7 +342,8 @@ impl<'a> File<'a> {
         let mut data: Option<Vec<u8>> = None;
         for (place, filter) in filters.iter().take(FILTERS_MAX).enumerate() {
             let Some(filter) = filter.name() else { return Ok(Vec::new()) };
-            let parameters = parameters.get(place).and_then(Object::dictionary).unwrap_or_else(|| Rc::clone(&none));
+            let parameters =
+                parameters.get(place).and_then(Object::dictionary).unwrap_or_else(|| Rc::clone(&none));
             let undone = filter::undo(filter, &parameters, data.as_deref().unwrap_or(raw), &mut self.budget)?;
             let Some(undone) = undone else { return Ok(Vec::new()) };
             data = Some(undone);
@@ -352,7 +355,9 @@ impl<'a> File<'a> {
     fn resolved_list(&mut self, object: &Object) -> Result<Vec<Object>, ExtractError> {
         match self.resolve(object)? {
             Object::Null => Ok(Vec::new()),
-            Object::Array(array) => array.iter().take(FILTERS_MAX).map(|object| self.resolve(object)).collect(),
+            Object::Array(array) => {
+                array.iter().take(FILTERS_MAX).map(|object| self.resolve(object)).collect()
+            }
             object => Ok(vec![object]),
         }
     }

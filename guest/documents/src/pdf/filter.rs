@@ -148,8 +148,11 @@ fn lzw(data: &[u8], is_early: bool, budget: &mut Budget) -> Result<Vec<u8>, Extr
 
 fn hexadecimal(data: &[u8], budget: &mut Budget) -> Result<Vec<u8>, ExtractError> {
     budget.take(data.len() / 2 + 1)?;
-    let digits: Vec<u32> =
-        data.iter().take_while(|byte| **byte != b'>').filter_map(|byte| char::from(*byte).to_digit(16)).collect();
+    let digits: Vec<u32> = data
+        .iter()
+        .take_while(|byte| **byte != b'>')
+        .filter_map(|byte| char::from(*byte).to_digit(16))
+        .collect();
     Ok(digits.chunks(2).map(|pair| (pair[0] << 4 | pair.get(1).copied().unwrap_or(0)) as u8).collect())
 }
 

@@ -38,8 +38,16 @@ enum Codes {
 enum Widths {
     /// By how letters look in most fonts, where the font says nothing.
     Guessed,
-    Bytes { first: u32, widths: Vec<f64>, missing: f64 },
-    Wide { single: HashMap<u32, f64>, ranges: Vec<(u32, u32, f64)>, default: f64 },
+    Bytes {
+        first: u32,
+        widths: Vec<f64>,
+        missing: f64,
+    },
+    Wide {
+        single: HashMap<u32, f64>,
+        ranges: Vec<(u32, u32, f64)>,
+        default: f64,
+    },
     /// Half of an em for a byte, an em for more.
     Half,
 }
@@ -66,7 +74,8 @@ impl Font {
             None => None,
         };
         let name = font.get("BaseFont").name().map(|name| name.to_lowercase()).unwrap_or_default();
-        let is_named_bold = ["bold", "black", "heavy", "demi", "simhei", "heiti"].iter().any(|part| name.contains(part));
+        let is_named_bold =
+            ["bold", "black", "heavy", "demi", "simhei", "heiti"].iter().any(|part| name.contains(part));
         if font.is("Subtype", "Type0") {
             let (codes, widths) = composite(file, font)?;
             return Ok(Font { codes, to_unicode, widths, scale: 0.001, is_bold: is_named_bold });
@@ -134,7 +143,13 @@ impl Font {
     fn width(&self, code: u32, bytes: &[u8], text: &str) -> f64 {
         match &self.widths {
             Widths::Guessed => guessed(text),
-            Widths::Half => if bytes.len() > 1 { 1.0 } else { 0.5 },
+            Widths::Half => {
+                if bytes.len() > 1 {
+                    1.0
+                } else {
+                    0.5
+                }
+            }
             Widths::Bytes { first, widths, missing } => {
                 let place = code.checked_sub(*first).map(|place| place as usize);
                 place.and_then(|place| widths.get(place)).unwrap_or(missing) * self.scale
@@ -153,7 +168,9 @@ impl Font {
 /// About how wide a character is in a font of no known widths.
 fn guessed(text: &str) -> f64 {
     let width = |character: char| match character {
-        'i' | 'j' | 'l' | 't' | 'f' | 'I' | ' ' | '.' | ',' | ';' | ':' | '!' | '|' | '\'' | '(' | ')' => 0.278,
+        'i' | 'j' | 'l' | 't' | 'f' | 'I' | ' ' | '.' | ',' | ';' | ':' | '!' | '|' | '\'' | '(' | ')' => {
+            0.278
+        }
         'm' | 'M' | 'w' | 'W' | '@' | '%' => 0.833,
         'A'..='Z' => 0.667,
         _ if crate::script::joins_without_space(character) => 1.0,

@@ -151,7 +151,9 @@ impl<'a> Lexer<'a> {
             b'<' => Some(Object::Text(Rc::new(self.hexadecimal()))),
             b'[' => self.array(depth),
             b'+' | b'-' | b'.' | b'0'..=b'9' => Some(self.number_or_reference()),
-            byte if is_regular(byte) && matches!(self.word(), b"true" | b"false" | b"null") => Some(Object::Null),
+            byte if is_regular(byte) && matches!(self.word(), b"true" | b"false" | b"null") => {
+                Some(Object::Null)
+            }
             _ => None,
         }
     }
@@ -163,7 +165,8 @@ impl<'a> Lexer<'a> {
         let mut bytes = word.iter().copied();
         while let Some(byte) = bytes.next() {
             let mut ahead = bytes.clone();
-            let code = (byte == b'#').then(|| Some(digit(ahead.next()?)? << 4 | digit(ahead.next()?)?)).flatten();
+            let code =
+                (byte == b'#').then(|| Some(digit(ahead.next()?)? << 4 | digit(ahead.next()?)?)).flatten();
             if code.is_some() {
                 bytes = ahead;
             }

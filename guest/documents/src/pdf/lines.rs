@@ -71,7 +71,9 @@ impl Lines {
             None if span.text.trim().is_empty() => {}
             None => {
                 if self.lines.len() >= LINES_MAX {
-                    return Err(ExtractError::TooLarge(format!("one of its pages has more than {LINES_MAX} lines")));
+                    return Err(ExtractError::TooLarge(format!(
+                        "one of its pages has more than {LINES_MAX} lines"
+                    )));
                 }
                 let Span { text, x, y, end, size, is_bold, direction } = span;
                 let sized = text.len();

@@ -76,7 +76,10 @@ fn digits_before(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
         return None;
     }
     let end = at - spaces;
-    let number = bytes.get(end - digits..end)?.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    let number = bytes
+        .get(end - digits..end)?
+        .iter()
+        .fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
     Some((end - digits, number))
 }
 
@@ -92,7 +95,8 @@ fn take_trailer(bytes: &[u8], at: usize, found: &mut Found) {
 /// Notes an object that holds others, that is a table, or that is the catalog.
 fn take_head(bytes: &[u8], at: usize, number: u32, found: &mut Found) {
     let head = bytes.get(at..at.saturating_add(HEAD_BYTES_MAX).min(bytes.len())).unwrap_or_default();
-    let end = head.windows(6).position(|window| window == b"stream" || window == b"endobj").unwrap_or(head.len());
+    let end =
+        head.windows(6).position(|window| window == b"stream" || window == b"endobj").unwrap_or(head.len());
     let head = head.get(..end).unwrap_or_default();
     let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
     if has(b"/ObjStm") {

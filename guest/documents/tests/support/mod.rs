@@ -39,7 +39,9 @@ impl Pdf {
         let mut kids = String::new();
         for content in contents {
             let content = self.stream("", content);
-            let page = self.add(format!("<</Type/Page/Parent {tree} 0 R/MediaBox[0 0 595 842]/Contents {content} 0 R>>"));
+            let page = self.add(format!(
+                "<</Type/Page/Parent {tree} 0 R/MediaBox[0 0 595 842]/Contents {content} 0 R>>"
+            ));
             kids.push_str(&format!("{page} 0 R "));
         }
         let count = contents.len();
@@ -69,7 +71,8 @@ impl Pdf {
         }
         let size = offsets.len() + 1;
         file.extend(
-            format!("trailer\n<</Size {size}/Root {root} 0 R{trailer}>>\nstartxref\n{start}\n%%EOF\n").into_bytes(),
+            format!("trailer\n<</Size {size}/Root {root} 0 R{trailer}>>\nstartxref\n{start}\n%%EOF\n")
+                .into_bytes(),
         );
         file
     }
@@ -146,7 +149,8 @@ pub fn page(lines: &[(&str, u32, u32, u32, &str)]) -> String {
 pub fn pdf_of_pages(count: usize) -> Vec<u8> {
     let mut pdf = Pdf::default();
     let resources = helvetica(&mut pdf);
-    let content = |number: usize| page(&[("F1", 12, 72, 700, &format!("Sentence of page {number}, and of no other."))]);
+    let content =
+        |number: usize| page(&[("F1", 12, 72, 700, &format!("Sentence of page {number}, and of no other."))]);
     let contents: Vec<String> = (1..=count).map(content).collect();
     let root = pdf.pages(&contents, &resources);
     pdf.with_table(root, "")
@@ -202,8 +206,11 @@ const STYLES: &str = r#"<?xml version="1.0" encoding="UTF-8"?><w:styles xmlns:w=
 
 /// A Word document with this body.
 pub fn docx(body: &str) -> Vec<u8> {
-    let document = format!(r#"<?xml version="1.0"?><w:document xmlns:w="x"><w:body>{body}<w:sectPr/></w:body></w:document>"#);
-    let core = r#"<cp:coreProperties xmlns:dc="y"><dc:title>Terms &amp; conditions</dc:title></cp:coreProperties>"#;
+    let document = format!(
+        r#"<?xml version="1.0"?><w:document xmlns:w="x"><w:body>{body}<w:sectPr/></w:body></w:document>"#
+    );
+    let core =
+        r#"<cp:coreProperties xmlns:dc="y"><dc:title>Terms &amp; conditions</dc:title></cp:coreProperties>"#;
     zip(&[
         ("[Content_Types].xml", b"<Types/>", true),
         ("docProps/core.xml", core.as_bytes(), false),
@@ -214,6 +221,10 @@ pub fn docx(body: &str) -> Vec<u8> {
 
 /// A paragraph of a Word document.
 pub fn paragraph(style: &str, text: &str) -> String {
-    let style = if style.is_empty() { String::new() } else { format!(r#"<w:pPr><w:pStyle w:val="{style}"/></w:pPr>"#) };
+    let style = if style.is_empty() {
+        String::new()
+    } else {
+        format!(r#"<w:pPr><w:pStyle w:val="{style}"/></w:pPr>"#)
+    };
     format!(r#"<w:p>{style}<w:r><w:t xml:space="preserve">{text}</w:t></w:r></w:p>"#)
 }

@@ -60,7 +60,9 @@ impl Paragraph {
     }
 
     fn ends_sentence(&self) -> bool {
-        self.text.ends_with(['.', '!', '?', '。', '！', '？', '…', ':', '：', ';', '；', '”', '"', '」', '）', ')'])
+        self.text.ends_with([
+            '.', '!', '?', '。', '！', '？', '…', ':', '：', ';', '；', '”', '"', '」', '）', ')',
+        ])
     }
 
     /// Whether the line goes on with it. `leading` is the usual distance of lines in their size.
@@ -68,12 +70,15 @@ impl Paragraph {
         let (last, next) = (self.last, place(part));
         let is_alike = (last.size - next.size).abs() < 0.1 * last.size.max(next.size);
         let down = last.y - next.y;
-        let is_close = last.page == next.page && down > 0.0 && down < leading * APART * last.size.max(next.size);
+        let is_close =
+            last.page == next.page && down > 0.0 && down < leading * APART * last.size.max(next.size);
         match (self.kind, part.kind) {
             (BlockKind::Heading { level }, BlockKind::Heading { level: other }) => {
                 level == other && is_close && is_alike
             }
-            (BlockKind::List, BlockKind::List) => last.page == next.page && down.abs() < 3.0 * leading * last.size,
+            (BlockKind::List, BlockKind::List) => {
+                last.page == next.page && down.abs() < 3.0 * leading * last.size
+            }
             (BlockKind::List, BlockKind::Paragraph) => {
                 is_alike && is_close && (next.x > self.start + 0.3 * next.size || !self.ends_sentence())
             }
@@ -82,7 +87,8 @@ impl Paragraph {
                 let is_short = last.end + SHORT * last.size < next.end;
                 let is_over = self.ends_sentence() && (begins || is_short);
                 // At the end of a column or of a page only the sentence tells.
-                let goes_on = if is_close { !is_over } else { down_or_over(last, next) && !self.ends_sentence() };
+                let goes_on =
+                    if is_close { !is_over } else { down_or_over(last, next) && !self.ends_sentence() };
                 is_alike && goes_on
             }
             _ => false,

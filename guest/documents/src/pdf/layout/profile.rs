@@ -64,7 +64,8 @@ impl Profile {
             entry.1 += if line.is_bold { length } else { 0 };
         }
         let most = sizes.iter().max_by_key(|(size, (length, _))| (*length, **size));
-        let (body, is_body_bold) = most.map_or((24, false), |(size, (length, bold))| (*size, bold * 2 > *length));
+        let (body, is_body_bold) =
+            most.map_or((24, false), |(size, (length, bold))| (*size, bold * 2 > *length));
         let is_heading = |size: &i64| *size as f64 > body as f64 * HEADING_FACTOR;
         let mut headings: Vec<i64> = sizes.keys().copied().filter(is_heading).collect();
         headings.sort_unstable_by_key(|size| -size);
@@ -83,7 +84,8 @@ impl Profile {
         let length = text.chars().count();
         let says = text.chars().any(char::is_alphabetic);
         if size(line) as f64 > self.body as f64 * HEADING_FACTOR && length <= HEADING_CHARACTERS_MAX && says {
-            let larger = self.headings.iter().filter(|heading| **heading as f64 * 0.95 > size(line) as f64).count();
+            let larger =
+                self.headings.iter().filter(|heading| **heading as f64 * 0.95 > size(line) as f64).count();
             return BlockKind::Heading { level: (larger + 1).min(LEVELS_MAX) as u8 };
         }
         let ends_sentence = text.ends_with(['.', '。', ',', '，', ';', '；', ':', '：', '!', '！']);
