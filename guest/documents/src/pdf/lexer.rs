@@ -93,13 +93,14 @@ impl<'a> Lexer<'a> {
         is_here
     }
 
-    /// A whole number without a sign.
+    /// A whole number without a sign; one that is too large for this machine is its largest.
     pub(super) fn integer(&mut self) -> Option<usize> {
         self.skip_space();
         let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let text = self.rest().get(..digits).filter(|digits| (1..=10).contains(&digits.len()))?;
         self.at += digits;
-        Some(text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+        let number = text.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+        Some(usize::try_from(number).unwrap_or(usize::MAX))
     }
 
     /// The next object of a file; `None` where none begins here or it is too large.
