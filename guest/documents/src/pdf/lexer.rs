@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 64;
 /// How many objects one object may consist of.
 const OBJECTS_MAX: usize = 200_000;
 /// An operator that is longer is none, in bytes.
-const OPERATOR_BYTES_MAX: usize = 16;
+const OPERATOR_BYTES_MAX: usize = 32;
 
 /// A place in bytes.
 #[derive(Debug, Clone)]
@@ -143,6 +143,7 @@ impl<'a> Lexer<'a> {
         self.skip_space();
         self.left = self.left.checked_sub(1)?;
         if depth > DEPTH_MAX {
+            self.left = 0;
             return None;
         }
         match self.peek()? {
@@ -252,7 +253,7 @@ impl<'a> Lexer<'a> {
                     let before = self.at;
                     match self.nested(depth + 1) {
                         Some(object) => array.push(object),
-                        None if self.left == 0 || depth >= DEPTH_MAX => return None,
+                        None if self.left == 0 => return None,
                         None => self.at = self.at.max(before + 1),
                     }
                 }
@@ -283,7 +284,7 @@ impl<'a> Lexer<'a> {
                         Some(object) => {
                             dictionary.insert(name, object);
                         }
-                        None if self.left == 0 || depth >= DEPTH_MAX => return None,
+                        None if self.left == 0 => return None,
                         None => self.at = self.at.max(before + 1),
                     }
                 }
