@@ -137,7 +137,7 @@ pub struct SearchSettings {
     pub weights: Weights,
     /// `search_rank_constant`: the constant of reciprocal rank fusion.
     pub rank_constant: f32,
-    /// `search_threshold`: the least cosine of a source, where there are vectors. From -1 to 1.
+    /// `search_threshold`: the least cosine of a source, where there are vectors, from 0 to 1; 0: any.
     pub threshold: f32,
     /// `search_top_k`: how many results a search gives that does not say.
     pub top_k: u32,
@@ -246,7 +246,7 @@ impl SearchSettings {
             mode: reader.choice("search_mode", SearchMode::Hybrid, &MODES).await?,
             weights: weights(reader).await?,
             rank_constant: reader.number("search_rank_constant", RANK_CONSTANT_DEFAULT, RANK_CONSTANT).await?,
-            threshold: reader.number("search_threshold", THRESHOLD_DEFAULT, -1.0..=1.0).await?,
+            threshold: reader.number("search_threshold", THRESHOLD_DEFAULT, 0.0..=1.0).await?,
             top_k: reader.number("search_top_k", TOP_K_DEFAULT, 1..=RESULTS_MAX).await?,
             neighbours: reader.number("search_neighbours", NEIGHBOURS_DEFAULT, NEIGHBOURS).await?,
             rewrite: reader.choice("search_rewrite", true, &ON_OFF).await?,

@@ -11,6 +11,7 @@ mod wire;
 
 pub use recent::Recent;
 pub use vector::{Unusable, cosine};
+pub(crate) use vector::cut;
 
 use crate::ask::ask;
 use crate::failure::SearchFailure;

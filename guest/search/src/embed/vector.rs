@@ -1,6 +1,8 @@
 //! What a vector must be.
 
-use crate::settings::DIMENSIONS_MAX;
+use crate::failure::SearchFailure;
+use crate::settings::{DIMENSIONS_MAX, EmbeddingModel};
+use waggle_model::ModelFailure;
 
 /// Why a vector cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,25 @@ pub(crate) fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>, Unusable> {
     Ok(vector)
 }
 
+/// The vector for an index of `model`, whose vectors are not longer than that model is asked for now: where a longer one is
+/// cut, its beginning is a vector of its own, as the makers of models have it that take such a wish (Matryoshka embeddings).
+///
+/// # Errors
+/// It is shorter than those of the index.
+pub(crate) fn cut(mut vector: Vec<f32>, model: &EmbeddingModel) -> Result<Vec<f32>, SearchFailure> {
+    let dimensions = model.dimensions.map_or(vector.len(), |dimensions| dimensions as usize);
+    let unusable = |reason: String| SearchFailure::from(ModelFailure::NotACompletion(reason));
+    if vector.len() < dimensions {
+        let given = vector.len();
+        return Err(unusable(format!("{given} numbers of '{}', whose index has {dimensions}", model.name)));
+    }
+    if vector.len() == dimensions {
+        return Ok(vector);
+    }
+    vector.truncate(dimensions);
+    normalised(vector).map_err(|error| unusable(error.to_string()))
+}
+
 /// # Errors
 /// Two are of different length.
 pub(super) fn same_length(vectors: &[Vec<f32>]) -> Result<(), Unusable> {
@@ -89,6 +110,16 @@ mod tests {
         assert_eq!(checked(vec![3.0, 4.0], Some(2)), Ok(vec![0.6, 0.8]));
         assert_eq!(same_length(&[vec![1.0], vec![1.0, 2.0]]), Err(Unusable::Mixed(1, 2)));
         assert_eq!(same_length(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_vector_is_cut_to_its_index() {
+        let model = |dimensions| EmbeddingModel { name: "m".to_owned(), dimensions };
+        assert_eq!(cut(vec![0.6, 0.8], &model(None)).unwrap(), [0.6, 0.8]);
+        assert_eq!(cut(vec![0.6, 0.8], &model(Some(2))).unwrap(), [0.6, 0.8]);
+        assert_eq!(cut(vec![0.6, 0.8], &model(Some(1))).unwrap(), [1.0]);
+        assert!(cut(vec![0.6, 0.8], &model(Some(3))).is_err());
+        assert!(cut(vec![0.0, 1.0], &model(Some(1))).is_err());
     }
 
     proptest! {
