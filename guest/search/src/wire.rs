@@ -8,7 +8,7 @@ use crate::filter;
 use crate::retrieve::{RetrieveRequest, Retrieved};
 use crate::rewrite::{CONVERSATION_MAX, Said};
 use crate::search::{Found, INDEXES_MAX, QUERIES_MAX, Ranking, SearchAnswer, SearchRequest, Searched};
-use crate::settings::{RESULTS_MAX, Weights};
+use crate::settings::Weights;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
