@@ -51,9 +51,7 @@ pub(crate) fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>, Unusable> {
         return Err(Unusable::NoDirection);
     }
     for number in &mut vector {
-        #[expect(clippy::cast_possible_truncation, reason = "a vector is of single precision")]
-        let scaled = (f64::from(*number) / length) as f32;
-        *number = scaled;
+        *number = (f64::from(*number) / length) as f32;
     }
     Ok(vector)
 }

@@ -138,7 +138,7 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
         queries: &[String],
         together: &Together<'_>,
     ) -> Result<Vec<Candidate>, SearchFailure> {
-        let vectors = match together.embedding {
+        let vectors: Vec<Option<Vec<f32>>> = match together.embedding {
             Some(model) => self.vectors(model, queries).await?.into_iter().map(Some).collect(),
             None => vec![None; queries.len()],
         };
@@ -164,7 +164,7 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
     ) -> Query {
         let results = self.results_max(request);
         let limit = match self.reranker(request) {
-            Some(_) => (results * RERANKED_FACTOR).max(RERANKED_MIN).min(DOCUMENTS_MAX as u32),
+            Some(_) => (results * RERANKED_FACTOR).clamp(RERANKED_MIN, DOCUMENTS_MAX as u32),
             None => results,
         };
         let threshold = request.ranking.threshold.unwrap_or(self.settings.threshold);
