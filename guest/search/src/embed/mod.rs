@@ -26,7 +26,7 @@ use waggle_model::{ModelFailure, Wire};
 use waggle_openai::json;
 use waggle_platform::Platform;
 
-/// How many texts are looked up in the store at once.
+/// How many texts are looked up in the store at once, or as many as go into one call of the model.
 const LOOKUP_MAX: usize = 64;
 /// How many vectors of questions the store keeps.
 const QUERIES_KEPT_MAX: u64 = 4_096;
@@ -81,7 +81,7 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
     /// There is no model; it failed; what it gave are no vectors, or of other dimensions than were asked for.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
         let mut vectors = Vec::with_capacity(texts.len());
-        for part in texts.chunks(LOOKUP_MAX) {
+        for part in texts.chunks(LOOKUP_MAX.max(self.settings.embedding_batch_max)) {
             vectors.extend(self.embed_from(self.documents(), part).await?);
         }
         self.fitted(vectors)
@@ -106,7 +106,8 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         self.fitted(vectors.into_iter().flatten().collect())
     }
 
-    /// How long the vectors are: as is configured, or as those of the index are; else as was seen when the model was first asked.
+    /// How long the vectors are: as is configured, or as those of the index are; else as was seen when the model was first
+    /// asked.
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
@@ -158,7 +159,7 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         Shelf { name: "document", entries_max: self.settings.embedding_cache_entries_max }
     }
 
-    /// Vectors of at most [`LOOKUP_MAX`] texts: what the shelf has, and the model for the others.
+    /// Vectors of texts that are looked up at once: what the shelf has, and the model for the others.
     async fn embed_from(&self, shelf: Shelf, texts: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
         if texts.is_empty() {
             return Ok(Vec::new());
