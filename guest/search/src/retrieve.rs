@@ -2,8 +2,8 @@
 //! with all that a caller needs to answer by it.
 
 use crate::answer_cache::{
-    AnswerCache, AnswerKey, Basis, CacheFailure, CachedAnswer, Claim, Flight, FrequentQuestion, TEXT_BYTES_MAX,
-    index_name, most_frequent,
+    AnswerCache, AnswerKey, Basis, CacheFailure, CachedAnswer, Claim, Flight, FrequentQuestion,
+    TEXT_BYTES_MAX, index_name, most_frequent,
 };
 use crate::extract::{Passage, extract_answer};
 use crate::failure::SearchFailure;
@@ -101,7 +101,8 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
     fn by_cache(&self, asked: Asked, cached: CachedAnswer) -> Retrieved {
         let Asked { queries, rewritten } = asked;
         // It was found by its vector.
-        let mode = if self.settings.mode == SearchMode::Lexical { SearchMode::Dense } else { self.settings.mode };
+        let mode =
+            if self.settings.mode == SearchMode::Lexical { SearchMode::Dense } else { self.settings.mode };
         Retrieved {
             answer: SearchAnswer { queries, results: Vec::new(), mode, rewritten },
             no_answer: None,

@@ -7,7 +7,7 @@ use crate::dify::attributes_json;
 use crate::filter;
 use crate::retrieve::{RetrieveRequest, Retrieved};
 use crate::rewrite::{CONVERSATION_MAX, Said};
-use crate::search::{Found, INDEXES_MAX, QUERIES_MAX, Ranking, SearchAnswer, SearchRequest, Searched};
+use crate::search::{Found, INDEXES_MAX, QUERIES_MAX, Ranking, SearchAnswer, Searched};
 use crate::settings::Weights;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -120,7 +120,10 @@ fn ranking(raw: &str) -> Result<Ranking, ApiError> {
         Some(ranker) if ranker.starts_with("default") => true,
         Some(ranker) => {
             let at = format!("{AT}.ranker");
-            return Err(json::invalid_value(at, &format!("it must be 'auto' or 'none', not '{}'", echo(ranker))));
+            return Err(json::invalid_value(
+                at,
+                &format!("it must be 'auto' or 'none', not '{}'", echo(ranker)),
+            ));
         }
     };
     let hybrid = body.hybrid_search.filter(|raw| raw.get() != "null");
@@ -161,10 +164,9 @@ impl<'de> Fields<'de> for Reading<'de> {
             }
             "conversation" if is_retrieval => {
                 let said: Vec<SaidBody> = map.next_value_seed(Elements::new(path, CONVERSATION_MAX))?;
-                let said = said.into_iter().map(|SaidBody { role, text }| Said {
-                    by_user: matches!(role, RoleBody::User),
-                    text,
-                });
+                let said = said
+                    .into_iter()
+                    .map(|SaidBody { role, text }| Said { by_user: matches!(role, RoleBody::User), text });
                 request.conversation = said.collect();
             }
             "answer_cache" if is_retrieval => self.raw.answer_cache = map.next_value()?,

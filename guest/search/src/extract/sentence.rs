@@ -5,7 +5,8 @@ const SENTENCES_MAX: usize = 100;
 /// The longest sentence that is quoted whole, in characters.
 const CHARACTERS_MAX: usize = 600;
 /// Words before whose full stop no sentence ends.
-const ABBREVIATIONS: &[&str] = &["e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "no", "vs", "cf", "fig", "approx", "st"];
+const ABBREVIATIONS: &[&str] =
+    &["e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "no", "vs", "cf", "fig", "approx", "st"];
 
 /// Ends of Chinese sentences: full stop, exclamation mark, question mark, semicolon.
 const ENDS_CHINESE: &str = "\u{3002}\u{ff01}\u{ff1f}\u{ff1b}";

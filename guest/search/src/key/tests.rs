@@ -22,7 +22,9 @@ fn families() -> Vec<Family> {
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .filter(|schema: &Value| schema["owner"] == "guest/search")
         .map(|schema| {
-            for field in ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"] {
+            for field in
+                ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"]
+            {
                 assert!(schema.get(field).is_some(), "{field} is missing in {}", schema["family"]);
             }
             let key = json!({"type": "string", "pattern": schema["key"]["pattern"]});
@@ -66,7 +68,8 @@ fn every_key_and_value_is_of_one_described_family() {
     let families = families();
     let mut seen: BTreeMap<&str, usize> = families.iter().map(|family| (family.name.as_str(), 0)).collect();
     for (key, value) in busy_world().store.dump() {
-        let matching: Vec<&Family> = families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
+        let matching: Vec<&Family> =
+            families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
         let [family] = matching.as_slice() else { panic!("{key} belongs to {} families", matching.len()) };
         *seen.entry(&family.name).or_default() += 1;
         let Some(schema) = &family.value else { continue };

@@ -31,7 +31,8 @@ fn a_whole_body_is_read() {
     assert_eq!((search.filter.len(), search.indexes.len(), search.rewrite), (1, 1, None));
     let weights = Some(Weights { text: 0.5, vector: 2.0 });
     assert_eq!(search.ranking, Ranking { rerank: false, threshold: Some(0.25), weights });
-    let said: Vec<(bool, &str)> = search.conversation.iter().map(|said| (said.by_user, &*said.text)).collect();
+    let said: Vec<(bool, &str)> =
+        search.conversation.iter().map(|said| (said.by_user, &*said.text)).collect();
     assert_eq!(said, [(true, "a"), (false, "b")]);
 }
 
@@ -40,7 +41,8 @@ fn openais_search_has_its_own_defaults_and_fields() {
     let read = |body: &Value| SearchBody::read(body.to_string().as_bytes(), SearchBodyKind::VectorStore);
     let search = read(&json!({"query": ["a", "b"]})).unwrap().request.search;
     assert_eq!((search.queries.len(), search.rewrite, search.ranking.threshold), (2, Some(false), Some(0.0)));
-    let search = read(&json!({"query": "a", "rewrite_query": true, "filters": null, "ranking_options": null}));
+    let search =
+        read(&json!({"query": "a", "rewrite_query": true, "filters": null, "ranking_options": null}));
     assert_eq!(search.unwrap().request.search.rewrite, Some(true));
     for field in ["vector_store_ids", "conversation", "answer_cache"] {
         let error = read(&json!({"query": "a", field: []})).unwrap_err();
@@ -68,9 +70,15 @@ fn a_mistake_is_told_by_its_field() {
     check(json!({"query": "q", "conversation": [{"role": "system", "text": "x"}]}), "conversation[0]");
     check(json!({"query": "q", "ranking_options": {"ranker": "best"}}), "ranking_options.ranker");
     check(json!({"query": "q", "ranking_options": {"x": 1}}), "ranking_options");
-    check(json!({"query": "q", "ranking_options": {"score_threshold": 2}}), "ranking_options.score_threshold");
+    check(
+        json!({"query": "q", "ranking_options": {"score_threshold": 2}}),
+        "ranking_options.score_threshold",
+    );
     let hybrid = json!({"embedding_weight": 0, "text_weight": 0});
-    check(json!({"query": "q", "ranking_options": {"hybrid_search": hybrid}}), "ranking_options.hybrid_search");
+    check(
+        json!({"query": "q", "ranking_options": {"hybrid_search": hybrid}}),
+        "ranking_options.hybrid_search",
+    );
     check(json!({"query": "q", "answer_cache": {}}), "answer_cache");
     let long = json!({"prompt_version": "p".repeat(129)});
     check(json!({"query": "q", "answer_cache": long}), "answer_cache.prompt_version");
