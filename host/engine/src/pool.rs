@@ -1,8 +1,10 @@
 //! The instances of one function for one tenant: which of them takes a request, and when there are more.
 //!
 //! A request goes to an instance that has room and is not running on another core at this moment; one that computes
-//! keeps its core, not its neighbours' requests. A new instance is made when all are running and there are fewer than
-//! cores, or when none has room.
+//! keeps its core, not its neighbours' requests. Among those it is one of the oldest, as many as there are cores, while
+//! these have room: what a burst has left behind is not kept in use, ends when it has been idle, and does not push the
+//! memory of those that work out of the processor's caches. A new instance is made when all are running and there are
+//! fewer than cores, or when none has room.
 
 use crate::account::TenantAccount;
 use crate::engine::{EngineShared, Instance, InstanceError};
@@ -208,18 +210,7 @@ impl Pool {
     /// Chooses without changing anything; the caller holds the lock.
     fn choose(&self, seats: &Seats) -> Choice {
         let room = if self.shares() { self.engine.config.instance_concurrent_requests_max } else { 1 };
-        let mut resting: Option<&Arc<Seat>> = None;
-        let mut running: Option<&Arc<Seat>> = None;
-        for seat in seats.open.iter().rev() {
-            let load = seat.in_flight();
-            if load >= room || seat.is_retiring() {
-                continue;
-            }
-            let best = if seat.cpu.is_running() { &mut running } else { &mut resting };
-            if best.is_none_or(|best| load < best.in_flight()) {
-                *best = Some(seat);
-            }
-        }
+        let Candidates { resting, running } = candidates(&seats.open, room, self.engine.cores);
         if let Some(seat) = resting {
             return Choice::Seat(Arc::clone(seat));
         }
@@ -280,11 +271,11 @@ impl Pool {
         !self.lock_seats().open.iter().any(|other| Arc::ptr_eq(other, seat))
     }
 
-    /// Makes room for another pool: the instance that has been here longest without a request ends. A pool that is
+    /// Makes room for another pool: the youngest instance without a request ends, which is the one that is used least. A pool that is
     /// being used at this moment is passed over; to wait for it while holding another's lock could be for ever.
     pub(crate) fn give_up_idle(&self) -> bool {
         let Ok(mut seats) = self.seats.try_lock() else { return false };
-        let Some(seat) = seats.open.iter().find(|seat| seat.in_flight() == 0).cloned() else {
+        let Some(seat) = seats.open.iter().rev().find(|seat| seat.in_flight() == 0).cloned() else {
             return false;
         };
         seats.leave(&seat);
@@ -366,6 +357,36 @@ impl Pool {
     }
 }
 
+/// The best instances for a request.
+struct Candidates<'a> {
+    /// Among those that no core is running.
+    resting: Option<&'a Arc<Seat>>,
+    /// Among those that one is running.
+    running: Option<&'a Arc<Seat>>,
+}
+
+/// Of the instances with `room`, oldest first, those with the fewest requests: of those at rest among the oldest, as many
+/// as there are cores, and only where these have none, among as many that follow.
+fn candidates(open: &[Arc<Seat>], room: u32, cores: usize) -> Candidates<'_> {
+    let mut found = Candidates { resting: None, running: None };
+    for group in open.chunks(cores.max(1)) {
+        for seat in group {
+            let load = seat.in_flight();
+            if load >= room || seat.is_retiring() {
+                continue;
+            }
+            let best = if seat.cpu.is_running() { &mut found.running } else { &mut found.resting };
+            if best.is_none_or(|best| load < best.in_flight()) {
+                *best = Some(seat);
+            }
+        }
+        if found.resting.is_some() {
+            break;
+        }
+    }
+    found
+}
+
 /// Where a request could go.
 enum Choice {
     /// To this instance.
@@ -390,5 +411,57 @@ impl<'a> WaitingCount<'a> {
 impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.counter.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::TenantAccount;
+
+    /// Instances with so many requests under way.
+    fn seats(loads: &[u32]) -> Vec<Arc<Seat>> {
+        let seat = |(number, load): (u64, &u32)| {
+            let seat = Seat::new(number, Duration::from_secs(1), TenantAccount::new(&Arc::default()));
+            for _ in 0..*load {
+                seat.occupy();
+            }
+            Arc::new(seat)
+        };
+        (0..).zip(loads).map(seat).collect()
+    }
+
+    fn numbers(open: &[Arc<Seat>], room: u32, cores: usize) -> (Option<u64>, Option<u64>) {
+        let found = candidates(open, room, cores);
+        (found.resting.map(|seat| seat.number), found.running.map(|seat| seat.number))
+    }
+
+    #[test]
+    fn requests_go_to_the_oldest_instances_while_these_have_room() {
+        for (loads, expected) in [
+            (&[0, 0, 0, 0][..], Some(0)),
+            (&[1, 0, 0, 0], Some(1)),
+            (&[3, 2, 0, 0], Some(1)),
+            (&[4, 3, 0, 0], Some(1)),
+            (&[4, 4, 2, 1], Some(3)),
+            (&[4, 4, 4, 4, 1], Some(4)),
+            (&[4, 4, 4, 4, 4], None),
+            (&[], None),
+        ] {
+            assert_eq!(numbers(&seats(loads), 4, 2), (expected, None), "{loads:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_that_computes_keeps_no_request_waiting_while_another_rests() {
+        let open = seats(&[0, 0, 1]);
+        open[0].cpu.enter();
+        assert_eq!(numbers(&open, 4, 2), (Some(1), Some(0)));
+        open[1].cpu.enter();
+        assert_eq!(numbers(&open, 4, 2), (Some(2), Some(0)));
+        open[2].cpu.enter();
+        assert_eq!(numbers(&open, 4, 2), (None, Some(0)));
+        open[0].retire();
+        assert_eq!(numbers(&open, 4, 2), (None, Some(1)));
     }
 }
