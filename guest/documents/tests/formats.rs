@@ -149,6 +149,27 @@ fn lines_of_columns_are_a_table() {
 }
 
 #[test]
+fn a_listing_keeps_its_lines() {
+    let mut pdf = Pdf::default();
+    let text = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/Times-Roman>>");
+    let listing = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/Courier>>");
+    let content = page(&[
+        ("T", 10, 72, 700, "Call it as follows, and mind the second line of it:"),
+        ("C", 10, 72, 680, "if ready {"),
+        ("C", 10, 84, 668, "send();"),
+        ("C", 10, 72, 656, "}"),
+        ("T", 10, 72, 630, "That is all."),
+    ]);
+    let root = pdf.pages(&[content], &format!("/Font<</T {text} 0 R/C {listing} 0 R>>"));
+    let expected = [
+        "Paragraph Call it as follows, and mind the second line of it:",
+        "Code if ready {\n  send();\n}",
+        "Paragraph That is all.",
+    ];
+    assert_eq!(texts(&read(&pdf.with_table(root, ""), "a.pdf")), expected);
+}
+
+#[test]
 fn ten_thousand_pages_are_read_page_by_page() {
     let document = read(&pdf_of_pages(10_000), "long.pdf");
     assert_eq!(document.pages, Some(10_000));

@@ -1,6 +1,5 @@
 //! Writes the files that tests read: PDFs, DOCXs and ZIP archives, whole and with faults.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::allow_attributes, reason = "each test program uses another part of this")]
 #![allow(dead_code, reason = "each test program uses another part of this")]
 
 use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};

@@ -116,6 +116,7 @@ impl Pen {
             end: x,
             size: self.state.size.abs() * up,
             is_bold: self.state.font.as_ref().is_some_and(|font| font.is_bold),
+            is_fixed: self.state.font.as_ref().is_some_and(|font| font.is_fixed),
             direction: turns.rem_euclid(4.0) as u8,
         }
     }

@@ -25,6 +25,7 @@ pub(super) struct Profile {
     /// Of most of the text, in half points.
     body: i64,
     is_body_bold: bool,
+    is_body_fixed: bool,
     /// Sizes of headings in half points, the largest first.
     headings: Vec<i64>,
     /// The usual distance of lines, in their size.
@@ -71,7 +72,17 @@ impl Profile {
         headings.sort_unstable_by_key(|size| -size);
         headings.dedup_by(|smaller, larger| *smaller as f64 > *larger as f64 * 0.95);
         headings.truncate(LEVELS_MAX);
-        Profile { body, is_body_bold, headings, leading: leading(pages, body), repeated: repeated(pages) }
+        let length = |line: &Line| line.cells.iter().map(String::len).sum::<usize>();
+        let fixed: usize = lines().filter(|line| line.is_fixed).map(length).sum();
+        let is_body_fixed = fixed * 2 > lines().map(length).sum();
+        Profile {
+            body,
+            is_body_bold,
+            is_body_fixed,
+            headings,
+            leading: leading(pages, body),
+            repeated: repeated(pages),
+        }
     }
 
     /// Whether the line stands on most pages.
@@ -92,6 +103,9 @@ impl Profile {
         let is_bold = line.is_bold && !self.is_body_bold && size(line) >= self.body;
         if is_bold && length <= BOLD_CHARACTERS_MAX && says && !ends_sentence && line.cells.len() == 1 {
             return BlockKind::Heading { level: (self.headings.len() + 1).min(6) as u8 };
+        }
+        if line.is_fixed && !self.is_body_fixed {
+            return BlockKind::Code;
         }
         if is_item(text) { BlockKind::List } else { BlockKind::Paragraph }
     }
