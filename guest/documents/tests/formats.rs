@@ -119,14 +119,14 @@ fn words_are_parted_by_gaps_and_ligatures_are_letters() {
     let mut pdf = Pdf::default();
     let font = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/X/Encoding<</Differences[1/f_i/ffl 65/A]>>>>");
     let inner = pdf.stream("/Type/XObject/Subtype/Form", "BT /F 10 Tf 72 600 Td (in a form) Tj ET");
-    let contents = "BT /F 10 Tf 72 700 Td [(Of)-20(\\001ce)-300(hours)] TJ 0 -12 Td \
+    let contents = "BT /F 10 Tf 72 700 Td [(Of)-20(\\001ce)-300(hours)-4000(9)] TJ 0 -12 Td \
                     /Span <</ActualText (read as this)>> BDC (xxxx) Tj (yyyy) Tj EMC ET \
                     BI /W 1 /H 1 ID \x01(\x02 EI /X Do";
     let resources = format!("/Font<</F {font} 0 R>>/XObject<</X {inner} 0 R>>");
     let root = pdf.pages(&[contents.to_owned()], &resources);
     let document = read(&pdf.with_table(root, "/Info<</Title(\\376\\377\\0O\\0n\\0e)>>"), "a.pdf");
     assert_eq!(document.title, "One");
-    assert_eq!(texts(&document), ["Paragraph Office hours read as this", "Paragraph in a form"]);
+    assert_eq!(texts(&document), ["Paragraph Office hours 9 read as this", "Paragraph in a form"]);
 }
 
 #[test]

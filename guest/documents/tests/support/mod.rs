@@ -32,6 +32,12 @@ impl Pdf {
         self.add(object)
     }
 
+    /// Adds a stream as it is.
+    pub(crate) fn open_stream(&mut self, dictionary: &str, data: &str) -> usize {
+        let length = data.len();
+        self.add(format!("<<{dictionary}/Length {length}>>\nstream\n{data}\nendstream"))
+    }
+
     /// Adds a page tree of these contents, all with these resources, and a catalog; the catalog's number.
     pub(crate) fn pages(&mut self, contents: &[String], resources: &str) -> usize {
         let tree = self.add("");

@@ -12,9 +12,10 @@ const HEADING_CHARACTERS_MAX: usize = 150;
 const BOLD_CHARACTERS_MAX: usize = 80;
 /// How many sizes of headings are told apart.
 const LEVELS_MAX: usize = 4;
-/// What stands at the same place on so many pages, and on so great a share of them, is not of the text.
+/// What stands at the same place on so many pages, and on so great a share of them, is not of the text. Left and right pages
+/// have headers of their own, chapters often as well.
 const REPEATED_PAGES_MIN: usize = 3;
-const REPEATED_SHARE: f64 = 0.6;
+const REPEATED_SHARE: f64 = 0.25;
 const REPEATED_BYTES_MAX: usize = 200;
 /// The distance of lines where a document says nothing of it, in their size.
 const LEADING: f64 = 1.2;
