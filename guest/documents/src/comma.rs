@@ -133,8 +133,7 @@ impl Rows<'_> {
     /// What stands up to the next delimiter or line end, added to the value.
     fn end_of(&mut self, mut value: String) -> (String, bool) {
         let delimiter = self.delimiter;
-        let end =
-            self.rest.find([delimiter, '\n', '\r']);
+        let end = self.rest.find([delimiter, '\n', '\r']);
         let Some(end) = end else {
             value.push_str(self.rest);
             self.rest = "";

@@ -1,5 +1,5 @@
-//! Documents to chunks: what a file really is ([`detect`]), its text by blocks ([`extract`]), pieces of it that can be
-//! indexed ([`chunk`]).
+//! Documents to chunks: what a file really is ([`detect()`]), its text by blocks ([`extract()`]), pieces of it that can be
+//! indexed ([`chunk()`]).
 //!
 //! Pure: no store, no network, no clock. What is read was uploaded by somebody, so nothing here trusts a length, an offset or
 //! a depth that a file tells: each loop ends by a bound of [`Bounds`] or by the length of what it reads, and whatever is

@@ -119,14 +119,14 @@ fn words_are_parted_by_gaps_and_ligatures_are_letters() {
     let mut pdf = Pdf::default();
     let font = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/X/Encoding<</Differences[1/f_i/ffl 65/A]>>>>");
     let inner = pdf.stream("/Type/XObject/Subtype/Form", "BT /F 10 Tf 72 600 Td (in a form) Tj ET");
-    let contents = "BT /F 10 Tf 72 700 Td [(Of)-20(\\001ce)-300(hours)] TJ 0 -12 Td \
+    let contents = "BT /F 10 Tf 72 700 Td [(Of)-20(\\001ce)-300(hours)-4000(9)] TJ 0 -12 Td \
                     /Span <</ActualText (read as this)>> BDC (xxxx) Tj (yyyy) Tj EMC ET \
                     BI /W 1 /H 1 ID \x01(\x02 EI /X Do";
     let resources = format!("/Font<</F {font} 0 R>>/XObject<</X {inner} 0 R>>");
     let root = pdf.pages(&[contents.to_owned()], &resources);
     let document = read(&pdf.with_table(root, "/Info<</Title(\\376\\377\\0O\\0n\\0e)>>"), "a.pdf");
     assert_eq!(document.title, "One");
-    assert_eq!(texts(&document), ["Paragraph Office hours read as this", "Paragraph in a form"]);
+    assert_eq!(texts(&document), ["Paragraph Office hours 9 read as this", "Paragraph in a form"]);
 }
 
 #[test]
@@ -146,6 +146,27 @@ fn lines_of_columns_are_a_table() {
         texts(&read(&pdf.with_table(root, ""), "a.pdf")),
         ["Table { header: true } Item | Days\nBook | 14\nFood | 2"]
     );
+}
+
+#[test]
+fn a_listing_keeps_its_lines() {
+    let mut pdf = Pdf::default();
+    let text = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/Times-Roman>>");
+    let listing = pdf.add("<</Type/Font/Subtype/Type1/BaseFont/Courier>>");
+    let content = page(&[
+        ("T", 10, 72, 700, "Call it as follows, and mind the second line of it:"),
+        ("C", 10, 72, 680, "if ready {"),
+        ("C", 10, 84, 668, "send();"),
+        ("C", 10, 72, 656, "}"),
+        ("T", 10, 72, 630, "That is all."),
+    ]);
+    let root = pdf.pages(&[content], &format!("/Font<</T {text} 0 R/C {listing} 0 R>>"));
+    let expected = [
+        "Paragraph Call it as follows, and mind the second line of it:",
+        "Code if ready {\n  send();\n}",
+        "Paragraph That is all.",
+    ];
+    assert_eq!(texts(&read(&pdf.with_table(root, ""), "a.pdf")), expected);
 }
 
 #[test]

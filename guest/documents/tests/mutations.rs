@@ -34,12 +34,52 @@ fn a_pdf() -> Pdf {
     pdf
 }
 
+/// A PDF in which nothing is packed, so that what is changed is what is read.
+fn an_open_pdf() -> Vec<u8> {
+    let mut pdf = Pdf::default();
+    let cmap = pdf.open_stream(
+        "",
+        "1 begincodespacerange <0000> <FFFF> endcodespacerange 1 beginbfchar <0001> <4E2D> endbfchar\n\
+         1 beginbfrange <0002> <0005> <0061> <0006> <0007> [<0041> <00660069>] endbfrange",
+    );
+    let inner = pdf.add("<</Type/Font/Subtype/CIDFontType2/DW 1000/W[1[500 600]3 5 400]>>");
+    let wide = pdf.add(format!(
+        "<</Type/Font/Subtype/Type0/Encoding/Identity-H/DescendantFonts[{inner} 0 R]/ToUnicode {cmap} 0 R>>"
+    ));
+    let simple = pdf.add(
+        "<</Type/Font/Subtype/Type1/BaseFont/Courier/FirstChar 32/Widths[600 600 600]\
+         /Encoding<</BaseEncoding/MacRomanEncoding/Differences[65/B/uni4E2D 70/f_i]>>>>",
+    );
+    let known = pdf.add("<</Type/Font/Subtype/Type0/Encoding/GBK-EUC-H/DescendantFonts[]>>");
+    let form =
+        pdf.open_stream("/Subtype/Form/Matrix[1 0 0 1 5 5]", "BT /S 9 Tf 10 TL (form) Tj T* (more) ' ET");
+    let content = pdf.open_stream(
+        "",
+        "q 1 0 0 1 0 0 cm BT /W 12 Tf 72 700 Td <00010002> Tj [<0003>-300<00060007>]TJ ET Q\n\
+         BT /S 10 Tf 0.5 Tc 1 Tw 90 Tz 2 Ts 1 0 0 1 72 600 Tm (ABF \\101) Tj 3 4 (x) \" ET\n\
+         BT /K 10 Tf 72 500 Td <D6D0CEC4> Tj 300 0 Td (a) Tj ET /X Do BI /W 1 ID xx EI\n\
+         /P <</ActualText(y)>> BDC BT /S 8 Tf 0 1 -1 0 9 9 Tm (z) Tj ET EMC",
+    );
+    let tree = pdf.add("");
+    let page = pdf.add(format!("<</Type/Page/Parent {tree} 0 R/Contents[{content} 0 R {content} 0 R]>>"));
+    pdf.set(
+        tree,
+        &format!(
+            "<</Type/Pages/Count 1/Kids[{page} 0 R]/Resources<</Font<</W {wide} 0 R/S {simple} 0 R/K {known} 0 R>>\
+             /XObject<</X {form} 0 R>>>>>>"
+        ),
+    );
+    let root = pdf.add(format!("<</Type/Catalog/Pages {tree} 0 R>>"));
+    pdf.with_table(root, "")
+}
+
 /// Valid files of all kinds.
 fn samples() -> Vec<(Vec<u8>, &'static str)> {
     let pdf = a_pdf();
     let root = 8;
     let document = b"<w:document><w:body><w:tbl><w:tr><w:tc><w:p><w:r><w:t>a &amp; b</w:t></w:r></w:p></w:tc></w:tr></w:tbl></w:body></w:document>";
     vec![
+        (an_open_pdf(), "a.pdf"),
         (pdf.with_table(root, "/Info<</Title(x)>>"), "a.pdf"),
         (pdf.with_streams(root), "a.pdf"),
         (docx(&(paragraph("berschrift1", "Returns") + &paragraph("", "Within seven days."))), "a.docx"),

@@ -45,10 +45,11 @@ pub(crate) fn read_fragment(text: &str, builder: &mut Builder) -> Result<(), Ext
 
 fn read_scope(text: &str, scope: Scope, builder: &mut Builder) -> Result<(), ExtractError> {
     let mut reader = Reader::new(builder, scope);
-    let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _span: Span<()>| -> Option<Infallible> {
-        reader.take(event);
-        None
-    });
+    let mut emitter =
+        CallbackEmitter::new(|event: CallbackEvent<'_>, _span: Span<()>| -> Option<Infallible> {
+            reader.take(event);
+            None
+        });
     emitter.naively_switch_states(true);
     let Ok(()) = Tokenizer::new_with_emitter(text, emitter).finish();
     reader.finish()

@@ -25,6 +25,8 @@ pub(super) struct Font {
     /// From the units of its widths to the size of the font.
     scale: f64,
     pub(super) is_bold: bool,
+    /// Whether all its characters are as wide, as in listings.
+    pub(super) is_fixed: bool,
 }
 
 #[derive(Debug)]
@@ -79,9 +81,12 @@ impl Font {
         let name = font.get("BaseFont").name().map(|name| name.to_lowercase()).unwrap_or_default();
         let is_named_bold =
             ["bold", "black", "heavy", "demi", "simhei", "heiti"].iter().any(|part| name.contains(part));
+        let is_fixed = ["courier", "mono", "consol", "menlo", "cmtt", "typewriter"]
+            .iter()
+            .any(|part| name.contains(part));
         if font.is("Subtype", "Type0") {
             let (codes, widths) = composite(file, font)?;
-            return Ok(Font { codes, to_unicode, widths, scale: 0.001, is_bold: is_named_bold });
+            return Ok(Font { codes, to_unicode, widths, scale: 0.001, is_bold: is_named_bold, is_fixed });
         }
         let descriptor = file.member(font, "FontDescriptor")?.dictionary().unwrap_or_default();
         let weight = file.member(&descriptor, "FontWeight")?.number().unwrap_or(0.0);
@@ -93,7 +98,7 @@ impl Font {
         };
         let codes = Codes::Bytes(simple(file, font)?);
         let widths = simple_widths(file, font, &descriptor)?;
-        Ok(Font { codes, to_unicode, widths, scale, is_bold: is_named_bold || weight >= 600.0 })
+        Ok(Font { codes, to_unicode, widths, scale, is_bold: is_named_bold || weight >= 600.0, is_fixed })
     }
 
     /// Calls for each character of a string.

@@ -108,7 +108,9 @@ impl<'a> Layout<'a> {
         if text.is_empty() {
             return Ok(());
         }
-        let part = Part { line, text, page, kind: profile.kind(line, text) };
+        let kind = profile.kind(line, text);
+        let led = if kind == BlockKind::Code { text.to_owned() } else { without_leaders(text) };
+        let part = Part { line, text: &led, page, kind };
         if let Some(paragraph) = &mut self.paragraph
             && paragraph.takes(&part, profile.leading)
         {
@@ -139,4 +141,36 @@ fn table_rows(lines: &[Line]) -> usize {
         pair[1].cells.len() == first.cells.len() && gap > 0.0 && gap < TABLE_GAP * first.size
     };
     1 + lines.windows(2).take_while(|pair| follows(pair)).count()
+}
+
+/// A line of a table of contents without the dots that lead to its page.
+fn without_leaders(text: &str) -> String {
+    const LEADERS_MIN: usize = 4;
+    let is_leader = |character: char| matches!(character, '.' | ':' | '·' | '…' | '_');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(is_leader) {
+        let (before, from) = rest.split_at(at);
+        let end =
+            from.find(|character: char| !is_leader(character) && character != ' ').unwrap_or(from.len());
+        let (run, after) = from.split_at(end);
+        out.push_str(before);
+        let is_led = run.chars().filter(|character| is_leader(*character)).count() >= LEADERS_MIN;
+        out.push_str(if is_led { "… " } else { run });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_leaders;
+
+    #[test]
+    fn leaders_of_a_table_of_contents_are_one_sign() {
+        assert_eq!(without_leaders("2.1 Naming . . . . . . 3"), "2.1 Naming … 3");
+        assert_eq!(without_leaders("2.1 Naming:::::::::: 3"), "2.1 Naming… 3");
+        assert_eq!(without_leaders("See 1.2.3: e.g. this... And _x_"), "See 1.2.3: e.g. this... And _x_");
+    }
 }

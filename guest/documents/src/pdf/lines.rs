@@ -26,6 +26,8 @@ pub(super) struct Span {
     /// Of the font.
     pub(super) size: f64,
     pub(super) is_bold: bool,
+    /// In a font whose characters are as wide as each other.
+    pub(super) is_fixed: bool,
     /// In quarters of a turn.
     pub(super) direction: u8,
 }
@@ -42,6 +44,7 @@ pub(super) struct Line {
     pub(super) size: f64,
     /// All of it.
     pub(super) is_bold: bool,
+    pub(super) is_fixed: bool,
     direction: u8,
     /// How long the text of that size is, in bytes.
     sized: usize,
@@ -75,9 +78,19 @@ impl Lines {
                         "one of its pages has more than {LINES_MAX} lines"
                     )));
                 }
-                let Span { text, x, y, end, size, is_bold, direction } = span;
+                let Span { text, x, y, end, size, is_bold, is_fixed, direction } = span;
                 let sized = text.len();
-                self.lines.push(Line { cells: vec![text], x, y, end, size, is_bold, direction, sized });
+                self.lines.push(Line {
+                    cells: vec![text],
+                    x,
+                    y,
+                    end,
+                    size,
+                    is_bold,
+                    is_fixed,
+                    direction,
+                    sized,
+                });
             }
         }
         Ok(())
@@ -114,6 +127,7 @@ fn join(line: &mut Line, span: Span) {
         cell.push_str(&span.text);
     }
     line.is_bold &= span.is_bold || is_blank;
+    line.is_fixed &= span.is_fixed || is_blank;
     if span.text.len() > line.sized {
         line.sized = span.text.len();
         line.size = span.size;
@@ -126,7 +140,7 @@ mod tests {
     use super::*;
 
     fn span(text: &str, x: f64, y: f64, end: f64) -> Span {
-        Span { text: text.to_owned(), x, y, end, size: 10.0, is_bold: false, direction: 0 }
+        Span { text: text.to_owned(), x, y, end, size: 10.0, is_bold: false, is_fixed: false, direction: 0 }
     }
 
     #[test]

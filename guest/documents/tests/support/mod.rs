@@ -1,6 +1,5 @@
 //! Writes the files that tests read: PDFs, DOCXs and ZIP archives, whole and with faults.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::allow_attributes, reason = "each test program uses another part of this")]
 #![allow(dead_code, reason = "each test program uses another part of this")]
 
 use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
@@ -31,6 +30,12 @@ impl Pdf {
         object.extend(packed);
         object.extend(b"\nendstream");
         self.add(object)
+    }
+
+    /// Adds a stream as it is.
+    pub(crate) fn open_stream(&mut self, dictionary: &str, data: &str) -> usize {
+        let length = data.len();
+        self.add(format!("<<{dictionary}/Length {length}>>\nstream\n{data}\nendstream"))
     }
 
     /// Adds a page tree of these contents, all with these resources, and a catalog; the catalog's number.

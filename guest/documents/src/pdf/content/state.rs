@@ -116,6 +116,7 @@ impl Pen {
             end: x,
             size: self.state.size.abs() * up,
             is_bold: self.state.font.as_ref().is_some_and(|font| font.is_bold),
+            is_fixed: self.state.font.as_ref().is_some_and(|font| font.is_fixed),
             direction: turns.rem_euclid(4.0) as u8,
         }
     }
@@ -123,10 +124,14 @@ impl Pen {
     /// A number between strings: thousandths of the font's size, backwards.
     pub(super) fn adjust(&mut self, number: f64, lines: &mut Lines) -> Result<(), ExtractError> {
         let back = number / 1_000.0;
+        let is_far = (self.moved - back).abs() > COLUMN;
+        if is_far {
+            // Before it moves, so that the gap is between two spans.
+            self.end(lines)?;
+        }
         self.advance(-back * self.state.size * self.state.scale);
         self.moved -= back;
-        if self.moved.abs() > COLUMN {
-            self.end(lines)?;
+        if is_far {
             self.begin();
         }
         Ok(())

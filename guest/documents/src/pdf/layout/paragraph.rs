@@ -10,6 +10,9 @@ const APART: f64 = 1.3;
 const INDENT: f64 = 1.2;
 /// A line that ends so much further left than the next, in its size, ends a paragraph if it ends a sentence.
 const SHORT: f64 = 8.0;
+/// How wide characters of a listing are, in their size, and by how many of them its lines are indented at most.
+const FIXED_WIDTH: f64 = 0.6;
+const INDENT_COLUMNS_MAX: f64 = 60.0;
 
 /// A line with what is known of it.
 #[derive(Debug)]
@@ -82,6 +85,9 @@ impl Paragraph {
             (BlockKind::List, BlockKind::Paragraph) => {
                 is_alike && is_close && (next.x > self.start + 0.3 * next.size || !self.ends_sentence())
             }
+            (BlockKind::Code, BlockKind::Code) => {
+                last.page == next.page && down.abs() < 3.0 * leading * last.size.max(next.size)
+            }
             (BlockKind::Paragraph, BlockKind::Paragraph) => {
                 let begins = next.x > last.x + INDENT * next.size && last.x <= self.start;
                 let is_short = last.end + SHORT * last.size < next.end;
@@ -97,7 +103,11 @@ impl Paragraph {
 
     /// Adds the line.
     pub(super) fn add(&mut self, part: &Part<'_>) {
-        if part.kind == BlockKind::List {
+        if part.kind == BlockKind::Code {
+            self.text.push('\n');
+            let columns = (part.line.x - self.start) / (FIXED_WIDTH * part.line.size.max(0.1));
+            self.text.push_str(&" ".repeat(columns.clamp(0.0, INDENT_COLUMNS_MAX) as usize));
+        } else if part.kind == BlockKind::List {
             self.text.push('\n');
             self.start = part.line.x;
         } else if is_hyphenated(&self.text, part.text) {

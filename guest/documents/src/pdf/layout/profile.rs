@@ -12,9 +12,10 @@ const HEADING_CHARACTERS_MAX: usize = 150;
 const BOLD_CHARACTERS_MAX: usize = 80;
 /// How many sizes of headings are told apart.
 const LEVELS_MAX: usize = 4;
-/// What stands at the same place on so many pages, and on so great a share of them, is not of the text.
+/// What stands at the same place on so many pages, and on so great a share of them, is not of the text. Left and right pages
+/// have headers of their own, chapters often as well.
 const REPEATED_PAGES_MIN: usize = 3;
-const REPEATED_SHARE: f64 = 0.6;
+const REPEATED_SHARE: f64 = 0.25;
 const REPEATED_BYTES_MAX: usize = 200;
 /// The distance of lines where a document says nothing of it, in their size.
 const LEADING: f64 = 1.2;
@@ -25,6 +26,7 @@ pub(super) struct Profile {
     /// Of most of the text, in half points.
     body: i64,
     is_body_bold: bool,
+    is_body_fixed: bool,
     /// Sizes of headings in half points, the largest first.
     headings: Vec<i64>,
     /// The usual distance of lines, in their size.
@@ -71,7 +73,17 @@ impl Profile {
         headings.sort_unstable_by_key(|size| -size);
         headings.dedup_by(|smaller, larger| *smaller as f64 > *larger as f64 * 0.95);
         headings.truncate(LEVELS_MAX);
-        Profile { body, is_body_bold, headings, leading: leading(pages, body), repeated: repeated(pages) }
+        let length = |line: &Line| line.cells.iter().map(String::len).sum::<usize>();
+        let fixed: usize = lines().filter(|line| line.is_fixed).map(length).sum();
+        let is_body_fixed = fixed * 2 > lines().map(length).sum();
+        Profile {
+            body,
+            is_body_bold,
+            is_body_fixed,
+            headings,
+            leading: leading(pages, body),
+            repeated: repeated(pages),
+        }
     }
 
     /// Whether the line stands on most pages.
@@ -92,6 +104,9 @@ impl Profile {
         let is_bold = line.is_bold && !self.is_body_bold && size(line) >= self.body;
         if is_bold && length <= BOLD_CHARACTERS_MAX && says && !ends_sentence && line.cells.len() == 1 {
             return BlockKind::Heading { level: (self.headings.len() + 1).min(6) as u8 };
+        }
+        if line.is_fixed && !self.is_body_fixed {
+            return BlockKind::Code;
         }
         if is_item(text) { BlockKind::List } else { BlockKind::Paragraph }
     }
