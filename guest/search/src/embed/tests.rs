@@ -91,7 +91,7 @@ fn a_store_that_fails_costs_the_cache_only() {
     let world = world();
     for operation in ["get_many", "set_many"] {
         world.store.fail(Some(operation));
-        assert_eq!(embed(&world, &["x", "y"]).unwrap().len(), 2, "{operation}");
+        assert_eq!(embed(&world, &["x", operation]).unwrap().len(), 2, "{operation}");
         let lines = world.platform.log_lines();
         assert!(lines.iter().any(|line| line.contains("cache of embeddings")), "{lines:?}");
     }
