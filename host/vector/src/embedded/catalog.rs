@@ -99,7 +99,7 @@ impl Slot {
         // Nobody can reach it from here on; whoever wants it waits at the gate.
         let described = loaded.describe();
         self.remember((described.chunks, described.bytes));
-        match loaded.put_away() {
+        match loaded.retire() {
             Ok(()) => Ok(true),
             Err(error) => {
                 *lock(&self.place) = Place::Loaded(loaded);

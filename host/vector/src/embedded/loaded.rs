@@ -38,6 +38,8 @@ pub(crate) struct Loaded {
     /// Whether it waits for the keeper already, to be looked at soon, and when it rests.
     pub(crate) is_queued: AtomicBool,
     pub(crate) is_resting: AtomicBool,
+    /// [`super::state::View::deaths`] when it was last counted in which parts they were.
+    pub(crate) counted_deaths: AtomicU64,
     memory_bytes: AtomicU64,
 }
 
@@ -48,9 +50,7 @@ pub(crate) struct Writer {
     pub(crate) files: Arc<Files>,
     pub(crate) log: Log,
     pub(crate) next_segment: u64,
-    /// What need not be replayed, and how much of the log there was then.
-    pub(crate) checkpoint: Position,
-    /// Bytes that were appended since.
+    /// Bytes that were appended since the last checkpoint.
     pub(crate) appended_bytes: u64,
     pub(crate) changed_at: Instant,
     /// Set when the index is removed: there are no more changes.
@@ -71,7 +71,7 @@ impl Writer {
         let begins = if checkpoint.file == end.file { checkpoint.offset } else { 0 };
         let appended_bytes = end.offset.saturating_sub(begins);
         let changed_at = Instant::now();
-        Self { state, parts, files, log, next_segment, checkpoint, appended_bytes, changed_at, is_closed: false }
+        Self { state, parts, files, log, next_segment, appended_bytes, changed_at, is_closed: false }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -113,6 +113,7 @@ impl Loaded {
             upkeep: Mutex::new(()),
             is_queued: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
+            counted_deaths: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
         };
         loaded.show(&loaded.writer());

@@ -5,7 +5,7 @@ use super::codes::{Codes, unit};
 use super::graph::Graph;
 use super::graph_build::BuildOptions;
 use super::lexical::Lexical;
-use super::state::{Entry, NO_GROUP};
+use super::state::Entry;
 use crate::{Chunk, EmbeddedConfig, VectorError};
 use std::sync::Arc;
 
@@ -149,10 +149,5 @@ impl Part {
             }
             None => {}
         }
-    }
-
-    /// Whether a place is of no use: its chunk had gone when the part was made.
-    pub(crate) fn is_void(&self, place: u32) -> bool {
-        self.groups.get(place as usize).is_none_or(|group| *group == NO_GROUP)
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct View {
     pub(crate) published_groups: u64,
     pub(crate) published_chunks: u64,
     pub(crate) bytes: u64,
+    /// Chunks that were there and are no more, since the index was read into memory.
+    pub(crate) deaths: u64,
 }
 
 impl View {
@@ -133,6 +135,7 @@ impl State {
             published_groups: 0,
             published_chunks: 0,
             bytes: 0,
+            deaths: 0,
         };
         Self {
             view,
@@ -264,6 +267,7 @@ impl State {
         }
         self.view.entries.set(slot, Entry::default());
         self.view.live.remove(slot);
+        self.view.deaths += 1;
     }
 
     pub(crate) fn publish(&mut self, name: &str, version: u64, attributes: &[Attribute]) {

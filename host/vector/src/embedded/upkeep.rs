@@ -15,7 +15,7 @@ use crate::VectorError;
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,8 @@ const CHECKPOINT_BYTES_PER_SLOT: u64 = 24;
 const COMPACTED_BYTES_MIN: u64 = 1024 * 1024;
 /// Files of the log that are compacted in one go, at most.
 const SETTLED_FILES_MAX: usize = 1_000;
+/// What is dead in parts is counted anew when of so many slots one has died since.
+const UNCOUNTED_SHARE: u64 = 16;
 /// Chunks and bytes that are moved under one lock.
 const MOVED_CHUNKS: usize = 256;
 const MOVED_BYTES: usize = 4 * 1024 * 1024;
@@ -60,22 +62,40 @@ impl Loaded {
                 break;
             }
         }
-        self.put_away()
+        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_back()
     }
 
-    /// Writes what would have to be made again when the index is next read.
-    pub(crate) fn put_away(&self) -> Result<(), VectorError> {
+    /// Writes what would have to be made again when the index is next read, and takes no more changes: whoever still has it
+    /// at hand to look after it finds nothing to do. If it fails the index goes on.
+    pub(crate) fn retire(&self) -> Result<(), VectorError> {
+        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_back()?;
+        self.close();
+        Ok(())
+    }
+
+    fn write_back(&self) -> Result<(), VectorError> {
         let has_written = self.write_unwritten()?;
-        if has_written || self.writer().appended_bytes > 0 { self.checkpoint() } else { Ok(()) }
+        if has_written || self.writer().appended_bytes > 0 { self.checkpoint_alone() } else { Ok(()) }
     }
 
     /// One merge, if parts are to be merged.
     pub(crate) fn merge_step(&self, is_at_rest: bool) -> Result<bool, VectorError> {
         let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot.load_full();
-        let shapes: Vec<Shape> = snapshot.parts.iter().map(|part| shape(&snapshot, part)).collect();
+        let deaths = snapshot.view.deaths;
+        // Looking at every place of a large index after every change would cost more than it brings.
+        let counts_dead = is_at_rest
+            || (deaths - self.counted_deaths.load(Ordering::Relaxed)) * UNCOUNTED_SHARE
+                > u64::from(snapshot.view.entries.len());
+        let shapes: Vec<Shape> =
+            snapshot.parts.iter().map(|part| shape(&snapshot, part, counts_dead)).collect();
         let chosen = plan(&shapes, is_at_rest);
         if chosen.is_empty() || self.writer().is_closed {
+            if counts_dead {
+                self.counted_deaths.store(deaths, Ordering::Relaxed);
+            }
             return Ok(false);
         }
         let chosen: Vec<Arc<Part>> = chosen.iter().map(|at| Arc::clone(&snapshot.parts[*at])).collect();
@@ -127,7 +147,6 @@ impl Loaded {
 
     /// Writes the parts that have no file, as one; whether there were any.
     fn write_unwritten(&self) -> Result<bool, VectorError> {
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot.load_full();
         let chosen: Vec<_> = snapshot.parts.iter().filter(|part| part.segment.is_none()).cloned().collect();
         if chosen.is_empty() {
@@ -178,7 +197,6 @@ impl Loaded {
         checkpoint.write(&self.folder).map_err(io)?;
         segment::remove_others(&self.folder, &checkpoint.segments).map_err(io)?;
         let mut writer = self.writer();
-        writer.checkpoint = checkpoint.position;
         let needed = &checkpoint.state.file_bytes;
         let is_needed = |number: u32| {
             number >= checkpoint.position.file || needed.get(&number).is_some_and(|bytes| *bytes > 0)
@@ -281,7 +299,10 @@ impl Loaded {
     }
 }
 
-fn shape(snapshot: &Snapshot, part: &Part) -> Shape {
+fn shape(snapshot: &Snapshot, part: &Part, counts_dead: bool) -> Shape {
+    if !counts_dead {
+        return Shape { places: part.len(), there: part.len() };
+    }
     let is_there = |slot: &&u32| snapshot.view.entry(**slot).is_there();
     Shape { places: part.len(), there: part.slots.iter().filter(is_there).count() }
 }
