@@ -99,13 +99,11 @@ impl Slot {
         // Nobody can reach it from here on; whoever wants it waits at the gate.
         let described = loaded.describe();
         self.remember((described.chunks, described.bytes));
-        match loaded.retire() {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                *lock(&self.place) = Place::Loaded(loaded);
-                Err(error)
-            }
+        let retired = loaded.retire();
+        if !matches!(retired, Ok(true)) {
+            *lock(&self.place) = Place::Loaded(loaded);
         }
+        retired
     }
 
     /// There is no such index any more, for whoever has it at hand.

@@ -89,10 +89,6 @@ impl Records {
         self.bytes = encoder.bytes;
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.located.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.located.is_empty()
     }

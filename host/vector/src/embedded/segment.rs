@@ -10,6 +10,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -108,7 +109,15 @@ pub(crate) fn read(
     if !is_sound {
         return Err(unsound());
     }
-    Ok(Part { slots: slots.into(), groups: groups.into(), lexical, codes, graph, segment: Some(number) })
+    Ok(Part {
+        slots: slots.into(),
+        groups: groups.into(),
+        lexical,
+        codes,
+        graph,
+        segment: Some(number),
+        is_merging: AtomicBool::new(false),
+    })
 }
 
 fn unsound() -> io::Error {

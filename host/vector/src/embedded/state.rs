@@ -310,8 +310,8 @@ impl State {
     }
 
     pub(crate) fn discard(&mut self, name: &str, version: u64) {
-        if let Some(number) = self.names.get(name) {
-            self.drop_staged((*number, version));
+        if let Some(number) = self.names.get(name).copied() {
+            self.drop_staged((number, version));
             self.forget_if_empty(name);
         }
     }
