@@ -237,7 +237,11 @@ impl Catalog {
     }
 
     /// An index, read into memory if need be. As long as it is held it is not put away.
-    pub(crate) async fn loaded(self: &Arc<Self>, tenant: &str, index: &IndexName) -> Result<Arc<Loaded>, VectorError> {
+    pub(crate) async fn loaded(
+        self: &Arc<Self>,
+        tenant: &str,
+        index: &IndexName,
+    ) -> Result<Arc<Loaded>, VectorError> {
         let slot = self.tenant(tenant).await?.slot(index).ok_or(VectorError::NoSuchIndex)?;
         slot.used_at.store(self.count(), Ordering::Relaxed);
         if let Some(loaded) = slot.loaded()? {
@@ -325,7 +329,11 @@ impl Catalog {
         Ok(true)
     }
 
-    pub(crate) async fn drop_index(self: &Arc<Self>, tenant: &str, index: &IndexName) -> Result<(), VectorError> {
+    pub(crate) async fn drop_index(
+        self: &Arc<Self>,
+        tenant: &str,
+        index: &IndexName,
+    ) -> Result<(), VectorError> {
         let entry = self.tenant(tenant).await?;
         let alone = Arc::clone(&entry.gate).lock_owned().await;
         let (catalog, index) = (Arc::clone(self), index.clone());
@@ -333,7 +341,8 @@ impl Catalog {
             let Some(slot) = entry.slot(&index) else { return Ok(()) };
             let removed = entry.folder.join(format!("{REMOVING}{}", catalog.count()));
             catalog.take_from_shelf(&slot);
-            let renamed = fs::rename(&slot.folder, &removed).and_then(|()| File::open(&entry.folder)?.sync_all());
+            let renamed =
+                fs::rename(&slot.folder, &removed).and_then(|()| File::open(&entry.folder)?.sync_all());
             renamed.map_err(failed(&slot.folder))?;
             entry.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&index);
             drop(alone);
@@ -361,7 +370,9 @@ impl Catalog {
             let removed = catalog.root.join(format!("{REMOVING}{}", catalog.count()));
             if entry.folder.exists() {
                 let renamed = fs::rename(&entry.folder, &removed);
-                renamed.and_then(|()| File::open(&catalog.root)?.sync_all()).map_err(failed(&entry.folder))?;
+                renamed
+                    .and_then(|()| File::open(&catalog.root)?.sync_all())
+                    .map_err(failed(&entry.folder))?;
             }
             entry.slots.write().unwrap_or_else(PoisonError::into_inner).clear();
             drop(alone);
@@ -378,7 +389,8 @@ impl Catalog {
     ) -> Result<Vec<String>, VectorError> {
         let entry = self.tenant(tenant).await?;
         let slots = entry.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let names = slots.keys().map(IndexName::as_str).filter(|name| after.is_none_or(|after| *name > after));
+        let names =
+            slots.keys().map(IndexName::as_str).filter(|name| after.is_none_or(|after| *name > after));
         Ok(names.take(limit).map(str::to_owned).collect())
     }
 
@@ -396,7 +408,8 @@ impl Catalog {
 
     /// Published chunks and bytes of what is in memory.
     pub(crate) fn in_memory(&self) -> (u64, u64) {
-        let loaded: Vec<_> = lock(&self.shelf).values().filter_map(|slot| slot.loaded().ok().flatten()).collect();
+        let loaded: Vec<_> =
+            lock(&self.shelf).values().filter_map(|slot| slot.loaded().ok().flatten()).collect();
         loaded.iter().fold((0, 0), |(chunks, bytes), loaded| {
             (chunks + loaded.describe().chunks, bytes + loaded.memory_bytes())
         })

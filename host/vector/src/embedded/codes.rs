@@ -148,7 +148,9 @@ impl Codes {
             (Numbers::Int8(codes), Probe::Int8 { codes: more, .. }) => codes.extend_from_slice(more),
             (Numbers::Full(numbers), Probe::Full(more)) => numbers.extend_from_slice(more),
             (Numbers::Int8(codes), Probe::Full(_)) => codes.resize(codes.len() + self.dimensions, 0),
-            (Numbers::Full(numbers), Probe::Int8 { .. }) => numbers.resize(numbers.len() + self.dimensions, 0.0),
+            (Numbers::Full(numbers), Probe::Int8 { .. }) => {
+                numbers.resize(numbers.len() + self.dimensions, 0.0)
+            }
         }
         self.scales.push(other.scales[local as usize]);
     }

@@ -3,7 +3,11 @@
 
 use crate::analysis::words;
 use crate::fusion::Total;
-use std::{cmp::Reverse, collections::BTreeMap, path::{Path, PathBuf}};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 use tantivy::directory::{OwnedBytes, RamDirectory};
 use tantivy::fastfield::{AliveBitSet, write_alive_bitset};
 use tantivy::indexer::merge_filtered_segments;
@@ -204,7 +208,9 @@ impl WordQuery {
         }
         statistics.chunks = parts.iter().map(|part| part.len() as u64).sum();
         statistics.words = parts.iter().map(|part| part.words).sum();
-        let queries = terms.into_iter().map(|term| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>);
+        let queries = terms
+            .into_iter()
+            .map(|term| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>);
         let query = BooleanQuery::union(queries.collect());
         let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &first.searcher);
         Ok(Some(Self { weight: query.weight(scoring)? }))

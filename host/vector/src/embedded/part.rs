@@ -82,7 +82,15 @@ impl Kept<'_> {
 impl Part {
     pub(crate) fn new(content: Content, slots: Vec<u32>, groups: Vec<u32>) -> Self {
         let Content { lexical, codes } = content;
-        Self { slots: slots.into(), groups: groups.into(), lexical, codes, graph: None, segment: None, is_merging: AtomicBool::new(false) }
+        Self {
+            slots: slots.into(),
+            groups: groups.into(),
+            lexical,
+            codes,
+            graph: None,
+            segment: None,
+            is_merging: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,10 +132,8 @@ impl Part {
     ) -> Result<Self, VectorError> {
         let words: Vec<_> = parts.iter().map(|kept| (&kept.part.lexical, kept.keep.as_slice())).collect();
         let lexical = Lexical::merge(&words).map_err(engine)?;
-        let mut codes = parts.first().map_or_else(
-            || Codes::new(0, config.quantization),
-            |kept| kept.part.codes.empty(),
-        );
+        let mut codes =
+            parts.first().map_or_else(|| Codes::new(0, config.quantization), |kept| kept.part.codes.empty());
         let mut slots = Vec::new();
         for Kept { part, keep } in parts {
             for (place, slot) in (0..).zip(part.slots.iter()).filter(|(place, _)| keep[*place as usize]) {
@@ -136,7 +142,15 @@ impl Part {
             }
         }
         let groups = slots.iter().map(|slot| entry(*slot).group).collect();
-        let mut part = Self { slots: slots.into(), groups, lexical, codes, graph, segment: None, is_merging: AtomicBool::new(false) };
+        let mut part = Self {
+            slots: slots.into(),
+            groups,
+            lexical,
+            codes,
+            graph,
+            segment: None,
+            is_merging: AtomicBool::new(false),
+        };
         part.grow_graph(config);
         Ok(part)
     }

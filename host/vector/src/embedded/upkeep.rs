@@ -122,9 +122,8 @@ impl Loaded {
 
     /// Writes the parts that have no file, as one, and a checkpoint that names it.
     fn write_back(&self) -> Result<(), VectorError> {
-        let unwritten = self.choose(|parts| {
-            (0..parts.len()).filter(|at| parts[*at].segment.is_none()).collect()
-        });
+        let unwritten =
+            self.choose(|parts| (0..parts.len()).filter(|at| parts[*at].segment.is_none()).collect());
         let has_written = !unwritten.parts.is_empty();
         if has_written {
             self.merge(unwritten, 1)?;
@@ -138,8 +137,7 @@ impl Loaded {
         let deaths = snapshot.view.deaths;
         // Looking at every place of a large index after every change would cost more than it brings.
         let uncounted = deaths.saturating_sub(self.counted_deaths.load(Ordering::Relaxed));
-        let counts_dead =
-            is_at_rest || uncounted * UNCOUNTED_SHARE > u64::from(snapshot.view.entries.len());
+        let counts_dead = is_at_rest || uncounted * UNCOUNTED_SHARE > u64::from(snapshot.view.entries.len());
         if self.writer().is_closed {
             return Ok(false);
         }
