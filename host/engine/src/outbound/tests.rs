@@ -119,6 +119,7 @@ fn world() -> Arc<FunctionWorld> {
         internal: Arc::clone(&others) as Arc<_>,
         log: Arc::clone(&others) as Arc<_>,
         models: Arc::clone(&others) as Arc<_>,
+        vectors: None,
         token_counts: Arc::clone(&others) as Arc<_>,
         work: others,
         credentials: Arc::new(Credentials::default()),
