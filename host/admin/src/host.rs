@@ -34,8 +34,8 @@ pub trait Host: Send + Sync {
 /// The proof of an erasure: what was removed, and that a second look found nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErasureReport {
-    /// One for each store of the application, those included in which the tenant had nothing. Its indexes, where functions
-    /// use them, are among them as `(indexes)`, counted as keys.
+    /// One for each store of the application, those included in which the tenant had nothing. Its indexes, where it had
+    /// any, are among them as `(indexes)`, each counted as a key.
     pub stores: Vec<StoreErasure>,
     /// How many log files were removed.
     pub log_files: u32,

@@ -141,8 +141,10 @@ impl Host for RunningHost {
             });
         }
         if let Some(indexes) = &self.indexes {
-            let erased = erase_indexes(&**indexes, tenant).await;
-            report.stores.push(erased.map_err(|error| format!("indexes: {error}"))?);
+            let erased = erase_indexes(&**indexes, tenant).await.map_err(|error| format!("indexes: {error}"))?;
+            if erased.keys > 0 || erased.remaining > 0 {
+                report.stores.push(erased);
+            }
         }
         let (log_files, id) = (Arc::clone(&self.log_files), tenant.clone());
         let removed = tokio::task::spawn_blocking(move || log_files.remove(id.as_str())).await;

@@ -1,5 +1,5 @@
 //! Does the operation on indexes that its path names, `/OPERATION?index=…`, and tells what came of it. Lists in the query
-//! are separated by `|`, and a space is written `+`.
+//! are separated by `|`, and a space is written `+`; what is percent-encoded is decoded.
 
 use guests::imports::waggle::vector::index::{
     self, Attribute, Chunk, Compare, Comparison, Error, FilterNode, Hit, Query, Settings, Value,
@@ -17,12 +17,32 @@ struct Asked {
 async fn handle(request: guests::Request) -> guests::Answer {
     let query = guests::query(&request);
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = pairs.map(|(name, value)| (name.to_owned(), value.replace('+', " "))).collect();
+    let query = pairs.map(|(name, value)| (name.to_owned(), decoded(&value.replace('+', " ")))).collect();
     let asked = Asked { operation: guests::trick(&request), query };
     match told(&asked).await {
         Ok(text) => guests::answer(200, text),
         Err(error) => guests::answer(409, shown(error)),
     }
+}
+
+/// A value without its percent-encoding.
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, others @ ..] = rest {
+        let digits = others.get(..2).filter(|_digits| *first == b'%').and_then(|two| str::from_utf8(two).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &others[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The error's name, and its text where it has one.
