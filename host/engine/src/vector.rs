@@ -4,6 +4,8 @@
 //! made in a poll of the instance, whose time is charged to it.
 
 mod convert;
+#[cfg(test)]
+mod tests;
 
 use crate::account::TenantAccount;
 use crate::bindings::waggle::vector::index::{
