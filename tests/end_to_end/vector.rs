@@ -359,7 +359,7 @@ async fn what_is_done_with_indexes_is_in_the_metrics_and_the_host_is_ready() {
     let nobody = Caller::nobody(&server);
     fill(&nobody).await;
     assert!(told(&nobody, "search?indexes=docs&text=refunds").await.contains("refunds"));
-    assert!(told(&nobody, "stage?index=docs&group=g&version=1&texts=").await.starts_with("invalid"));
+    assert!(told(&nobody, "create?index=docs&dimensions=3").await.starts_with("invalid"));
     let samples = scrape(&server).await;
     let check = |name: &str, labels: &[&str], expected: f64| {
         assert_eq!(sum(&samples, name, labels), expected, "{name} {labels:?}: {samples:#?}");
@@ -367,7 +367,7 @@ async fn what_is_done_with_indexes_is_in_the_metrics_and_the_host_is_ready() {
     let operations = "waggle_vector_operations_total";
     check(operations, &["operation=\"publish\"", "outcome=\"ok\""], 2.0);
     check(operations, &["operation=\"stage\"", "outcome=\"ok\""], 2.0);
-    check(operations, &["operation=\"stage\"", "outcome=\"refused\""], 1.0);
+    check(operations, &["operation=\"create\"", "outcome=\"refused\""], 1.0);
     check(operations, &["outcome=\"failed\""], 0.0);
     check(operations, &["outcome=\"damaged\""], 0.0);
     check("waggle_vector_operation_duration_seconds_count", &["operation=\"search\""], 1.0);
