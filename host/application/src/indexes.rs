@@ -6,7 +6,7 @@ use crate::running::private_folder;
 use std::sync::Arc;
 use waggle_engine::Engine;
 use waggle_tenancy::TenantEntry;
-use waggle_vector::{Embedded, TenantBounds, TenantIndexes, VectorIndexes};
+use waggle_vector::{Embedded, Prewarm, TenantBounds, TenantIndexes, VectorError, VectorIndexes};
 
 /// The interface by which functions use indexes.
 const INTERFACE: &str = "waggle:vector/index@0.1.0";
@@ -34,6 +34,26 @@ pub(crate) async fn open_indexes(
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, config)).await;
     let opened = opened.map_err(|error| failed(error.to_string()))?;
     Ok(Some(Arc::new(opened.map_err(|error| failed(error.to_string()))?)))
+}
+
+/// Reads the indexes of `prewarm` into memory, one after the other, while the host serves. Those that are not there, or are no
+/// more, are skipped; what is wrong with one is for whoever uses it, and for the log.
+pub(crate) fn prewarm(plan: &Plan, indexes: &Arc<dyn VectorIndexes>) {
+    let (wanted, indexes) = (plan.vector.prewarm(), Arc::clone(indexes));
+    if wanted.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        for Prewarm { tenant, index } in wanted {
+            match indexes.describe(&tenant, &index).await {
+                Ok(_loaded) => tracing::debug!(tenant, %index, "an index was read into memory"),
+                Err(VectorError::NoSuchIndex) => {
+                    tracing::warn!(tenant, %index, "an index of `prewarm` in [vector] is not there");
+                }
+                Err(error) => tracing::error!(tenant, %index, %error, "an index cannot be read into memory"),
+            }
+        }
+    });
 }
 
 /// Those of one tenant, within its limits.

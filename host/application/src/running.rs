@@ -3,7 +3,7 @@
 use crate::admin::Admin;
 use crate::budget_store::RecordedBudgets;
 use crate::error::StartError;
-use crate::indexes::open_indexes;
+use crate::indexes::{open_indexes, prewarm};
 use crate::metrics::{RECORDS, Sources};
 use crate::model::ModelChoice;
 use crate::models::Models;
@@ -169,6 +169,9 @@ impl Opened {
         let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
         let loaded = load_functions(plan, &engine).await?;
         let indexes = open_indexes(plan, &engine).await?;
+        if let Some(indexes) = &indexes {
+            prewarm(plan, indexes);
+        }
         let egress = Arc::new(egress(plan)?);
         let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
         let checks = Arc::new(TenantChecks { manifest, variables });
