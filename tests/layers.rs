@@ -49,10 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "waggle-gateway",
         &["waggle-engine", "waggle-listen", "waggle-manifest", "waggle-measure", "waggle-tenancy"],
     ),
-    (
-        "waggle-engine",
-        &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy", "waggle-vector"],
-    ),
+    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy", "waggle-vector"]),
     // Leaves: they know none of ours but the types of a secret and of an amount of money, and what to measure with.
     ("waggle-listen", &[]),
     ("waggle-secret", &[]),

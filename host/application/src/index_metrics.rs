@@ -50,7 +50,11 @@ fn memory(snapshot: &VectorSnapshot, families: &mut Families) {
     let counters = [
         ("waggle_vector_loads_total", "Indexes that were read into memory", snapshot.loads),
         ("waggle_vector_evictions_total", "Indexes that made room for others", snapshot.evictions),
-        ("waggle_vector_merges_total", "Parts of indexes that were merged in the background", snapshot.merges),
+        (
+            "waggle_vector_merges_total",
+            "Parts of indexes that were merged in the background",
+            snapshot.merges,
+        ),
     ];
     for (name, help, value) in counters {
         families.counter(name, help).add(&[], value);

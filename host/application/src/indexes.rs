@@ -58,9 +58,7 @@ pub(crate) fn prewarm(plan: &Plan, indexes: &Arc<dyn VectorIndexes>) {
 
 /// Those of one tenant, within its limits.
 pub(crate) fn indexes_of(all: &Arc<dyn VectorIndexes>, entry: &TenantEntry) -> Arc<TenantIndexes> {
-    let bounds = TenantBounds {
-        bytes_max: entry.limits.vector_bytes_max,
-        indexes_max: INDEXES_PER_TENANT_MAX,
-    };
+    let bounds =
+        TenantBounds { bytes_max: entry.limits.vector_bytes_max, indexes_max: INDEXES_PER_TENANT_MAX };
     Arc::new(TenantIndexes::new(Arc::clone(all), entry.tenant.id.as_str(), bounds))
 }

@@ -100,10 +100,7 @@ impl RunningHost {
 }
 
 /// Removes all indexes of a tenant and looks again.
-async fn erase_indexes(
-    indexes: &dyn VectorIndexes,
-    tenant: &TenantId,
-) -> Result<StoreErasure, VectorError> {
+async fn erase_indexes(indexes: &dyn VectorIndexes, tenant: &TenantId) -> Result<StoreErasure, VectorError> {
     let before = indexes.usage(tenant.as_str()).await?;
     indexes.erase(tenant.as_str()).await?;
     let after = indexes.usage(tenant.as_str()).await?;
@@ -141,7 +138,8 @@ impl Host for RunningHost {
             });
         }
         if let Some(indexes) = &self.indexes {
-            let erased = erase_indexes(&**indexes, tenant).await.map_err(|error| format!("indexes: {error}"))?;
+            let erased =
+                erase_indexes(&**indexes, tenant).await.map_err(|error| format!("indexes: {error}"))?;
             if erased.keys > 0 || erased.remaining > 0 {
                 report.stores.push(erased);
             }

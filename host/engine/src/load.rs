@@ -91,8 +91,8 @@ pub(crate) fn load(
         .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
-    let imports = component.component_type().imports(linker.engine()).map(|(name, _item)| name.to_owned());
-    let imports = imports.collect();
+    let kind = component.component_type();
+    let imports = kind.imports(linker.engine()).map(|(name, _item)| name.to_owned()).collect();
     Ok(Loaded { pre, cached, weight: memories.max(1), imports, metrics: Arc::default() })
 }
 

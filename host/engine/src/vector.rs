@@ -153,10 +153,7 @@ impl Call {
     /// What is the host's own trouble goes to the log, because the operator has to do something about it whatever the guest
     /// makes of it.
     fn log(&self, error: &VectorError) {
-        if !matches!(
-            error,
-            VectorError::Damaged(_) | VectorError::Unavailable(_) | VectorError::Other(_)
-        ) {
+        if !matches!(error, VectorError::Damaged(_) | VectorError::Unavailable(_) | VectorError::Other(_)) {
             return;
         }
         let Some(not_told) = self.account.failures.admit() else { return };
@@ -180,7 +177,9 @@ fn told(error: VectorError) -> Error {
         VectorError::Invalid(why) => Error::Invalid(why),
         VectorError::Full(why) => Error::Full(why),
         VectorError::Unavailable(why) => Error::Unavailable(why),
-        VectorError::Damaged(_where) => Error::Damaged("its files cannot be read; the host's log says which".into()),
+        VectorError::Damaged(_where) => {
+            Error::Damaged("its files cannot be read; the host's log says which".into())
+        }
         VectorError::Other(_why) => Error::Other("the host's log says what is wrong".into()),
     }
 }

@@ -30,7 +30,8 @@ fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, others @ ..] = rest {
-        let digits = others.get(..2).filter(|_digits| *first == b'%').and_then(|two| str::from_utf8(two).ok());
+        let digits =
+            others.get(..2).filter(|_digits| *first == b'%').and_then(|two| str::from_utf8(two).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -150,9 +151,7 @@ async fn told(asked: &Asked) -> Result<String, Error> {
     let after = asked.get("after").map(str::to_owned);
     let limit = asked.get("limit").and_then(|text| text.parse().ok()).unwrap_or(1_000);
     match &*asked.operation {
-        "create" => {
-            index::create(index, Settings { dimensions: asked.number("dimensions") }).await.map(done)
-        }
+        "create" => index::create(index, Settings { dimensions: asked.number("dimensions") }).await.map(done),
         "describe" => {
             let one = index::describe(index).await?;
             Ok(format!("{} groups, {} chunks, {} bytes", one.groups, one.chunks, one.bytes))
@@ -201,8 +200,13 @@ async fn ingest(asked: &Asked) -> Result<String, Error> {
     store.set(format!("before-{group}"), version.to_string().as_bytes()).await.map_err(failed)?;
     for ordinal in 0..2 {
         let text = format!("{group} version {version} part {ordinal}");
-        let chunk =
-            Chunk { ordinal, heading: String::new(), text, note: String::new(), vector: Some(vec![1.0, 0.5]) };
+        let chunk = Chunk {
+            ordinal,
+            heading: String::new(),
+            text,
+            note: String::new(),
+            vector: Some(vec![1.0, 0.5]),
+        };
         index::stage(index.clone(), group.clone(), version, vec![chunk]).await?;
     }
     index::publish(index, group.clone(), version, 2, Vec::new()).await?;

@@ -128,7 +128,10 @@ async fn chunks() -> Vec<String> {
         ("vector of no numbers", with(|chunk| chunk.vector = Some(vec![f32::NAN; 4]))),
         ("endless vector", with(|chunk| chunk.vector = Some(vec![f32::INFINITY; 4]))),
         ("many chunks", (0..257).map(chunk).collect()),
-        ("many bytes", (0..200).map(|number| Chunk { text: "t".repeat(32 << 10), ..chunk(number) }).collect()),
+        (
+            "many bytes",
+            (0..200).map(|number| Chunk { text: "t".repeat(32 << 10), ..chunk(number) }).collect(),
+        ),
     ];
     let mut told = Vec::new();
     for (what, chunks) in tries {
@@ -149,11 +152,13 @@ fn most() -> Vec<Chunk> {
 
 async fn groups() -> Vec<String> {
     own().await;
-    let staged = |group: &str, version| index::stage(OWN.to_owned(), group.to_owned(), version, vec![chunk(0)]);
+    let staged =
+        |group: &str, version| index::stage(OWN.to_owned(), group.to_owned(), version, vec![chunk(0)]);
     let publish = |version, chunks, attributes| {
         index::publish(OWN.to_owned(), "group".to_owned(), version, chunks, attributes)
     };
-    let text = |name: &str, text: &str| Attribute { name: name.to_owned(), value: Value::Text(text.to_owned()) };
+    let text =
+        |name: &str, text: &str| Attribute { name: name.to_owned(), value: Value::Text(text.to_owned()) };
     let mut told = vec![
         word("no name", staged("", 1).await),
         word("long name", staged(&"g".repeat(129), 1).await),
