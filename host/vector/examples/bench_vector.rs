@@ -8,7 +8,11 @@
 //! is in `FOLDER/index` and is made again at each run, unless `KEEP` is set. What is measured goes to standard output, one
 //! JSON object.
 
-#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program to measure with, not a part of the host")]
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a program to measure with, not a part of the host"
+)]
 
 use std::{
     env, fs,
@@ -20,7 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 use waggle_vector::{
-    Chunk, Embedded, EmbeddedConfig, IndexName, Quantization, Query, Settings, VectorConfig, VectorIndexes as _,
+    Chunk, Embedded, EmbeddedConfig, IndexName, Quantization, Query, Settings, VectorConfig,
+    VectorIndexes as _,
 };
 
 const TENANT: &str = "bench";
@@ -39,7 +44,8 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let folder = PathBuf::from(arguments.first().expect("FOLDER COUNT [DIMENSIONS] [none|int8]"));
     let count: usize = arguments.get(1).expect("COUNT").parse().expect("COUNT is a number");
-    let dimensions: usize = arguments.get(2).map_or(384, |text| text.parse().expect("DIMENSIONS is a number"));
+    let dimensions: usize =
+        arguments.get(2).map_or(384, |text| text.parse().expect("DIMENSIONS is a number"));
     let quantization = match arguments.get(3).map(String::as_str) {
         Some("none") => Quantization::None,
         _ => Quantization::Int8,
@@ -47,7 +53,11 @@ fn main() {
     fs::create_dir_all(&folder).expect("the folder is made");
     let (vectors, queries) = data(&folder, count, dimensions);
     let truth = neighbours(&folder, &vectors, &queries);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let config = VectorConfig { memory_bytes_max: 1 << 40, quantization, ..VectorConfig::default() };
     runtime.block_on(measure(&folder, config.embedded(), vectors, queries, truth));
 }
@@ -77,7 +87,10 @@ async fn measure(folder: &Path, config: EmbeddedConfig, vectors: Rows, queries: 
     let loaded = began.elapsed();
     let mut recall = 0;
     for (query, truth) in queries.iter().zip(&truth) {
-        let hits = indexes.search(TENANT, std::slice::from_ref(&docs), by_vector(query)).await.expect("it is searched");
+        let hits = indexes
+            .search(TENANT, std::slice::from_ref(&docs), by_vector(query))
+            .await
+            .expect("it is searched");
         recall += hits.iter().filter(|hit| truth.contains(&number_of(&hit.text))).count();
     }
     let one = queries_per_second(&indexes, &docs, &queries, 1).await;
@@ -112,8 +125,9 @@ async fn fill(indexes: &Arc<Embedded>, docs: &IndexName, vectors: &Rows) {
             tokio::spawn(async move {
                 loop {
                     let group = next.fetch_add(1, Ordering::Relaxed);
-                    let numbers: Vec<usize> =
-                        (group * CHUNKS_PER_GROUP..vectors.len().min((group + 1) * CHUNKS_PER_GROUP)).collect();
+                    let numbers: Vec<usize> = (group * CHUNKS_PER_GROUP
+                        ..vectors.len().min((group + 1) * CHUNKS_PER_GROUP))
+                        .collect();
                     if numbers.is_empty() {
                         return;
                     }
@@ -167,7 +181,12 @@ struct Rate {
     p99: Duration,
 }
 
-async fn queries_per_second(indexes: &Arc<Embedded>, docs: &IndexName, queries: &Rows, clients: usize) -> Rate {
+async fn queries_per_second(
+    indexes: &Arc<Embedded>,
+    docs: &IndexName,
+    queries: &Rows,
+    clients: usize,
+) -> Rate {
     let began = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|client| {
@@ -235,7 +254,9 @@ fn data(folder: &Path, count: usize, dimensions: usize) -> (Rows, Rows) {
 fn vector(number: u64, cluster: u64, dimensions: usize) -> Vec<f32> {
     let normal = |seed: u64, at: usize| {
         // The sum of four draws is close enough to a normal one.
-        (0..4).map(|draw| (scatter(seed ^ (at as u64 * 4 + draw) << 42) >> 40) as f32 / (1 << 24) as f32 - 0.5).sum::<f32>()
+        (0..4)
+            .map(|draw| (scatter(seed ^ (at as u64 * 4 + draw) << 42) >> 40) as f32 / (1 << 24) as f32 - 0.5)
+            .sum::<f32>()
     };
     let seed = scatter(number ^ 0x00c0_ffee);
     let centre = scatter(cluster ^ 0x0bad_cafe);

@@ -87,13 +87,15 @@ fn script(character: char) -> Script {
     match character {
         '0'..='9' | 'a'..='z' | 'A'..='Z' => Script::Spaced,
         '\0'..='\u{7f}' => Script::Between,
-        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
-            Script::Han
-        }
+        '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}' => Script::Han,
         // Kana; Thai, Lao; Burmese; Khmer.
-        '\u{3041}'..='\u{30ff}' | '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' => {
-            Script::Unspaced
-        }
+        '\u{3041}'..='\u{30ff}'
+        | '\u{0e00}'..='\u{0eff}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1780}'..='\u{17ff}' => Script::Unspaced,
         // A mark belongs to the letter before it.
         '\u{0300}'..='\u{036f}' => Script::Spaced,
         _ if character.is_alphanumeric() => Script::Spaced,

@@ -1,8 +1,6 @@
 //! The bounds of `waggle:vector@0.1.0`, in one place, and the checks against them.
 
-use crate::{
-    Attribute, Chunk, Comparison, FilterNode, Query, Settings, Value, VectorError,
-};
+use crate::{Attribute, Chunk, Comparison, FilterNode, Query, Settings, Value, VectorError};
 
 /// Bytes of a tenant's id.
 pub const TENANT_BYTES_MAX: usize = 128;
@@ -186,9 +184,16 @@ fn check_node(place: usize, node: &FilterNode) -> Checked {
             let is_list = matches!(compare.comparison, Comparison::OneOf | Comparison::NotOneOf);
             if !is_list && compare.values.len() != 1 {
                 let has = compare.values.len();
-                return Err(invalid(format!("node {place} of the filter compares with one value, not {has}")));
+                return Err(invalid(format!(
+                    "node {place} of the filter compares with one value, not {has}"
+                )));
             }
-            at_most(&format!("node {place} of the filter"), compare.values.len(), FILTER_VALUES_MAX, "values")?;
+            at_most(
+                &format!("node {place} of the filter"),
+                compare.values.len(),
+                FILTER_VALUES_MAX,
+                "values",
+            )?;
             compare.values.iter().try_for_each(check_value)
         }
         FilterNode::All(nodes) | FilterNode::Any(nodes) => {
@@ -330,7 +335,8 @@ mod tests {
             let values = vec![Value::Boolean(true); values];
             FilterNode::Compare(Compare { attribute: "a".into(), comparison, values })
         };
-        let check = |nodes: Vec<FilterNode>, fine: bool| is_fine(check_filter(&nodes), fine, &format!("{nodes:?}"));
+        let check =
+            |nodes: Vec<FilterNode>, fine: bool| is_fine(check_filter(&nodes), fine, &format!("{nodes:?}"));
         check(vec![], true);
         check(vec![FilterNode::All(vec![])], true);
         check(vec![FilterNode::All(vec![0])], false);
@@ -361,7 +367,11 @@ mod tests {
     #[test]
     fn candidates_are_never_fewer_than_hits() {
         let check = |limit: u32, given: u32, expected: usize| {
-            assert_eq!(candidates(&Query { limit, candidates: given, ..query() }), expected, "{limit} {given}");
+            assert_eq!(
+                candidates(&Query { limit, candidates: given, ..query() }),
+                expected,
+                "{limit} {given}"
+            );
         };
         check(1, 0, 50);
         check(10, 0, 100);

@@ -106,10 +106,7 @@ impl VectorConfig {
         within("expansion_search", self.expansion_search.into(), 16, 2_000)?;
         within("threads_max", self.threads_max.into(), 0, 1_024)?;
         if self.prewarm.len() > PREWARM_MAX {
-            return Err(format!(
-                "`prewarm` has {} indexes; it may have {PREWARM_MAX}",
-                self.prewarm.len()
-            ));
+            return Err(format!("`prewarm` has {} indexes; it may have {PREWARM_MAX}", self.prewarm.len()));
         }
         self.prewarm.iter().try_for_each(|text| parse_prewarm(text).map(|_parsed| ()))
     }

@@ -1,10 +1,7 @@
 //! What a backend counts of itself.
 
 use crate::VectorError;
-use std::{
-    future::Future,
-    time::Instant,
-};
+use std::{future::Future, time::Instant};
 use waggle_measure::{Bounds, Counter, Gauge, Histogram, HistogramSnapshot};
 
 /// What is asked of indexes; the functions of the interface.

@@ -4,8 +4,8 @@ use crate::{
     Attribute, Chunk, Description, Group, Hit, IndexName, PAGE_MAX, Query, Settings, Usage, VectorError,
     VectorIndexes,
     bounds::{
-        check_attributes, check_chunks, check_group_name, check_group_names, check_query,
-        check_read_count, check_searched, check_settings, text_bytes,
+        check_attributes, check_chunks, check_group_name, check_group_names, check_query, check_read_count,
+        check_searched, check_settings, text_bytes,
     },
 };
 use std::{fmt, sync::Arc};

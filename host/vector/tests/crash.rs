@@ -48,7 +48,8 @@ fn content(writer: u64, group: u64, version: u64) -> Vec<Chunk> {
 #[test]
 fn writer() {
     let Some(folder) = env::var_os(FOLDER_VARIABLE) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let indexes = std::sync::Arc::new(open(Path::new(&folder)));
     runtime.block_on(async {
         let writers: Vec<_> = (0..WRITERS)
@@ -143,9 +144,9 @@ async fn versions(indexes: &Embedded, writer: u64) -> BTreeMap<u64, u64> {
     let docs = index(&format!("docs{}", writer % 2));
     let groups = indexes.list_groups(TENANT, &docs, None, 1_000).await.unwrap_or_default();
     let prefix = format!("w{writer}-");
-    let own = groups.into_iter().filter_map(|group| {
-        Some((group.name.strip_prefix(&prefix)?.parse().unwrap(), group.version))
-    });
+    let own = groups
+        .into_iter()
+        .filter_map(|group| Some((group.name.strip_prefix(&prefix)?.parse().unwrap(), group.version)));
     own.collect()
 }
 
@@ -175,7 +176,8 @@ async fn check_group(indexes: &Embedded, writer: u64, group: u64, version: u64) 
     let docs = index(&format!("docs{}", writer % 2));
     let expected: Vec<Chunk> = content(writer, group, version);
     let read = indexes.read(TENANT, &docs, &format!("w{writer}-{group}"), 0, 256).await.unwrap();
-    let without_vectors: Vec<Chunk> = expected.iter().map(|chunk| Chunk { vector: None, ..chunk.clone() }).collect();
+    let without_vectors: Vec<Chunk> =
+        expected.iter().map(|chunk| Chunk { vector: None, ..chunk.clone() }).collect();
     assert_eq!(read, without_vectors);
     let word = format!("w{writer}g{group}v{version}");
     let query = Query { limit: 100, ..by_words(&word) };

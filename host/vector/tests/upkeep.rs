@@ -32,11 +32,17 @@ fn bytes_of(folder: &Path) -> u64 {
 /// A vector that is different for each number, around one of ten centres.
 fn vector(number: u32) -> [f32; 4] {
     let mix = |seed: u32| {
-        let mixed = (number.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)).wrapping_mul(2_246_822_519);
+        let mixed =
+            (number.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)).wrapping_mul(2_246_822_519);
         (mixed >> 8) as f32 / (1 << 24) as f32 - 0.5
     };
     let centre = number % 10;
-    [centre as f32 + mix(1), (centre * 7 % 10) as f32 + mix(2), (centre * 3 % 10) as f32 + mix(3), 5.0 + mix(4)]
+    [
+        centre as f32 + mix(1),
+        (centre * 7 % 10) as f32 + mix(2),
+        (centre * 3 % 10) as f32 + mix(3),
+        5.0 + mix(4),
+    ]
 }
 
 #[tokio::test]
@@ -59,14 +65,20 @@ async fn a_large_index_finds_the_same_before_and_after_it_is_merged_and_read_aga
         indexes.create(TENANT, &docs, SETTINGS).await.unwrap();
         for group in 0..6 {
             let numbers = group * 500..(group + 1) * 500;
-            let all = numbers.zip(0..).map(|(number, ordinal)| with_vector(ordinal, &format!("n{number}"), vector(number)));
+            let all = numbers
+                .zip(0..)
+                .map(|(number, ordinal)| with_vector(ordinal, &format!("n{number}"), vector(number)));
             put(&indexes, "docs", &group.to_string(), 1, all.collect()).await;
         }
         let before = search(&indexes).await;
         indexes.settle(TENANT, &docs).await.unwrap();
         assert!(indexes.metrics().merges > 0);
         let merged = search(&indexes).await;
-        let same = before.iter().flatten().filter(|place| merged.iter().flatten().any(|other| other == *place)).count();
+        let same = before
+            .iter()
+            .flatten()
+            .filter(|place| merged.iter().flatten().any(|other| other == *place))
+            .count();
         assert!(same * 100 >= before.iter().flatten().count() * 95, "{same}");
         indexes.remove(TENANT, &docs, vec!["2".into(), "4".into()]).await.unwrap();
         put(&indexes, "docs", "2", 2, vec![chunk(0, "n1000 again")]).await;
@@ -81,7 +93,10 @@ async fn a_large_index_finds_the_same_before_and_after_it_is_merged_and_read_aga
         assert!(hits.iter().all(|hit| hit.group != "4" && hit.version == 1), "{number}");
         let left = before.iter().filter(|(group, _)| group != "2" && group != "4");
         for place in left {
-            assert!(hits.iter().any(|hit| (&hit.group, &hit.ordinal) == (&place.0, &place.1)), "{number} {place:?}");
+            assert!(
+                hits.iter().any(|hit| (&hit.group, &hit.ordinal) == (&place.0, &place.1)),
+                "{number} {place:?}"
+            );
         }
     }
 }
@@ -92,7 +107,9 @@ async fn the_space_of_what_is_gone_comes_back() {
     let indexes = Embedded::open(folder.path(), EmbeddedConfig::default()).unwrap();
     let docs = index("docs");
     indexes.create(TENANT, &docs, SETTINGS).await.unwrap();
-    let large = |version: u64| (0..40).map(move |ordinal| chunk(ordinal, &format!("v{version} {}", "x ".repeat(8_000))));
+    let large = |version: u64| {
+        (0..40).map(move |ordinal| chunk(ordinal, &format!("v{version} {}", "x ".repeat(8_000))))
+    };
     put(&indexes, "docs", "stays", 1, large(0).collect()).await;
     for version in 1..8 {
         put(&indexes, "docs", "changes", version, large(version).collect()).await;
@@ -127,7 +144,10 @@ async fn indexes_make_room_for_each_other_and_lose_nothing() {
             tokio::spawn(async move {
                 for version in 1..12 {
                     put(&indexes, &name, "g", version, vec![chunk(0, &format!("{name} v{version}"))]).await;
-                    let hits = indexes.search(TENANT, &[index(&name)], by_words(&format!("v{version}"))).await.unwrap();
+                    let hits = indexes
+                        .search(TENANT, &[index(&name)], by_words(&format!("v{version}")))
+                        .await
+                        .unwrap();
                     assert_eq!(hits.len(), 1, "{name} {version}");
                     assert_eq!(hits[0].version, version);
                 }

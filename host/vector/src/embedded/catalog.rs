@@ -82,8 +82,8 @@ impl Slot {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Puts it out of memory, if nobody uses it; whether it is out.
-    fn put_away(&self) -> Result<bool, VectorError> {
+    /// Puts it out of memory, if nobody uses it; whether it is out. `told` is called before it can be read again.
+    fn put_away(&self, told: impl FnOnce()) -> Result<bool, VectorError> {
         let Ok(_alone) = self.gate.try_lock() else { return Ok(false) };
         let loaded = {
             let mut place = lock(&self.place);
@@ -99,13 +99,13 @@ impl Slot {
         // Nobody can reach it from here on; whoever wants it waits at the gate.
         let described = loaded.describe();
         self.remember((described.chunks, described.bytes));
-        match loaded.retire() {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                *lock(&self.place) = Place::Loaded(loaded);
-                Err(error)
-            }
+        let retired = loaded.retire();
+        if matches!(retired, Ok(true)) {
+            told();
+        } else {
+            *lock(&self.place) = Place::Loaded(loaded);
         }
+        retired
     }
 
     /// There is no such index any more, for whoever has it at hand.
@@ -239,7 +239,11 @@ impl Catalog {
     }
 
     /// An index, read into memory if need be. As long as it is held it is not put away.
-    pub(crate) async fn loaded(self: &Arc<Self>, tenant: &str, index: &IndexName) -> Result<Arc<Loaded>, VectorError> {
+    pub(crate) async fn loaded(
+        self: &Arc<Self>,
+        tenant: &str,
+        index: &IndexName,
+    ) -> Result<Arc<Loaded>, VectorError> {
         let slot = self.tenant(tenant).await?.slot(index).ok_or(VectorError::NoSuchIndex)?;
         slot.used_at.store(self.count(), Ordering::Relaxed);
         if let Some(loaded) = slot.loaded()? {
@@ -327,7 +331,11 @@ impl Catalog {
         Ok(true)
     }
 
-    pub(crate) async fn drop_index(self: &Arc<Self>, tenant: &str, index: &IndexName) -> Result<(), VectorError> {
+    pub(crate) async fn drop_index(
+        self: &Arc<Self>,
+        tenant: &str,
+        index: &IndexName,
+    ) -> Result<(), VectorError> {
         let entry = self.tenant(tenant).await?;
         let alone = Arc::clone(&entry.gate).lock_owned().await;
         let (catalog, index) = (Arc::clone(self), index.clone());
@@ -335,7 +343,8 @@ impl Catalog {
             let Some(slot) = entry.slot(&index) else { return Ok(()) };
             let removed = entry.folder.join(format!("{REMOVING}{}", catalog.count()));
             catalog.take_from_shelf(&slot);
-            let renamed = fs::rename(&slot.folder, &removed).and_then(|()| File::open(&entry.folder)?.sync_all());
+            let renamed =
+                fs::rename(&slot.folder, &removed).and_then(|()| File::open(&entry.folder)?.sync_all());
             renamed.map_err(failed(&slot.folder))?;
             entry.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&index);
             drop(alone);
@@ -363,7 +372,9 @@ impl Catalog {
             let removed = catalog.root.join(format!("{REMOVING}{}", catalog.count()));
             if entry.folder.exists() {
                 let renamed = fs::rename(&entry.folder, &removed);
-                renamed.and_then(|()| File::open(&catalog.root)?.sync_all()).map_err(failed(&entry.folder))?;
+                renamed
+                    .and_then(|()| File::open(&catalog.root)?.sync_all())
+                    .map_err(failed(&entry.folder))?;
             }
             entry.slots.write().unwrap_or_else(PoisonError::into_inner).clear();
             drop(alone);
@@ -380,7 +391,8 @@ impl Catalog {
     ) -> Result<Vec<String>, VectorError> {
         let entry = self.tenant(tenant).await?;
         let slots = entry.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let names = slots.keys().map(IndexName::as_str).filter(|name| after.is_none_or(|after| *name > after));
+        let names =
+            slots.keys().map(IndexName::as_str).filter(|name| after.is_none_or(|after| *name > after));
         Ok(names.take(limit).map(str::to_owned).collect())
     }
 
@@ -398,27 +410,29 @@ impl Catalog {
 
     /// Published chunks and bytes of what is in memory.
     pub(crate) fn in_memory(&self) -> (u64, u64) {
-        let loaded: Vec<_> = lock(&self.shelf).values().filter_map(|slot| slot.loaded().ok().flatten()).collect();
+        let loaded: Vec<_> =
+            lock(&self.shelf).values().filter_map(|slot| slot.loaded().ok().flatten()).collect();
         loaded.iter().fold((0, 0), |(chunks, bytes), loaded| {
             (chunks + loaded.describe().chunks, bytes + loaded.memory_bytes())
         })
     }
 
-    /// Puts away what was used least lately, until what is in memory is within its bound or is all in use.
-    pub(crate) fn make_room(&self) {
+    /// Puts away what was used least lately, until what is in memory is within its bound or is all in use. Whether it is
+    /// within its bound.
+    pub(crate) fn make_room(&self) -> bool {
         let mut tried = Vec::new();
         while let Some(slot) = self.surplus(&tried) {
             tried.push(slot.number);
-            match slot.put_away() {
-                Ok(true) => {
-                    lock(&self.shelf).remove(&slot.number);
-                    self.metrics.evictions.increment();
-                    self.metrics.loaded_indexes.add(-1);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "an index cannot be put away"),
+            let told = || {
+                lock(&self.shelf).remove(&slot.number);
+                self.metrics.evictions.increment();
+                self.metrics.loaded_indexes.add(-1);
+            };
+            if let Err(error) = slot.put_away(told) {
+                tracing::error!(%error, "an index cannot be put away");
             }
         }
+        self.surplus(&[]).is_none()
     }
 
     /// The index that was used least lately, if there is too much in memory.

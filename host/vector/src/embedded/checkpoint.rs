@@ -184,7 +184,12 @@ fn encode_slot(state: &State, slot: u32, encoder: &mut Encoder) {
     encoder.u8(u8::from(located.has_vector));
 }
 
-fn decode_slot(state: &mut State, group: u32, ordinal: u32, decoder: &mut Decoder<'_>) -> Result<u32, Malformed> {
+fn decode_slot(
+    state: &mut State,
+    group: u32,
+    ordinal: u32,
+    decoder: &mut Decoder<'_>,
+) -> Result<u32, Malformed> {
     let slot = decoder.u32()?;
     let located = Located {
         ordinal,

@@ -148,7 +148,9 @@ impl Codes {
             (Numbers::Int8(codes), Probe::Int8 { codes: more, .. }) => codes.extend_from_slice(more),
             (Numbers::Full(numbers), Probe::Full(more)) => numbers.extend_from_slice(more),
             (Numbers::Int8(codes), Probe::Full(_)) => codes.resize(codes.len() + self.dimensions, 0),
-            (Numbers::Full(numbers), Probe::Int8 { .. }) => numbers.resize(numbers.len() + self.dimensions, 0.0),
+            (Numbers::Full(numbers), Probe::Int8 { .. }) => {
+                numbers.resize(numbers.len() + self.dimensions, 0.0)
+            }
         }
         self.scales.push(other.scales[local as usize]);
     }
@@ -210,17 +212,17 @@ impl<Locals: Iterator<Item = u32>> WithSimd for Compare<'_, Locals> {
         let dimensions = codes.dimensions;
         match (&codes.numbers, probe) {
             (Numbers::Int8(numbers), Probe::Int8 { codes: probe, scale }) => {
-                similarities.extend(locals.map(|local| {
+                for local in locals {
                     let start = local as usize * dimensions;
                     let product = product_int8(&numbers[start..start + dimensions], probe);
-                    product as f32 * scale * codes.scales[local as usize]
-                }));
+                    similarities.push(product as f32 * scale * codes.scales[local as usize]);
+                }
             }
             (Numbers::Full(numbers), Probe::Full(probe)) => {
-                similarities.extend(locals.map(|local| {
+                for local in locals {
                     let start = local as usize * dimensions;
-                    product_f32(&numbers[start..start + dimensions], probe)
-                }));
+                    similarities.push(product_f32(&numbers[start..start + dimensions], probe));
+                }
             }
             // Parts of one index are coded alike.
             _ => similarities.extend(locals.map(|_local| 0.0)),
@@ -230,7 +232,12 @@ impl<Locals: Iterator<Item = u32>> WithSimd for Compare<'_, Locals> {
 
 #[inline(always)]
 fn product_int8(one: &[i8], other: &[i8]) -> i32 {
-    one.iter().zip(other).map(|(one, other)| i32::from(*one) * i32::from(*other)).sum()
+    // A loop rather than a chain of closures, each of which the compiler might leave where it may not be wide.
+    let mut sum = 0;
+    for (one, other) in one.iter().zip(other) {
+        sum += i32::from(*one) * i32::from(*other);
+    }
+    sum
 }
 
 #[inline(always)]
@@ -243,8 +250,14 @@ fn product_f32(one: &[f32], other: &[f32]) -> f32 {
             sums[lane] += one[lane] * other[lane];
         }
     }
-    let rest: f32 = one_rest.iter().zip(other_rest).map(|(one, other)| one * other).sum();
-    sums.iter().sum::<f32>() + rest
+    let mut sum = 0.0;
+    for (one, other) in one_rest.iter().zip(other_rest) {
+        sum += one * other;
+    }
+    for lane in sums {
+        sum += lane;
+    }
+    sum
 }
 
 /// The cosine of two vectors of length 1, exact but for rounding.

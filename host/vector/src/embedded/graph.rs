@@ -158,7 +158,8 @@ impl Graph {
                 let neighbours = self.neighbours(nearest.local, layer);
                 codes.compare(probe, neighbours, &mut scratch.similarities);
                 let found = neighbours.iter().zip(&scratch.similarities);
-                let best = found.map(|(local, similarity)| Near { similarity: *similarity, local: *local }).max();
+                let best =
+                    found.map(|(local, similarity)| Near { similarity: *similarity, local: *local }).max();
                 match best {
                     Some(best) if best > nearest => nearest = best,
                     _ => break,
@@ -169,7 +170,10 @@ impl Graph {
     }
 
     /// The nearest places at a layer that `accept` takes, the nearest first.
-    #[expect(clippy::too_many_arguments, reason = "the algorithm's own; a struct of them would be made at each call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the algorithm's own; a struct of them would be made at each call"
+    )]
     pub(crate) fn search_layer(
         &self,
         codes: &Codes,
@@ -196,7 +200,8 @@ impl Graph {
             }
             let mut locals = std::mem::take(&mut scratch.locals);
             locals.clear();
-            locals.extend(self.neighbours(nearest.local, level).iter().filter(|local| scratch.visit(**local)));
+            locals
+                .extend(self.neighbours(nearest.local, level).iter().filter(|local| scratch.visit(**local)));
             codes.compare(probe, &locals, &mut scratch.similarities);
             for (local, similarity) in locals.iter().zip(&scratch.similarities) {
                 let near = Near { similarity: *similarity, local: *local };

@@ -94,7 +94,14 @@ impl Graph {
     }
 
     /// Chooses neighbours for a new place, from the graph and from its own batch.
-    fn plan(&self, codes: &Codes, local: u32, batch: &[u32], expansion: usize, scratch: &mut Scratch) -> Plan {
+    fn plan(
+        &self,
+        codes: &Codes,
+        local: u32,
+        batch: &[u32],
+        expansion: usize,
+        scratch: &mut Scratch,
+    ) -> Plan {
         let level = self.levels[local as usize];
         let probe = codes.row(local);
         let mut mates = Vec::new();
@@ -161,7 +168,8 @@ impl Graph {
         let mut similarities = Vec::new();
         codes.compare(codes.row(target.local), &list, &mut similarities);
         let near = list.iter().zip(similarities);
-        let mut near: Vec<Near> = near.map(|(local, similarity)| Near { similarity, local: *local }).collect();
+        let mut near: Vec<Near> =
+            near.map(|(local, similarity)| Near { similarity, local: *local }).collect();
         near.sort_unstable_by(|one, other| other.cmp(one));
         choose(codes, &near, capacity)
     }
@@ -251,9 +259,8 @@ mod tests {
         let mut codes = Codes::new(DIMENSIONS, Quantization::Int8);
         for vector in 0..count {
             let centre = vector * clusters / count;
-            let numbers = (0..u64::from(DIMENSIONS)).map(|at| {
-                draw(1_000_000_000 + centre * 1_000 + at) + 0.5 * draw(vector * 1_000 + at)
-            });
+            let numbers = (0..u64::from(DIMENSIONS))
+                .map(|at| draw(1_000_000_000 + centre * 1_000 + at) + 0.5 * draw(vector * 1_000 + at));
             codes.push(unit(&numbers.collect::<Vec<_>>()).as_deref());
         }
         codes

@@ -3,11 +3,15 @@
 
 use crate::analysis::words;
 use crate::fusion::Total;
-use std::{cmp::Reverse, collections::BTreeMap, path::Path};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 use tantivy::directory::{OwnedBytes, RamDirectory};
 use tantivy::fastfield::{AliveBitSet, write_alive_bitset};
 use tantivy::indexer::merge_filtered_segments;
-use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query as _, TermQuery, Weight};
+use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::store::Compressor;
 use tantivy::tokenizer::{PreTokenizedString, Token};
@@ -104,10 +108,11 @@ impl Lexical {
 
     /// Its files, by name.
     pub(crate) fn files(&self) -> Result<Vec<(String, Vec<u8>)>, TantivyError> {
-        let metas = self.index.searchable_segment_metas()?;
-        let listed = metas.iter().flat_map(|meta| meta.list_files());
+        let listed = self.index.directory().list_managed_files();
+        let unlisted = META_FILES.into_iter().map(PathBuf::from).filter(|path| !listed.contains(path));
+        let unlisted: Vec<PathBuf> = unlisted.collect();
         let mut files = Vec::new();
-        for path in META_FILES.into_iter().map(Into::into).chain(listed) {
+        for path in unlisted.into_iter().chain(listed) {
             if self.directory.exists(&path)? {
                 let name = path.to_string_lossy().into_owned();
                 files.push((name, self.directory.atomic_read(&path)?));
@@ -203,7 +208,9 @@ impl WordQuery {
         }
         statistics.chunks = parts.iter().map(|part| part.len() as u64).sum();
         statistics.words = parts.iter().map(|part| part.words).sum();
-        let queries = terms.into_iter().map(|term| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as _);
+        let queries = terms
+            .into_iter()
+            .map(|term| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>);
         let query = BooleanQuery::union(queries.collect());
         let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &first.searcher);
         Ok(Some(Self { weight: query.weight(scoring)? }))

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -33,8 +33,10 @@ pub(crate) struct Loaded {
     pub(crate) durability: Arc<Durability>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
-    /// One merge, checkpoint or compaction at a time.
+    /// One checkpoint or compaction at a time.
     pub(crate) upkeep: Mutex<()>,
+    /// Told with the writer's lock when a merge has ended.
+    pub(crate) merged: Condvar,
     /// Whether it waits for the keeper already, to be looked at soon, and when it rests.
     pub(crate) is_queued: AtomicBool,
     pub(crate) is_resting: AtomicBool,
@@ -49,7 +51,11 @@ pub(crate) struct Writer {
     pub(crate) parts: Vec<Arc<Part>>,
     pub(crate) files: Arc<Files>,
     pub(crate) log: Log,
-    pub(crate) next_segment: u64,
+    /// The greatest number of a part's file, and those that no checkpoint names yet.
+    segment: u64,
+    pub(crate) new_segments: Vec<u64>,
+    /// Merges that are under way.
+    pub(crate) merging: usize,
     /// Bytes that were appended since the last checkpoint.
     pub(crate) appended_bytes: u64,
     pub(crate) changed_at: Instant,
@@ -64,14 +70,34 @@ impl Writer {
         parts: Vec<Arc<Part>>,
         files: Arc<Files>,
         log: Log,
-        next_segment: u64,
+        segment: u64,
         checkpoint: Position,
     ) -> Self {
         let end = log.position();
         let begins = if checkpoint.file == end.file { checkpoint.offset } else { 0 };
         let appended_bytes = end.offset.saturating_sub(begins);
-        let changed_at = Instant::now();
-        Self { state, parts, files, log, next_segment, appended_bytes, changed_at, is_closed: false }
+        Self {
+            state,
+            parts,
+            files,
+            log,
+            segment,
+            new_segments: Vec::new(),
+            merging: 0,
+            appended_bytes,
+            changed_at: Instant::now(),
+            is_closed: false,
+        }
+    }
+
+    /// A number for a part's file that no other of this process has: not even of an index of the same name that was removed,
+    /// whose last merge may still be going on.
+    pub(crate) fn new_segment(&mut self) -> u64 {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        NUMBERS.fetch_max(self.segment, Ordering::Relaxed);
+        self.segment = NUMBERS.fetch_add(1, Ordering::Relaxed) + 1;
+        self.new_segments.push(self.segment);
+        self.segment
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -111,6 +137,7 @@ impl Loaded {
             snapshot: ArcSwap::from_pointee(writer.snapshot()),
             writer: Mutex::new(writer),
             upkeep: Mutex::new(()),
+            merged: Condvar::new(),
             is_queued: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
             counted_deaths: AtomicU64::new(0),
@@ -156,8 +183,10 @@ impl Loaded {
         snapshot.read_group(&published, start, count)
     }
 
-    /// There are no more changes.
+    /// There are no more changes, and nothing is written to its folder but what a merge leaves there. Blocks until a
+    /// checkpoint that is being written is.
     pub(crate) fn close(&self) {
+        let _alone = self.alone();
         self.writer().is_closed = true;
     }
 

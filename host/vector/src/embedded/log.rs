@@ -311,7 +311,10 @@ mod tests {
         for at in begins as usize..begins as usize + HEAD_BYTES + 3 {
             fixture.change(|bytes| bytes[at] ^= 1);
             let error = fixture.read(true).unwrap_err().to_string();
-            assert!(error.contains("log-00000001") && error.contains(&format!("offset {begins}")), "{at}: {error}");
+            assert!(
+                error.contains("log-00000001") && error.contains(&format!("offset {begins}")),
+                "{at}: {error}"
+            );
             fixture.change(|bytes| bytes[at] ^= 1);
         }
         assert_eq!(fixture.read(true).unwrap().0.len(), 3);

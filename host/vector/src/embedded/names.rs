@@ -9,7 +9,8 @@ const PLAIN_BYTES_MAX: usize = 200;
 
 /// The folder of a name.
 pub(crate) fn folder_of(name: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     // Some systems drop a dot at the end.
     if name.len() <= PLAIN_BYTES_MAX && name.bytes().all(is_plain) && !name.ends_with('.') {
         return format!("{PLAIN}{name}");

@@ -127,7 +127,7 @@ pub(crate) fn load(
         current.file.set_len(end.offset).and_then(|()| current.file.sync_all()).map_err(failed(&folder))?;
     }
     let mut parts = read_parts(&folder, &state, &segments, &config);
-    let next_segment = segments.iter().copied().max().unwrap_or_default();
+    let segment = segments.iter().copied().max().unwrap_or_default();
     let kept: Vec<u64> = parts.iter().filter_map(|part| part.segment).collect();
     segment::remove_others(&folder, &kept).map_err(failed(&folder))?;
     let files = Arc::new(files);
@@ -136,7 +136,7 @@ pub(crate) fn load(
     release_unused(&mut state, &parts);
     let durability = Arc::new(Durability::new(Arc::clone(&metrics)));
     let log = Log::open(&folder, end, current, durability);
-    let writer = Writer::new(state, parts, files, log, next_segment, checkpoint);
+    let writer = Writer::new(state, parts, files, log, segment, checkpoint);
     Ok(Loaded::new(folder, config, metrics, writer))
 }
 

@@ -89,10 +89,6 @@ impl Records {
         self.bytes = encoder.bytes;
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.located.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.located.is_empty()
     }
@@ -162,7 +158,12 @@ pub(crate) fn set_attributes(group: &str, attributes: &[Attribute]) -> Vec<u8> {
 }
 
 /// Reads a change from a payload that begins at `offset` of `file`, in an index whose vectors have `vector_bytes` bytes.
-pub(crate) fn read(payload: &[u8], file: u32, offset: u32, vector_bytes: usize) -> Result<Change<'_>, Malformed> {
+pub(crate) fn read(
+    payload: &[u8],
+    file: u32,
+    offset: u32,
+    vector_bytes: usize,
+) -> Result<Change<'_>, Malformed> {
     let mut decoder = Decoder::new(payload);
     let kind = decoder.u8()?;
     let change = match kind {
@@ -211,7 +212,13 @@ fn read_place(
     if has_vector {
         decoder.bytes(vector_bytes + SUM_BYTES)?;
     }
-    Ok(Located { ordinal, file, offset: offset.checked_add(begins).ok_or(Malformed)?, words_bytes, has_vector })
+    Ok(Located {
+        ordinal,
+        file,
+        offset: offset.checked_add(begins).ok_or(Malformed)?,
+        words_bytes,
+        has_vector,
+    })
 }
 
 /// The chunk of which these are the words.
@@ -269,7 +276,10 @@ mod tests {
         );
         check(discard("g", 2), Change::Discard { group: "g", version: 2 });
         check(remove(&["g", "h"]), Change::Remove { groups: vec!["g", "h"] });
-        check(set_attributes("g", &attributes), Change::SetAttributes { group: "g", attributes: attributes.clone() });
+        check(
+            set_attributes("g", &attributes),
+            Change::SetAttributes { group: "g", attributes: attributes.clone() },
+        );
     }
 
     proptest! {

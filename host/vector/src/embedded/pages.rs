@@ -75,7 +75,10 @@ mod tests {
         pages.set(5_000, 3);
         assert_eq!((copy.get(5_000), pages.get(5_000)), (Some(&2), Some(&3)));
         assert_eq!((pages.get(4_999), pages.len()), (Some(&0), 5_001));
-        assert_eq!(pages.iter().filter(|(_, value)| **value > 0).map(|(at, _)| at).collect::<Vec<_>>(), [0, 5_000]);
+        assert_eq!(
+            pages.iter().filter(|(_, value)| **value > 0).map(|(at, _)| at).collect::<Vec<_>>(),
+            [0, 5_000]
+        );
     }
 
     proptest! {

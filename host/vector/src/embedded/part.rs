@@ -7,7 +7,7 @@ use super::graph_build::BuildOptions;
 use super::lexical::Lexical;
 use super::state::Entry;
 use crate::{Chunk, EmbeddedConfig, VectorError};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// A part whose graph is kept while it grows may have one dead place among so many; with more it is made anew.
 const DEAD_SHARE_KEPT: usize = 5;
@@ -29,6 +29,8 @@ pub(crate) struct Part {
     pub(crate) graph: Option<Graph>,
     /// The number of its file, if it has one.
     pub(crate) segment: Option<u64>,
+    /// Whether it is being merged.
+    pub(crate) is_merging: AtomicBool,
 }
 
 pub(crate) fn build_options(config: &EmbeddedConfig) -> BuildOptions {
@@ -80,7 +82,15 @@ impl Kept<'_> {
 impl Part {
     pub(crate) fn new(content: Content, slots: Vec<u32>, groups: Vec<u32>) -> Self {
         let Content { lexical, codes } = content;
-        Self { slots: slots.into(), groups: groups.into(), lexical, codes, graph: None, segment: None }
+        Self {
+            slots: slots.into(),
+            groups: groups.into(),
+            lexical,
+            codes,
+            graph: None,
+            segment: None,
+            is_merging: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -101,8 +111,8 @@ impl Part {
         config: &EmbeddedConfig,
     ) -> Result<Self, VectorError> {
         let is_there = |slot: &u32| entry(*slot).is_there();
-        let kept = |part| Kept { part, keep: part.slots.iter().map(is_there).collect() };
-        let mut parts: Vec<Kept<'_>> = parts.iter().map(|part| kept(part.as_ref())).collect();
+        let kept = parts.iter().map(|part| Kept { part, keep: part.slots.iter().map(is_there).collect() });
+        let mut parts: Vec<Kept<'_>> = kept.collect();
         parts.sort_by_key(|kept| std::cmp::Reverse((kept.part.graph.is_some(), kept.keep.len())));
         let mut graph = None;
         if let Some(first) = parts.first_mut()
@@ -122,19 +132,25 @@ impl Part {
     ) -> Result<Self, VectorError> {
         let words: Vec<_> = parts.iter().map(|kept| (&kept.part.lexical, kept.keep.as_slice())).collect();
         let lexical = Lexical::merge(&words).map_err(engine)?;
-        let mut codes = parts.first().map_or_else(
-            || Codes::new(0, config.quantization),
-            |kept| kept.part.codes.empty(),
-        );
+        let mut codes =
+            parts.first().map_or_else(|| Codes::new(0, config.quantization), |kept| kept.part.codes.empty());
         let mut slots = Vec::new();
         for Kept { part, keep } in parts {
-            for (place, slot) in (0..).zip(&part.slots).filter(|(place, _)| keep[*place as usize]) {
+            for (place, slot) in (0..).zip(part.slots.iter()).filter(|(place, _)| keep[*place as usize]) {
                 codes.push_from(&part.codes, place);
                 slots.push(*slot);
             }
         }
         let groups = slots.iter().map(|slot| entry(*slot).group).collect();
-        let mut part = Self { slots: slots.into(), groups, lexical, codes, graph, segment: None };
+        let mut part = Self {
+            slots: slots.into(),
+            groups,
+            lexical,
+            codes,
+            graph,
+            segment: None,
+            is_merging: AtomicBool::new(false),
+        };
         part.grow_graph(config);
         Ok(part)
     }

@@ -57,7 +57,8 @@ impl<'a> Target<'a> {
     /// Whether the chunk at a place of a part is published and may be found.
     fn accepts(&self, part: &Part, place: u32) -> bool {
         let place = place as usize;
-        let is_allowed = |allowed: &Vec<bool>| allowed.get(part.groups[place] as usize).copied().unwrap_or_default();
+        let is_allowed =
+            |allowed: &Vec<bool>| allowed.get(part.groups[place] as usize).copied().unwrap_or_default();
         self.snapshot.view.live.contains(part.slots[place]) && self.allowed.as_ref().is_none_or(is_allowed)
     }
 
@@ -174,7 +175,10 @@ fn scan(target: &Target<'_>, part: &Part, probe: Probe<'_>, best: &mut Best<Key>
         } else {
             let accepted: Vec<u32> = run.filter(|place| target.accepts(part, *place)).collect();
             part.codes.compare(probe, &accepted, &mut similarities);
-            accepted.iter().zip(&similarities).for_each(|(place, similarity)| offer(*place, *similarity, true));
+            accepted
+                .iter()
+                .zip(&similarities)
+                .for_each(|(place, similarity)| offer(*place, *similarity, true));
         }
     }
 }

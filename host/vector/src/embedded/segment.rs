@@ -10,6 +10,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -87,8 +88,7 @@ pub(crate) fn read(
     }
     let has_graph = reader.number()? != 0;
     let (slots, groups, scales) = (reader.numbers()?, reader.numbers()?, reader.floats()?);
-    let numbers =
-        if is_full { Numbers::Full(reader.floats()?) } else { Numbers::Int8(reader.codes()?) };
+    let numbers = if is_full { Numbers::Full(reader.floats()?) } else { Numbers::Int8(reader.codes()?) };
     let graph = if has_graph { Some(reader.graph()?) } else { None };
     let files = reader.number()?.min(WORD_FILES_MAX);
     let files: io::Result<Vec<_>> = (0..files).map(|_| reader.file()).collect();
@@ -108,7 +108,15 @@ pub(crate) fn read(
     if !is_sound {
         return Err(unsound());
     }
-    Ok(Part { slots: slots.into(), groups: groups.into(), lexical, codes, graph, segment: Some(number) })
+    Ok(Part {
+        slots: slots.into(),
+        groups: groups.into(),
+        lexical,
+        codes,
+        graph,
+        segment: Some(number),
+        is_merging: AtomicBool::new(false),
+    })
 }
 
 fn unsound() -> io::Error {
@@ -152,7 +160,11 @@ impl<W: Write> Summing<W> {
         self.pieces(codes, i8::to_le_bytes)
     }
 
-    fn pieces<T: Copy, const N: usize>(&mut self, list: &[T], bytes: impl Fn(T) -> [u8; N]) -> io::Result<()> {
+    fn pieces<T: Copy, const N: usize>(
+        &mut self,
+        list: &[T],
+        bytes: impl Fn(T) -> [u8; N],
+    ) -> io::Result<()> {
         self.length(list.len() * N)?;
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         for piece in list.chunks(BUFFER_BYTES / N) {
@@ -299,7 +311,8 @@ mod tests {
     #[test]
     fn a_changed_or_missing_byte_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 1, &part(&EmbeddedConfig { exact_chunks_max: 0, ..EmbeddedConfig::default() })).unwrap();
+        write(folder.path(), 1, &part(&EmbeddedConfig { exact_chunks_max: 0, ..EmbeddedConfig::default() }))
+            .unwrap();
         let path = path_of(folder.path(), 1);
         let whole = fs::read(&path).unwrap();
         let read = || super::read(folder.path(), 1, 3, Quantization::Int8).map(|_| ());

@@ -76,7 +76,12 @@ impl Snapshot {
     }
 
     /// Chunks of a published version.
-    pub(crate) fn read_group(&self, published: &Published, start: u32, count: u32) -> Result<Vec<Chunk>, VectorError> {
+    pub(crate) fn read_group(
+        &self,
+        published: &Published,
+        start: u32,
+        count: u32,
+    ) -> Result<Vec<Chunk>, VectorError> {
         let slots = published.slots.iter().skip(start as usize).take(count as usize);
         slots.map(|slot| self.read_chunk(&self.view.entry(*slot).located)).collect()
     }

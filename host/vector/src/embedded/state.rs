@@ -5,7 +5,10 @@
 //! searched names it any more ([`State::release`]).
 
 use super::operation::{Change, Located, RECORD_HEAD_BYTES};
-use super::{codec::SUM_BYTES, pages::{Bits, Pages}};
+use super::{
+    codec::SUM_BYTES,
+    pages::{Bits, Pages},
+};
 use crate::{Attribute, Description, Group, Settings, VectorError};
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -283,7 +286,9 @@ impl State {
         }
         let slots = slots.unwrap_or_else(|| self.publish_staged(number, version));
         let published = Some(Published { version, attributes, slots });
-        self.view.groups.set(number, Some(Arc::new(NumberedGroup { name: Arc::clone(&before.name), published })));
+        self.view
+            .groups
+            .set(number, Some(Arc::new(NumberedGroup { name: Arc::clone(&before.name), published })));
     }
 
     fn unpublish(&mut self, published: &Published) {
@@ -310,8 +315,8 @@ impl State {
     }
 
     pub(crate) fn discard(&mut self, name: &str, version: u64) {
-        if let Some(number) = self.names.get(name) {
-            self.drop_staged((*number, version));
+        if let Some(number) = self.names.get(name).copied() {
+            self.drop_staged((number, version));
             self.forget_if_empty(name);
         }
     }
@@ -337,7 +342,10 @@ impl State {
             if let Some(published) = &group.published {
                 self.view.revision += 1;
                 self.unpublish(published);
-                self.view.groups.set(number, Some(Arc::new(NumberedGroup { name: Arc::clone(&group.name), published: None })));
+                self.view.groups.set(
+                    number,
+                    Some(Arc::new(NumberedGroup { name: Arc::clone(&group.name), published: None })),
+                );
             }
             self.forget_if_empty(name);
         }

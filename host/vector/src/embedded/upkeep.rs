@@ -10,12 +10,12 @@ use super::operation::{Located, Records};
 use super::part::Part;
 use super::segment;
 use super::snapshot::Snapshot;
-use super::state::State;
+use super::state::{State, View};
 use crate::VectorError;
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -36,9 +36,33 @@ const UNCOUNTED_SHARE: u64 = 16;
 const MOVED_CHUNKS: usize = 256;
 const MOVED_BYTES: usize = 4 * 1024 * 1024;
 
+/// Parts that are being merged, by nobody else until this is dropped.
+struct Chosen<'a> {
+    loaded: &'a Loaded,
+    parts: Vec<Arc<Part>>,
+    view: View,
+}
+
+impl Drop for Chosen<'_> {
+    fn drop(&mut self) {
+        let mut writer = self.loaded.writer();
+        self.parts.iter().for_each(|part| part.is_merging.store(false, Ordering::Release));
+        writer.merging -= 1;
+        self.loaded.merged.notify_all();
+    }
+}
+
 impl Loaded {
     /// Does what is to be done; whether something was.
     pub(crate) fn keep(&self) -> Result<bool, VectorError> {
+        match self.keep_open() {
+            // What has been removed meanwhile cannot be looked after, and need not.
+            Err(_) if self.writer().is_closed => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    fn keep_open(&self) -> Result<bool, VectorError> {
         let is_at_rest = self.writer().changed_at.elapsed() >= REST;
         let mut has_done = false;
         while self.merge_step(is_at_rest)? {
@@ -56,78 +80,111 @@ impl Loaded {
 
     /// Does all that will be done in time at once: merges what is worth it at rest, and writes it.
     pub(crate) fn settle(&self) -> Result<(), VectorError> {
-        while self.merge_step(true)? {}
+        loop {
+            while self.merge_step(true)? {}
+            let writer = self.writer();
+            if writer.merging == 0 {
+                break;
+            }
+            drop(self.merged.wait(writer).unwrap_or_else(PoisonError::into_inner));
+        }
         for _file in 0..SETTLED_FILES_MAX {
             if !self.compact_step()? {
                 break;
             }
         }
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         self.write_back()
     }
 
-    /// Writes what would have to be made again when the index is next read, and takes no more changes: whoever still has it
-    /// at hand to look after it finds nothing to do. If it fails the index goes on.
-    pub(crate) fn retire(&self) -> Result<(), VectorError> {
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_back()?;
-        self.close();
-        Ok(())
+    /// One checkpoint or compaction at a time, and none once the index is closed.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes no more changes, and writes what would have to be made again when the index is next read. False if it cannot
+    /// be now; if it fails, the index goes on.
+    pub(crate) fn retire(&self) -> Result<bool, VectorError> {
+        let _alone = self.alone();
+        {
+            let mut writer = self.writer();
+            if writer.merging > 0 || writer.is_closed {
+                return Ok(false);
+            }
+            writer.is_closed = true;
+        }
+        let written = self.write_back();
+        if written.is_err() {
+            self.writer().is_closed = false;
+        }
+        written.map(|()| true)
+    }
+
+    /// Writes the parts that have no file, as one, and a checkpoint that names it.
     fn write_back(&self) -> Result<(), VectorError> {
-        let has_written = self.write_unwritten()?;
+        let unwritten =
+            self.choose(|parts| (0..parts.len()).filter(|at| parts[*at].segment.is_none()).collect());
+        let has_written = !unwritten.parts.is_empty();
+        if has_written {
+            self.merge(unwritten, 1)?;
+        }
         if has_written || self.writer().appended_bytes > 0 { self.checkpoint_alone() } else { Ok(()) }
     }
 
     /// One merge, if parts are to be merged.
     pub(crate) fn merge_step(&self, is_at_rest: bool) -> Result<bool, VectorError> {
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot.load_full();
         let deaths = snapshot.view.deaths;
         // Looking at every place of a large index after every change would cost more than it brings.
-        let counts_dead = is_at_rest
-            || (deaths - self.counted_deaths.load(Ordering::Relaxed)) * UNCOUNTED_SHARE
-                > u64::from(snapshot.view.entries.len());
-        let shapes: Vec<Shape> =
-            snapshot.parts.iter().map(|part| shape(&snapshot, part, counts_dead)).collect();
-        let chosen = plan(&shapes, is_at_rest);
-        if chosen.is_empty() || self.writer().is_closed {
+        let uncounted = deaths.saturating_sub(self.counted_deaths.load(Ordering::Relaxed));
+        let counts_dead = is_at_rest || uncounted * UNCOUNTED_SHARE > u64::from(snapshot.view.entries.len());
+        if self.writer().is_closed {
+            return Ok(false);
+        }
+        let chosen = self.choose(|parts| {
+            let shapes: Vec<Shape> = parts.iter().map(|part| shape(&snapshot, part, counts_dead)).collect();
+            plan(&shapes, is_at_rest)
+        });
+        drop(snapshot);
+        if chosen.parts.is_empty() {
             if counts_dead {
                 self.counted_deaths.store(deaths, Ordering::Relaxed);
             }
             return Ok(false);
         }
-        let chosen: Vec<Arc<Part>> = chosen.iter().map(|at| Arc::clone(&snapshot.parts[*at])).collect();
-        let entry = |slot| snapshot.view.entry(slot);
-        let mut merged = Part::merge(&chosen, entry, &self.config)?;
-        let is_written = merged.len() >= SEGMENT_CHUNKS_MIN;
-        if is_written {
-            self.write(&mut merged)?;
-        }
-        self.replace(&chosen, merged);
-        self.metrics.merges.increment();
-        drop(snapshot);
-        if is_written {
-            self.checkpoint_alone()?;
+        if self.merge(chosen, SEGMENT_CHUNKS_MIN)? {
+            self.checkpoint()?;
         }
         Ok(true)
     }
 
-    fn write(&self, part: &mut Part) -> Result<(), VectorError> {
-        let number = {
-            let mut writer = self.writer();
-            writer.next_segment += 1;
-            writer.next_segment
-        };
-        segment::write(&self.folder, number, part).map_err(|error| {
-            VectorError::io(&segment::path_of(&self.folder, number).display().to_string(), &error)
-        })?;
-        part.segment = Some(number);
-        Ok(())
+    /// Takes parts that nobody else merges.
+    fn choose(&self, choice: impl FnOnce(&[Arc<Part>]) -> Vec<usize>) -> Chosen<'_> {
+        let mut writer = self.writer();
+        let free = writer.parts.iter().filter(|part| !part.is_merging.load(Ordering::Acquire));
+        let free: Vec<Arc<Part>> = free.cloned().collect();
+        let parts: Vec<Arc<Part>> = choice(&free).into_iter().map(|at| Arc::clone(&free[at])).collect();
+        parts.iter().for_each(|part| part.is_merging.store(true, Ordering::Release));
+        writer.merging += 1;
+        Chosen { loaded: self, parts, view: writer.state.view.clone() }
     }
 
-    /// Puts a part in the place of those it was made of.
+    /// Puts one part in the place of several; whether it was written to a file, as one of `written_chunks_min` or more is.
+    fn merge(&self, chosen: Chosen<'_>, written_chunks_min: usize) -> Result<bool, VectorError> {
+        let mut merged = Part::merge(&chosen.parts, |slot| chosen.view.entry(slot), &self.config)?;
+        let is_written = merged.len() >= written_chunks_min;
+        if is_written {
+            let number = self.writer().new_segment();
+            segment::write(&self.folder, number, &merged).map_err(|error| {
+                VectorError::io(&segment::path_of(&self.folder, number).display().to_string(), &error)
+            })?;
+            merged.segment = Some(number);
+        }
+        self.replace(&chosen.parts, merged);
+        self.metrics.merges.increment();
+        Ok(is_written)
+    }
+
     fn replace(&self, chosen: &[Arc<Part>], merged: Part) {
         let mut writer = self.writer();
         let is_chosen = |part: &Arc<Part>| chosen.iter().any(|one| Arc::ptr_eq(one, part));
@@ -145,22 +202,6 @@ impl Loaded {
         self.show(&writer);
     }
 
-    /// Writes the parts that have no file, as one; whether there were any.
-    fn write_unwritten(&self) -> Result<bool, VectorError> {
-        let snapshot = self.snapshot.load_full();
-        let chosen: Vec<_> = snapshot.parts.iter().filter(|part| part.segment.is_none()).cloned().collect();
-        if chosen.is_empty() {
-            return Ok(false);
-        }
-        let entry = |slot| snapshot.view.entry(slot);
-        let mut merged = Part::merge(&chosen, entry, &self.config)?;
-        if merged.len() > 0 {
-            self.write(&mut merged)?;
-        }
-        self.replace(&chosen, merged);
-        Ok(true)
-    }
-
     fn checkpoint_if_due(&self) -> Result<bool, VectorError> {
         let is_due = {
             let writer = self.writer();
@@ -175,17 +216,14 @@ impl Loaded {
 
     /// Writes the state and removes the files that nothing needs any more.
     pub(crate) fn checkpoint(&self) -> Result<(), VectorError> {
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.checkpoint_alone()
+        let _alone = self.alone();
+        if self.writer().is_closed { Ok(()) } else { self.checkpoint_alone() }
     }
 
     /// The same, for one who holds the lock of upkeep.
     fn checkpoint_alone(&self) -> Result<(), VectorError> {
         let (checkpoint, sequence) = {
             let mut writer = self.writer();
-            if writer.is_closed {
-                return Ok(());
-            }
             writer.appended_bytes = 0;
             let segments = writer.parts.iter().filter_map(|part| part.segment).collect();
             let (state, position) = (writer.state.clone(), writer.log.position());
@@ -195,8 +233,11 @@ impl Loaded {
         self.durability.wait(sequence)?;
         let io = |error: std::io::Error| VectorError::io(&self.folder.display().to_string(), &error);
         checkpoint.write(&self.folder).map_err(io)?;
-        segment::remove_others(&self.folder, &checkpoint.segments).map_err(io)?;
         let mut writer = self.writer();
+        // Those that are being written are not in any checkpoint yet.
+        let kept = checkpoint.segments.iter().chain(&writer.new_segments).copied().collect::<Vec<_>>();
+        segment::remove_others(&self.folder, &kept).map_err(io)?;
+        writer.new_segments.retain(|number| !checkpoint.segments.contains(number));
         let needed = &checkpoint.state.file_bytes;
         let is_needed = |number: u32| {
             number >= checkpoint.position.file || needed.get(&number).is_some_and(|bytes| *bytes > 0)
@@ -213,7 +254,7 @@ impl Loaded {
 
     /// Moves what is left in a file of which most is gone to the end of the log, so that the file can go.
     fn compact_step(&self) -> Result<bool, VectorError> {
-        let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let Some(number) = self.compacted_file()? else { return Ok(false) };
         let snapshot = self.snapshot.load_full();
         let chunks = chunks_in(&self.writer().state, number);

@@ -35,6 +35,7 @@ pub(crate) async fn usage_counts_what_there_is(fixture: Fixture) {
     assert_eq!(usage.bytes, indexes.describe("docs").await.unwrap().bytes);
     assert!(fixture.all.check().await.is_ok());
     let metrics = fixture.all.metrics();
-    let staged = metrics.operations.iter().find(|one| one.operation == waggle_vector::Operation::Stage).unwrap();
+    let staged =
+        metrics.operations.iter().find(|one| one.operation == waggle_vector::Operation::Stage).unwrap();
     assert_eq!((staged.succeeded, staged.durations.count()), (2, 2));
 }

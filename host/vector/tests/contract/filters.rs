@@ -41,7 +41,11 @@ pub(crate) async fn only_groups_that_pass_are_found(fixture: Fixture) {
     check(vec![open()], &["g0", "g2", "g4"]).await;
     check(vec![open(), since(2_022.0), FilterNode::All(vec![0, 1])], &["g2", "g4"]).await;
     check(vec![open(), since(2_023.0), FilterNode::Any(vec![0, 1])], &["g0", "g2", "g3", "g4"]).await;
-    check(vec![compare("other", Comparison::NotEqual, vec![Value::Number(0.0)])], &["g0", "g1", "g2", "g3", "g4"]).await;
+    check(
+        vec![compare("other", Comparison::NotEqual, vec![Value::Number(0.0)])],
+        &["g0", "g1", "g2", "g3", "g4"],
+    )
+    .await;
     check(vec![since(3_000.0)], &[]).await;
     indexes.set_attributes("docs", "g1", vec![attribute("open", Value::Boolean(true))]).await.unwrap();
     check(vec![open()], &["g0", "g1", "g2", "g4"]).await;

@@ -16,7 +16,10 @@ pub(crate) async fn staged_chunks_are_found_when_they_are_published(fixture: Fix
     assert_eq!(places(&hits), [("a", 0), ("a", 1)]);
     let first = &hits[0];
     assert_eq!((first.index, first.version, first.chunks, &first.attributes), (0, 1, 2, &attributes));
-    assert_eq!((first.text.as_str(), first.heading.as_str(), first.note.as_str()), ("first word", "Heading 0", "note 0"));
+    assert_eq!(
+        (first.text.as_str(), first.heading.as_str(), first.note.as_str()),
+        ("first word", "Heading 0", "note 0")
+    );
     assert!(first.text_score.unwrap() > hits[1].text_score.unwrap());
     assert_eq!(first.vector_score, None);
 }
@@ -148,7 +151,8 @@ pub(crate) async fn a_group_may_be_empty(fixture: Fixture) {
 
 pub(crate) async fn attributes_are_those_of_published_groups(fixture: Fixture) {
     let indexes = fixture.docs().await;
-    let attributes = |number: f64| vec![attribute("n", Value::Number(number)), attribute("ü", Value::Boolean(true))];
+    let attributes =
+        |number: f64| vec![attribute("n", Value::Number(number)), attribute("ü", Value::Boolean(true))];
     let missing = indexes.set_attributes("docs", "a", attributes(1.0)).await;
     assert_eq!(missing, Err(VectorError::NoSuchGroup));
     put_with(&indexes, "a", 1, chunks("word", 1), attributes(1.0)).await;

@@ -13,7 +13,8 @@ mod tenants;
 
 use std::sync::Arc;
 use waggle_vector::{
-    Embedded, EmbeddedConfig, Hit, Quantization, Query, TenantBounds, TenantIndexes, VectorError, VectorIndexes,
+    Embedded, EmbeddedConfig, Hit, Quantization, Query, TenantBounds, TenantIndexes, VectorError,
+    VectorIndexes,
 };
 
 /// A backend under test and what has to live as long as it.

@@ -10,9 +10,12 @@ use waggle_vector::{Query, Settings, VectorError};
 
 pub(crate) async fn words_are_found_in_both_languages(fixture: Fixture) {
     let indexes = fixture.docs().await;
-    put(&indexes, "en", 1, vec![chunk(0, "Refunds are paid within 14 days."), chunk(1, "Opening hours")]).await;
+    put(&indexes, "en", 1, vec![chunk(0, "Refunds are paid within 14 days."), chunk(1, "Opening hours")])
+        .await;
     put(&indexes, "zh", 1, vec![chunk(0, "退款将在十四天内支付。"), chunk(1, "营业时间:每天九点")]).await;
-    for (query, expected) in [("refunded", ("en", 0)), ("退款", ("zh", 0)), ("营业时间", ("zh", 1)), ("hour", ("en", 1))] {
+    for (query, expected) in
+        [("refunded", ("en", 0)), ("退款", ("zh", 0)), ("营业时间", ("zh", 1)), ("hour", ("en", 1))]
+    {
         let hits = search(&indexes, by_words(query)).await;
         assert_eq!(places(&hits).first(), Some(&expected), "{query}");
     }
@@ -85,7 +88,11 @@ pub(crate) async fn what_is_not_alike_enough_is_left_out(fixture: Fixture) {
     let least = |query: Query| Query { vector_score_min: Some(0.5), ..query };
     let hits = search(&indexes, least(by_both("apple", [1.0, 0.1, 0.0, 0.0]))).await;
     assert_eq!(places(&hits), [("a", 0)]);
-    assert_eq!(search(&indexes, least(by_words("apple"))).await.len(), 3, "without a vector it means nothing");
+    assert_eq!(
+        search(&indexes, least(by_words("apple"))).await.len(),
+        3,
+        "without a vector it means nothing"
+    );
 }
 
 pub(crate) async fn several_indexes_are_searched_as_one(fixture: Fixture) {
