@@ -38,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-telemetry",
             "waggle-tenancy",
             "waggle-tokenizer",
+            "waggle-vector",
             "waggle-work",
         ],
     ),
@@ -48,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "waggle-gateway",
         &["waggle-engine", "waggle-listen", "waggle-manifest", "waggle-measure", "waggle-tenancy"],
     ),
-    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy"]),
+    ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy", "waggle-vector"]),
     // Leaves: they know none of ours but the types of a secret and of an amount of money, and what to measure with.
     ("waggle-listen", &[]),
     ("waggle-secret", &[]),
@@ -61,6 +62,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-telemetry", &["waggle-measure"]),
     ("waggle-work", &["waggle-measure"]),
     ("waggle-tokenizer", &[]),
+    ("waggle-vector", &["waggle-measure"]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.

@@ -33,5 +33,7 @@ mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
 mod tokens;
+mod vector;
+mod vector_hostile;
 mod websocket;
 mod work;

@@ -232,13 +232,13 @@ async fn a_prompt_that_was_read_for_nothing_is_in_the_metrics() {
 }
 
 /// A collector that keeps what it is sent, one batch for each connection's request.
-struct Collector {
-    url: String,
+pub(crate) struct Collector {
+    pub(crate) url: String,
     batches: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Collector {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let batches = Arc::<Mutex<Vec<Vec<u8>>>>::default();
@@ -253,7 +253,7 @@ impl Collector {
     }
 
     /// All spans so far.
-    fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let batches = self.batches.lock().unwrap();
         let batches = batches.iter().map(|batch| ExportTraceServiceRequest::decode(&**batch).unwrap());
         let resources = batches.flat_map(|batch| batch.resource_spans);
@@ -284,7 +284,7 @@ fn take(mut stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
     stream.write_all(head.as_bytes()).ok()
 }
 
-fn attribute(span: &Span, name: &str) -> String {
+pub(crate) fn attribute(span: &Span, name: &str) -> String {
     let found = span.attributes.iter().find(|attribute| attribute.key == name);
     match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
         Some(Attribute::StringValue(text)) => text.clone(),

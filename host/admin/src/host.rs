@@ -9,7 +9,7 @@ use waggle_tenancy::TenantId;
 /// What the application does for the admin API.
 #[async_trait]
 pub trait Host: Send + Sync {
-    /// Ends the instances of `tenant`, removes all it has in all stores and its log files, and then looks again: the
+    /// Ends the instances of `tenant`, removes all it has in all stores and indexes and its log files, and then looks again: the
     /// report counts what was removed and what is still there. The tenant is suspended while this runs, and has been for
     /// [`Host::quiet_after`]. Doing it twice is no error.
     ///
@@ -34,7 +34,8 @@ pub trait Host: Send + Sync {
 /// The proof of an erasure: what was removed, and that a second look found nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErasureReport {
-    /// One for each store of the application, those included in which the tenant had nothing.
+    /// One for each store of the application, those included in which the tenant had nothing. Its indexes, where it had
+    /// any, are among them as `(indexes)`, each counted as a key.
     pub stores: Vec<StoreErasure>,
     /// How many log files were removed.
     pub log_files: u32,
@@ -85,6 +86,15 @@ pub struct Usage {
     /// five seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_bytes: Option<u64>,
+    /// Its indexes, on this host. Absent where no function uses indexes, or they cannot be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_indexes: Option<u64>,
+    /// The chunks that are found in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_chunks: Option<u64>,
+    /// About how many bytes they take, what is staged included; the limit `vector_bytes_max` goes by the same count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_bytes: Option<u64>,
     /// What is used of each budget that the tenant has as a whole; those of its users are not told here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetUse>,

@@ -11,7 +11,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 
 /// The bounds of [`waggle_tenancy::Limits`], which knows nothing of documents; a test compares the two.
-const LIMITS: [(&str, u64, u64, &str); 18] = [
+const LIMITS: [(&str, u64, u64, &str); 19] = [
     ("requests_per_second", 1, 1_000_000, "Requests in a second, on average."),
     ("requests_burst", 1, 1_000_000, "Requests that may come at once before the average counts."),
     ("concurrent_requests_max", 1, 1_000_000, "Requests under way at once."),
@@ -30,6 +30,7 @@ const LIMITS: [(&str, u64, u64, &str); 18] = [
     ("request_cpu_ms_max", 1, 600_000, "CPU time of one request, milliseconds."),
     ("cpu_ms_per_second", 1, 1_000_000, "CPU time in a second over all requests, milliseconds."),
     ("storage_bytes_max", 1 << 10, 16 << 40, "Bytes of keys and values in stores."),
+    ("vector_bytes_max", 1 << 10, 16 << 40, "Bytes of indexes, what is staged included."),
     ("tokens_per_day", 1, 1_000_000_000_000, "Tokens of models in a day (UTC)."),
     ("tokens_per_month", 1, 1_000_000_000_000, "Tokens of models in a calendar month (UTC)."),
     ("user_tokens_per_minute", 1, 1_000_000_000_000, "Tokens of each user in a minute."),

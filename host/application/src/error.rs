@@ -73,6 +73,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The indexes cannot be opened.
+    #[error("indexes: {reason}")]
+    Indexes {
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The admin API cannot be offered.
     #[error("the admin API: {reason}")]
     Admin {

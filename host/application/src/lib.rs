@@ -12,6 +12,8 @@ mod build;
 mod content;
 mod discreet;
 mod error;
+mod index_metrics;
+mod indexes;
 mod jwks;
 mod log_sink;
 mod machine;

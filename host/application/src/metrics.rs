@@ -1,6 +1,7 @@
 //! All metrics of the host, gathered from those that count: each part counts for itself, and only here are these numbers
 //! families with names (docs/telemetry.md lists them).
 
+use crate::index_metrics;
 use crate::model_metrics::ModelMetrics;
 use crate::models::Models;
 use std::collections::{BTreeMap, HashSet};
@@ -10,6 +11,7 @@ use waggle_engine::{EndingKind, Engine};
 use waggle_gateway::Gateway;
 use waggle_kv::{Operation, Store};
 use waggle_telemetry::metrics::{BuildInfo, Families, Metrics, ProcessSource, Source};
+use waggle_vector::VectorIndexes;
 use waggle_work::Queue;
 
 /// What is asked at each scrape.
@@ -20,6 +22,8 @@ pub(crate) struct Sources {
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) models: Arc<Models>,
     pub(crate) work: Queue,
+    /// The indexes of all tenants, where functions ask for them.
+    pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     /// What tells of itself.
     pub(crate) others: Vec<Box<dyn Source>>,
 }
@@ -29,7 +33,7 @@ pub(crate) const RECORDS: &str = "waggle";
 
 /// Everything there is to tell.
 pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
-    let Sources { gateway, engine, stores, models, work, others } = sources;
+    let Sources { gateway, engine, stores, models, work, indexes, others } = sources;
     let metrics = Metrics::new();
     others.into_iter().for_each(|source| metrics.register(source));
     metrics.register(Box::new(ProcessSource::new(BuildInfo {
@@ -40,6 +44,9 @@ pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
     metrics.register(Box::new(move |families: &mut Families| instances(&engine, families)));
     metrics.register(Box::new(move |families: &mut Families| operations(&stores, families)));
     metrics.register(Box::new(move |families: &mut Families| pending_work(&work, families)));
+    if let Some(indexes) = indexes {
+        metrics.register(Box::new(move |families: &mut Families| index_metrics::tell(&*indexes, families)));
+    }
     metrics.register(Box::new(move |families: &mut Families| {
         upstreams(&models.snapshot(), families);
         answers(&models, families);

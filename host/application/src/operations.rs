@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use waggle_kv::{Partition, Store};
 use waggle_operations::{Checks, MetricsConfig, Operations, bind, serve};
+use waggle_vector::VectorIndexes;
 
 /// A key that no record has; reading it shows whether the store answers.
 const PROBE: &str = "ready";
@@ -28,8 +29,8 @@ pub(crate) struct ServingOperations {
 }
 
 impl OperationsListener {
-    /// Binds the listener. The host is ready while every store of `sources` answers and takes writes, until it is told to
-    /// stop.
+    /// Binds the listener. The host is ready while every store of `sources` answers and takes writes, and its indexes
+    /// do, until it is told to stop.
     ///
     /// # Errors
     /// When the address cannot be used.
@@ -40,7 +41,7 @@ impl OperationsListener {
         let url =
             address.map_err(|error| failed(error.to_string()))?.map(|address| format!("http://{address}"));
         let is_leaving = Arc::new(AtomicBool::new(false));
-        let checks = checks(&sources.stores, &is_leaving);
+        let checks = checks(&sources.stores, sources.indexes.as_ref(), &is_leaving);
         let listener = listener.map(|listener| (listener, Operations::new(metrics(sources), checks)));
         Ok(Self { listener, url, is_leaving })
     }
@@ -79,7 +80,11 @@ impl ServingOperations {
     }
 }
 
-fn checks(stores: &BTreeMap<String, Arc<dyn Store>>, is_leaving: &Arc<AtomicBool>) -> Checks {
+fn checks(
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+    indexes: Option<&Arc<dyn VectorIndexes>>,
+    is_leaving: &Arc<AtomicBool>,
+) -> Checks {
     let is_leaving = Arc::clone(is_leaving);
     let serving = move || {
         let is_leaving = is_leaving.load(SeqCst);
@@ -98,5 +103,10 @@ fn checks(stores: &BTreeMap<String, Arc<dyn Store>>, is_leaving: &Arc<AtomicBool
             Ok(())
         }
     };
-    Checks::new().with("serving", serving).with("stores", reachable)
+    let checks = Checks::new().with("serving", serving).with("stores", reachable);
+    let Some(indexes) = indexes.map(Arc::clone) else { return checks };
+    checks.with("indexes", move || {
+        let indexes = Arc::clone(&indexes);
+        async move { indexes.check().await }
+    })
 }

@@ -23,6 +23,7 @@ use waggle_manifest::{
 };
 use waggle_operations::TelemetryConfig;
 use waggle_tenancy::TenancyConfig;
+use waggle_vector::VectorConfig;
 use waggle_work::WorkConfig;
 
 /// The store that needs no configuration.
@@ -96,6 +97,7 @@ pub struct Plan {
     pub(crate) admin: AdminConfig,
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) work: WorkConfig,
+    pub(crate) vector: VectorConfig,
     /// The folder that relative paths of the runtime configuration are relative to.
     pub(crate) configuration_dir: PathBuf,
     pub(crate) model: ModelChoice,
@@ -139,6 +141,7 @@ impl Plan {
             admin,
             telemetry,
             work,
+            vector,
             dir,
             ..
         } = configuration;
@@ -157,6 +160,7 @@ impl Plan {
             admin,
             telemetry,
             work,
+            vector,
             configuration_dir: dir,
             model,
             warnings,
@@ -213,6 +217,7 @@ struct Configuration {
     admin: AdminConfig,
     telemetry: TelemetryConfig,
     work: WorkConfig,
+    vector: VectorConfig,
     dir: PathBuf,
 }
 
@@ -239,15 +244,17 @@ fn configuration(
     let mut admin: AdminConfig = file.section("admin", &mut read).unwrap_or_default();
     let telemetry: TelemetryConfig = file.section("telemetry", &mut read).unwrap_or_default();
     let work: WorkConfig = file.section("work", &mut read).unwrap_or_default();
+    let vector: VectorConfig = file.section("vector", &mut read).unwrap_or_default();
     file.finish(&mut read);
     found.append(discreet::values(&read));
-    let checked: [(&[&str], Result<(), String>); 6] = [
+    let checked: [(&[&str], Result<(), String>); 7] = [
         (&["engine"], engine.validate()),
         (&["gateway"], gateway.validate()),
         (&["tenancy", "limits"], tenancy.limits.validate()),
         (&["admin"], admin.validate()),
         (&["telemetry"], telemetry.validate()),
         (&["work"], work.validate()),
+        (&["vector"], vector.validate()),
     ];
     for (section, outcome) in checked {
         if let Err(mistake) = outcome {
@@ -280,6 +287,7 @@ fn configuration(
         admin,
         telemetry,
         work,
+        vector,
         dir,
     })
 }

@@ -3,6 +3,7 @@
 use crate::admin::Admin;
 use crate::budget_store::RecordedBudgets;
 use crate::error::StartError;
+use crate::indexes::{open_indexes, prewarm};
 use crate::metrics::{RECORDS, Sources};
 use crate::model::ModelChoice;
 use crate::models::Models;
@@ -34,6 +35,7 @@ use waggle_measure::TopTenants;
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::Budgets;
 use waggle_tenancy::Directory;
+use waggle_vector::VectorIndexes;
 use waggle_work::{Clock, KeyedWork, Queue, WorkId};
 
 /// A host that listens but does not serve yet.
@@ -156,6 +158,7 @@ struct Opened {
     models: Arc<Models>,
     log_files: Arc<TenantLogFiles>,
     quotas: Arc<Quotas>,
+    indexes: Option<Arc<dyn VectorIndexes>>,
     internal: Arc<ToGateway>,
     work: Queue,
 }
@@ -165,6 +168,10 @@ impl Opened {
     async fn open(plan: &Plan, records: &Arc<dyn Store>) -> Result<Self, StartError> {
         let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
         let loaded = load_functions(plan, &engine).await?;
+        let indexes = open_indexes(plan, &engine).await?;
+        if let Some(indexes) = &indexes {
+            prewarm(plan, indexes);
+        }
         let egress = Arc::new(egress(plan)?);
         let (manifest, variables) = (Arc::new(plan.manifest.clone()), Arc::new(plan.variables.clone()));
         let checks = Arc::new(TenantChecks { manifest, variables });
@@ -187,6 +194,7 @@ impl Opened {
             models,
             log_files,
             quotas,
+            indexes,
             internal,
             work,
         })
@@ -209,6 +217,7 @@ impl Opened {
             egress: Arc::clone(&self.egress),
             models: Arc::clone(&self.models),
             tokenizers: Arc::new(Tokenizers::new(&plan.upstreams)),
+            indexes: self.indexes.clone(),
             internal: Arc::clone(&self.internal),
             work: self.work.clone(),
             log_files: Arc::clone(&self.log_files),
@@ -234,6 +243,7 @@ impl Opened {
             stores,
             models: Arc::clone(&self.models),
             work: self.work.clone(),
+            indexes: self.indexes.clone(),
             others: telemetry.sources(),
         }
     }
@@ -251,6 +261,7 @@ impl Opened {
             stores: stores.clone(),
             records: Arc::clone(records),
             quotas: Arc::clone(&self.quotas),
+            indexes: self.indexes.clone(),
             models: Arc::clone(&self.models),
             work: self.work.clone(),
             log_files: Arc::clone(&self.log_files),
@@ -335,7 +346,7 @@ fn many_mappings(engine: &EngineConfig) {
 }
 
 /// Only this user may write there: compiled code is loaded from it unchecked.
-fn private_folder(folder: &Path) -> Result<(), StartError> {
+pub(crate) fn private_folder(folder: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)

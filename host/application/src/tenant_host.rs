@@ -13,6 +13,7 @@ use waggle_engine::Engine;
 use waggle_kv::{Place, Store, TenantPart};
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, TenantId};
+use waggle_vector::{VectorError, VectorIndexes};
 use waggle_work::Queue;
 
 /// How long the instances of a tenant that is erased may go on with what they have.
@@ -20,6 +21,9 @@ const INSTANCES_END_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long what a tenant stores may be counted, for one who asks.
 const COUNT_MAX: Duration = Duration::from_secs(5);
+
+/// What indexes are called among the stores of an erasure; no label looks like it.
+const INDEXES: &str = "(indexes)";
 
 /// The running host.
 pub(crate) struct RunningHost {
@@ -30,6 +34,7 @@ pub(crate) struct RunningHost {
     pub(crate) records: Arc<dyn Store>,
     pub(crate) models: Arc<Models>,
     pub(crate) quotas: Arc<Quotas>,
+    pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     pub(crate) work: Queue,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) checks: Arc<TenantChecks>,
@@ -65,6 +70,20 @@ impl RunningHost {
         })
     }
 
+    /// What the tenant has in indexes, where there are any and it can be counted.
+    async fn indexes(&self, tenant: &TenantId) -> Option<waggle_vector::Usage> {
+        let indexes = self.indexes.as_ref()?;
+        let counting = tokio::time::timeout(COUNT_MAX, indexes.usage(tenant.as_str()));
+        match counting.await {
+            Ok(Ok(usage)) => Some(usage),
+            Ok(Err(error)) => {
+                tracing::warn!(%tenant, %error, "what the tenant has in indexes cannot be counted");
+                None
+            }
+            Err(_late) => None,
+        }
+    }
+
     /// What is used of the tenant's budgets.
     async fn budgets(&self, tenant: &TenantId) -> Vec<BudgetUse> {
         let Some(entry) = self.directory.entry(tenant) else { return Vec::new() };
@@ -78,6 +97,19 @@ impl RunningHost {
         });
         used.collect()
     }
+}
+
+/// Removes all indexes of a tenant and looks again.
+async fn erase_indexes(indexes: &dyn VectorIndexes, tenant: &TenantId) -> Result<StoreErasure, VectorError> {
+    let before = indexes.usage(tenant.as_str()).await?;
+    indexes.erase(tenant.as_str()).await?;
+    let after = indexes.usage(tenant.as_str()).await?;
+    Ok(StoreErasure {
+        store: INDEXES.to_owned(),
+        keys: before.indexes.saturating_sub(after.indexes),
+        bytes: before.bytes.saturating_sub(after.bytes),
+        remaining: after.indexes,
+    })
 }
 
 #[async_trait]
@@ -104,6 +136,13 @@ impl Host for RunningHost {
                 bytes: counters.bytes,
                 remaining: counters.remaining,
             });
+        }
+        if let Some(indexes) = &self.indexes {
+            let erased =
+                erase_indexes(&**indexes, tenant).await.map_err(|error| format!("indexes: {error}"))?;
+            if erased.keys > 0 || erased.remaining > 0 {
+                report.stores.push(erased);
+            }
         }
         let (log_files, id) = (Arc::clone(&self.log_files), tenant.clone());
         let removed = tokio::task::spawn_blocking(move || log_files.remove(id.as_str())).await;
@@ -136,6 +175,7 @@ impl Host for RunningHost {
             }
             Err(_late) => None,
         };
+        let indexes = self.indexes(tenant).await;
         let meter = self.directory.entry(tenant).map(|entry| Arc::clone(&entry.meter));
         Usage {
             concurrent_requests: meter.as_ref().map(|meter| u64::from(meter.requests_under_way())),
@@ -144,6 +184,9 @@ impl Host for RunningHost {
             memory_bytes: Some(self.engine.memory_bytes(tenant)),
             tokens_last_minute: meter.as_ref().and_then(|meter| meter.tokens_last_minute()),
             storage_bytes,
+            vector_indexes: indexes.as_ref().map(|indexes| indexes.indexes),
+            vector_chunks: indexes.as_ref().map(|indexes| indexes.chunks),
+            vector_bytes: indexes.as_ref().map(|indexes| indexes.bytes),
             budgets: self.budgets(tenant).await,
         }
     }

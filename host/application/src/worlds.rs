@@ -1,5 +1,6 @@
 //! The world of each function, made per tenant from the plan and from what the tenant is at that moment.
 
+use crate::indexes::indexes_of;
 use crate::log_sink::FunctionLogs;
 use crate::models::Models;
 use crate::policy::{AllowList, NarrowedList};
@@ -25,6 +26,7 @@ use waggle_manifest::{Manifest, OutboundHost, OutboundHosts, Variables};
 use waggle_secret::Secret;
 use waggle_telemetry::TenantLogFiles;
 use waggle_tenancy::{Directory, Isolation, Limits, Meter, TenantEntry, TenantId};
+use waggle_vector::VectorIndexes;
 use waggle_work::Queue;
 
 /// What one function has, whichever the tenant.
@@ -45,6 +47,8 @@ pub(crate) struct Worlds {
     pub(crate) egress: Arc<Egress>,
     pub(crate) models: Arc<Models>,
     pub(crate) tokenizers: Arc<Tokenizers>,
+    /// The indexes of all tenants, where functions ask for them.
+    pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     pub(crate) internal: Arc<ToGateway>,
     pub(crate) work: Queue,
     pub(crate) log_files: Arc<TenantLogFiles>,
@@ -82,6 +86,7 @@ impl WorldSource for Worlds {
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
             models: Arc::new(self.models.of(&entry, Arc::clone(&credentials))),
+            vectors: self.indexes.as_ref().map(|all| indexes_of(all, &entry)),
             token_counts: Arc::clone(&self.tokenizers) as Arc<_>,
             work: Arc::new(FunctionWork {
                 tenant: tenant.clone(),

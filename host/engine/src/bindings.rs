@@ -15,6 +15,7 @@ mod generated {
                 import spin:variables/variables@3.0.0;
                 import wasi:config/store@0.2.0-draft-2024-09-27;
                 import waggle:tokenizer/tokenizer@0.1.0;
+                import waggle:vector/index@0.1.0;
             }
         ",
         world: "waggle:host/capabilities",
@@ -23,6 +24,7 @@ mod generated {
             "spin:variables/variables@3.0.0.get": trappable | async,
             "wasi:config/store@0.2.0-draft-2024-09-27": trappable,
             "waggle:tokenizer/tokenizer@0.1.0": trappable,
+            "waggle:vector/index@0.1.0": async | store,
             "fermyon:spin/variables@2.0.0": trappable,
             "fermyon:spin/key-value@2.0.0.[method]store.get": async | store | trappable,
             "fermyon:spin/key-value@2.0.0.[method]store.set": async | store | trappable,

@@ -142,6 +142,13 @@ impl Engine {
         Ok(cached)
     }
 
+    /// Whether a function that is loaded imports `interface`, such as `waggle:vector/index@0.1.0`.
+    #[must_use]
+    pub fn imports(&self, interface: &str) -> bool {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.values().any(|loaded| loaded.imports.iter().any(|import| import == interface))
+    }
+
     /// Answers `request` with an instance of `function` that belongs to `tenant`.
     ///
     /// The response's body ends the request; dropping it (or this future) cancels it. `admission` is held until then.

@@ -30,6 +30,7 @@ mod stdio;
 mod store_span;
 mod tokenizer;
 mod variables;
+mod vector;
 mod worker;
 mod world;
 

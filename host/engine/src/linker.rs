@@ -6,6 +6,7 @@ use crate::outbound::TrackedHttp;
 use crate::state::InstanceState;
 use crate::tokenizer::Tokenizer;
 use crate::variables::Variables;
+use crate::vector::Vector;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
 
@@ -32,6 +33,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Insta
     wasi::config::store::add_to_linker::<_, Variables>(&mut linker, InstanceState::variables)?;
 
     waggle::tokenizer::tokenizer::add_to_linker::<_, Tokenizer>(&mut linker, InstanceState::tokenizer)?;
+    waggle::vector::index::add_to_linker::<_, Vector>(&mut linker, InstanceState::vector)?;
     Ok(linker)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) cached: bool,
     /// As how many instances one of it counts: as many as it has linear memories, for each takes the room of an instance.
     pub(crate) weight: u32,
+    /// The interfaces it imports, with their packages and versions.
+    pub(crate) imports: Vec<String>,
     pub(crate) metrics: Arc<FunctionMetrics>,
 }
 
@@ -89,7 +91,9 @@ pub(crate) fn load(
         .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
-    Ok(Loaded { pre, cached, weight: memories.max(1), metrics: Arc::default() })
+    let kind = component.component_type();
+    let imports = kind.imports(linker.engine()).map(|(name, _item)| name.to_owned()).collect();
+    Ok(Loaded { pre, cached, weight: memories.max(1), imports, metrics: Arc::default() })
 }
 
 /// The first eight bytes tell components, core modules and everything else apart.

@@ -31,7 +31,7 @@ use wasmtime_wasi_http::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The field by which functions learn which user asks.
 const USER_FIELD: &str = "waggle-user";

@@ -9,9 +9,11 @@ use crate::request::{Ledger, RequestScope};
 use crate::stdio::{GuestStream, SoleRequest};
 use crate::tokenizer::TokenizerView;
 use crate::variables::VariablesView;
+use crate::vector::VectorView;
 use crate::world::{FunctionWorld, LogStream};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
@@ -29,6 +31,9 @@ pub(crate) struct InstanceState {
     pub(crate) hooks: OutboundHooks,
     world: Arc<FunctionWorld>,
     ledger: Arc<Ledger>,
+    account: Arc<TenantAccount>,
+    /// How long a call of the host's may take that nothing else ends.
+    call_timeout: Duration,
     pub(crate) limits: InstanceLimits,
     requests: HashMap<GuestTaskId, Arc<RequestScope>>,
     /// Whether one of the requests may be traced; if not, no call need look for its own.
@@ -57,6 +62,8 @@ impl InstanceState {
             table,
             hooks: OutboundHooks::new(Arc::clone(&world), Arc::clone(account), Arc::clone(&ledger), config),
             ledger,
+            account: Arc::clone(account),
+            call_timeout: Duration::from_millis(config.response_timeout_ms),
             limits: InstanceLimits::new(
                 world.bounds.memory_bytes_max.min(config.instance_memory_bytes_max),
                 config.instance_table_elements_max,
@@ -92,6 +99,11 @@ impl InstanceState {
         self.requests.get(&task).cloned()
     }
 
+    /// As [`InstanceState::request_of`], or the only request there ever is.
+    pub(crate) fn request_for(&self, task: Option<GuestTaskId>) -> Option<Arc<RequestScope>> {
+        task.and_then(|task| self.request_of(task)).or_else(|| self.hooks.only.clone())
+    }
+
     /// Whether a request of the instance may be traced.
     pub(crate) fn is_traced(&self) -> bool {
         self.is_traced
@@ -114,6 +126,15 @@ impl InstanceState {
 
     pub(crate) fn variables(&mut self) -> VariablesView<'_> {
         VariablesView(&self.world)
+    }
+
+    pub(crate) fn vector(&mut self) -> VectorView<'_> {
+        VectorView {
+            world: &self.world,
+            ledger: &self.ledger,
+            account: &self.account,
+            call_timeout: self.call_timeout,
+        }
     }
 
     pub(crate) fn tokenizer(&mut self) -> TokenizerView<'_> {

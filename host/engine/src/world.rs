@@ -16,6 +16,7 @@ use waggle_egress::{Credentials, Egress};
 use waggle_kv::{Partition, Store};
 use waggle_measure::trace::Parent;
 use waggle_tenancy::TenantId;
+use waggle_vector::TenantIndexes;
 use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
 /// The capabilities of one function for one tenant. It is made by the host before the first instance and shared by
@@ -43,6 +44,8 @@ pub struct FunctionWorld {
     pub log: Arc<dyn LogSink>,
     /// Carries the tenant's calls to models.
     pub models: Arc<dyn ModelCalls>,
+    /// The tenant's indexes; none where the host has not opened any, because no function asks for them.
+    pub vectors: Option<Arc<TenantIndexes>>,
     /// Counts tokens as models do.
     pub token_counts: Arc<dyn TokenCounts>,
     /// Takes work of this function that is to be done later.

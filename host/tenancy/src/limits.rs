@@ -38,6 +38,8 @@ pub struct Limits {
     pub cpu_ms_per_second: Option<u32>,
     /// Bytes of keys and values in stores; 1 KiB to 16 TiB.
     pub storage_bytes_max: Option<u64>,
+    /// Bytes of indexes, what is staged included; 1 KiB to 16 TiB.
+    pub vector_bytes_max: Option<u64>,
     /// Tokens in a day; 1 to 1,000,000,000,000. This and the fields below are budgets: they count in calendar windows in
     /// UTC, as [`Budget`](crate::Budget) says.
     pub tokens_per_day: Option<u64>,
@@ -83,6 +85,7 @@ impl Limits {
             request_cpu_ms_max: self.request_cpu_ms_max.or(defaults.request_cpu_ms_max),
             cpu_ms_per_second: self.cpu_ms_per_second.or(defaults.cpu_ms_per_second),
             storage_bytes_max: self.storage_bytes_max.or(defaults.storage_bytes_max),
+            vector_bytes_max: self.vector_bytes_max.or(defaults.vector_bytes_max),
             tokens_per_day: self.tokens_per_day.or(defaults.tokens_per_day),
             tokens_per_month: self.tokens_per_month.or(defaults.tokens_per_month),
             cost_per_minute: self.cost_per_minute.or(defaults.cost_per_minute),
@@ -116,6 +119,7 @@ impl Limits {
             ("request_cpu_ms_max", self.request_cpu_ms_max, 1, 600_000),
             ("cpu_ms_per_second", self.cpu_ms_per_second.map(u64::from), 1, 1_000_000),
             ("storage_bytes_max", self.storage_bytes_max, 1_024, MEBI * MEBI * 16),
+            ("vector_bytes_max", self.vector_bytes_max, 1_024, MEBI * MEBI * 16),
             ("tokens_per_day", self.tokens_per_day, 1, TOKENS_MAX),
             ("tokens_per_month", self.tokens_per_month, 1, TOKENS_MAX),
             ("user_tokens_per_minute", self.user_tokens_per_minute, 1, TOKENS_MAX),

@@ -61,6 +61,7 @@ fn full() -> TenantSettings {
                     "tokens_per_minute": 1_000_000_000_000_u64, "instances_max": 16_000,
                     "instance_memory_bytes_max": 65_536, "memory_bytes_max": 17_592_186_044_416_u64,
                     "request_cpu_ms_max": 1, "cpu_ms_per_second": 1, "storage_bytes_max": 1_024,
+                    "vector_bytes_max": 1_024,
                     "tokens_per_day": 1, "tokens_per_month": 1, "cost_per_minute": "0.000001",
                     "cost_per_day": 2.50, "cost_per_month": 1_000_000_000, "user_tokens_per_minute": 1,
                     "user_tokens_per_day": 1, "user_tokens_per_month": 1, "user_cost_per_day": "10.01",

@@ -25,6 +25,7 @@ pub mod imports {
                 import wasi:keyvalue/batch@0.2.0-draft2;
                 import wasi:keyvalue/atomics@0.2.0-draft2;
                 import wasi:config/store@0.2.0-draft-2024-09-27;
+                import waggle:vector/index@0.1.0;
             }
         ",
         runtime_path: "::spin_sdk::wit_bindgen::rt",

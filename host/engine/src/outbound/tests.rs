@@ -19,7 +19,7 @@ use waggle_tenancy::TenantId;
 
 const MODELS: &str = "models.waggle.internal";
 const WORK: &str = "work.waggle.internal";
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything a function may call; all of it answers at once.
 struct Others;
@@ -105,7 +105,7 @@ impl LogWriter for Others {
     fn write(&self, _request: Option<&CallContext>, _bytes: &[u8]) {}
 }
 
-fn world() -> Arc<FunctionWorld> {
+pub(crate) fn world() -> Arc<FunctionWorld> {
     let others = Arc::new(Others);
     Arc::new(FunctionWorld {
         tenant: "acme".parse().unwrap(),
@@ -119,6 +119,7 @@ fn world() -> Arc<FunctionWorld> {
         internal: Arc::clone(&others) as Arc<_>,
         log: Arc::clone(&others) as Arc<_>,
         models: Arc::clone(&others) as Arc<_>,
+        vectors: None,
         token_counts: Arc::clone(&others) as Arc<_>,
         work: others,
         credentials: Arc::new(Credentials::default()),
@@ -132,12 +133,26 @@ fn world() -> Arc<FunctionWorld> {
     })
 }
 
+/// Of a request that is not traced.
+pub(crate) fn context() -> CallContext {
+    let now = Instant::now();
+    CallContext {
+        request_id: "r".into(),
+        head_deadline: now + PATIENCE,
+        body_deadline: now + PATIENCE,
+        depth: 0,
+        calls: Arc::default(),
+        caller: CallerFields::default(),
+        span: Parent::none(),
+    }
+}
+
 /// Holds flushes back until it is opened.
 #[derive(Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
@@ -151,22 +166,22 @@ impl Drop for Gate {
 }
 
 /// An instance's store and what it has written.
-struct Bench {
-    gate: Gate,
+pub(crate) struct Bench {
+    pub(crate) gate: Gate,
     handle: StoreHandle,
-    ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     folder: TempDir,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Write {
+pub(crate) enum Write {
     Increment,
     Set,
     Swap,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (gate, folder) = (Gate::default(), tempfile::tempdir().unwrap());
         let flushes = Arc::clone(&gate.0);
         let held = Arc::new(move || {
@@ -180,7 +195,7 @@ impl Bench {
         Self { gate, handle, ledger: Arc::default(), folder }
     }
 
-    async fn write(&self, write: Write) {
+    pub(crate) async fn write(&self, write: Write) {
         let StoreHandle { store, partition } = &self.handle;
         match write {
             Write::Increment => {
@@ -266,17 +281,7 @@ async fn a_counter_that_was_shown_outside_never_goes_back() {
     bench.write(Write::Increment).await;
     bench.call(MODELS).await.unwrap();
     assert_eq!(bench.counter_after_a_power_cut().await, 0, "the model was asked, and told nobody");
-    let now = Instant::now();
-    let context = CallContext {
-        request_id: "r".into(),
-        head_deadline: now + PATIENCE,
-        body_deadline: now + PATIENCE,
-        depth: 0,
-        calls: Arc::default(),
-        caller: CallerFields::default(),
-        span: Parent::none(),
-    };
-    let guard = RequestGuard::new(context, Admission::default(), "chat");
+    let guard = RequestGuard::new(context(), Admission::default(), "chat");
     let mut shown = GatedBody::wrap(body(), Arc::clone(&bench.ledger), guard);
     assert!(futures::poll!(shown.frame()).is_pending(), "the client is told nothing yet");
     bench.gate.open();
