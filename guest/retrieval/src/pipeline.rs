@@ -15,13 +15,9 @@ use waggle_model::transport::Upstream;
 use waggle_platform::Platform;
 use waggle_search::{EmbeddingModel, Embedder, SearchFailure, SearchSettings};
 
-/// The longest heading and note of a chunk, in bytes: the index's bounds.
-const HEADING_BYTES_MAX: usize = 1_024;
+/// The longest note of a chunk, in bytes: the index's bound. Those of headings, texts and chunks are the defaults of
+/// [`ChunkRules`].
 const NOTE_BYTES_MAX: usize = 1_024;
-/// The longest text of a chunk, in bytes: the index's bound.
-const TEXT_BYTES_MAX: usize = 32 << 10;
-/// The most chunks of one file: the index's bound.
-const CHUNKS_MAX: usize = 100_000;
 
 /// A piece of a file, on its way into the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,20 +117,14 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Service<S, I, U, P> {
             ..ChunkRules::default()
         };
         let count = |texts: &[&str]| -> Vec<u32> {
+            if texts.is_empty() {
+                return Vec::new();
+            }
             let counts = self.platform.count_tokens(model, texts);
             counts.iter().map(|count| u32::try_from(count.tokens).unwrap_or(u32::MAX)).collect()
         };
         let chunks = chunk(&document, &rules, &count).map_err(|error| invalid(&error.to_string()))?;
-        if chunks.len() > CHUNKS_MAX {
-            return Err(invalid(&format!("The file is too large: it has more than {CHUNKS_MAX} chunks.")));
-        }
-        Ok(chunks
-            .into_iter()
-            .map(|chunk| Piece {
-                heading: bounded(&chunk.heading, HEADING_BYTES_MAX).to_owned(),
-                text: bounded(&chunk.text, TEXT_BYTES_MAX).to_owned(),
-            })
-            .collect())
+        Ok(chunks.into_iter().map(|chunk| Piece { heading: chunk.heading, text: chunk.text }).collect())
     }
 }
 
