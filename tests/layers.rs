@@ -92,6 +92,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-index", &["waggle-conversation"]),
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
+    ("waggle-documents", &[]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-openai", &[]),
     // The bench measures from outside.
