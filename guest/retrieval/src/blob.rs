@@ -126,8 +126,8 @@ pub(crate) async fn claim<S: Store>(
     Ok(claimed)
 }
 
-/// Counts `file` no more among those that have the content. The blob that nobody has any more, if there is one: the file's
-/// own where it was never counted.
+/// Counts `file` no more among those that have the content. The blobs that nobody has any more: the content's, if this was
+/// its last file, and what the file itself has brought, if nobody took that over.
 ///
 /// # Errors
 /// The store's.
@@ -136,19 +136,23 @@ pub(crate) async fn release<S: Store>(
     owner: &str,
     hash: &str,
     file: Nonce,
-) -> Result<Option<Nonce>, StoreError> {
-    let mut unused = None;
+) -> Result<Vec<Nonce>, StoreError> {
+    let mut unused = Vec::new();
     let release = |contents: &mut Contents| {
-        let Some(content) = contents.contents.iter_mut().find(|content| content.files.contains(&file)) else {
-            let shares = |content: &Content| content.hash == hash && content.blob == file;
-            // Others may have a blob that this file has brought.
-            unused = (!contents.contents.iter().any(shares)).then_some(file);
-            return false;
-        };
-        content.files.retain(|sharer| *sharer != file);
-        unused = content.files.is_empty().then_some(content.blob);
+        unused.clear();
+        let mut is_counted = false;
+        for content in contents.contents.iter_mut().filter(|content| content.hash == hash) {
+            let count = content.files.len();
+            content.files.retain(|sharer| *sharer != file);
+            is_counted |= content.files.len() < count;
+        }
+        let ends = |content: &&Content| content.files.is_empty();
+        unused.extend(contents.contents.iter().filter(ends).map(|content| content.blob));
         contents.contents.retain(|content| !content.files.is_empty());
-        true
+        if !contents.contents.iter().any(|content| content.blob == file) && !unused.contains(&file) {
+            unused.push(file);
+        }
+        is_counted
     };
     recorded::change_or_default(store, &key::contents(owner, bucket(hash)), release).await?;
     Ok(unused)
@@ -169,11 +173,12 @@ mod tests {
         assert_eq!(claim(first), first);
         assert_eq!(claim(second), first);
         assert_eq!(claim(second), first, "a file that is counted is counted once");
-        assert_eq!(release(third), Some(third), "one that was never counted has only its own");
-        assert_eq!(release(first), None);
-        assert_eq!(release(first), None, "its blob is another's by now");
-        assert_eq!(release(second), Some(first));
+        assert_eq!(release(third), [third], "one that was never counted has only its own");
+        assert_eq!(release(first), []);
+        assert_eq!(release(first), [], "its blob is another's by now");
+        assert_eq!(release(second), [first, second]);
         assert_eq!(claim(third), third);
+        assert_eq!(release(third), [third]);
     }
 
     #[test]

@@ -154,20 +154,28 @@ where
             file.deleting = true;
             begins
         });
-        let blob = match changed.await?.value() {
+        let changed = changed.await?.value();
+        // From here on whoever clears away finds it, should this end early.
+        let roster = Roster::new(&self.store, key::files(owner));
+        roster
+            .update(page, |entries: &mut Vec<FileEntry>| {
+                let entry = entries.iter_mut().find(|entry| entry.id == id && entry.ready);
+                entry.map(|entry| entry.ready = false).is_some()
+            })
+            .await?;
+        let unused = match changed {
             Some(file) => {
                 for store in &file.stores {
                     self.detach(VectorStoreId(*store), id, beside).await?;
                 }
                 blob::release(&self.store, owner, &file.hash, id).await?
             }
-            None => Some(id),
+            None => vec![id],
         };
-        if let Some(blob) = blob {
+        for blob in unused {
             blob::erase(&self.store, blob).await?;
         }
         self.store.delete_many(vec![key]).await?;
-        let roster = Roster::new(&self.store, key::files(owner));
         roster
             .update(page, |entries: &mut Vec<FileEntry>| {
                 let count = entries.len();

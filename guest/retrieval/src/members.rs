@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use waggle_conversation::{Store, Viewer, hex};
 use waggle_index::{Index, IndexError};
 use waggle_model::transport::Upstream;
@@ -124,6 +125,20 @@ impl<'a> MemberObject<'a> {
     }
 }
 
+/// The files that are to be added, each once: of one that is named twice the later word counts.
+fn each_once(additions: Vec<Addition>, files: Vec<File>) -> Vec<(Addition, File)> {
+    let mut wanted: Vec<(Addition, File)> = Vec::with_capacity(files.len());
+    let mut places: HashMap<Nonce, usize> = HashMap::with_capacity(files.len());
+    for pair in additions.into_iter().zip(files) {
+        let place = *places.entry(pair.0.file.0).or_insert(wanted.len());
+        match wanted.get_mut(place) {
+            Some(earlier) => *earlier = pair,
+            None => wanted.push(pair),
+        }
+    }
+    wanted
+}
+
 /// What files have in common of which only one is taken in.
 fn alike(hash: &str, strategy: Strategy, attributes: &Attributes) -> String {
     let mut digest = Sha256::new();
@@ -176,53 +191,26 @@ where
         files: Vec<File>,
         beside: &mut Beside,
     ) -> Result<(), Problem> {
-        let mut wanted: Vec<(Addition, File)> = Vec::with_capacity(files.len());
-        let mut places = std::collections::HashMap::new();
-        for pair in additions.into_iter().zip(files) {
-            // Of one that is named twice the later word counts.
-            match places.entry(pair.0.file.0) {
-                std::collections::hash_map::Entry::Occupied(place) => {
-                    let place: &usize = place.get();
-                    if let Some(earlier) = wanted.get_mut(*place) {
-                        *earlier = pair;
-                    }
-                }
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(wanted.len());
-                    wanted.push(pair);
-                }
-            }
-        }
+        let wanted = each_once(additions, files);
         let plan = self.plan(store).await?;
         let keys = wanted.iter().map(|(addition, _)| key::member(store.0, addition.file.0)).collect();
         let members: Vec<Option<Member>> = read_many(&self.store, keys).await?;
-        let mut new = Vec::new();
+        let (mut new, mut lanes) = (Vec::new(), Vec::new());
         for ((addition, file), member) in wanted.into_iter().zip(members) {
             let entry = member.as_ref().and_then(|member| plan.find(addition.file.0, member.version));
-            match (entry.map(|entry| entry.wish), member) {
-                (Some(Wish::Live), Some(_)) => {
+            match entry.filter(|entry| entry.wish == Wish::Live) {
+                Some(entry) => {
+                    // Whoever added it may have died before anybody was called.
+                    lanes.extend(plan.is_waiting(entry).then(|| lane_of(entry.id)));
                     if let Some(attributes) = addition.attributes {
                         self.change_attributes(store, addition.file, attributes, beside).await?;
                     }
                 }
-                (_, member) => new.push((addition, file, member)),
+                None => new.push((addition, file, member)),
             }
         }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let bounds = Bounds::read(&self.platform).await?;
-        check_room(&plan, new.len(), &bounds)?;
-        if new.iter().any(|(_, file, _)| file.expires_at.is_some()) {
-            recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
-                let begins = !record.expiring;
-                record.expiring = true;
-                begins
-            })
-            .await?;
-        }
-        let added = self.list_members_anew(store, new).await?;
-        let mut lanes: Vec<u8> = added.iter().map(|(file, _)| lane_of(*file)).collect();
+        let added = if new.is_empty() { Vec::new() } else { self.add_new(store, &plan, new).await? };
+        lanes.extend(added.iter().map(|(file, _)| lane_of(*file)));
         lanes.sort_unstable();
         lanes.dedup();
         if let Err(problem) = self.call_lanes(store, &lanes, beside).await {
@@ -232,6 +220,25 @@ where
             return Err(problem);
         }
         Ok(())
+    }
+
+    async fn add_new(
+        &self,
+        store: VectorStoreId,
+        plan: &Plan,
+        new: Vec<(Addition, File, Option<Member>)>,
+    ) -> Result<Vec<(Nonce, Member)>, Problem> {
+        let bounds = Bounds::read(&self.platform).await?;
+        check_room(plan, new.len(), &bounds)?;
+        if new.iter().any(|(_, file, _)| file.expires_at.is_some()) {
+            recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
+                let begins = !record.expiring;
+                record.expiring = true;
+                begins
+            })
+            .await?;
+        }
+        self.list_members_anew(store, new).await
     }
 
     /// Writes entries and records of files that are new in a vector store; those of which another did the same are left to

@@ -147,7 +147,7 @@ impl Form {
 
     /// Does one step; `false` when that needs more bytes.
     fn advance(&mut self, events: &mut Vec<Event>) -> Result<bool, ApiError> {
-        match &mut self.state {
+        match self.state {
             State::Preamble => {
                 let (_, found) = self.up_to_delimiter();
                 if found {

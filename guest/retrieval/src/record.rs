@@ -1,7 +1,7 @@
 //! What is stored: files, vector stores and their files, batches, and who works on them.
 
 use crate::attributes::Attributes;
-use crate::roster::{Entry, nonce, nonces};
+use crate::roster::{nonce, nonces};
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -73,12 +73,6 @@ pub(crate) struct FileEntry {
     /// Whether all of it is stored.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) ready: bool,
-}
-
-impl Entry for FileEntry {
-    fn id(&self) -> Nonce {
-        self.id
-    }
 }
 
 /// What is stored of an owner's contents whose hashes begin alike.
@@ -180,12 +174,6 @@ pub(crate) struct StoreEntry {
     pub(crate) id: Nonce,
 }
 
-impl Entry for StoreEntry {
-    fn id(&self) -> Nonce {
-        self.id
-    }
-}
-
 /// What is to become of a file in a vector store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -221,12 +209,6 @@ pub(crate) struct MemberEntry {
     /// About how many bytes its chunks take.
     #[serde(default)]
     pub(crate) bytes: u64,
-}
-
-impl Entry for MemberEntry {
-    fn id(&self) -> Nonce {
-        self.id
-    }
 }
 
 /// Why a file was not taken in.
@@ -288,12 +270,6 @@ pub(crate) struct Batch {
 pub(crate) struct BatchEntry {
     #[serde(with = "nonce")]
     pub(crate) id: Nonce,
-}
-
-impl Entry for BatchEntry {
-    fn id(&self) -> Nonce {
-        self.id
-    }
 }
 
 /// Who works on a lane of a vector store. Those who come meanwhile have nothing to do: whoever works looks once more after

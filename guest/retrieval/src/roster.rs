@@ -10,7 +10,6 @@ use crate::recorded::{self, Changed, create, read, read_many};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use waggle_conversation::{Store, StoreError};
-use waggle_openai::Nonce;
 
 /// The most entries of a page.
 pub(crate) const PAGE_ENTRIES_MAX: usize = 256;
@@ -18,10 +17,9 @@ pub(crate) const PAGE_ENTRIES_MAX: usize = 256;
 const LOOKS_MAX: usize = 64;
 
 /// What can stand in a list.
-pub(crate) trait Entry: Serialize + DeserializeOwned + Clone {
-    /// What it is called.
-    fn id(&self) -> Nonce;
-}
+pub(crate) trait Entry: Serialize + DeserializeOwned + Clone {}
+
+impl<E: Serialize + DeserializeOwned + Clone> Entry for E {}
 
 /// A nonce as it stands in JSON.
 pub(crate) mod nonce {
@@ -219,15 +217,6 @@ impl<'a, S: Store> Roster<'a, S> {
             .collect())
     }
 
-    /// The entries of one page.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(crate) async fn page<E: Entry>(&self, number: u32) -> Result<Vec<E>, StoreError> {
-        let page: Option<recorded::Recorded<Page<E>>> = read(self.store, &self.page_key(number)).await?;
-        Ok(page.map(|page| page.value.entries).unwrap_or_default())
-    }
-
     /// More entries than there can be, without looking at any.
     ///
     /// # Errors
@@ -256,29 +245,18 @@ impl<'a, S: Store> Roster<'a, S> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Never {}
 
-impl Entry for Never {
-    fn id(&self) -> Nonce {
-        match *self {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::executor::block_on;
     use proptest::prelude::*;
     use waggle_conversation::memory::MemoryStore;
+    use waggle_openai::Nonce;
 
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     struct Named {
         #[serde(with = "nonce")]
         id: Nonce,
-    }
-
-    impl Entry for Named {
-        fn id(&self) -> Nonce {
-            self.id
-        }
     }
 
     fn named(number: u64) -> Named {

@@ -281,10 +281,22 @@ where
         };
         recorded::create(&self.store, &key::store(id.0), &record).await?;
         if let Err(problem) = self.add_files(id, additions, files, beside).await {
-            self.begin_deletion(id, beside).await?;
+            self.undo_store(viewer, id, beside).await;
             return Err(problem);
         }
         Ok(StoreObject::new(id, &record, &self.plan(id).await?, now_s).reply())
+    }
+
+    /// Takes a vector store back whose files nobody takes in. It is done here, since the queue has just refused work.
+    async fn undo_store(&self, viewer: &Viewer, id: VectorStoreId, beside: &mut Beside) {
+        let undone = match self.mark_deleting(id).await {
+            Ok(()) => self.sweep(viewer, id, beside).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = undone {
+            let reason = problem.log.unwrap_or(problem.error.message);
+            self.platform.log(&format!("vector_store={id} was not taken back: {reason}"));
+        }
     }
 
     pub(crate) async fn get_store(
@@ -364,13 +376,18 @@ where
     /// # Errors
     /// The store's; nobody takes the work, though there is a queue: it is asked for again then.
     pub(crate) async fn begin_deletion(&self, id: VectorStoreId, beside: &mut Beside) -> Result<(), Problem> {
+        self.mark_deleting(id).await?;
+        self.hand_over(WorkRoute::Sweep(id), beside).await
+    }
+
+    async fn mark_deleting(&self, id: VectorStoreId) -> Result<(), Problem> {
         recorded::change(&self.store, &key::store(id.0), |record: &mut StoreRecord| {
             let begins = !record.deleting;
             record.deleting = true;
             begins
         })
         .await?;
-        self.hand_over(WorkRoute::Sweep(id), beside).await
+        Ok(())
     }
 
     /// Calls somebody where the embedding model that is configured is another than that of a vector store.

@@ -58,7 +58,7 @@ where
             self.store.delete_many(vec![key::member(store.0, entry.id)]).await?;
             members
                 .update(*page, |entries: &mut Vec<MemberEntry>| {
-                    entries.retain(|other| other != entry);
+                    entries.retain(|other| other.id != entry.id || other.version != entry.version);
                     true
                 })
                 .await?;
