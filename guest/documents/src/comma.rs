@@ -134,7 +134,7 @@ impl Rows<'_> {
     fn end_of(&mut self, mut value: String) -> (String, bool) {
         let delimiter = self.delimiter;
         let end =
-            self.rest.find(|character| character == delimiter || character == '\n' || character == '\r');
+            self.rest.find([delimiter, '\n', '\r']);
         let Some(end) = end else {
             value.push_str(self.rest);
             self.rest = "";

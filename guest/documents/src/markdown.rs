@@ -63,7 +63,9 @@ fn read_segment(segment: &str, is_first: bool, builder: &mut Builder) -> Result<
     let parser = Parser::new_with_broken_link_callback(segment, options, Some(resolve));
     let mut reader =
         Reader { builder, text: String::new(), lists: Vec::new(), grid: None, metadata: false, page: None };
-    parser.into_iter().try_for_each(|event| reader.take(event))?;
+    for event in parser {
+        reader.take(event)?;
+    }
     reader.flush(BlockKind::Paragraph)
 }
 

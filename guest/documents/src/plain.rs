@@ -89,7 +89,7 @@ fn heading_level(line: &str) -> Option<u8> {
     let is_number =
         |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let has_title = line.len() > number.len();
-    (has_title && (2..=5).contains(&parts.len()) && parts.iter().all(is_number)).then(|| parts.len() as u8)
+    (has_title && (2..=5).contains(&parts.len()) && parts.iter().all(is_number)).then_some(parts.len() as u8)
 }
 
 fn is_chapter(line: &str) -> bool {

@@ -16,7 +16,7 @@ pub fn joins_without_space(character: char) -> bool {
 pub(crate) fn needs_space(before: Option<char>, after: Option<char>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return false };
     let is_spaced = before.is_whitespace() || after.is_whitespace();
-    !is_spaced && !(joins_without_space(before) && joins_without_space(after))
+    !(is_spaced || joins_without_space(before) && joins_without_space(after))
 }
 
 #[cfg(test)]

@@ -23,14 +23,14 @@ fn guide() -> (Pdf, usize) {
         ("F1", 8, 72, 800, "Shop guide, page 1"),
         ("F2", 20, 72, 750, "Returns"),
         ("F1", 11, 72, 720, "Goods may be sent back within seven days of their ar-"),
-        ("F1", 11, 72, 706, "rival. The buyer pays for the way back \\(see below\\)."),
+        ("F1", 11, 72, 706, "rival. The buyer pays for the way back (see below)."),
         ("F1", 11, 72, 680, "A second paragraph stands farther below."),
         ("F2", 14, 72, 650, "Costs"),
         ("F1", 11, 72, 630, "\u{2d} small parcels"),
         ("F1", 11, 72, 616, "\u{2d} large parcels"),
         ("F1", 11, 72, 590, "This sentence goes on"),
     ]);
-    let mut pages = vec![first.replace("\\\\\\(", "\\(").replace("\\\\\\)", "\\)")];
+    let mut pages = vec![first];
     for number in 2..=4 {
         let header = format!("Shop guide, page {number}");
         let rest = if number == 2 { "on the next page." } else { "More text." };
@@ -126,13 +126,7 @@ fn words_are_parted_by_gaps_and_ligatures_are_letters() {
     let root = pdf.pages(&[contents.to_owned()], &resources);
     let document = read(&pdf.with_table(root, "/Info<</Title(\\376\\377\\0O\\0n\\0e)>>"), "a.pdf");
     assert_eq!(document.title, "One");
-    assert_eq!(
-        texts(&document),
-        [
-            "Paragraph Offices hours read as this".replace("Offices", "Office"),
-            "Paragraph in a form".to_owned()
-        ]
-    );
+    assert_eq!(texts(&document), ["Paragraph Office hours read as this", "Paragraph in a form"]);
 }
 
 #[test]

@@ -150,12 +150,12 @@ fn a_damaged_file_is_read_or_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..2_000), name in prop::sample::select(&NAMES[..])) {
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..2_000), name in prop::sample::select(NAMES.to_vec())) {
         read(&bytes, name);
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,500}", name in prop::sample::select(&NAMES[2..])) {
+    fn any_text_is_read_or_refused(text in "\\PC{0,500}", name in prop::sample::select(NAMES[2..].to_vec())) {
         read(text.as_bytes(), name);
     }
 

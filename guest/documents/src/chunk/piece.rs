@@ -84,7 +84,7 @@ pub(super) fn pieces(document: &Document, text: &str, rules: &ChunkRules, counte
 fn parts(block: &Block) -> Vec<Range<usize>> {
     let text = block.text.as_str();
     match block.kind {
-        BlockKind::Heading { .. } => vec![0..text.len()],
+        BlockKind::Heading { .. } => std::iter::once(0..text.len()).collect(),
         BlockKind::Paragraph => joined(sentences(text)),
         BlockKind::List | BlockKind::Record => joined(lines(text)),
         BlockKind::Table { .. } => {

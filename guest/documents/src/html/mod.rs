@@ -8,8 +8,8 @@ mod tags;
 
 use crate::document::Builder;
 use crate::error::ExtractError;
-use html5gum::Tokenizer;
-use html5gum::emitters::callback::CallbackEmitter;
+use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
+use html5gum::{Span, Tokenizer};
 use reader::{Reader, Scope};
 use std::convert::Infallible;
 
@@ -45,7 +45,7 @@ pub(crate) fn read_fragment(text: &str, builder: &mut Builder) -> Result<(), Ext
 
 fn read_scope(text: &str, scope: Scope, builder: &mut Builder) -> Result<(), ExtractError> {
     let mut reader = Reader::new(builder, scope);
-    let mut emitter = CallbackEmitter::new(|event, _span: html5gum::Span<()>| -> Option<Infallible> {
+    let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _span: Span<()>| -> Option<Infallible> {
         reader.take(event);
         None
     });

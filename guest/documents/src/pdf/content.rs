@@ -26,7 +26,9 @@ const FORMS_MAX: usize = 12;
 /// How many bytes the content of one page may have.
 const PAGE_BYTES_MAX: usize = 32 << 20;
 /// How many fonts are kept once read, and how many bytes of forms.
-const CACHED_FONTS_MAX: usize = 64;
+const CACHED_FONTS_MAX: usize = 256;
+/// What reading a font costs, in operators.
+const FONT_OPERATIONS: usize = 500;
 const CACHED_FORM_BYTES_MAX: usize = 8 << 20;
 
 /// Reads pages. What they share is read once.
@@ -92,15 +94,19 @@ impl Interpreter {
                     operands.clear();
                 }
                 Token::Operator(operator) => {
-                    self.operations_left = self
-                        .operations_left
-                        .checked_sub(1)
-                        .ok_or_else(|| ExtractError::more_than(OPERATIONS_MAX, "drawing operations"))?;
+                    self.spend(1)?;
                     self.operate(file, operator, &operands, run)?;
                     operands.clear();
                 }
             }
         }
+        Ok(())
+    }
+
+    fn spend(&mut self, operations: usize) -> Result<(), ExtractError> {
+        let left = self.operations_left.checked_sub(operations);
+        self.operations_left =
+            left.ok_or_else(|| ExtractError::more_than(OPERATIONS_MAX, "drawing operations"))?;
         Ok(())
     }
 
@@ -154,6 +160,7 @@ impl Interpreter {
             return Ok(Some(Rc::clone(known)));
         }
         let Some(dictionary) = file.dictionary(font)? else { return Ok(None) };
+        self.spend(FONT_OPERATIONS)?;
         let loaded = Rc::new(Font::load(file, &dictionary)?);
         if let Object::Reference(number) = font {
             if self.fonts.len() >= CACHED_FONTS_MAX {

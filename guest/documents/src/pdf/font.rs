@@ -12,6 +12,9 @@ use std::rc::Rc;
 /// How many widths one font may tell.
 const WIDTHS_MAX: usize = 70_000;
 
+/// How many entries a list of differences from an encoding may have.
+const DIFFERENCES_MAX: usize = 1_024;
+
 /// A font.
 #[derive(Debug)]
 pub(super) struct Font {
@@ -193,7 +196,7 @@ fn simple(file: &mut File<'_>, font: &Dictionary) -> Result<Vec<Option<String>>,
     };
     let mut table: Vec<Option<String>> = (0..=255).map(|byte| base.text(byte)).collect();
     let mut code = 0;
-    for object in differences.unwrap_or_default().iter() {
+    for object in differences.unwrap_or_default().iter().take(DIFFERENCES_MAX) {
         match object {
             Object::Number(number) => code = *number as usize,
             Object::Name(name) => {
@@ -249,8 +252,9 @@ fn wide_widths(file: &mut File<'_>, array: &[Object], default: f64) -> Result<Wi
     while let Some(first) = array.get(at).and_then(Object::count) {
         let second = file.resolve(array.get(at + 1).unwrap_or(&Object::Null))?;
         if let Some(widths) = second.array() {
-            for (code, width) in (first as u32..).zip(widths.iter()) {
+            for (place, width) in widths.iter().enumerate() {
                 if single.len() < WIDTHS_MAX {
+                    let code = (first as u32).wrapping_add(place as u32);
                     single.insert(code, file.resolve(width)?.number().unwrap_or(default));
                 }
             }

@@ -71,7 +71,10 @@ impl<'a> Layout<'a> {
     }
 
     fn emit(&mut self, profile: &Profile, page: u32, mut lines: Vec<Line>) -> Result<(), ExtractError> {
-        lines.retain(|line| !profile.is_repeated(line));
+        // A page of nothing but what stands on every page is a form, not a page with a header.
+        if !lines.iter().all(|line| profile.is_repeated(line)) {
+            lines.retain(|line| !profile.is_repeated(line));
+        }
         let mut rest = lines.as_slice();
         while let Some((line, after)) = rest.split_first() {
             let rows = table_rows(rest);

@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 64;
 /// How many objects one object may consist of.
 const OBJECTS_MAX: usize = 200_000;
 /// An operator that is longer is none, in bytes.
-const OPERATOR_BYTES_MAX: usize = 16;
+const OPERATOR_BYTES_MAX: usize = 32;
 
 /// A place in bytes.
 #[derive(Debug, Clone)]
@@ -93,13 +93,14 @@ impl<'a> Lexer<'a> {
         is_here
     }
 
-    /// A whole number without a sign.
+    /// A whole number without a sign; one that is too large for this machine is its largest.
     pub(super) fn integer(&mut self) -> Option<usize> {
         self.skip_space();
         let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let text = self.rest().get(..digits).filter(|digits| (1..=10).contains(&digits.len()))?;
         self.at += digits;
-        Some(text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+        let number = text.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+        Some(usize::try_from(number).unwrap_or(usize::MAX))
     }
 
     /// The next object of a file; `None` where none begins here or it is too large.
@@ -142,6 +143,7 @@ impl<'a> Lexer<'a> {
         self.skip_space();
         self.left = self.left.checked_sub(1)?;
         if depth > DEPTH_MAX {
+            self.left = 0;
             return None;
         }
         match self.peek()? {
@@ -251,7 +253,7 @@ impl<'a> Lexer<'a> {
                     let before = self.at;
                     match self.nested(depth + 1) {
                         Some(object) => array.push(object),
-                        None if self.left == 0 || depth >= DEPTH_MAX => return None,
+                        None if self.left == 0 => return None,
                         None => self.at = self.at.max(before + 1),
                     }
                 }
@@ -282,7 +284,7 @@ impl<'a> Lexer<'a> {
                         Some(object) => {
                             dictionary.insert(name, object);
                         }
-                        None if self.left == 0 || depth >= DEPTH_MAX => return None,
+                        None if self.left == 0 => return None,
                         None => self.at = self.at.max(before + 1),
                     }
                 }

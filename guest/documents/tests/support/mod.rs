@@ -7,24 +7,24 @@ use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
 
 /// A PDF that is being written. Objects are numbered from 1.
 #[derive(Default)]
-pub struct Pdf {
+pub(crate) struct Pdf {
     objects: Vec<Vec<u8>>,
 }
 
 impl Pdf {
     /// Adds an object.
-    pub fn add(&mut self, object: impl AsRef<[u8]>) -> usize {
+    pub(crate) fn add(&mut self, object: impl AsRef<[u8]>) -> usize {
         self.objects.push(object.as_ref().to_vec());
         self.objects.len()
     }
 
     /// Sets an object that was added empty.
-    pub fn set(&mut self, number: usize, object: &str) {
+    pub(crate) fn set(&mut self, number: usize, object: &str) {
         self.objects[number - 1] = object.as_bytes().to_vec();
     }
 
     /// Adds a stream, deflated.
-    pub fn stream(&mut self, dictionary: &str, data: impl AsRef<[u8]>) -> usize {
+    pub(crate) fn stream(&mut self, dictionary: &str, data: impl AsRef<[u8]>) -> usize {
         let packed = compress_to_vec_zlib(data.as_ref(), 6);
         let mut object =
             format!("<<{dictionary}/Filter/FlateDecode/Length {}>>\nstream\n", packed.len()).into_bytes();
@@ -34,7 +34,7 @@ impl Pdf {
     }
 
     /// Adds a page tree of these contents, all with these resources, and a catalog; the catalog's number.
-    pub fn pages(&mut self, contents: &[String], resources: &str) -> usize {
+    pub(crate) fn pages(&mut self, contents: &[String], resources: &str) -> usize {
         let tree = self.add("");
         let mut kids = String::new();
         for content in contents {
@@ -62,7 +62,7 @@ impl Pdf {
     }
 
     /// The file with a table as of PDF 1.0.
-    pub fn with_table(&self, root: usize, trailer: &str) -> Vec<u8> {
+    pub(crate) fn with_table(&self, root: usize, trailer: &str) -> Vec<u8> {
         let (mut file, offsets) = self.body();
         let start = file.len();
         file.extend(format!("xref\n0 {}\n0000000000 65535 f \n", offsets.len() + 1).into_bytes());
@@ -78,7 +78,7 @@ impl Pdf {
     }
 
     /// The file as of PDF 1.5: what are no streams is in an object stream, the table is a stream.
-    pub fn with_streams(&self, root: usize) -> Vec<u8> {
+    pub(crate) fn with_streams(&self, root: usize) -> Vec<u8> {
         let mut file = b"%PDF-1.5\n".to_vec();
         let (mut index, mut inner, mut places) = (String::new(), Vec::new(), vec![(0u8, 0usize, 0usize)]);
         let holder = self.objects.len() + 1;
@@ -130,14 +130,14 @@ impl Pdf {
 }
 
 /// Resources with Helvetica as `/F1` and its bold as `/F2`.
-pub fn helvetica(pdf: &mut Pdf) -> String {
+pub(crate) fn helvetica(pdf: &mut Pdf) -> String {
     let font = |name: &str| format!("<</Type/Font/Subtype/Type1/BaseFont/{name}/Encoding/WinAnsiEncoding>>");
     let (regular, bold) = (pdf.add(font("Helvetica")), pdf.add(font("Helvetica-Bold")));
     format!("/Font<</F1 {regular} 0 R/F2 {bold} 0 R>>")
 }
 
 /// Text of a page: lines of `(font, size, x, y, text)`.
-pub fn page(lines: &[(&str, u32, u32, u32, &str)]) -> String {
+pub(crate) fn page(lines: &[(&str, u32, u32, u32, &str)]) -> String {
     let line = |(font, size, x, y, text): &(&str, u32, u32, u32, &str)| {
         let text = text.replace('\\', "\\\\").replace('(', "\\(").replace(')', "\\)");
         format!("BT /{font} {size} Tf 1 0 0 1 {x} {y} Tm ({text}) Tj ET\n")
@@ -146,7 +146,7 @@ pub fn page(lines: &[(&str, u32, u32, u32, &str)]) -> String {
 }
 
 /// A PDF of so many pages, each with a sentence of its own.
-pub fn pdf_of_pages(count: usize) -> Vec<u8> {
+pub(crate) fn pdf_of_pages(count: usize) -> Vec<u8> {
     let mut pdf = Pdf::default();
     let resources = helvetica(&mut pdf);
     let content =
@@ -157,15 +157,15 @@ pub fn pdf_of_pages(count: usize) -> Vec<u8> {
 }
 
 /// A file in an archive: its name, its content, whether it is deflated.
-pub type Entry<'a> = (&'a str, &'a [u8], bool);
+pub(crate) type Entry<'a> = (&'a str, &'a [u8], bool);
 
 /// A ZIP archive.
-pub fn zip(entries: &[Entry<'_>]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[Entry<'_>]) -> Vec<u8> {
     zip_with(entries, 0)
 }
 
 /// A ZIP archive whose entries have these flags.
-pub fn zip_with(entries: &[Entry<'_>], flags: u16) -> Vec<u8> {
+pub(crate) fn zip_with(entries: &[Entry<'_>], flags: u16) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, content, is_deflated) in entries {
         let packed = if *is_deflated { compress_to_vec(content, 6) } else { content.to_vec() };
@@ -205,7 +205,7 @@ const STYLES: &str = r#"<?xml version="1.0" encoding="UTF-8"?><w:styles xmlns:w=
 </w:styles>"#;
 
 /// A Word document with this body.
-pub fn docx(body: &str) -> Vec<u8> {
+pub(crate) fn docx(body: &str) -> Vec<u8> {
     let document = format!(
         r#"<?xml version="1.0"?><w:document xmlns:w="x"><w:body>{body}<w:sectPr/></w:body></w:document>"#
     );
@@ -220,7 +220,7 @@ pub fn docx(body: &str) -> Vec<u8> {
 }
 
 /// A paragraph of a Word document.
-pub fn paragraph(style: &str, text: &str) -> String {
+pub(crate) fn paragraph(style: &str, text: &str) -> String {
     let style = if style.is_empty() {
         String::new()
     } else {
