@@ -211,7 +211,7 @@ where
         if is_over && !batch.cancelled {
             return Err(ApiError::invalid("The batch is over: nothing of it is in progress.").into());
         }
-        let cancelled = recorded::change(&self.store, &key::batch(store.0, id.0), |batch: &mut Batch| {
+        let cancelled = recorded::change(&self.store, key::batch(store.0, id.0), |batch: &mut Batch| {
             let begins = !batch.cancelled;
             batch.cancelled = true;
             begins

@@ -122,7 +122,7 @@ pub(crate) async fn claim<S: Store>(
             }
         }
     };
-    recorded::change_or_default(store, &key::contents(owner, bucket(hash)), claim).await?;
+    recorded::change_or_default(store, key::contents(owner, bucket(hash)), claim).await?;
     Ok(claimed)
 }
 
@@ -154,7 +154,7 @@ pub(crate) async fn release<S: Store>(
         }
         is_counted
     };
-    recorded::change_or_default(store, &key::contents(owner, bucket(hash)), release).await?;
+    recorded::change_or_default(store, key::contents(owner, bucket(hash)), release).await?;
     Ok(unused)
 }
 

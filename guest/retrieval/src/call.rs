@@ -89,7 +89,7 @@ where
         beside: &mut Beside,
     ) -> Result<(), Problem> {
         let now_ms = self.platform.now_ms();
-        let changed = recorded::change(&self.store, &key::store(id.0), |record: &mut StoreRecord| {
+        let changed = recorded::change(&self.store, key::store(id.0), |record: &mut StoreRecord| {
             let is_due = now_ms.saturating_sub(record.called_at_ms) >= CALL_AGAIN_MS;
             record.called_at_ms = now_ms;
             is_due

@@ -231,7 +231,7 @@ where
         let bounds = Bounds::read(&self.platform).await?;
         check_room(plan, new.len(), &bounds)?;
         if new.iter().any(|(_, file, _)| file.expires_at.is_some()) {
-            recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
+            recorded::change(&self.store, key::store(store.0), |record: &mut StoreRecord| {
                 let begins = !record.expiring;
                 record.expiring = true;
                 begins
@@ -322,7 +322,7 @@ where
     /// Notes in a file's record that it is in a vector store.
     async fn join(&self, store: VectorStoreId, id: FileId) -> Result<(), Problem> {
         let mut is_full = false;
-        let changed = recorded::change(&self.store, &key::file(id.0), |file: &mut File| {
+        let changed = recorded::change(&self.store, key::file(id.0), |file: &mut File| {
             let is_in = file.stores.contains(&store.0);
             is_full = !is_in && file.stores.len() >= STORES_PER_FILE_MAX;
             if !is_in {
@@ -349,7 +349,7 @@ where
         attributes: Attributes,
         beside: &mut Beside,
     ) -> Result<(), Problem> {
-        let changed = recorded::change(&self.store, &key::member(store.0, file.0), |member: &mut Member| {
+        let changed = recorded::change(&self.store, key::member(store.0, file.0), |member: &mut Member| {
             let is_other = member.attributes != attributes;
             member.attributes = attributes.clone();
             is_other

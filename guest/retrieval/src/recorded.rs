@@ -120,20 +120,21 @@ pub(crate) async fn replace<S: Store, T: Serialize>(
 /// The store's; [`StoreError::Contended`] when others were faster each time.
 pub(crate) async fn change<S: Store, T: Serialize + DeserializeOwned>(
     store: &S,
-    key: &str,
+    key: impl Into<String>,
     mut change: impl FnMut(&mut T) -> bool,
 ) -> Result<Changed<T>, StoreError> {
+    let key = key.into();
     for _ in 0..CHANGES_MAX {
-        let Some(bytes) = store.get(key).await? else { return Ok(Changed::Missing) };
-        let mut value: T = decode(key, &bytes)?;
+        let Some(bytes) = store.get(&key).await? else { return Ok(Changed::Missing) };
+        let mut value: T = decode(&key, &bytes)?;
         if !change(&mut value) {
             return Ok(Changed::Unwanted(value));
         }
-        if store.swap(key, Some(&bytes), encode(&value)).await? {
+        if store.swap(&key, Some(&bytes), encode(&value)).await? {
             return Ok(Changed::Stored(value));
         }
     }
-    Err(StoreError::Contended(key.to_owned()))
+    Err(StoreError::Contended(key))
 }
 
 /// As [`change`], beginning with the default where there is no value.
@@ -142,18 +143,19 @@ pub(crate) async fn change<S: Store, T: Serialize + DeserializeOwned>(
 /// As [`change`].
 pub(crate) async fn change_or_default<S: Store, T: Serialize + DeserializeOwned + Default>(
     store: &S,
-    key: &str,
+    key: impl Into<String>,
     mut change: impl FnMut(&mut T) -> bool,
 ) -> Result<bool, StoreError> {
+    let key = key.into();
     for _ in 0..CHANGES_MAX {
-        let bytes = store.get(key).await?;
-        let mut value: T = bytes.as_ref().map_or_else(|| Ok(T::default()), |bytes| decode(key, bytes))?;
+        let bytes = store.get(&key).await?;
+        let mut value: T = bytes.as_ref().map_or_else(|| Ok(T::default()), |bytes| decode(&key, bytes))?;
         if !change(&mut value) {
             return Ok(false);
         }
-        if store.swap(key, bytes.as_deref(), encode(&value)).await? {
+        if store.swap(&key, bytes.as_deref(), encode(&value)).await? {
             return Ok(true);
         }
     }
-    Err(StoreError::Contended(key.to_owned()))
+    Err(StoreError::Contended(key))
 }

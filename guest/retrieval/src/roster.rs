@@ -112,7 +112,7 @@ impl<'a, S: Store> Roster<'a, S> {
                 None => self.add_page(None).await?,
             };
             let mut added = 0;
-            let changed = recorded::change(self.store, &self.page_key(number), |page: &mut Page<E>| {
+            let changed = recorded::change(self.store, self.page_key(number), |page: &mut Page<E>| {
                 let room = PAGE_ENTRIES_MAX.saturating_sub(page.entries.len());
                 added = if page.sealed { 0 } else { room.min(rest.len()) };
                 page.entries.extend(rest.iter().take(added).cloned());
@@ -140,7 +140,7 @@ impl<'a, S: Store> Roster<'a, S> {
         let page: Page<Never> = Page::new();
         create(self.store, &self.page_key(head.next), &page).await?;
         let number = head.next;
-        recorded::change_or_default(self.store, &key::roster_head(&self.prefix), |head: &mut Head| {
+        recorded::change_or_default(self.store, key::roster_head(&self.prefix), |head: &mut Head| {
             let ours = head.next == number;
             if ours {
                 head.pages.push(number);
@@ -162,7 +162,7 @@ impl<'a, S: Store> Roster<'a, S> {
         page: u32,
         mut change: impl FnMut(&mut Vec<E>) -> bool,
     ) -> Result<bool, StoreError> {
-        let changed = recorded::change(self.store, &self.page_key(page), |page: &mut Page<E>| {
+        let changed = recorded::change(self.store, self.page_key(page), |page: &mut Page<E>| {
             page.revision += 1;
             change(&mut page.entries)
         });
@@ -182,7 +182,7 @@ impl<'a, S: Store> Roster<'a, S> {
         if self.head().await?.pages.last() == Some(&number) {
             return Ok(());
         }
-        let sealed = recorded::change(self.store, &self.page_key(number), |page: &mut Page<E>| {
+        let sealed = recorded::change(self.store, self.page_key(number), |page: &mut Page<E>| {
             page.revision += 1;
             page.sealed = page.entries.is_empty();
             page.sealed

@@ -222,7 +222,7 @@ where
     pub(crate) async fn touch_store(&self, id: VectorStoreId, record: &StoreRecord) -> Result<(), Problem> {
         let now_s = self.now_s();
         if now_s.saturating_sub(record.last_active_at) >= ACTIVE_S {
-            recorded::change(&self.store, &key::store(id.0), |record: &mut StoreRecord| {
+            recorded::change(&self.store, key::store(id.0), |record: &mut StoreRecord| {
                 let is_older = record.last_active_at < now_s;
                 record.last_active_at = now_s;
                 is_older
@@ -341,7 +341,7 @@ where
         let days = body.expires_after_days()?;
         let metadata = body.metadata()?;
         self.store_record(viewer, id).await?.ok_or_else(|| store_not_found(id))?;
-        let changed = recorded::change(&self.store, &key::store(id.0), |record: &mut StoreRecord| {
+        let changed = recorded::change(&self.store, key::store(id.0), |record: &mut StoreRecord| {
             if let Some(name) = &body.name {
                 record.name = name.clone().unwrap_or_default();
             }
@@ -381,7 +381,7 @@ where
     }
 
     async fn mark_deleting(&self, id: VectorStoreId) -> Result<(), Problem> {
-        recorded::change(&self.store, &key::store(id.0), |record: &mut StoreRecord| {
+        recorded::change(&self.store, key::store(id.0), |record: &mut StoreRecord| {
             let begins = !record.deleting;
             record.deleting = true;
             begins

@@ -77,7 +77,7 @@ where
     ) -> Result<Option<StoreRecord>, Problem> {
         let model = settings.models.embedding.as_ref();
         let begins = record.embedding.is_some();
-        let changed = recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
+        let changed = recorded::change(&self.store, key::store(store.0), |record: &mut StoreRecord| {
             if record.deleting || record.target().is_some_and(|target| is_of(target, settings)) {
                 return false;
             }
@@ -118,7 +118,7 @@ where
             or_gone(self.index.drop_index(&index_name(store, *generation)).await)?;
         }
         let gone = record.retired.clone();
-        let changed = recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
+        let changed = recorded::change(&self.store, key::store(store.0), |record: &mut StoreRecord| {
             let count = record.retired.len();
             record.retired.retain(|generation| !gone.contains(generation));
             record.retired.len() < count
@@ -137,7 +137,7 @@ where
         if !Plan::new(entries).is_whole(next.generation) {
             return Ok(());
         }
-        let changed = recorded::change(&self.store, &key::store(store.0), |record: &mut StoreRecord| {
+        let changed = recorded::change(&self.store, key::store(store.0), |record: &mut StoreRecord| {
             let is_same = record.next.as_ref() == Some(&next);
             if is_same {
                 record.retired.extend(record.embedding.as_ref().map(|old| old.generation));

@@ -134,7 +134,7 @@ where
         mut change: impl FnMut(&mut Member),
     ) -> Result<Option<Member>, Problem> {
         let version = taking.entry.version;
-        let changed = recorded::change(&self.store, &taking.key(), |member: &mut Member| {
+        let changed = recorded::change(&self.store, taking.key(), |member: &mut Member| {
             let is_same = member.version == version;
             if is_same {
                 change(member);

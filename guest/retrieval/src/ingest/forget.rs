@@ -102,7 +102,7 @@ where
     /// # Errors
     /// The store's.
     pub(crate) async fn leave(&self, store: VectorStoreId, file: Nonce) -> Result<(), StoreError> {
-        recorded::change(&self.store, &key::file(file), |file: &mut File| {
+        recorded::change(&self.store, key::file(file), |file: &mut File| {
             let count = file.stores.len();
             file.stores.retain(|other| *other != store.0);
             file.stores.len() < count
