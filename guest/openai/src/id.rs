@@ -104,6 +104,18 @@ prefixed_id!(
     /// The id of a conversation: `conv_` and its nonce.
     ConversationId, "conv_"
 );
+prefixed_id!(
+    /// The id of a file: `file-` and its nonce.
+    FileId, "file-"
+);
+prefixed_id!(
+    /// The id of a vector store: `vs_` and its nonce.
+    VectorStoreId, "vs_"
+);
+prefixed_id!(
+    /// The id of a batch of files that were added to a vector store: `vsfb_` and its nonce.
+    FileBatchId, "vsfb_"
+);
 
 /// What an item is, as its id's prefix says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,6 +203,9 @@ mod tests {
             let nonce = Nonce::mint(unix_ms, random);
             prop_assert_eq!(nonce.unix_ms(), unix_ms);
             prop_assert_eq!(ResponseId::parse(&ResponseId(nonce).to_string()), Some(ResponseId(nonce)));
+            prop_assert_eq!(FileId::parse(&FileId(nonce).to_string()), Some(FileId(nonce)));
+            prop_assert_eq!(VectorStoreId::parse(&VectorStoreId(nonce).to_string()), Some(VectorStoreId(nonce)));
+            prop_assert_eq!(FileBatchId::parse(&FileBatchId(nonce).to_string()), Some(FileBatchId(nonce)));
             for kind in ItemKind::all() {
                 let id = ItemId { kind, nonce, index };
                 prop_assert_eq!(ItemId::parse(&id.to_string()), Some(id));

@@ -24,4 +24,4 @@ pub mod session;
 pub mod tool;
 
 pub use error::ApiError;
-pub use id::{ConversationId, ItemId, Nonce, ResponseId};
+pub use id::{ConversationId, FileBatchId, FileId, ItemId, Nonce, ResponseId, VectorStoreId};
