@@ -88,7 +88,7 @@ fn functions_import_nothing_that_spin_lacks() {
     let spin = spin_imports();
     let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
     let functions: Vec<&str> = manifest.components.iter().map(|component| component.id.as_str()).collect();
-    assert_eq!(functions, ["chat", "hello", "docs"]);
+    assert_eq!(functions, ["chat", "retrieval", "hello", "docs"]);
     for component in manifest.components.iter().chain(&manifest.dependencies) {
         let (name, file) = (&component.id.value, manifest.source_path(component));
         let wanted = component_imports(&file);
@@ -108,16 +108,27 @@ fn functions_import_nothing_that_spin_lacks() {
 fn our_own_interfaces_need_a_dependency_under_spin() {
     build_functions();
     let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
-    let chat = manifest.component("chat").unwrap();
-    for interface in OWN_INTERFACES {
-        assert!(satisfies(&manifest, chat, interface), "{interface}");
-        let alone = Component { dependencies: Vec::new(), ..chat.clone() };
-        assert!(!satisfies(&manifest, &alone, interface), "{interface}");
+    // Of our own interfaces, each function imports those it needs and no other.
+    for (name, expected) in [
+        ("chat", &["waggle:tokenizer/tokenizer@0.1.0"][..]),
+        ("retrieval", &["waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"]),
+        ("hello", &[]),
+        ("docs", &[]),
+    ] {
+        let function = manifest.component(name).unwrap();
+        let mut imported = component_imports(&manifest.source_path(function));
+        imported.retain(|import| import.starts_with("waggle:"));
+        imported.sort_unstable();
+        assert_eq!(imported, expected, "{name}");
+        for interface in expected {
+            assert!(OWN_INTERFACES.contains(interface), "{interface}");
+            assert!(satisfies(&manifest, function, interface), "{name}: {interface}");
+            let alone = Component { dependencies: Vec::new(), ..function.clone() };
+            assert!(!satisfies(&manifest, &alone, interface), "{name}: {interface}");
+        }
     }
+    let chat = manifest.component("chat").unwrap();
     assert!(!satisfies(&manifest, chat, "waggle:tokenizer/other@0.1.0"));
-    assert!(
-        component_imports(&manifest.source_path(chat)).iter().any(|import| import.starts_with("waggle:"))
-    );
 }
 
 #[test]

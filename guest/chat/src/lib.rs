@@ -1,8 +1,8 @@
 //! The chat function's logic: routes, turns, streams.
 //!
 //! All I/O goes through traits ([`waggle_conversation::Store`], [`waggle_model::transport::Upstream`],
-//! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `functions/chat`
-//! implements them over WASI and holds no logic.
+//! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `guest/wasi`
+//! implements them over WASI, and `functions/chat` holds no logic.
 
 mod ask;
 mod background;
@@ -22,7 +22,6 @@ pub mod models;
 mod output;
 mod piece;
 mod plan;
-pub mod platform;
 mod prepare;
 mod problem;
 mod race;
@@ -47,7 +46,8 @@ mod tokens;
 mod trace;
 mod turn;
 
-pub use background::{FollowedStream, Work};
+pub use background::FollowedStream;
 pub use models::Models;
-pub use reply::Reply;
-pub use service::{Answer, Delivery, Request, Service, Streaming};
+pub use service::{Answer, Service, Streaming};
+pub use waggle_platform as platform;
+pub use waggle_platform::{Delivery, Reply, Request, Work};

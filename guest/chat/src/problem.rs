@@ -5,9 +5,8 @@ use waggle_conversation::items::PageError;
 use waggle_model::ModelFailure;
 use waggle_model::request::RequestError;
 use waggle_openai::{ApiError, list};
+use waggle_platform::INSUFFICIENT_QUOTA;
 
-/// The `type` of an error that repeating does not mend, as OpenAI names it: what was bought is used up.
-pub(crate) const INSUFFICIENT_QUOTA: &str = "insufficient_quota";
 /// Seconds after which there may be room in a store that was full: what has expired is gone by then.
 const STORAGE_RETRY_AFTER_S: u32 = 60;
 

@@ -1,9 +1,9 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
-use crate::background::{FollowedStream, Work, run_path, wants_stream};
+use crate::background::{FollowedStream, run_path, wants_stream};
 use crate::idempotency::{Doing, OnceStream};
 use crate::language::Language;
-use crate::platform::{Platform, Sink};
+use crate::platform::{Platform, Request, Sink, USER_FIELD, Work, read_json};
 use crate::problem::{Problem, internal};
 use crate::relay::RelayedStream;
 use crate::reply::{Reply, STREAM_HEADERS};
@@ -13,44 +13,11 @@ use crate::session_stream::SessionStream;
 use crate::stream::StreamedTurn;
 use crate::summary::summary_path;
 use waggle_conversation::{Store, Viewer};
-use waggle_model::transport::{ChunkSource, ReadFailure, Upstream, read_whole};
+use waggle_model::transport::{ChunkSource, Upstream};
 use waggle_openai::ApiError;
 
 /// The longest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
-
-/// The header field by which the host says which user of the tenant is calling. No client can set it.
-pub const USER_FIELD: &str = "waggle-user";
-
-/// The head of a request.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Request<'a> {
-    /// The method, in upper case.
-    pub method: &'a str,
-    /// The path, with its query if it has one.
-    pub path_with_query: &'a str,
-    /// The `Content-Type` header.
-    pub content_type: Option<&'a str>,
-    /// The `Content-Length` header.
-    pub content_length: Option<u64>,
-    /// The `Accept-Language` header; several are joined by commas.
-    pub accept_language: Option<&'a str>,
-    /// Every value of `Idempotency-Key`, as it came.
-    pub idempotency_key: &'a [Vec<u8>],
-    /// Every value of [`USER_FIELD`], as it came. None stands for one of the tenant's own services.
-    pub user: &'a [Vec<u8>],
-    /// The `Last-Event-ID` header.
-    pub last_event_id: Option<&'a str>,
-    /// What the host says when it delivers work that was queued. No client can set it.
-    pub work: Option<Delivery>,
-}
-
-/// The host delivers work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delivery {
-    /// Whether it is for the last time.
-    pub last: bool,
-}
 
 /// The function, with what it stands on.
 #[derive(Debug)]
@@ -224,26 +191,10 @@ pub(crate) fn report<P: Platform>(platform: &P, problem: &Problem) -> Reply {
 async fn read_body<C: ChunkSource>(
     route: &Route,
     request: Request<'_>,
-    mut body: C,
+    body: C,
 ) -> Result<Vec<u8>, ApiError> {
     if !route.has_body() {
         return Ok(Vec::new());
     }
-    if let Some(content_type) = request.content_type
-        && !is_json(content_type)
-    {
-        return Err(ApiError::unsupported_media_type(content_type));
-    }
-    if request.content_length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(ApiError::too_large(BODY_BYTES_MAX));
-    }
-    read_whole(&mut body, BODY_BYTES_MAX).await.map_err(|failure| match failure {
-        ReadFailure::TooLong(bytes_max) => ApiError::too_large(bytes_max),
-        ReadFailure::Transport(_) => ApiError::invalid("The request body ended early."),
-    })
-}
-
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    read_json(request, body, BODY_BYTES_MAX).await
 }

@@ -9,7 +9,7 @@ use crate::locked::give_up;
 use crate::platform::Platform;
 use crate::prepare::{Committed, KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::session_stream::{ResponseText, SessionStream, Translator, read_response};
 use crate::settings::number;
@@ -206,7 +206,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let out = answered_json(&read, place.id, turn)?;
         trim(&self.store, &self.platform, place, turn).await;
         Ok(match reason {
-            Some(reason) => Reply::fallback(out, false, reason),
+            Some(reason) => reply::fallback(out, false, reason),
             None => Reply::json(out),
         })
     }
@@ -252,7 +252,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 translator.seq = committed.turn;
                 let mut out = translator.begin();
                 out.extend(translator.translate(&events.unwrap_or_default()));
-                Reply::fallback(out, true, reason)
+                reply::fallback(out, true, reason)
             }
             Err(problem) => {
                 give_up(&self.store, &self.platform, turn.ticket()).await;

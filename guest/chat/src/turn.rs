@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::platform::Platform;
 use crate::prepare::{Committed, Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::scout::{Verdict, judge, judge_answer, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
@@ -175,8 +175,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     ) -> Result<Reply, Problem> {
         let FellBack { committed, reason, events } = self.fall_back(turn, failure).await?;
         Ok(match events {
-            Some(events) => Reply::fallback(events, true, reason),
-            None => Reply::fallback(committed.response, false, reason),
+            Some(events) => reply::fallback(events, true, reason),
+            None => reply::fallback(committed.response, false, reason),
         })
     }
 

@@ -4,18 +4,15 @@ use super::follow::FollowedStream;
 use crate::format::Format;
 use crate::language::Language;
 use crate::plan::Counting;
-use crate::platform::{Platform, QueueFailure};
+use crate::platform::{Delivery, Platform, QueueFailure, Work};
 use crate::prepare::KnownTurn;
 use crate::problem::{Problem, internal};
 use crate::reference::put_in;
 use crate::reply::Reply;
-use crate::service::{Answer, Delivery, Service, Streaming, report};
+use crate::service::{Answer, Service, Streaming, report};
 use crate::settings::Settings;
 use crate::summary::Opener;
 use crate::tokens::count_items;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use waggle_conversation::background::{self, Batch, Belonging, Phase, Queued, State};
 use waggle_conversation::window::{Window, WindowLimits};
 use waggle_conversation::{Store, Viewer, conversation};
@@ -28,22 +25,6 @@ use waggle_openai::{ApiError, ConversationId, Nonce, ResponseId};
 
 /// How long a request may take to hand its response over, in seconds.
 const HAND_OVER_S_MAX: u64 = 15;
-
-/// Work that a function does itself, after it has answered, for want of a host that takes it.
-pub struct Work(Pin<Box<dyn Future<Output = ()>>>);
-
-impl Work {
-    /// Does it.
-    pub async fn run(self) {
-        self.0.await;
-    }
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Work")
-    }
-}
 
 /// A response that is accepted.
 struct Accepted {
@@ -108,7 +89,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(false) => {
                 let (service, viewer) = (Service { store, upstream, platform }, viewer.clone());
                 let work = async move { service.run_alone(&viewer, id).await };
-                Answer::Working(Box::new(answer), Work(Box::pin(work)))
+                Answer::Working(Box::new(answer), Work::new(work))
             }
             Err(problem) => Answer::Reply(report(&platform, &problem)),
         }

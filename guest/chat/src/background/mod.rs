@@ -11,7 +11,6 @@ mod record;
 mod run;
 
 pub(crate) use cancel::is_over;
-pub use create::Work;
 pub use follow::FollowedStream;
 pub(crate) use follow::wants_stream;
 pub(crate) use run::run_path;

@@ -4,16 +4,15 @@ use crate::body::WasiBody;
 use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
-use waggle_chat::Delivery;
-use waggle_chat::service::USER_FIELD;
+use waggle_platform::{Delivery, USER_FIELD};
 
 /// By which the host says that it delivers work. No client can set it, nor the next.
 const WORK_FIELD: &str = "waggle-work";
 /// That it does so for the last time.
 const WORK_LAST_FIELD: &str = "waggle-work-last";
 
-/// What the function looks at of a request's head.
-pub(crate) struct Head {
+/// What functions look at of a request's head.
+pub struct Head {
     method: String,
     path_with_query: String,
     content_type: Option<String>,
@@ -26,14 +25,17 @@ pub(crate) struct Head {
 }
 
 /// A request: its head, and its body to come.
-pub(crate) struct Incoming {
-    pub(crate) head: Head,
-    pub(crate) body: WasiBody,
+pub struct Incoming {
+    /// Its head.
+    pub head: Head,
+    /// Its body.
+    pub body: WasiBody,
 }
 
 impl Head {
-    pub(crate) fn as_request(&self) -> waggle_chat::Request<'_> {
-        waggle_chat::Request {
+    /// The same, as functions are given it.
+    pub fn as_request(&self) -> waggle_platform::Request<'_> {
+        waggle_platform::Request {
             method: &self.method,
             path_with_query: &self.path_with_query,
             content_type: self.content_type.as_deref(),
@@ -48,7 +50,8 @@ impl Head {
 }
 
 impl Incoming {
-    pub(crate) fn new(request: Request) -> Self {
+    /// The request, of which the host is asked all that functions look at.
+    pub fn new(request: Request) -> Self {
         let mut fields = HeaderFields::of(&request.get_headers());
         let head = Head {
             method: method(request.get_method()),

@@ -7,7 +7,7 @@ use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
-use waggle_chat::platform::{Platform, QueueFailure, TokenCount};
+use waggle_platform::{Platform, QueueFailure, TokenCount};
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
@@ -29,7 +29,7 @@ thread_local! {
 
 /// The component's surroundings, for one request.
 #[derive(Clone)]
-pub(crate) struct WasiPlatform {
+pub struct WasiPlatform {
     began_ms: u64,
 }
 
@@ -39,7 +39,9 @@ fn now_ms() -> u64 {
 }
 
 impl WasiPlatform {
-    pub(crate) fn new() -> Self {
+    /// That of a request which begins now.
+    #[expect(clippy::new_without_default, reason = "what begins now is no default")]
+    pub fn new() -> Self {
         Self { began_ms: now_ms() }
     }
 

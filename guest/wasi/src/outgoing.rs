@@ -5,11 +5,10 @@ use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamWriter};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use std::future::Future;
 use std::pin::Pin;
-use waggle_chat::Reply;
-use waggle_chat::platform::{Gone, Sink};
+use waggle_platform::{Gone, Reply, Sink};
 
 /// The body of a streamed answer. Dropping it ends the body as it should end.
-pub(crate) struct WasiSink {
+pub struct WasiSink {
     // Dropped in this order: the stream first, then the trailers, whose default says that the body was whole.
     writer: StreamWriter<u8>,
     _trailers: FutureWriter<Result<Option<Trailers>, ErrorCode>>,
@@ -38,7 +37,10 @@ fn internal(reason: &str) -> ErrorCode {
 }
 
 /// Sends an answer that is whole.
-pub(crate) fn whole(reply: Reply) -> Result<Response, ErrorCode> {
+///
+/// # Errors
+/// The host takes no such status or header.
+pub fn whole(reply: Reply) -> Result<Response, ErrorCode> {
     let length = reply.body.len().to_string();
     let headers = reply.headers.into_iter().chain([("content-length", length)]);
     let headers: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
@@ -49,8 +51,11 @@ pub(crate) fn whole(reply: Reply) -> Result<Response, ErrorCode> {
     Ok(response)
 }
 
-/// Begins an answer that is streamed.
-pub(crate) fn stream(headers: &[(&str, &str)]) -> Result<(Response, WasiSink), ErrorCode> {
+/// Begins an answer that is streamed: 200 with these headers, and the sink for its body.
+///
+/// # Errors
+/// The host takes no such header.
+pub fn stream(headers: &[(&str, &str)]) -> Result<(Response, WasiSink), ErrorCode> {
     let headers: Vec<_> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let Parts { response, sink } = begin(200, &headers)?;

@@ -8,7 +8,7 @@ use waggle_model::transport::{ChunkSource, TransportFailure};
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// A body on its way in. Dropping it tells the sender that no more is wanted.
-pub(crate) struct WasiBody {
+pub struct WasiBody {
     stream: StreamReader<u8>,
     trailers: Option<FutureReader<Result<Option<Trailers>, ErrorCode>>>,
     /// How many bytes are still to come, where the sender has said how many there are.

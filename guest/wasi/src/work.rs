@@ -4,7 +4,7 @@ use crate::fields::HeaderFields;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
 use spin_sdk::wasip3::{wit_future, wit_stream};
-use waggle_chat::platform::QueueFailure;
+use waggle_platform::QueueFailure;
 
 /// Where a host with a queue takes work.
 const WORK_HOST: &str = "work.waggle.internal";

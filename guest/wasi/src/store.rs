@@ -4,8 +4,13 @@ mod bindings {
     //! Generated from `wit/`: spin-sdk has these bindings only in a module it does not document.
     spin_sdk::wit_bindgen::generate!({
         runtime_path: "::spin_sdk::wit_bindgen::rt",
-        world: "imports",
-        path: "wit",
+        inline: "package waggle:wasi@0.1.0;
+                 world store {
+                   import wasi:keyvalue/store@0.2.0-draft2;
+                   import wasi:keyvalue/batch@0.2.0-draft2;
+                   import wasi:keyvalue/atomics@0.2.0-draft2;
+                 }",
+        path: "../../wit/deps/wasi-keyvalue@0.2.0-draft2",
         generate_all,
     });
 }
@@ -28,7 +33,7 @@ thread_local! {
 
 /// The component's store.
 #[derive(Clone)]
-pub(crate) struct WasiStore;
+pub struct WasiStore;
 
 fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {

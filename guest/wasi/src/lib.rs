@@ -1,0 +1,26 @@
+//! What the functions have of WASI, behind the traits that their libraries are written against: requests and answers, the
+//! store, the model endpoint, variables, clock, log and queue. A shell without logic, the same for every function.
+//!
+//! It takes WASI's own types instead of `#[http_service]`'s, which would copy every header of a request twice. It compiles
+//! for the machine too, where nothing of it can be called.
+
+mod body;
+mod fields;
+mod incoming;
+#[cfg(feature = "index")]
+mod index;
+mod outgoing;
+mod platform;
+mod store;
+mod tokenizer;
+mod upstream;
+mod work;
+
+pub use body::WasiBody;
+pub use incoming::{Head, Incoming};
+#[cfg(feature = "index")]
+pub use index::WasiIndex;
+pub use outgoing::{WasiSink, stream, whole};
+pub use platform::WasiPlatform;
+pub use store::WasiStore;
+pub use upstream::WasiUpstream;
