@@ -15,7 +15,7 @@ pub const RESULTS_MAX: u64 = 50;
 /// The longest filter, in bytes.
 const FILTERS_BYTES_MAX: usize = 16 << 10;
 /// The rankers that may be named. There is one; which it is, is the tenant's to configure.
-const RANKERS: [&str; 3] = ["none", "auto", "default-2024-11-15"];
+const RANKERS: [&str; 2] = ["auto", "default-2024-11-15"];
 
 /// A search in the tenant's knowledge.
 #[derive(Debug, Clone)]

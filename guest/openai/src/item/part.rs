@@ -120,6 +120,15 @@ pub enum Annotation {
 }
 
 impl Annotation {
+    /// The same of one that is kept.
+    pub fn cites(&self) -> Option<Citation> {
+        match self {
+            Self::UrlCitation(citation) => Some(Citation::Url(citation.clone())),
+            Self::FileCitation(citation) => Some(Citation::File(citation.clone())),
+            Self::Other => None,
+        }
+    }
+
     /// What it cites, if it does.
     pub fn citation(self) -> Option<Citation> {
         match self {
