@@ -70,7 +70,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("retrieval", &["waggle-retrieval", "waggle-wasi"]),
     ("tokenizer-fallback", &["waggle-openai"]),
     ("vector-fallback", &["waggle-conversation", "waggle-index"]),
-    ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform"]),
+    (
+        "waggle-chat",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],
+    ),
     (
         "waggle-retrieval",
         &[

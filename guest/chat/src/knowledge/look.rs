@@ -25,6 +25,7 @@ use waggle_model::transport::Upstream;
 use waggle_openai::item::{HostedCall, HostedKind, Item, RawItem};
 use waggle_openai::metadata::Metadata;
 use waggle_openai::response::Usage;
+use waggle_search::citations::CitedFile;
 
 const PATH: &str = "/v1/retrieval/search";
 /// How long a search may be silent, in milliseconds: it may ask a model to understand the question.
@@ -78,7 +79,7 @@ pub(crate) struct Looked {
     /// The item that tells of it.
     pub(crate) call: HostedCall<'static>,
     /// What the answer cites by number; `None` where its numbers mean nothing.
-    pub(crate) sources: Option<Rc<[Source]>>,
+    pub(crate) sources: Option<Rc<[CitedFile]>>,
     /// By what the answer may be kept.
     pub(crate) keepable: Option<Keepable>,
     /// What the answer is, when no model gives it.
@@ -208,7 +209,7 @@ impl Looking<'_> {
     ) -> Result<(Looked, Next), Problem> {
         let looked = |sources: Vec<Source>, known_as| Looked {
             call: call.clone(),
-            sources: (!self.turn.is_json).then(|| sources.into()),
+            sources: (!self.turn.is_json).then(|| sources.into_iter().map(|source| source.file).collect()),
             keepable: None,
             known_as,
         };

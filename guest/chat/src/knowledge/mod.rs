@@ -2,11 +2,10 @@
 //! function, and cited.
 //!
 //! `stores.rs` is where a turn is looked up; `question.rs` what is asked; `wire.rs` and `failure.rs` are the call; `look.rs`
-//! makes it, and decides what becomes of what it brings: sources for a model (`sources.rs`), or an answer. `citer.rs` and
-//! `citing.rs` find what an answer cites; `keep.rs` keeps it for questions that are alike. Without knowledge nothing of this
-//! is reached but one variable.
+//! makes it, and decides what becomes of what it brings: sources for a model (`sources.rs`), or an answer. `citing.rs` finds
+//! what an answer cites; `keep.rs` keeps it for questions that are alike. Without knowledge nothing of this is reached but
+//! one variable.
 
-mod citer;
 mod citing;
 mod failure;
 mod keep;
@@ -16,7 +15,7 @@ mod sources;
 mod stores;
 mod wire;
 
-pub(crate) use citing::{Citing, cited};
+pub(crate) use citing::Citing;
 pub(crate) use keep::Kept;
 pub(crate) use look::{HANDOVER, Looked, Next, Turning};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use waggle_openai::file_search::RankingOptions;
 use waggle_openai::json;
+use waggle_search::citations::CitedFile;
 
 /// What is searched for.
 #[derive(Serialize)]
@@ -159,8 +160,7 @@ impl<'a> Results<'a> {
     /// As sources, in their order.
     pub(super) fn sources(&self) -> Vec<Source> {
         let source = |result: &ResultBody<'_>| Source {
-            file_id: result.file_id.clone(),
-            filename: result.filename.clone(),
+            file: CitedFile { file_id: result.file_id.clone(), filename: result.filename.clone() },
             text: result.text(),
         };
         self.0.iter().map(source).collect()
@@ -173,8 +173,8 @@ impl<'a> Results<'a> {
             pairs
                 .map(|(result, source)| ResultJson {
                     attributes: result.attributes,
-                    file_id: &source.file_id,
-                    filename: &source.filename,
+                    file_id: &source.file.file_id,
+                    filename: &source.file.filename,
                     score: result.score,
                     text: &source.text,
                 })

@@ -2,13 +2,11 @@
 //! found in its texts.
 
 use super::{Output, unwritable};
-use crate::knowledge::{Citing, Looked, cited};
+use crate::knowledge::{Citing, Looked};
 use crate::piece::Kind;
 use waggle_model::ModelFailure;
 use waggle_model::responses::{Answer, DeltaKind, OutputItem};
-use waggle_openai::item::{
-    Citation, FileCitation, HostedCall, HostedKind, Item, ItemStatus, LogProb, Part,
-};
+use waggle_openai::item::{Citation, HostedCall, HostedKind, Item, ItemStatus, LogProb, Part};
 
 /// How far a search comes, as clients hear it.
 const STAGES: [&str; 3] = [
@@ -59,11 +57,11 @@ impl Output {
             self.cite(annotations);
             return Ok(());
         };
-        let (mut found, rest) = (citing.feed(text), citing.finish());
+        let (mut found, rest) = (citing.feed(text), citing.end());
         found.text.push_str(&rest.text);
         found.citations.extend(rest.citations);
         self.say(Kind::Text, &found.text, logprobs)?;
-        self.cite(cited(found.citations));
+        self.cite(found.citations);
         Ok(())
     }
 
@@ -78,19 +76,19 @@ impl Output {
         if !found.text.is_empty() || !logprobs.is_empty() {
             self.hear(Kind::Text, &found.text, logprobs)?;
         }
-        self.cite(cited(found.citations));
+        self.cite(found.citations);
         Ok(())
     }
 
     /// Says what was held back of a text that has ended.
     pub(super) fn end_heard_text(&mut self) -> serde_json::Result<()> {
         let Some(citing) = &mut self.citing else { return Ok(()) };
-        let found = citing.finish();
+        let found = citing.end();
         if !found.text.is_empty() {
             self.say(Kind::Text, &found.text, Vec::new())?;
             self.trace.push(self.pieces.len().saturating_sub(1), found.text.len());
         }
-        self.cite(cited(found.citations));
+        self.cite(found.citations);
         Ok(())
     }
 
@@ -115,8 +113,8 @@ impl Output {
         self.cite_all(at, found.citations)
     }
 
-    fn cite_all(&mut self, at: usize, citations: Vec<FileCitation>) -> Result<(), ModelFailure> {
-        citations.into_iter().try_for_each(|citation| self.cited(at, Citation::File(citation)))
+    fn cite_all(&mut self, at: usize, citations: Vec<Citation>) -> Result<(), ModelFailure> {
+        citations.into_iter().try_for_each(|citation| self.cited(at, citation))
     }
 
     /// An item of the model's as it ended, with what its texts cite.
