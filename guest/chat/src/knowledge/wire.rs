@@ -1,4 +1,4 @@
-//! What the retrieval function is asked, and what it answers (`docs/http-api.md`, "Searching for an answer").
+//! What the retrieval function is asked, and what it answers (`docs/retrieval.md`).
 
 use super::question::{Question, Said};
 use super::sources::Source;
