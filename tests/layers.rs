@@ -93,6 +93,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-documents", &[]),
     ("waggle-platform", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-index", &["waggle-conversation"]),
+    (
+        "waggle-search",
+        &["waggle-conversation", "waggle-index", "waggle-model", "waggle-openai", "waggle-platform"],
+    ),
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
     ("waggle-model", &["waggle-openai"]),

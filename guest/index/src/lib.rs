@@ -1,5 +1,16 @@
 //! Indexes of chunks as functions see them: `waggle:vector@0.1.0` as a trait, [`Index`], so that all that stands on it also
 //! runs natively. `wit/deps/waggle-vector@0.1.0/package.wit` says what each function does and its bounds.
+//!
+//! [`key_value::KeyValueIndex`] implements it over any key-value store, for hosts that keep no indexes and for tests. What
+//! it decides with is pure and stands beside it: [`bounds`], [`filter`], [`words`], [`fuse`]. This crate is the only writer
+//! of the families `vector/`; `kv-schemas/` describes them.
+
+pub mod bounds;
+pub mod filter;
+pub mod fuse;
+mod key;
+pub mod key_value;
+pub mod words;
 
 use std::future::Future;
 
@@ -207,12 +218,8 @@ pub trait Index: Clone {
         chunks: Vec<Chunk>,
     ) -> impl Future<Output = Result<(), IndexError>>;
     /// How many chunks are staged, to the first that is missing.
-    fn staged(
-        &self,
-        index: &str,
-        group: &str,
-        version: u64,
-    ) -> impl Future<Output = Result<u32, IndexError>>;
+    fn staged(&self, index: &str, group: &str, version: u64)
+    -> impl Future<Output = Result<u32, IndexError>>;
     /// Makes the version the one that is found.
     fn publish(
         &self,
@@ -223,12 +230,8 @@ pub trait Index: Clone {
         attributes: Attributes,
     ) -> impl Future<Output = Result<(), IndexError>>;
     /// Forgets what was staged.
-    fn discard(
-        &self,
-        index: &str,
-        group: &str,
-        version: u64,
-    ) -> impl Future<Output = Result<(), IndexError>>;
+    fn discard(&self, index: &str, group: &str, version: u64)
+    -> impl Future<Output = Result<(), IndexError>>;
     /// Removes groups.
     fn remove(&self, index: &str, groups: Vec<String>) -> impl Future<Output = Result<(), IndexError>>;
     /// Gives a group other attributes.

@@ -2,20 +2,16 @@
 
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use waggle_index::bounds::{
+    ATTRIBUTE_NAME_BYTES_MAX as NAME_BYTES_MAX, ATTRIBUTE_TEXT_BYTES_MAX as TEXT_BYTES_MAX,
+    FILTER_NODES_MAX as NODES_MAX, FILTER_VALUES_MAX as VALUES_MAX,
+};
 use waggle_index::{Comparison, FilterNode, Value};
 use waggle_openai::ApiError;
 use waggle_openai::error::echo;
 
-/// The most parts of a filter, comparisons and compounds together.
-const NODES_MAX: usize = 100;
 /// How deep compounds may stand in each other.
 const DEPTH_MAX: usize = 16;
-/// The most values of an `in`.
-const VALUES_MAX: usize = 100;
-/// The longest name of an attribute, in bytes.
-const NAME_BYTES_MAX: usize = 64;
-/// The longest text that is compared, in bytes.
-const TEXT_BYTES_MAX: usize = 512;
 
 /// A filter as nodes, the last of which is its root.
 #[derive(Debug, Default)]

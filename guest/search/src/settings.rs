@@ -8,6 +8,7 @@ use crate::hash::hash;
 use reader::Reader;
 use std::ops::RangeInclusive;
 use waggle_conversation::hex;
+use waggle_index::bounds::DIMENSIONS_MAX;
 use waggle_model::Wire;
 use waggle_model::transport::UpstreamRequest;
 use waggle_platform::Platform;
@@ -39,8 +40,6 @@ const MODEL_PATH_DEFAULT: &str = "/v1";
 
 /// The most results of one search.
 pub const RESULTS_MAX: u32 = 50;
-/// The longest vector, in numbers.
-pub const DIMENSIONS_MAX: u32 = 4_096;
 
 /// A model that makes vectors of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]

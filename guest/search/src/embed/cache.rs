@@ -8,13 +8,10 @@ use super::recent::TextHash;
 use super::vector::normalised;
 use crate::hash::{hash, number};
 use crate::key;
-use crate::settings::{DIMENSIONS_MAX, EmbeddingModel};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use crate::settings::EmbeddingModel;
 use std::collections::HashSet;
-use waggle_conversation::{Store, StoreError, hex};
-use waggle_openai::json;
+use waggle_conversation::{Store, StoreError};
+use waggle_index::bounds::DIMENSIONS_MAX;
 
 /// In how many slots a text's vector may lie.
 const WAYS: u64 = 4;
@@ -25,14 +22,6 @@ pub(super) struct Shelf {
     pub(super) name: &'static str,
     /// How many slots it has; 0: nothing is kept.
     pub(super) entries_max: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    /// The hash of model and text, in hexadecimal.
-    text: String,
-    /// Its numbers, four bytes each, the least significant first, in base64.
-    vector: String,
 }
 
 /// What stands for a text of a model.
@@ -67,29 +56,23 @@ pub(super) struct Lookup {
     texts: Vec<Wanted>,
 }
 
+/// The vector that a value holds, if it is that of the text: behind the text's hash its numbers, four bytes each, the least
+/// significant first.
 fn read(hash: &TextHash, value: &[u8]) -> Option<Vec<f32>> {
-    let entry: Entry = serde_json::from_slice(value).ok()?;
-    if entry.text != hex(hash) {
-        return None;
-    }
-    floats(&entry.vector).and_then(|vector| normalised(vector).ok())
+    let (text, vector) = value.split_first_chunk::<32>()?;
+    let vector = floats(vector).filter(|_| text == hash)?;
+    normalised(vector).ok()
 }
 
-/// The numbers that a text in base64 holds; `None` when it holds no numbers, or too many.
-pub(super) fn floats(text: &str) -> Option<Vec<f32>> {
-    if text.len() > (DIMENSIONS_MAX as usize + 1) * 6 {
-        return None;
-    }
-    let bytes = STANDARD.decode(text).ok()?;
+/// The numbers that bytes hold; `None` when they hold no numbers, or too many.
+pub(super) fn floats(bytes: &[u8]) -> Option<Vec<f32>> {
     let (numbers, rest) = bytes.as_chunks::<4>();
-    rest.is_empty().then(|| numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
+    let is_vector = rest.is_empty() && numbers.len() <= DIMENSIONS_MAX as usize;
+    is_vector.then(|| numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
 }
 
 fn written(hash: &TextHash, vector: &[f32]) -> Vec<u8> {
-    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let mut value = Vec::with_capacity(bytes.len() * 4 / 3 + 128);
-    json::push(&mut value, &Entry { text: hex(hash), vector: STANDARD.encode(bytes) });
-    value
+    hash.iter().copied().chain(vector.iter().flat_map(|number| number.to_le_bytes())).collect()
 }
 
 impl Lookup {
@@ -240,15 +223,19 @@ mod tests {
         let store = MemoryStore::default();
         keep(&store, SHELF, "a", &[0.6, 0.8]);
         let key = store.dump().into_keys().next().unwrap();
-        let text = hex(&hashes(&["a"])[0]);
+        let hash = hashes(&["a"])[0];
+        let other = hashes(&["b"])[0];
         for value in [
-            "x".to_owned(),
-            format!(r#"{{"text":"{text}","vector":"AAA"}}"#),
-            format!(r#"{{"text":"{text}","vector":"AAAAAA=="}}"#),
-            format!(r#"{{"text":"{text}","vector":"AAAAAA"}}"#),
+            Vec::new(),
+            hash.to_vec(),
+            [hash.as_slice(), &[1, 2, 3]].concat(),
+            [hash.as_slice(), &[0; 8]].concat(),
+            [hash.as_slice(), &f32::NAN.to_le_bytes()].concat(),
+            written(&other, &[1.0]),
+            written(&hash, &vec![1.0; DIMENSIONS_MAX as usize + 1]),
         ] {
-            store.put(&key, value.as_bytes());
-            assert_eq!(look(&store, SHELF, &["a"]).missing(), [0], "{value}");
+            store.put(&key, &value);
+            assert_eq!(look(&store, SHELF, &["a"]).missing(), [0], "{value:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a vector must be.
 
 use crate::failure::SearchFailure;
-use crate::settings::{DIMENSIONS_MAX, EmbeddingModel};
+use crate::settings::EmbeddingModel;
+use waggle_index::bounds::DIMENSIONS_MAX;
 use waggle_model::ModelFailure;
 
 /// Why a vector cannot be used.

@@ -1,10 +1,13 @@
 //! `POST /embeddings` as OpenAI has it.
 
 use super::cache::floats;
-use crate::settings::{DIMENSIONS_MAX, EmbeddingModel};
+use crate::settings::EmbeddingModel;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use waggle_index::bounds::DIMENSIONS_MAX;
 use waggle_model::ModelFailure;
 use waggle_model::failure::excerpt;
 use waggle_openai::json;
@@ -49,7 +52,8 @@ impl<'de> Visitor<'de> for NumbersVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Numbers, E> {
-        floats(text).map(Numbers).ok_or_else(|| E::custom("it is no vector in base64"))
+        let bytes = STANDARD.decode(text).ok();
+        bytes.and_then(|bytes| floats(&bytes)).map(Numbers).ok_or_else(|| E::custom("it is no vector in base64"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Numbers, A::Error> {

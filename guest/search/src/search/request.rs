@@ -3,15 +3,15 @@
 use crate::failure::SearchFailure;
 use crate::rewrite::{CONVERSATION_MAX, Said};
 use crate::settings::{EmbeddingModel, RESULTS_MAX, Weights};
-use waggle_index::FilterNode;
+use waggle_index::{FilterNode, bounds};
 use waggle_openai::ApiError;
 
 /// The most indexes of one search.
-pub const INDEXES_MAX: usize = 16;
+pub const INDEXES_MAX: usize = bounds::SEARCH_INDEXES_MAX;
 /// The most questions of one search.
 pub const QUERIES_MAX: usize = 8;
 /// The longest question, in bytes.
-pub const QUERY_BYTES_MAX: usize = 8 << 10;
+pub const QUERY_BYTES_MAX: usize = bounds::QUERY_TEXT_BYTES_MAX;
 
 /// An index, and what it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

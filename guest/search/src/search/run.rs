@@ -5,8 +5,9 @@ use super::merge::{Candidate, merge};
 use super::neighbours::{Joined, with_neighbours};
 use super::plan::{Together, mode_of, plan};
 use super::request::SearchRequest;
-use crate::embed::{Embedder, Recent, cut};
+use crate::embed::{Embedder, cut};
 use crate::failure::SearchFailure;
+use crate::memory::Memory;
 use crate::rerank::{DOCUMENTS_MAX, rerank};
 use crate::rewrite::{Rewriter, follows_up};
 use crate::settings::{EmbeddingModel, SearchSettings, Weights};
@@ -27,7 +28,7 @@ pub struct Searcher<'a, S, I, U, P> {
     pub(crate) upstream: &'a U,
     pub(crate) platform: &'a P,
     pub(crate) settings: &'a SearchSettings,
-    pub(crate) recent: Recent,
+    pub(crate) memory: Memory,
 }
 
 /// The questions as they are searched for.
@@ -46,19 +47,19 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
         platform: &'a P,
         settings: &'a SearchSettings,
     ) -> Self {
-        Self { store, index, upstream, platform, settings, recent: Recent::of_instance() }
+        Self { store, index, upstream, platform, settings, memory: Memory::of_instance() }
     }
 
-    /// The same with another memory of questions than the instance's.
+    /// The same with another memory than the instance's.
     #[must_use]
-    pub fn with_memory(self, recent: Recent) -> Self {
-        Self { recent, ..self }
+    pub fn with_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// What makes vectors, with the same memory.
     pub fn embedder(&self) -> Embedder<'a, S, U, P> {
         let embedder = Embedder::new(self.store, self.upstream, self.platform, self.settings);
-        embedder.with_memory(self.recent.clone())
+        embedder.with_memory(self.memory.recent.clone())
     }
 
     /// Searches.
