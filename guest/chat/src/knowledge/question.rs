@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 use waggle_openai::item::{Item, Part, Role};
+use waggle_search::search::QUERY_BYTES_MAX;
 
-/// The longest question, in characters. More of it would not be found better.
-const QUESTION_CHARACTERS_MAX: usize = 4_000;
 /// How much of what was said before is told, so that a question that refers to it can be understood: so many messages, and
 /// so many characters of each.
 const MESSAGES_MAX: usize = 10;
@@ -84,7 +83,9 @@ impl Question {
         conversation.reverse();
         let is_plain = input.iter().all(is_in_words) && !history.iter().any(|item| is_instructions(item));
         let stands_alone = is_plain && history.is_empty() && input.len() == 1;
-        let text = clipped(text.trim(), QUESTION_CHARACTERS_MAX).to_owned();
+        // More of it is not searched for.
+        let text = text.trim();
+        let text = text.get(..text.floor_char_boundary(QUERY_BYTES_MAX)).unwrap_or_default().to_owned();
         Ok(Some(Self { text, conversation, is_plain, stands_alone }))
     }
 }
@@ -155,11 +156,11 @@ mod tests {
 
     #[test]
     fn long_words_and_long_conversations_are_clipped() {
-        let long = "巴".repeat(QUESTION_CHARACTERS_MAX + 1);
+        let long = "巴".repeat(QUERY_BYTES_MAX);
         let history: Vec<Value> =
             (0..30).map(|number| json!({"role": "assistant", "content": format!("{number}{long}")})).collect();
         let question = question(&json!([user(&long)]), &history).unwrap();
-        assert_eq!(question.text.chars().count(), QUESTION_CHARACTERS_MAX);
+        assert_eq!(question.text.len(), QUERY_BYTES_MAX / 3 * 3, "no more than may be searched for");
         assert_eq!(question.conversation.len(), MESSAGES_MAX);
         assert!(question.conversation[0].text.starts_with("20"), "the newest, oldest first");
         assert!(question.conversation.iter().all(|said| said.text.chars().count() == MESSAGE_CHARACTERS_MAX));

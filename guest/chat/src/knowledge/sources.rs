@@ -15,6 +15,8 @@ const NO_NUMBERS: &str = "The answer is read by a program: write no numbers of s
 pub(crate) struct Source {
     /// The file it is of.
     pub(crate) file: CitedFile,
+    /// The headings it stands under; may be empty.
+    pub(crate) heading: String,
     /// What it says.
     pub(crate) text: String,
 }
@@ -47,7 +49,11 @@ pub(super) fn show<P: Platform>(
     };
     let found: Vec<prompt::Source<'_>> = sources
         .iter()
-        .map(|source| prompt::Source { filename: &source.file.filename, heading: "", text: &source.text })
+        .map(|source| prompt::Source {
+            filename: &source.file.filename,
+            heading: &source.heading,
+            text: &source.text,
+        })
         .collect();
     let prompt = build(&found, tokens_max, count);
     let text = match (prompt.text, cites) {

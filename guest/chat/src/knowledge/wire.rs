@@ -122,6 +122,8 @@ struct ResultBody<'a> {
     #[serde(borrow)]
     attributes: Option<&'a RawValue>,
     content: Vec<ContentBody>,
+    #[serde(default)]
+    waggle_heading: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,6 +163,7 @@ impl<'a> Results<'a> {
     pub(super) fn sources(&self) -> Vec<Source> {
         let source = |result: &ResultBody<'_>| Source {
             file: CitedFile { file_id: result.file_id.clone(), filename: result.filename.clone() },
+            heading: result.waggle_heading.clone(),
             text: result.text(),
         };
         self.0.iter().map(source).collect()
