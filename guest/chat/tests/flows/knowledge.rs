@@ -181,7 +181,7 @@ fn a_turn_without_knowledge_looks_nothing_up_and_its_numbers_stay() {
 }
 
 #[test]
-fn what_is_in_the_sources_alone_is_said_when_nothing_was_found() {
+fn where_nothing_was_found_that_is_said_without_a_model() {
     for (handover, known_as) in [(false, "none"), (true, "handover")] {
         let world = world();
         world.finds(&found_nothing(handover));
