@@ -209,7 +209,7 @@ pub(crate) fn attributes_json(attributes: &Attributes) -> Map<String, Json> {
 
 /// The body of an answer: results as Dify's records. Their metadata is the file's attributes, with its id and the headings.
 pub fn records(results: &[Found]) -> Vec<u8> {
-    let record = |found: &'_ Found| {
+    let metadata = |found: &Found| {
         let mut metadata = attributes_json(&found.attributes);
         metadata.insert("file_id".to_owned(), found.file_id.as_str().into());
         if !found.heading.is_empty() {
@@ -221,7 +221,7 @@ pub fn records(results: &[Found]) -> Vec<u8> {
         content: &found.text,
         score: found.score,
         title: &found.filename,
-        metadata: record(found),
+        metadata: metadata(found),
     });
     let mut body = Vec::new();
     json::push(&mut body, &Records { records: records.collect() });

@@ -235,9 +235,9 @@ mod tests {
             (r#"{"type":"and"}"#, "filters.filters"),
             (r#"{"type":"and","filters":[]}"#, "filters.filters"),
             (r#"{"type":"or","filters":[{"type":"eq","key":"k","value":1},{"type":"x"}]}"#, "filters.filters[1].type"),
-            (&format!(r#"{{"type":"and","filters":[{many}]}}"#), "filters"),
-            (&format!(r#"{{"type":"eq","key":"{}","value":1}}"#, "k".repeat(65)), "filters.key"),
-            (&format!(r#"{{"type":"eq","key":"k","value":"{}"}}"#, "v".repeat(513)), "filters.value"),
+            (&*format!(r#"{{"type":"and","filters":[{many}]}}"#), "filters"),
+            (&*format!(r#"{{"type":"eq","key":"{}","value":1}}"#, "k".repeat(65)), "filters.key"),
+            (&*format!(r#"{{"type":"eq","key":"k","value":"{}"}}"#, "v".repeat(513)), "filters.value"),
         ] {
             let error = read(json).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{json:.90}: {error}");

@@ -3,7 +3,7 @@
 
 use crate::answer_cache::{
     AnswerCache, AnswerKey, Basis, CacheFailure, CachedAnswer, Claim, Flight, FrequentQuestion, TEXT_BYTES_MAX,
-    frequent, index_name,
+    index_name, most_frequent,
 };
 use crate::extract::{Passage, extract_answer};
 use crate::failure::SearchFailure;
@@ -258,7 +258,7 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
     /// # Errors
     /// The store's.
     pub async fn frequent(&self, limit: usize) -> Result<Vec<FrequentQuestion>, SearchFailure> {
-        Ok(frequent(self.store, self.platform.now_ms() / 1_000, limit).await?)
+        Ok(most_frequent(self.store, self.platform.now_ms() / 1_000, limit).await?)
     }
 }
 

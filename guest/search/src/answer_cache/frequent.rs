@@ -126,7 +126,7 @@ impl Counts {
 }
 
 /// The questions that are asked most, at most `limit` of them.
-pub(crate) async fn frequent<S: Store>(
+pub(crate) async fn most_frequent<S: Store>(
     store: &S,
     now_s: u64,
     limit: usize,
@@ -152,7 +152,7 @@ mod tests {
     const NOW_S: u64 = 1_700_000_000;
 
     fn questions(store: &MemoryStore, now_s: u64) -> Vec<(String, u64)> {
-        let all = block_on(frequent(store, now_s, 10)).unwrap();
+        let all = block_on(most_frequent(store, now_s, 10)).unwrap();
         all.into_iter().map(|one| (one.question, one.count)).collect()
     }
 

@@ -14,7 +14,7 @@ mod flight;
 mod frequent;
 
 pub use entry::CachedAnswer;
-pub(crate) use frequent::frequent;
+pub(crate) use frequent::most_frequent;
 pub use frequent::{Counts, FrequentQuestion};
 
 pub(crate) use entry::{ENTRY_BYTES_MAX, TEXT_BYTES_MAX};

@@ -24,7 +24,7 @@ fn markers_become_annotations() {
     check("Blue [1] and new.", "Blue and new.", &[("a", 4)]);
     check("Blue [1]", "Blue", &[("a", 4)]);
     check("Blue [1]\nNew", "Blue\nNew", &[("a", 4)]);
-    check("是蓝色的[1]。新的【2】。", "是蓝色的。新的。", &[("a", 4), ("b", 8)]);
+    check("是蓝色的[1]。新的【2】。", "是蓝色的。新的。", &[("a", 4), ("b", 7)]);
     check("[1] says so", " says so", &[("a", 0)]);
 }
 

@@ -11,7 +11,6 @@ mod wire;
 
 pub use recent::Recent;
 pub use vector::{Unusable, cosine};
-pub(crate) use vector::cut;
 
 use crate::ask::ask;
 use crate::failure::SearchFailure;
@@ -20,13 +19,14 @@ use crate::settings::{EmbeddingModel, Endpoint, SearchSettings};
 use batch::batches;
 use cache::{Lookup, Shelf};
 use serde::{Deserialize, Serialize};
+use vector::cut;
 use waggle_conversation::Store;
 use waggle_model::transport::Upstream;
 use waggle_model::{ModelFailure, Wire};
 use waggle_openai::json;
 use waggle_platform::Platform;
 
-/// How many texts are looked up in the store at once.
+/// How many texts are looked up in the store at once, or as many as go into one call of the model.
 const LOOKUP_MAX: usize = 64;
 /// How many vectors of questions the store keeps.
 const QUERIES_KEPT_MAX: u64 = 4_096;
@@ -40,7 +40,7 @@ pub struct Embedder<'a, S, U, P> {
     upstream: &'a U,
     platform: &'a P,
     settings: &'a SearchSettings,
-    /// In place of the model that is configured.
+    /// The model of the index that the vectors are for, where it is not the one that is configured, or may not be.
     model: Option<&'a EmbeddingModel>,
     recent: Recent,
 }
@@ -58,7 +58,10 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         Self { store, upstream, platform, settings, model: None, recent: Recent::of_instance() }
     }
 
-    /// The same for another model than the one that is configured.
+    /// The same for an index whose vectors are of `model` and as long as that says, whatever is configured by now.
+    ///
+    /// How long vectors are *asked* to be only the configured model's variable knows, since not every model takes such a
+    /// wish: others are asked for no length, and vectors that come longer than those of the index are cut to them.
     #[must_use]
     pub fn with_model(self, model: &'a EmbeddingModel) -> Self {
         Self { model: Some(model), ..self }
@@ -78,10 +81,10 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
     /// There is no model; it failed; what it gave are no vectors, or of other dimensions than were asked for.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
         let mut vectors = Vec::with_capacity(texts.len());
-        for part in texts.chunks(LOOKUP_MAX) {
+        for part in texts.chunks(LOOKUP_MAX.max(self.settings.embedding_batch_max)) {
             vectors.extend(self.embed_from(self.documents(), part).await?);
         }
-        Ok(vectors)
+        self.fitted(vectors)
     }
 
     /// Vectors of questions. They have a place of their own in the store, where they do not take that of documents, and
@@ -90,7 +93,7 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
     /// # Errors
     /// As [`embed`](Self::embed).
     pub async fn embed_queries(&self, queries: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
-        let model = self.model()?;
+        let model = &self.asked()?;
         let hashes: Vec<_> = queries.iter().map(|query| cache::text_hash(model, query)).collect();
         let mut vectors: Vec<Option<Vec<f32>>> = hashes.iter().map(|hash| self.recent.get(hash)).collect();
         let missing: Vec<usize> = (0..queries.len()).filter(|place| vectors[*place].is_none()).collect();
@@ -100,16 +103,17 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
             self.recent.put(hashes[place], &vector);
             vectors[place] = Some(vector);
         }
-        Ok(vectors.into_iter().flatten().collect())
+        self.fitted(vectors.into_iter().flatten().collect())
     }
 
-    /// How long the vectors are: as is configured; else as was seen when the model was first asked.
+    /// How long the vectors are: as is configured, or as those of the index are; else as was seen when the model was first
+    /// asked.
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
     pub async fn dimensions(&self) -> Result<u32, SearchFailure> {
-        let model = self.model()?;
-        if let Some(dimensions) = model.dimensions {
+        let model = &self.asked()?;
+        if let Some(dimensions) = self.model.and_then(|model| model.dimensions).or(model.dimensions) {
             return Ok(dimensions);
         }
         let kept = self.store.get(key::EMBEDDING_DIMENSIONS).await?;
@@ -125,9 +129,26 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         Ok(dimensions)
     }
 
-    fn model(&self) -> Result<&EmbeddingModel, SearchFailure> {
+    /// The model, with how long its vectors are asked to be.
+    fn asked(&self) -> Result<EmbeddingModel, SearchFailure> {
         let configured = self.settings.models.embedding.as_ref();
-        self.model.or(configured).ok_or(SearchFailure::NoEmbeddingModel)
+        let Some(model) = self.model else {
+            return configured.cloned().ok_or(SearchFailure::NoEmbeddingModel);
+        };
+        let is_same = |configured: &&EmbeddingModel| {
+            configured.name == model.name
+                && (configured.dimensions.is_none() || configured.dimensions == model.dimensions)
+        };
+        let unasked = || EmbeddingModel { name: model.name.clone(), dimensions: None };
+        Ok(configured.filter(is_same).cloned().unwrap_or_else(unasked))
+    }
+
+    /// The vectors as long as those of the index are.
+    fn fitted(&self, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, SearchFailure> {
+        match self.model {
+            Some(model) => vectors.into_iter().map(|vector| cut(vector, model)).collect(),
+            None => Ok(vectors),
+        }
     }
 
     fn endpoint(&self) -> Result<&Endpoint, SearchFailure> {
@@ -138,12 +159,12 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         Shelf { name: "document", entries_max: self.settings.embedding_cache_entries_max }
     }
 
-    /// Vectors of at most [`LOOKUP_MAX`] texts: what the shelf has, and the model for the others.
+    /// Vectors of texts that are looked up at once: what the shelf has, and the model for the others.
     async fn embed_from(&self, shelf: Shelf, texts: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let model = self.model()?;
+        let model = &self.asked()?;
         let hashes = texts.iter().map(|text| cache::text_hash(model, text)).collect();
         let mut lookup = Lookup::read(self.store, shelf, hashes).await.unwrap_or_else(|(lookup, error)| {
             self.platform.log(&format!("the cache of embeddings: {error}"));

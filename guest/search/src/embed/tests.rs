@@ -142,6 +142,30 @@ fn the_length_of_vectors_is_seen_once() {
 }
 
 #[test]
+fn vectors_for_an_index_are_as_long_as_its_own() {
+    let world = world();
+    let settings = world.settings();
+    let model = |name: &str, dimensions| EmbeddingModel { name: name.to_owned(), dimensions: Some(dimensions) };
+    let embed_for = |model: &EmbeddingModel| {
+        block_on(world.searcher(&settings).embedder().with_model(model).embed(&["red fox"]))
+    };
+    let asked_dimensions = || {
+        let request = world.model.requests.take().pop().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(request.body.as_deref().unwrap()).unwrap();
+        body.get("dimensions").cloned()
+    };
+    assert_eq!(embed_for(&model("e", DIMENSIONS as u32)).unwrap()[0].len(), DIMENSIONS);
+    assert_eq!(asked_dimensions(), None, "only the variable asks for a length");
+    assert_eq!(embed_for(&model("old", 4)).unwrap()[0].len(), 4);
+    assert_eq!(asked_dimensions(), None);
+    assert!(embed_for(&model("old", 400)).unwrap_err().to_string().contains("400"));
+    let dimensions = |model: &EmbeddingModel| {
+        block_on(world.searcher(&settings).embedder().with_model(model).dimensions()).unwrap()
+    };
+    assert_eq!(dimensions(&model("old", 4)), 4);
+}
+
+#[test]
 fn without_a_model_nothing_is_embedded() {
     let world = world();
     world.platform.set("embedding_model", "");

@@ -44,16 +44,14 @@ pub(super) fn checked(vector: Vec<f32>, asked: Option<u32>) -> Result<Vec<f32>, 
 
 /// # Errors
 /// It has no direction.
-pub(crate) fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>, Unusable> {
+pub(super) fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>, Unusable> {
     let square: f64 = vector.iter().map(|number| f64::from(*number) * f64::from(*number)).sum();
     let length = square.sqrt();
     if !length.is_finite() || length <= f64::MIN_POSITIVE {
         return Err(Unusable::NoDirection);
     }
     for number in &mut vector {
-        #[expect(clippy::cast_possible_truncation, reason = "a vector is of single precision")]
-        let scaled = (f64::from(*number) / length) as f32;
-        *number = scaled;
+        *number = (f64::from(*number) / length) as f32;
     }
     Ok(vector)
 }
@@ -63,7 +61,7 @@ pub(crate) fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>, Unusable> {
 ///
 /// # Errors
 /// It is shorter than those of the index.
-pub(crate) fn cut(mut vector: Vec<f32>, model: &EmbeddingModel) -> Result<Vec<f32>, SearchFailure> {
+pub(super) fn cut(mut vector: Vec<f32>, model: &EmbeddingModel) -> Result<Vec<f32>, SearchFailure> {
     let dimensions = model.dimensions.map_or(vector.len(), |dimensions| dimensions as usize);
     let unusable = |reason: String| SearchFailure::from(ModelFailure::NotACompletion(reason));
     if vector.len() < dimensions {

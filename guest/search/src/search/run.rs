@@ -5,12 +5,12 @@ use super::merge::{Candidate, merge};
 use super::neighbours::{Joined, with_neighbours};
 use super::plan::{Together, mode_of, plan};
 use super::request::SearchRequest;
-use crate::embed::{Embedder, cut};
+use crate::embed::Embedder;
 use crate::failure::SearchFailure;
 use crate::memory::Memory;
 use crate::rerank::{DOCUMENTS_MAX, rerank};
 use crate::rewrite::{Rewriter, follows_up};
-use crate::settings::{EmbeddingModel, SearchSettings, Weights};
+use crate::settings::{SearchSettings, Weights};
 use waggle_conversation::Store;
 use waggle_index::{Index, Query};
 use waggle_model::transport::Upstream;
@@ -138,8 +138,12 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
         queries: &[String],
         together: &Together<'_>,
     ) -> Result<Vec<Candidate>, SearchFailure> {
-        let vectors = match together.embedding {
-            Some(model) => self.vectors(model, queries).await?.into_iter().map(Some).collect(),
+        let vectors: Vec<Option<Vec<f32>>> = match together.embedding {
+            Some(model) => {
+                let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
+                let vectors = self.embedder().with_model(model).embed_queries(&queries).await?;
+                vectors.into_iter().map(Some).collect()
+            }
             None => vec![None; queries.len()],
         };
         let named = |place: &usize| request.indexes.get(*place).map(|searched| searched.index.as_str());
@@ -164,7 +168,7 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
     ) -> Query {
         let results = self.results_max(request);
         let limit = match self.reranker(request) {
-            Some(_) => (results * RERANKED_FACTOR).max(RERANKED_MIN).min(DOCUMENTS_MAX as u32),
+            Some(_) => (results * RERANKED_FACTOR).clamp(RERANKED_MIN, DOCUMENTS_MAX as u32),
             None => results,
         };
         let threshold = request.ranking.threshold.unwrap_or(self.settings.threshold);
@@ -184,20 +188,6 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
             vector_weight,
             rank_constant: self.settings.rank_constant,
         }
-    }
-
-    /// The vectors of questions for indexes of `model`, which need not be the one that is configured any more.
-    async fn vectors(&self, model: &EmbeddingModel, queries: &[String]) -> Result<Vec<Vec<f32>>, SearchFailure> {
-        let is_same = |configured: &&EmbeddingModel| {
-            configured.name == model.name
-                && (configured.dimensions.is_none() || configured.dimensions == model.dimensions)
-        };
-        // How long its vectors are asked to be only the configured model's variable knows.
-        let asked = self.settings.models.embedding.as_ref().filter(is_same).cloned();
-        let asked = asked.unwrap_or_else(|| EmbeddingModel { name: model.name.clone(), dimensions: None });
-        let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
-        let vectors = self.embedder().with_model(&asked).embed_queries(&queries).await?;
-        vectors.into_iter().map(|vector| cut(vector, model)).collect()
     }
 
     /// The hits in the order of a reranker, if there is one.

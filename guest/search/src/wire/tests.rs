@@ -58,12 +58,12 @@ fn a_mistake_is_told_by_its_field() {
     check(json!({"query": 1}), "query");
     check(json!({"query": ""}), "query");
     check(json!({"query": []}), "query");
-    check(json!({"query": ["q"; 9]}), "query");
+    check(json!({"query": vec!["q"; 9]}), "query");
     check(json!({"query": "q", "x": 1}), "x");
     check(json!({"query": "q", "max_num_results": 0}), "max_num_results");
     check(json!({"query": "q", "max_num_results": "5"}), "max_num_results");
     check(json!({"query": "q", "filters": {"type": "x"}}), "filters.type");
-    check(json!({"query": "q", "vector_store_ids": ["v"; 17]}), "vector_store_ids");
+    check(json!({"query": "q", "vector_store_ids": vec!["v"; 17]}), "vector_store_ids");
     check(json!({"query": "q", "vector_store_ids": ["v", 1]}), "vector_store_ids[1]");
     check(json!({"query": "q", "conversation": [{"role": "system", "text": "x"}]}), "conversation[0]");
     check(json!({"query": "q", "ranking_options": {"ranker": "best"}}), "ranking_options.ranker");
@@ -81,7 +81,7 @@ fn an_answer_to_be_kept_is_read() {
     let body = json!({"answer_key": "k", "text": "t [1]", "sources": [{"file_id": "f"}]}).to_string();
     let read = AnswerBody::read(body.as_bytes()).unwrap();
     assert_eq!((&*read.answer_key, &*read.text, read.sources[0].get()), ("k", "t [1]", r#"{"file_id":"f"}"#));
-    let many = json!({"answer_key": "k", "text": "t", "sources": [1; 51]}).to_string();
+    let many = json!({"answer_key": "k", "text": "t", "sources": vec![1; 51]}).to_string();
     for body in ["", "{}", r#"{"answer_key":"k","text":"t","sources":[],"x":1}"#, many.as_str()] {
         assert_eq!(AnswerBody::read(body.as_bytes()).unwrap_err().status, 400, "{body:.60}");
     }
