@@ -69,7 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hello", &[]),
     ("retrieval", &["waggle-retrieval", "waggle-wasi"]),
     ("tokenizer-fallback", &["waggle-openai"]),
-    ("vector-fallback", &["waggle-conversation", "waggle-index"]),
+    ("vector-fallback", &["waggle-index", "waggle-wasi"]),
     (
         "waggle-chat",
         &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],

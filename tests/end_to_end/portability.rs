@@ -131,6 +131,45 @@ fn our_own_interfaces_need_a_dependency_under_spin() {
     assert!(!satisfies(&manifest, chat, "waggle:tokenizer/other@0.1.0"));
 }
 
+/// Spin refuses a dependency that has resources of its own, and hands it only what the function does that names it.
+#[test]
+fn dependencies_have_nothing_of_their_own() {
+    build_functions();
+    let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
+    for dependency in &manifest.dependencies {
+        let counts = [
+            dependency.key_value_stores.len(),
+            dependency.allowed_outbound_hosts.len(),
+            dependency.variables.len(),
+            dependency.environment.len(),
+            dependency.files.len(),
+            dependency.dependencies.len(),
+        ];
+        assert_eq!(counts, [0; 6], "{}", dependency.id.value);
+    }
+    let fallback = |name: &str| {
+        let mut dependencies = manifest.dependencies.iter();
+        manifest.source_path(dependencies.find(|dependency| dependency.id.value == name).unwrap())
+    };
+    // What each needs of the function, beside what the standard library imports.
+    let standard = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
+    let check = |name: &str, export: &str, needs: &[&str]| {
+        let file = fallback(name);
+        assert_eq!(component_exports(&file), [export]);
+        let mut imported = component_imports(&file);
+        imported.retain(|import| !standard.iter().any(|package| import.starts_with(package)));
+        imported.sort_unstable();
+        assert_eq!(imported, needs, "{name}");
+    };
+    check("tokenizer-fallback", "waggle:tokenizer/tokenizer@0.1.0", &[]);
+    let stores = [
+        "wasi:keyvalue/atomics@0.2.0-draft2",
+        "wasi:keyvalue/batch@0.2.0-draft2",
+        "wasi:keyvalue/store@0.2.0-draft2",
+    ];
+    check("vector-fallback", "waggle:vector/index@0.1.0", &stores);
+}
+
 #[test]
 fn versions_are_compared_as_spin_links_them() {
     let check = |offered: &str, wanted: &str, expected: bool| {

@@ -51,7 +51,9 @@ fn a_component_that_only_satisfies_an_interface_of_the_host_is_no_function() {
     let text = format!(
         "{head}[component.counter]\nsource = \"counter.wasm\"\nbuild.command = \"make\"\n\
          [component.chat]\nsource = \"chat.wasm\"\n\
-         [component.chat.dependencies]\n\"waggle:tokenizer/tokenizer@0.1.0\" = {{ component = \"counter\" }}\n"
+         [component.keeper]\nsource = \"keeper.wasm\"\n\
+         [component.chat.dependencies]\n\"waggle:tokenizer/tokenizer@0.1.0\" = {{ component = \"counter\" }}\n\
+         \"waggle:vector\" = {{ component = \"keeper\", inherit_configuration = [\"key_value_stores\"] }}\n"
     );
     let manifest = Manifest::parse("spin.toml", &text, None).expect("the manifest is valid");
     assert!(manifest.warnings().is_empty(), "{}", manifest.warnings());
@@ -59,11 +61,11 @@ fn a_component_that_only_satisfies_an_interface_of_the_host_is_no_function() {
         components.iter().map(|component| component.id.value.clone()).collect::<Vec<_>>()
     };
     assert_eq!(ids(&manifest.components), ["chat"]);
-    assert_eq!(ids(&manifest.dependencies), ["counter"]);
+    assert_eq!(ids(&manifest.dependencies), ["counter", "keeper"]);
     // With a trigger of its own it is a function as well.
     let trigger = "[[trigger.http]]\nroute = \"/count\"\ncomponent = \"counter\"\n";
     let manifest = Manifest::parse("spin.toml", &format!("{text}{trigger}"), None).expect("it is valid");
-    assert_eq!((ids(&manifest.components).len(), manifest.dependencies.len()), (2, 0));
+    assert_eq!((ids(&manifest.components).len(), manifest.dependencies.len()), (2, 1));
 }
 
 #[test]

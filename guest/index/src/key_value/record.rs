@@ -274,9 +274,9 @@ impl Shard {
         }
         self.publishable(group, version, chunks)?;
         let found = self.groups.entry(group.to_owned()).or_default();
-        let (before, mut kept): (Vec<Draft>, Vec<Draft>) =
+        let (before, later): (Vec<Draft>, Vec<Draft>) =
             std::mem::take(&mut found.drafts).into_iter().partition(|draft| draft.version <= version);
-        std::mem::swap(&mut found.drafts, &mut kept);
+        found.drafts = later;
         let old = found.published.take();
         self.waste.extend(old.iter().flat_map(|old| &old.pages).map(Waste::from));
         let mut pages = Vec::new();

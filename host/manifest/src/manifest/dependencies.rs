@@ -8,7 +8,7 @@ use crate::located::Located;
 use crate::reader::{Entry, TableReader};
 
 /// The interfaces of our own that this host offers every function, as `namespace:package/interface@version`.
-pub const OWN_INTERFACES: [&str; 1] = ["waggle:tokenizer/tokenizer@0.1.0"];
+pub const OWN_INTERFACES: [&str; 2] = ["waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"];
 
 /// The components of the same manifest that the dependencies name.
 pub(super) fn read_dependencies(
@@ -73,6 +73,11 @@ mod tests {
         check("waggle:tokenizer", true);
         check("waggle:tokenizer/tokenizer@0.2.0", false);
         check("waggle:tokenizer/other", false);
+        check("waggle:vector/index@0.1.0", true);
+        check("waggle:vector/index", true);
+        check("waggle:vector@0.1.0", true);
+        check("waggle:vector/tokenizer", false);
+        check("waggle:tokenizer/index", false);
         check("waggle", false);
         check("tokenizer", false);
         check("", false);
