@@ -9,7 +9,7 @@ use crate::locked::give_up;
 use crate::platform::Platform;
 use crate::prepare::{Committed, KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
-use crate::reply::{Mark, Reply, marked};
+use crate::reply::{Reply, marked};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::session_stream::{ResponseText, SessionStream, Translator, read_response};
 use crate::settings::number;
