@@ -178,7 +178,8 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
-        let looked_up = self.turn.looked.as_ref().map_or(Ok(()), |looked| self.heard.output.begin_with(looked));
+        let looked_up =
+            self.turn.looked.as_ref().map_or(Ok(()), |looked| self.heard.output.begin_with(looked));
         let end = match (looked_up, self.hand_on(&mut sink).await) {
             (Err(failure), _) => End::Failed(failure),
             (Ok(()), Ok(())) => self.listen(&mut sink).await,

@@ -123,11 +123,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// Answers a turn whole: by its model, by what is known without one, or in the model's place.
-    pub(crate) async fn answer(
-        &self,
-        turn: &mut PreparedTurn,
-        course: Course,
-    ) -> Result<Answered, Problem> {
+    pub(crate) async fn answer(&self, turn: &mut PreparedTurn, course: Course) -> Result<Answered, Problem> {
         let plan = match course {
             Course::Say(known) => return self.finish(turn, Whole::Completion(*known)).await,
             Course::Ask(plan) => plan,

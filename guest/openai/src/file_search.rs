@@ -164,14 +164,14 @@ mod tests {
 
     fn repeated(tools: &Value) -> Value {
         let parameters = read(tools).unwrap();
-        let json =
-            ToolsJson { functions: &parameters.tools, file_search: parameters.file_search.as_ref() };
+        let json = ToolsJson { functions: &parameters.tools, file_search: parameters.file_search.as_ref() };
         serde_json::to_value(&json).unwrap()
     }
 
     #[test]
     fn it_is_repeated_as_it_was_sent_and_in_its_place() {
-        let function = json!({"type": "function", "name": "f", "description": null, "parameters": null, "strict": null});
+        let function =
+            json!({"type": "function", "name": "f", "description": null, "parameters": null, "strict": null});
         let plain = json!({"type": "file_search", "vector_store_ids": ["vs_1"]});
         let mut told = plain.clone();
         told["filters"] = Value::Null;
@@ -190,7 +190,11 @@ mod tests {
         let mut tool = json!({"type": "file_search", "vector_store_ids": ["vs_1"]});
         tool[field] = value.clone();
         let error = read(&json!([{"type": "function", "name": "f"}, tool])).unwrap_err();
-        assert_eq!((error.status, error.param.as_deref(), error.code), (400, Some(param), Some(code)), "{error}");
+        assert_eq!(
+            (error.status, error.param.as_deref(), error.code),
+            (400, Some(param), Some(code)),
+            "{error}"
+        );
     }
 
     #[test]
@@ -208,7 +212,8 @@ mod tests {
         check("ranking_options", &json!({"ranker": "best"}), &at("ranking_options.ranker"), "invalid_value");
         let threshold = at("ranking_options.score_threshold");
         check("ranking_options", &json!({"score_threshold": 1.1}), &threshold, "invalid_value");
-        let weights = |one: f64, other: f64| json!({"hybrid_search": {"embedding_weight": one, "text_weight": other}});
+        let weights =
+            |one: f64, other: f64| json!({"hybrid_search": {"embedding_weight": one, "text_weight": other}});
         let hybrid = at("ranking_options.hybrid_search");
         check("ranking_options", &weights(0.0, 0.0), &hybrid, "invalid_value");
         check("ranking_options", &weights(-1.0, 2.0), &hybrid, "invalid_value");

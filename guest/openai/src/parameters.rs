@@ -237,7 +237,8 @@ impl Parameters {
             match tool {
                 AnyTool::Function(tool) => self.tools.push(tool),
                 AnyTool::FileSearch(_) if self.file_search.is_some() => {
-                    let message = "There is a tool of type 'file_search' already; name all vector stores in that one.";
+                    let message =
+                        "There is a tool of type 'file_search' already; name all vector stores in that one.";
                     return Err(ApiError::invalid_param(format!("tools[{place}]"), "invalid_value", message));
                 }
                 AnyTool::FileSearch(search) => self.file_search = Some(FileSearch { place, ..search }),
@@ -276,8 +277,10 @@ impl Parameters {
 
     /// What is chosen must be there to be chosen.
     fn check_choice(&self) -> Result<(), ApiError> {
-        let chosen_search =
-            matches!(self.tool_choice, ToolChoice::FileSearch | ToolChoice::Allowed { file_search: true, .. });
+        let chosen_search = matches!(
+            self.tool_choice,
+            ToolChoice::FileSearch | ToolChoice::Allowed { file_search: true, .. }
+        );
         if chosen_search && self.file_search.is_none() {
             let message = "'tool_choice' names 'file_search', which is not in 'tools'.";
             return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));

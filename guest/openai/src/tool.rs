@@ -80,7 +80,9 @@ impl ToolFields<'_> {
         ];
         refuse(foreign, &["type", "vector_store_ids", "filters", "max_num_results", "ranking_options"])?;
         if self.filters.as_ref().is_some_and(|filters| !filters.get().starts_with('{')) {
-            return Err(E::custom("'filters' must be an object: a comparison, or filters joined by and / or"));
+            return Err(E::custom(
+                "'filters' must be an object: a comparison, or filters joined by and / or",
+            ));
         }
         Ok(FileSearch {
             place: 0,
@@ -93,10 +95,7 @@ impl ToolFields<'_> {
 }
 
 /// Refuses fields that belong to another type of tool, as unknown ones.
-fn refuse<E: Error>(
-    foreign: [(&'static str, bool); 4],
-    known: &'static [&'static str],
-) -> Result<(), E> {
+fn refuse<E: Error>(foreign: [(&'static str, bool); 4], known: &'static [&'static str]) -> Result<(), E> {
     match foreign.into_iter().find(|(_, is_there)| *is_there) {
         Some((name, _)) => Err(E::unknown_field(name, known)),
         None => Ok(()),

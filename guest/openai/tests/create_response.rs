@@ -111,8 +111,7 @@ fn a_choice_among_tools_names_tools_that_are_there() {
     }
     refuse_field(r#""tool_choice":"required""#, "tool_choice", "invalid_value");
     let body = format!(r#"{{"input":"hi",{tools},"tool_choice":{}}}"#, allowed(&tool("g")));
-    let expected =
-        ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()], file_search: false };
+    let expected = ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()], file_search: false };
     assert_eq!(CreateResponse::read(body.as_bytes()).unwrap().parameters.tool_choice, expected);
     // The search is chosen as a function is, but that it has no name.
     let search = r#"{"type":"file_search"}"#;
@@ -132,7 +131,11 @@ fn check_search(functions: bool, choice: &str, searched: bool, of_functions: &st
     let tools = format!(r#"[{function}{{"type":"file_search","vector_store_ids":["vs_1"]}}]"#);
     let body = format!(r#"{{"input":"hi","tools":{tools},"tool_choice":{choice}}}"#);
     let parameters = CreateResponse::read(body.as_bytes()).unwrap().parameters;
-    assert_eq!(serde_json::to_string(&parameters.tool_choice).unwrap(), choice, "it is repeated as it was sent");
+    assert_eq!(
+        serde_json::to_string(&parameters.tool_choice).unwrap(),
+        choice,
+        "it is repeated as it was sent"
+    );
     assert_eq!(parameters.may_search(), searched, "{choice}");
     let told = serde_json::to_string(&*parameters.choice_of_functions()).unwrap();
     assert_eq!(told, of_functions, "{choice}");
@@ -140,7 +143,8 @@ fn check_search(functions: bool, choice: &str, searched: bool, of_functions: &st
 
 #[test]
 fn the_search_is_a_tool_that_was_used_before_the_model_is_asked() {
-    let allowed = |mode: &str, tools: &str| format!(r#"{{"type":"allowed_tools","mode":"{mode}","tools":[{tools}]}}"#);
+    let allowed =
+        |mode: &str, tools: &str| format!(r#"{{"type":"allowed_tools","mode":"{mode}","tools":[{tools}]}}"#);
     let (function, search) = (r#"{"type":"function","name":"f"}"#, r#"{"type":"file_search"}"#);
     let both = format!("{function},{search}");
     for functions in [false, true] {

@@ -42,7 +42,8 @@ impl Kept {
             Ok(answer) if (200..300).contains(&answer.status) => {}
             Ok(answer) => {
                 let said = excerpt(&answer.body);
-                platform.log(&format!("knowledge: an answer was not kept: status {} '{said}'", answer.status));
+                platform
+                    .log(&format!("knowledge: an answer was not kept: status {} '{said}'", answer.status));
             }
             Err(failure) => platform.log(&format!("knowledge: an answer was not kept: {failure}")),
         }

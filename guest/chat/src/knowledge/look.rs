@@ -1,12 +1,12 @@
 //! Looking a turn's question up, and what becomes of it.
 
+use super::FUNCTION;
 use super::failure::{refused, unanswered, unreadable};
 use super::keep::Keepable;
 use super::question::Question;
 use super::sources::{Source, show};
 use super::stores::{Stores, answers_itself};
 use super::wire::{Queries, Results, SearchReply, Told, search_body};
-use super::FUNCTION;
 use crate::format::Format;
 use crate::locked::{Pulse, alive};
 use crate::platform::{NeighbourCall, Platform};
@@ -129,7 +129,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         turn: Turning<'_>,
         ticket: Option<&Ticket>,
     ) -> Result<Option<(Looked, Next)>, Problem> {
-        let Some(stores) = Stores::of(&self.platform, turn.request.parameters).await? else { return Ok(None) };
+        let Some(stores) = Stores::of(&self.platform, turn.request.parameters).await? else {
+            return Ok(None);
+        };
         let Some(question) = Question::of(turn.items, &turn.request.history)? else { return Ok(None) };
         // In a box, so that turns without knowledge, which are most, do not carry its room.
         let looking = Box::pin(Looking { turn, stores, question }.look(&self.platform));
@@ -147,7 +149,8 @@ impl Looking<'_> {
             return Err(refused(&self.stores, &answer));
         }
         let wrong = |error: serde_json::Error| unreadable(&error, &answer.body);
-        let SearchReply { search_query, data, waggle } = serde_json::from_slice(&answer.body).map_err(wrong)?;
+        let SearchReply { search_query, data, waggle } =
+            serde_json::from_slice(&answer.body).map_err(wrong)?;
         let data = match &waggle.cached_answer {
             Some(cached) if !self.turn.is_json => cached.data.clone(),
             _ => data,

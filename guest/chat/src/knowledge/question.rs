@@ -65,14 +65,16 @@ impl Question {
         }
         // As many as may be told, and the question, of which nothing may be among the input.
         for item in history.iter().rev() {
-            let is_enough = newest_first.len() > MESSAGES_MAX
-                && newest_first.iter().any(|(role, _)| *role == Role::User);
+            let is_enough =
+                newest_first.len() > MESSAGES_MAX && newest_first.iter().any(|(role, _)| *role == Role::User);
             if is_enough {
                 break;
             }
             newest_first.extend(said(&serde_json::from_str(item)?));
         }
-        let Some(last) = newest_first.iter().position(|(role, _)| *role == Role::User) else { return Ok(None) };
+        let Some(last) = newest_first.iter().position(|(role, _)| *role == Role::User) else {
+            return Ok(None);
+        };
         let asked = newest_first.iter().skip(last).take_while(|(role, _)| *role == Role::User).count();
         let words = newest_first.iter().skip(last).take(asked).rev().map(|(_, text)| text.as_str());
         let text = words.collect::<Vec<_>>().join("\n");
@@ -147,7 +149,11 @@ mod tests {
         let image = json!({"role": "user", "content": [{"type": "input_text", "text": "what is it"},
             {"type": "input_image", "image_url": "data:,"}]});
         check(json!([user("q")]), &[], true);
-        check(json!([user("q"), user("r")]), &[user("a"), json!({"role": "assistant", "content": "b"})], true);
+        check(
+            json!([user("q"), user("r")]),
+            &[user("a"), json!({"role": "assistant", "content": "b"})],
+            true,
+        );
         check(json!([quoted]), &[quoted.clone()], true);
         check(json!([rules, user("q")]), &[], false);
         check(json!([user("q")]), &[rules], false);
@@ -157,8 +163,9 @@ mod tests {
     #[test]
     fn long_words_and_long_conversations_are_clipped() {
         let long = "巴".repeat(QUERY_BYTES_MAX);
-        let history: Vec<Value> =
-            (0..30).map(|number| json!({"role": "assistant", "content": format!("{number}{long}")})).collect();
+        let history: Vec<Value> = (0..30)
+            .map(|number| json!({"role": "assistant", "content": format!("{number}{long}")}))
+            .collect();
         let question = question(&json!([user(&long)]), &history).unwrap();
         assert_eq!(question.text.len(), QUERY_BYTES_MAX / 3 * 3, "no more than may be searched for");
         assert_eq!(question.conversation.len(), MESSAGES_MAX);

@@ -68,7 +68,10 @@ fn list(text: &str) -> Result<Vec<String>, String> {
         text.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect()
     };
     if ids.len() > VECTOR_STORES_MAX {
-        return Err(format!("it names {} vector stores; at most {VECTOR_STORES_MAX} are searched", ids.len()));
+        return Err(format!(
+            "it names {} vector stores; at most {VECTOR_STORES_MAX} are searched",
+            ids.len()
+        ));
     }
     if let Some(other) = ids.iter().find(|id| !id.starts_with("vs_")) {
         return Err(format!("'{other}' is no id of a vector store: those begin with vs_"));

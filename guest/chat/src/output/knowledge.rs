@@ -66,11 +66,7 @@ impl Output {
     }
 
     /// Takes a piece of a text.
-    pub(super) fn hear_text(
-        &mut self,
-        text: &str,
-        logprobs: Vec<LogProb>,
-    ) -> Result<(), ModelFailure> {
+    pub(super) fn hear_text(&mut self, text: &str, logprobs: Vec<LogProb>) -> Result<(), ModelFailure> {
         let Some(citing) = &mut self.citing else { return self.hear(Kind::Text, text, logprobs) };
         let found = citing.feed(text);
         if !found.text.is_empty() || !logprobs.is_empty() {

@@ -1,8 +1,6 @@
 //! Turns that are answered from the tenant's knowledge, whole.
 
-use crate::support::{
-    Script, answers, asks, found, found_nothing, id, says, world,
-};
+use crate::support::{Script, answers, asks, found, found_nothing, id, says, world};
 use serde_json::{Value, json};
 use waggle_model::transport::TransportFailure;
 
@@ -91,7 +89,8 @@ fn what_was_found_is_shown_in_its_turn_and_never_again() {
     let again = json!([first["output"][0], {"role": "user", "content": "x"}]);
     world.json("POST", "/v1/responses", &json!({"input": again, "previous_response_id": id(&first)}), 200);
     let sent = world.asked().pop().unwrap()["input"].clone();
-    let kinds: Vec<&str> = sent.as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        sent.as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["message"; 3], "{sent}");
 }
 
@@ -190,7 +189,10 @@ fn where_nothing_was_found_that_is_said_without_a_model() {
         assert_eq!(mark.1, known_as);
         let response: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(said(&response), ("I found nothing.", &json!([])));
-        assert_eq!((&response["status"], &response["metadata"]), (&json!("completed"), &json!({"waggle_answer": known_as})));
+        assert_eq!(
+            (&response["status"], &response["metadata"]),
+            (&json!("completed"), &json!({"waggle_answer": known_as}))
+        );
         assert_eq!(response["usage"]["total_tokens"], 0);
         assert!(world.asked().is_empty(), "no model is asked");
         // It is an item of its conversation as any other.
@@ -270,7 +272,8 @@ fn check_not_kept(body: &Value, answer: &Value, before: bool) {
 
 #[test]
 fn only_a_cited_answer_to_a_question_alone_is_kept() {
-    let answer = |message: Value, finish: &str| json!({"choices": [{"message": message, "finish_reason": finish}]});
+    let answer =
+        |message: Value, finish: &str| json!({"choices": [{"message": message, "finish_reason": finish}]});
     let cited = answer(json!({"content": "At nine [1]."}), "stop");
     let with = |name: &str, value: Value| {
         let mut body = asks("When?");
@@ -279,9 +282,17 @@ fn only_a_cited_answer_to_a_question_alone_is_kept() {
     };
     check_not_kept(&asks("When?"), &answer(json!({"content": "At nine."}), "stop"), false);
     check_not_kept(&asks("When?"), &answer(json!({"content": "At nine [1]."}), "length"), false);
-    check_not_kept(&asks("When?"), &answer(json!({"content": "At nine [1].", "refusal": "no"}), "stop"), false);
+    check_not_kept(
+        &asks("When?"),
+        &answer(json!({"content": "At nine [1].", "refusal": "no"}), "stop"),
+        false,
+    );
     check_not_kept(&asks("When?"), &cited, true);
-    check_not_kept(&with("input", json!([{"role": "developer", "content": "rules"}, {"role": "user", "content": "q"}])), &cited, false);
+    check_not_kept(
+        &with("input", json!([{"role": "developer", "content": "rules"}, {"role": "user", "content": "q"}])),
+        &cited,
+        false,
+    );
     let image = json!([{"role": "user", "content": [{"type": "input_text", "text": "q"},
         {"type": "input_image", "image_url": "data:,"}]}]);
     check_not_kept(&with("input", image), &cited, false);
@@ -312,7 +323,8 @@ fn a_model_that_fails_is_replaced_after_the_search_as_ever() {
     world.finds(&found());
     world.script(Script::Fails(TransportFailure::TimedOut("x".into())));
     let response = world.json("POST", "/v1/responses", &asks("q"), 200);
-    let kinds: Vec<&Value> = response["output"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
+    let kinds: Vec<&Value> =
+        response["output"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
     assert_eq!(kinds, ["file_search_call", "message"]);
     assert_eq!(response["output"][1]["waggle_fallback"], true);
 }
@@ -327,7 +339,8 @@ fn functions_are_called_beside_a_search() {
         {"name": "f", "arguments": "{}"}}]}}]});
     world.script(answers(200, "application/json", &call.to_string()));
     let response = world.json("POST", "/v1/responses", &body, 200);
-    let kinds: Vec<&Value> = response["output"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
+    let kinds: Vec<&Value> =
+        response["output"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
     assert_eq!(kinds, ["file_search_call", "message", "function_call"]);
     assert_eq!(said(&response).0, "Let me see.");
     // What the function returned is answered with the question it was called for.

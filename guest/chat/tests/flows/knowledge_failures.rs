@@ -6,7 +6,8 @@ use waggle_chat::platform::NeighbourAnswer;
 use waggle_model::transport::TransportFailure;
 
 fn error(status: u16, param: &Value, code: &str) -> (u16, Value) {
-    let fields = json!({"message": "No such store.", "type": "invalid_request_error", "param": param, "code": code});
+    let fields =
+        json!({"message": "No such store.", "type": "invalid_request_error", "param": param, "code": code});
     (status, json!({"error": fields}))
 }
 
@@ -23,9 +24,15 @@ fn check((status, body): (u16, Value), expected: (u16, Value, Value)) {
 
 #[test]
 fn what_is_wrong_with_the_tool_is_told_by_its_place() {
-    check(error(404, &Value::Null, "vector_store_not_found"), (404, json!("tools[1]"), json!("vector_store_not_found")));
+    check(
+        error(404, &Value::Null, "vector_store_not_found"),
+        (404, json!("tools[1]"), json!("vector_store_not_found")),
+    );
     let filters = json!("filters.filters[0].key");
-    check(error(400, &filters, "invalid_value"), (400, json!("tools[1].filters.filters[0].key"), json!("invalid_value")));
+    check(
+        error(400, &filters, "invalid_value"),
+        (400, json!("tools[1].filters.filters[0].key"), json!("invalid_value")),
+    );
     check(error(422, &Value::Null, "strange"), (400, json!("tools[1]"), Value::Null));
 }
 
@@ -39,7 +46,11 @@ fn a_search_that_fails_fails_the_turn() {
     let budget = json!({"error": {"message": "The budget is used up.", "type": "insufficient_quota", "param": null,
         "code": "budget_exceeded"}});
     check((429, budget), (429, Value::Null, json!("budget_exceeded")));
-    for unreadable in [json!({}), json!([]), json!({"search_query": "q", "data": [{}], "waggle": {"passed_threshold": true}})] {
+    for unreadable in [
+        json!({}),
+        json!([]),
+        json!({"search_query": "q", "data": [{}], "waggle": {"passed_threshold": true}}),
+    ] {
         check((200, unreadable), (502, Value::Null, json!("retrieval_failed")));
     }
 }
@@ -127,7 +138,10 @@ fn a_background_response_whose_search_fails_is_run_again_and_fails_at_last() {
     world.search_answers(404, &error(404, &Value::Null, "vector_store_not_found").1);
     assert_eq!(world.deliver(true).status, 200);
     let response = world.json("GET", &format!("/v1/responses/{}", id(&queued)), &Value::Null, 200);
-    assert_eq!((&response["status"], &response["error"]["code"]), (&json!("failed"), &json!("invalid_prompt")));
+    assert_eq!(
+        (&response["status"], &response["error"]["code"]),
+        (&json!("failed"), &json!("invalid_prompt"))
+    );
 }
 
 #[test]
@@ -159,7 +173,8 @@ fn a_client_that_leaves_a_cited_answer_gets_what_was_said_kept() {
     let client = Client { leaves_after: Some(2), ..Client::default() };
     world.stream("/v1/responses", &body, &client);
     let told = events(&client);
-    let response = world.json("GET", &format!("/v1/responses/{}", id(&told[0].1["response"])), &Value::Null, 200);
+    let response =
+        world.json("GET", &format!("/v1/responses/{}", id(&told[0].1["response"])), &Value::Null, 200);
     assert_eq!((&response["status"], response["output"].as_array().unwrap().len()), (&json!("cancelled"), 2));
     assert!(world.looked_up("/v1/retrieval/answers").is_empty());
 }

@@ -39,7 +39,13 @@ fn the_search_comes_first_and_citations_come_with_their_text() {
         &["created", "in_progress"][..],
         &SEARCH,
         &["output_item.added", "content_part.added", "output_text.annotation.added"],
-        &["output_text.annotation.added", "output_text.done", "content_part.done", "output_item.done", "completed"],
+        &[
+            "output_text.annotation.added",
+            "output_text.done",
+            "content_part.done",
+            "output_item.done",
+            "completed",
+        ],
     ]
     .concat();
     let others = |kinds: Vec<&str>| -> Vec<String> {
@@ -48,7 +54,8 @@ fn the_search_comes_first_and_citations_come_with_their_text() {
     assert_eq!(others(kinds(&events)), others(expected));
     let begun = &events[2].1;
     let search = begun["item"]["id"].as_str().unwrap();
-    let in_progress = json!({"id": search, "type": "file_search_call", "status": "in_progress", "queries": []});
+    let in_progress =
+        json!({"id": search, "type": "file_search_call", "status": "in_progress", "queries": []});
     assert_eq!((&begun["item"], &begun["output_index"]), (&in_progress, &json!(0)));
     for (_, stage) in &events[3..6] {
         assert_eq!((&stage["item_id"], &stage["output_index"]), (&json!(search), &json!(0)));
@@ -56,13 +63,15 @@ fn the_search_comes_first_and_citations_come_with_their_text() {
     assert_eq!(events[6].1["item"]["queries"], json!(["opening hours"]));
     let text: String = events.iter().filter_map(|(_, data)| data["delta"].as_str()).collect();
     assert_eq!(text, "At nine, in Rome at ten.");
-    let cited: Vec<&Value> = events.iter().map(|(_, data)| &data["annotation"]).filter(|cited| !cited.is_null()).collect();
+    let cited: Vec<&Value> =
+        events.iter().map(|(_, data)| &data["annotation"]).filter(|cited| !cited.is_null()).collect();
     assert_eq!((&cited[0]["file_id"], &cited[0]["index"]), (&json!("file_hours"), &json!(7)));
     assert_eq!((&cited[1]["file_id"], &cited[1]["index"]), (&json!("file_shops"), &json!(23)));
     let response = &events.last().unwrap().1["response"];
     let part = &response["output"][1]["content"][0];
     assert_eq!((&part["text"], part["annotations"].as_array().unwrap().len()), (&json!(text), 2));
-    let numbers: Vec<u64> = events.iter().map(|(_, data)| data["sequence_number"].as_u64().unwrap()).collect();
+    let numbers: Vec<u64> =
+        events.iter().map(|(_, data)| data["sequence_number"].as_u64().unwrap()).collect();
     assert!(numbers.iter().copied().eq(0..numbers.len() as u64));
     let kept = world.looked_up("/v1/retrieval/answers");
     assert_eq!(kept[0]["text"], "At nine [1], in Rome at ten [2].");
@@ -104,7 +113,10 @@ fn a_session_streams_what_is_known_without_a_model() {
     let text = String::from_utf8(reply.body).unwrap();
     let events = read_events(&text);
     assert_eq!(kinds(&events), ["session", "delta", "done"]);
-    assert_eq!((&events[2].1["answer"], &events[2].1["handover"]), (&json!("I found nothing."), &json!(true)));
+    assert_eq!(
+        (&events[2].1["answer"], &events[2].1["handover"]),
+        (&json!("I found nothing."), &json!(true))
+    );
     assert_eq!(events[2].1["seq"], 1);
 }
 
@@ -117,7 +129,10 @@ fn a_session_streams_an_answer_and_what_it_cites() {
     let reply = world.exchange("/v1/chat", &json!({"user": "ada", "query": "q", "stream": true}), None);
     let events = read_events(&String::from_utf8(reply.body).unwrap());
     let done = &events.last().unwrap().1;
-    assert_eq!((&done["answer"], &done["citations"][0]["file_id"]), (&json!("At nine."), &json!("file_hours")));
+    assert_eq!(
+        (&done["answer"], &done["citations"][0]["file_id"]),
+        (&json!("At nine."), &json!("file_hours"))
+    );
     assert_eq!(world.looked_up("/v1/retrieval/answers").len(), 1);
 }
 
@@ -137,7 +152,9 @@ fn a_stream_with_a_search_is_read_again_with_all_its_items() {
         assert_eq!(again == told, same, "{answer}");
         let whole = |events: &[(String, Value)]| {
             let others = events.iter().filter(|(kind, _)| kind != "response.output_text.delta");
-            others.map(|(kind, data)| (kind.clone(), data["item"].clone(), data["annotation"].clone())).collect::<Vec<_>>()
+            others
+                .map(|(kind, data)| (kind.clone(), data["item"].clone(), data["annotation"].clone()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(whole(&again), whole(&told), "{answer}");
     }
@@ -169,10 +186,14 @@ fn a_model_that_adds_its_items_itself_streams_without_numbers() {
     world.finds(&found());
     let event = |value: Value| bytes(&format!("data: {value}\n\n"));
     let text_delta = |text: &str| {
-        event(json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}))
+        event(
+            json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}),
+        )
     };
-    let message = |text: &str| json!({"type": "message", "role": "assistant", "status": "completed",
-        "content": [{"type": "output_text", "text": text, "annotations": []}]});
+    let message = |text: &str| {
+        json!({"type": "message", "role": "assistant", "status": "completed",
+        "content": [{"type": "output_text", "text": text, "annotations": []}]})
+    };
     let whole = message("[2] At nine [1]. ");
     let ended = json!({"status": "completed", "output": [whole]});
     world.script(streams(vec![
@@ -192,7 +213,8 @@ fn a_model_that_adds_its_items_itself_streams_without_numbers() {
     let text: String = told.iter().filter_map(|(_, data)| data["delta"].as_str()).collect();
     assert_eq!(part["text"], json!(text));
     assert!(text.contains("At nine.") && !text.contains('['), "{text}");
-    let cited: Vec<&Value> = told.iter().map(|(_, data)| &data["annotation"]).filter(|cited| !cited.is_null()).collect();
+    let cited: Vec<&Value> =
+        told.iter().map(|(_, data)| &data["annotation"]).filter(|cited| !cited.is_null()).collect();
     let annotations: Vec<&Value> = part["annotations"].as_array().unwrap().iter().collect();
     assert_eq!((cited.len(), &cited), (2, &annotations), "each is told once");
     assert_eq!(world.looked_up("/v1/retrieval/answers")[0]["text"], "[2] At nine [1]. ");
@@ -216,7 +238,10 @@ fn a_background_response_is_looked_up_when_it_runs() {
     assert_eq!(world.deliver(false).status, 200);
     let path = format!("/v1/responses/{}", id(&queued));
     let response = world.json("GET", &path, &Value::Null, 200);
-    assert_eq!((&response["status"], &response["output"][1]["content"][0]["text"]), (&json!("completed"), &json!("At nine.")));
+    assert_eq!(
+        (&response["status"], &response["output"][1]["content"][0]["text"]),
+        (&json!("completed"), &json!("At nine."))
+    );
     assert_eq!(world.looked_up("/v1/retrieval/answers").len(), 1);
 }
 
@@ -229,7 +254,10 @@ fn a_background_response_needs_no_model_for_what_is_known_without() {
     world.finds(&found_nothing(true));
     assert_eq!(world.deliver(false).status, 200);
     let response = world.json("GET", &format!("/v1/responses/{}", id(&queued)), &Value::Null, 200);
-    assert_eq!((&response["status"], &response["metadata"]["waggle_answer"]), (&json!("completed"), &json!("handover")));
+    assert_eq!(
+        (&response["status"], &response["metadata"]["waggle_answer"]),
+        (&json!("completed"), &json!("handover"))
+    );
     assert_eq!(response["output"][1]["content"][0]["text"], "I found nothing.");
     assert!(world.asked().is_empty());
 }

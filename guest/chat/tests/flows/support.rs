@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
-use waggle_chat::platform::{
-    Gone, NeighbourAnswer, NeighbourCall, Platform, QueueFailure, Sink, TokenCount,
-};
+use waggle_chat::platform::{Gone, NeighbourAnswer, NeighbourCall, Platform, QueueFailure, Sink, TokenCount};
 use waggle_chat::reply::STREAM_HEADERS;
 use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
