@@ -72,7 +72,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("retrieval", &["waggle-retrieval", "waggle-wasi"]),
     ("tokenizer-fallback", &["waggle-openai"]),
     ("vector-fallback", &["waggle-index", "waggle-wasi"]),
-    ("waggle-chat", &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform"]),
+    (
+        "waggle-chat",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],
+    ),
     (
         "waggle-retrieval",
         &[

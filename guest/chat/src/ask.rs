@@ -37,6 +37,15 @@ pub(crate) struct Plan {
     pub(crate) choice: Option<Choice>,
 }
 
+/// Where a turn's answer comes from.
+#[derive(Debug)]
+pub(crate) enum Course {
+    /// A model is asked.
+    Ask(Plan),
+    /// It is known without.
+    Say(Box<Completion>),
+}
+
 /// A stream of a model's that has begun.
 #[derive(Debug)]
 pub(crate) struct Opened<B> {

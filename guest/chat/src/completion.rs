@@ -7,7 +7,7 @@ use crate::language::Language;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::relay::RelayedStream;
-use crate::reply::{self, Reply};
+use crate::reply::{Mark, Reply, marked};
 use crate::scout::{Verdict, judge, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::settings::Settings;
@@ -190,7 +190,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             return report(&self.platform, &Problem::from(failure));
         };
         self.platform.log(&format!("fallback={} {failure}", fallback.reason));
-        reply::fallback(head.fallback_body(&fallback), head.stream, fallback.reason)
+        marked(head.fallback_body(&fallback), head.stream, Mark::Fallback(fallback.reason))
     }
 
     async fn plan_chat(&self, body: Vec<u8>) -> Result<(Plan, ChatRequest), Problem> {

@@ -307,6 +307,13 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 settle((&store, &platform), &claim, doing, &mut reply, paid.get()).await;
                 Answer::Reply(reply)
             }
+            Answer::Working(answer, work) => match *answer {
+                Answer::Reply(mut reply) => {
+                    settle((&store, &platform), &claim, doing, &mut reply, paid.get()).await;
+                    Answer::Working(Box::new(Answer::Reply(reply)), work)
+                }
+                answer => Answer::Working(Box::new(answer), work),
+            },
             Answer::Stream(Streaming::Turn(turn)) => {
                 let stream = OnceStream { store, platform, claim, pulse, turn };
                 Answer::Stream(Streaming::Once(Box::new(stream)))

@@ -16,6 +16,7 @@ mod format;
 mod heartbeat;
 mod idempotency;
 mod input_tokens;
+mod knowledge;
 mod language;
 mod locked;
 pub mod models;

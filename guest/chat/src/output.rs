@@ -1,14 +1,16 @@
 //! What a model says, piece by piece, as output items and, when the answer is streamed, as events.
 
 mod items;
+mod knowledge;
 
 use self::items::Slots;
+use crate::knowledge::Citing;
 use crate::piece::{Kind, Piece};
 use crate::trace::Trace;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{Chunk, Completion, FinishReason, TOOL_CALLS_MAX, ToolCallDelta};
 use waggle_openai::event::{EventWriter, Place};
-use waggle_openai::item::{Item, ItemStatus, LogProb, Part, RawItem, TextPart, UrlCitation};
+use waggle_openai::item::{Citation, Item, ItemStatus, LogProb, Part, RawItem, TextPart};
 use waggle_openai::{ItemId, Nonce};
 
 /// The most a model may say in one turn, in bytes.
@@ -24,9 +26,13 @@ pub(crate) struct Output {
     /// How many items of the turn come before the first of these.
     first_index: usize,
     pieces: Vec<Piece>,
+    /// How many of these stand before what the model says.
+    before: usize,
     bytes: usize,
     /// The items of a model that adds them itself.
     slots: Slots,
+    /// Finds what the answer cites of what was looked up.
+    citing: Option<Box<Citing>>,
     /// How it grew, where it is streamed.
     pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
@@ -39,8 +45,10 @@ impl Output {
             nonce,
             first_index,
             pieces: Vec::new(),
+            before: 0,
             bytes: 0,
             slots: Slots::default(),
+            citing: None,
             trace: Trace::default(),
             events,
         }
@@ -52,8 +60,7 @@ impl Output {
             self.say(Kind::Reasoning, &completion.reasoning, Vec::new())?;
         }
         if !completion.text.is_empty() {
-            self.say(Kind::Text, &completion.text, completion.logprobs)?;
-            self.cite(completion.annotations);
+            self.say_text(&completion.text, completion.logprobs, completion.annotations)?;
         }
         if !completion.refusal.is_empty() {
             self.say(Kind::Refusal, &completion.refusal, Vec::new())?;
@@ -70,13 +77,15 @@ impl Output {
         self.finish(completion.finish)
     }
 
-    /// Whether nothing was said yet.
+    /// Whether the model has said nothing yet.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.len() == self.before
     }
 
     /// Says `text` in the place of a model that said nothing.
     pub(crate) fn fall_back(&mut self, text: &str) -> serde_json::Result<()> {
+        // What was held back of the model is not said any more.
+        self.citing = None;
         self.open(Item::Fallback { parts: Vec::new() }, None)?;
         let at = self.pieces.len().saturating_sub(1);
         self.open_part(at, Kind::Text);
@@ -87,12 +96,18 @@ impl Output {
     /// Takes a piece of a streamed answer.
     pub(crate) fn chunk(&mut self, chunk: Chunk<'_>) -> Result<(), ModelFailure> {
         if let Some(thought) = &chunk.reasoning {
+            self.end_heard_text().map_err(unwritable)?;
             self.hear(Kind::Reasoning, thought, Vec::new())?;
         }
         if let Some(text) = &chunk.text {
-            self.hear(Kind::Text, text, chunk.logprobs)?;
+            self.hear_text(text, chunk.logprobs)?;
         }
-        self.cite(chunk.annotations);
+        if self.citing.is_none() {
+            self.cite(chunk.annotations);
+        }
+        if chunk.refusal.is_some() || !chunk.tool_calls.is_empty() {
+            self.end_heard_text().map_err(unwritable)?;
+        }
         if let Some(refusal) = &chunk.refusal {
             self.hear(Kind::Refusal, refusal, Vec::new())?;
         }
@@ -140,7 +155,7 @@ impl Output {
     }
 
     /// Adds citations to the text that is being said; those of no text are citations of nothing.
-    fn cite(&mut self, citations: Vec<UrlCitation>) {
+    fn cite(&mut self, citations: Vec<Citation>) {
         if citations.is_empty() {
             return;
         }
@@ -182,8 +197,10 @@ impl Output {
     /// Ends the output as the model ended it. A model that said nothing said an empty message, unless it was cut off
     /// while it was thinking.
     pub(crate) fn finish(&mut self, finish: FinishReason) -> serde_json::Result<()> {
-        let thought_only = self.pieces.iter().all(|piece| piece.takes(Kind::Reasoning));
-        if self.pieces.is_empty() || thought_only && finish == FinishReason::Stop {
+        self.end_heard_text()?;
+        let mut said = self.pieces.iter().skip(self.before);
+        let thought_only = said.all(|piece| piece.takes(Kind::Reasoning));
+        if self.is_empty() || thought_only && finish == FinishReason::Stop {
             self.say(Kind::Text, "", Vec::new())?;
         }
         let last = self.pieces.len().saturating_sub(1);

@@ -1,6 +1,7 @@
 //! Whom to ask for a turn's answer, and by which requests.
 
-use crate::ask::{Ask, Plan};
+use crate::ask::{Ask, Course, Plan};
+use crate::knowledge::Next;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -64,6 +65,26 @@ fn question<'a>(items: &'a [Item<'_>], history_items: usize, parameters: &'a Par
     question.schema = format.is_some_and(|format| format.schema.is_some());
     question.effort = parameters.reasoning.effort.as_deref().map(Cow::Borrowed);
     question
+}
+
+/// Where a turn's answer comes from: what is known of it without a model, else a model, which is shown what was found. With
+/// the tokens of that.
+pub(crate) fn course(
+    settings: &Settings,
+    counting: Counting,
+    items: &[Item<'_>],
+    request: TurnRequest<'_>,
+    next: Option<Next>,
+) -> Result<(Course, u64), Problem> {
+    let (message, tokens) = match next {
+        None => return Ok((Course::Ask(plan(settings, counting, items, request)?), 0)),
+        Some(Next::Say(known)) => return Ok((Course::Say(known), 0)),
+        Some(Next::Ask { message, tokens }) => (message, tokens),
+    };
+    // Where a summary would stand: after the instructions.
+    let history = std::iter::once(message.get()).chain(request.history.iter().copied()).collect();
+    let request = TurnRequest { history, ..request };
+    Ok((Course::Ask(plan(settings, counting, items, request)?), tokens))
 }
 
 /// Whom to ask, and by which requests: the model that is named, or those of the tiers.

@@ -1,12 +1,14 @@
 //! Making a turn ready: from a request body to the request for the model.
 
-use crate::ask::Plan;
+use crate::ask::Course;
 use crate::fallback::Reader;
 use crate::fit::Fit;
 use crate::format::Format;
+use crate::knowledge::{Kept, Looked, Turning};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
-use crate::plan::{Counting, plan};
+use crate::output::Output;
+use crate::plan::{Counting, course};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reference::put_in;
@@ -50,6 +52,10 @@ pub(crate) struct PreparedTurn {
     pub(crate) continuation: Continuation,
     /// What is to be done beside the turn's answer.
     pub(crate) aside: Option<Aside>,
+    /// What was looked up for it.
+    pub(crate) looked: Option<Box<Looked>>,
+    /// The answer, where it is to be kept for questions that are alike.
+    pub(crate) kept: Option<Kept>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
     /// How the answer grew, where it is streamed, for who asks for its events again.
@@ -105,6 +111,13 @@ impl PreparedTurn {
     /// The turn's place in its conversation, if it is in one.
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         self.continuation.ticket()
+    }
+
+    /// Notes the answer, if it is to be kept for questions that are alike. It has come to its end.
+    pub(crate) fn keep_answer(&mut self, output: &mut Output) {
+        let Some(looked) = self.looked.as_mut().filter(|looked| looked.keepable.is_some()) else { return };
+        let Some(text) = output.kept_answer() else { return };
+        self.kept = looked.keepable.take().map(|keepable| keepable.with(text));
     }
 
     /// The tokens of what a model said in this turn.
@@ -189,7 +202,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         request: CreateResponse<'_>,
         language: Language,
         known: KnownTurn<'_>,
-    ) -> Result<(PreparedTurn, Plan), Problem> {
+    ) -> Result<(PreparedTurn, Course), Problem> {
         let mut drawn = None;
         let prepared = self.prepare_drawing(viewer, request, language, known, &mut drawn).await;
         if prepared.is_err() {
@@ -205,12 +218,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         language: Language,
         known: KnownTurn<'_>,
         drawn: &mut Option<Ticket>,
-    ) -> Result<(PreparedTurn, Plan), Problem> {
+    ) -> Result<(PreparedTurn, Course), Problem> {
         let KnownTurn { nonce, accepted_at, .. } = known;
         let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
             request;
         let stream = stream || accepted_at.is_some();
         parameters.metadata.drop_reserved();
+        // One that is accepted for the background is looked up when it runs.
+        let runs = !background || accepted_at.is_some();
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
         let model = settings.model(parameters.model.as_deref())?.to_owned();
@@ -246,8 +261,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             parameters: &parameters,
             stream,
         };
-        let plan = plan(&settings, counting, &items, request)?;
-        let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens());
+        let turning = Turning::new(&request, &items, &counted_as, &format);
+        let looked = if runs { self.look_up(turning, continuation.ticket()).await? } else { None };
+        let (looked, next) = looked.unzip();
+        let (course, found_tokens) = course(&settings, counting, &items, request, next)?;
+        if let Some(looked) = &looked {
+            looked.mark(&mut parameters.metadata);
+        }
+        let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens);
         let aside = recalled.aside(&model);
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
@@ -263,10 +284,12 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             counted_as,
             continuation,
             aside,
+            looked: looked.map(Box::new),
+            kept: None,
             renewal_s: settings.renewal_s,
             trace: None,
         };
-        Ok((turn, plan))
+        Ok((turn, course))
     }
 
     pub(crate) async fn history(

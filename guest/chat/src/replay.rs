@@ -14,7 +14,7 @@ use waggle_conversation::response::Streamed;
 use waggle_model::reply::{Chunk, FinishReason, FunctionDelta, ToolCallDelta};
 use waggle_openai::ItemId;
 use waggle_openai::event::EventWriter;
-use waggle_openai::item::{Item, Part, StoredId, TextPart};
+use waggle_openai::item::{HostedCall, HostedKind, Item, Part, StoredId, TextPart};
 use waggle_openai::json::Text;
 use waggle_openai::members::Members;
 
@@ -111,19 +111,23 @@ fn grown(
     start: &impl Fn() -> EventWriter,
 ) -> Option<EventWriter> {
     let Some(first) = view.output.first() else { return Some(start()) };
+    let search = search(first).filter(|_| !pieces.is_some_and(|steps| steps.iter().any(Step::is_of_first)));
     let first: StoredId<'_> = serde_json::from_str(first.get()).ok()?;
     let id = ItemId::parse(first.id)?;
     // First as it was, then each text in one piece.
     let adds_items = |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Ended { .. }));
     let as_it_was = |steps| if adds_items(steps) { Way::Items(steps) } else { Way::Pieces(steps) };
-    let one_by_one = items::one_by_one(view);
+    let one_by_one = items::one_by_one(view, usize::from(search.is_some()));
     let ways = pieces.map(as_it_was).into_iter().chain([Way::Whole, Way::Items(&one_by_one)]);
     let mut ways = ways.flat_map(|way| endings(view.status).iter().map(move |finish| (way, *finish)));
     ways.find_map(|(way, finish)| {
         let mut output = Output::new(id.nonce, id.index, Some(start()));
+        if let Some(search) = &search {
+            output.tell_search(search).ok()?;
+        }
         match way {
             Way::Pieces(pieces) => say_in(&mut output, view, pieces)?,
-            Way::Whole => say_all(&mut output, view)?,
+            Way::Whole => say_all(&mut output, view, usize::from(search.is_some()))?,
             Way::Items(steps) => items::say(&mut output, view, steps)?,
         }
         if let Some(finish) = finish {
@@ -136,13 +140,24 @@ fn grown(
     })
 }
 
+/// The search that was made for the turn. One that a model's endpoint made is an item that the model added, which says so
+/// by how it grew.
+fn search(first: &RawValue) -> Option<HostedCall<'static>> {
+    match serde_json::from_str::<Item<'_>>(first.get()).ok()? {
+        Item::Hosted(call) if call.kind() == HostedKind::FileSearch => {
+            HostedCall::read(HostedKind::FileSearch, first.get()).ok()
+        }
+        _ => None,
+    }
+}
+
 fn item<'a>(view: &ObjectView<'a>, at: usize) -> Option<Item<'a>> {
     serde_json::from_str(view.output.get(at)?.get()).ok()
 }
 
-/// Says every item in one piece, or one for each of its parts.
-fn say_all(output: &mut Output, view: &ObjectView<'_>) -> Option<()> {
-    for at in 0..view.output.len() {
+/// Says every item from that one on in one piece, or one for each of its parts.
+fn say_all(output: &mut Output, view: &ObjectView<'_>, first: usize) -> Option<()> {
+    for at in first..view.output.len() {
         match item(view, at)? {
             Item::FunctionCall { call_id, name, arguments } => {
                 call(output, at, Some((&call_id, &name)), &arguments)?;

@@ -2,6 +2,7 @@
 
 use crate::background::{FollowedStream, run_path, wants_stream};
 use crate::idempotency::{Doing, OnceStream};
+use crate::knowledge::Kept;
 use crate::language::Language;
 use crate::platform::{Platform, Request, Sink, USER_FIELD, Work, read_json};
 use crate::problem::{Problem, internal};
@@ -40,6 +41,15 @@ pub enum Answer<S, P, B> {
     Stream(Streaming<S, P, B>),
     /// An answer, and work to be done beside it and after it, for want of a host that takes it.
     Working(Box<Self>, Work),
+}
+
+impl<S, P: Platform, B> Answer<S, P, B> {
+    /// A whole answer, which is kept for questions that are alike when its sender has it.
+    pub(crate) fn with_kept(reply: Reply, kept: Option<Kept>, platform: &P) -> Self {
+        let Some(kept) = kept else { return Self::Reply(reply) };
+        let platform = platform.clone();
+        Self::Working(Box::new(Self::Reply(reply)), Work::new(async move { kept.run(&platform).await }))
+    }
 }
 
 /// An answer that is still to be produced.

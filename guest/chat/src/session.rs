@@ -3,17 +3,17 @@
 //! A thin face: a session is a conversation of its user, whose id is the session's, and its turn is prepared, asked and
 //! committed as that of `POST /v1/responses` is.
 
-use crate::ask::Plan;
+use crate::ask::Course;
 use crate::language::Language;
 use crate::locked::give_up;
 use crate::platform::Platform;
 use crate::prepare::{Committed, KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
-use crate::reply::{self, Reply};
+use crate::reply::{Reply, marked};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::session_stream::{ResponseText, SessionStream, Translator, read_response};
 use crate::settings::number;
-use crate::turn::FellBack;
+use crate::turn::Answered;
 use waggle_conversation::session::{self, Lifetime, Opened};
 use waggle_conversation::{Store, Viewer, conversation, response, trim};
 use waggle_model::transport::Upstream;
@@ -101,15 +101,16 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         (language, nonce): (Language, Nonce),
     ) -> Answer<S, P, U::Body> {
         match self.begin_session_turn(caller, body, (language, nonce)).await {
-            Ok((place, turn, plan)) if turn.stream => self.stream_session_turn(place, turn, plan).await,
-            Ok((place, mut turn, plan)) => {
-                let aside = turn.aside.take();
-                let answered = self.answer_session_turn(place, turn, plan).await;
-                if let Some(aside) = aside.filter(|_| answered.is_ok()) {
-                    aside.run(&self.store, &self.platform).await;
+            Ok((place, turn, course)) if turn.stream => self.stream_session_turn(place, turn, course).await,
+            Ok((place, mut turn, course)) => match self.answer_session_turn(place, &mut turn, course).await {
+                Ok(reply) => {
+                    if let Some(aside) = turn.aside.take() {
+                        aside.run(&self.store, &self.platform).await;
+                    }
+                    Answer::with_kept(reply, turn.kept.take(), &self.platform)
                 }
-                Answer::Reply(answered.unwrap_or_else(|problem| report(&self.platform, &problem)))
-            }
+                Err(problem) => Answer::Reply(report(&self.platform, &problem)),
+            },
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
     }
@@ -119,7 +120,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         caller: &Viewer,
         body: &[u8],
         (language, nonce): (Language, Nonce),
-    ) -> Result<(SessionPlace, PreparedTurn, Plan), Problem> {
+    ) -> Result<(SessionPlace, PreparedTurn, Course), Problem> {
         let body = SessionTurnBody::read(body)?;
         let user = on_behalf_of(caller, body.user.as_deref())?;
         let settings = SessionSettings::read(&self.platform).await?;
@@ -131,12 +132,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Err(error) => Err(error.into()),
         };
         match prepared {
-            Ok((mut turn, plan)) => {
+            Ok((mut turn, course)) => {
                 // A session that is in use must not look as if it were not.
                 if settings.ttl_s > 0 {
                     turn.renewal_s = turn.renewal_s.min(settings.ttl_s / 2);
                 }
-                Ok((place, turn, plan))
+                Ok((place, turn, course))
             }
             Err(problem) => {
                 self.forget_session(place).await;
@@ -181,34 +182,22 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     async fn answer_session_turn(
         &self,
         place: SessionPlace,
-        mut turn: PreparedTurn,
-        plan: Plan,
+        turn: &mut PreparedTurn,
+        course: Course,
     ) -> Result<Reply, Problem> {
-        let attempt = async |request, judged| self.complete(request, judged).await;
-        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
-        let ticket = turn.ticket().cloned();
-        let answered = match turn.take_note(asked) {
-            Ok(said) => self.finish(&turn, said).await.map(|committed| (committed, None)),
-            Err(failure) => {
-                let fell_back = self.fall_back(&mut turn, &failure).await;
-                fell_back.map(|FellBack { committed, reason, .. }| (committed, Some(reason)))
-            }
-        };
-        let (Committed { response, turn }, reason) = match answered {
+        let Answered { committed, mark, .. } = match self.answer(turn, course).await {
             Ok(answered) => answered,
             Err(problem) => {
-                give_up(&self.store, &self.platform, ticket.as_ref()).await;
+                give_up(&self.store, &self.platform, turn.ticket()).await;
                 self.forget_session(place).await;
                 return Err(problem);
             }
         };
+        let Committed { response, turn } = committed;
         let read = read_response(&response).ok_or_else(|| internal("an unreadable response".to_owned()))?;
         let out = answered_json(&read, place.id, turn)?;
         trim(&self.store, &self.platform, place, turn).await;
-        Ok(match reason {
-            Some(reason) => reply::fallback(out, false, reason),
-            None => Reply::json(out),
-        })
+        Ok(marked(out, false, mark))
     }
 
     /// The answer of a turn whose response is stored, once more; `None` for one that was not answered.
@@ -229,30 +218,30 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         self,
         place: SessionPlace,
         mut turn: PreparedTurn,
-        plan: Plan,
+        course: Course,
     ) -> Answer<S, P, U::Body> {
-        let attempt = async |request, judged| self.open_stream(request, judged).await;
-        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
-        let failure = match turn.take_note(asked) {
-            Ok(body) => {
-                let Self { store, platform, .. } = self;
-                return Answer::Stream(Streaming::Session(Box::new(SessionStream {
-                    store,
-                    platform,
-                    turn,
-                    body,
-                    place,
-                })));
+        let answered = match course {
+            Course::Say(_) => self.answer(&mut turn, course).await,
+            Course::Ask(plan) => {
+                let attempt = async |request, judged| self.open_stream(request, judged).await;
+                let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
+                match turn.take_note(asked) {
+                    Ok(body) => {
+                        let Self { store, platform, .. } = self;
+                        let stream = SessionStream { store, platform, turn, body, place };
+                        return Answer::Stream(Streaming::Session(Box::new(stream)));
+                    }
+                    Err(failure) => self.fall_back(&mut turn, &failure).await,
+                }
             }
-            Err(failure) => failure,
         };
-        Answer::Reply(match self.fall_back(&mut turn, &failure).await {
-            Ok(FellBack { committed, reason, events }) => {
+        Answer::Reply(match answered {
+            Ok(Answered { committed, mark, events }) => {
                 let mut translator = Translator::new(place.id);
                 translator.seq = committed.turn;
                 let mut out = translator.begin();
                 out.extend(translator.translate(&events.unwrap_or_default()));
-                reply::fallback(out, true, reason)
+                marked(out, true, mark)
             }
             Err(problem) => {
                 give_up(&self.store, &self.platform, turn.ticket()).await;
@@ -274,6 +263,8 @@ fn answered_json(
         seq: turn,
         session,
         fallback: read.is_fallback(),
+        citations: read.citations(),
+        handover: read.is_handed_over(),
         response_id: read.id().ok_or_else(|| internal("a response without an id".to_owned()))?,
     };
     let mut out = Vec::with_capacity(answer.answer.len() + 256);

@@ -1,6 +1,7 @@
 //! A streamed turn of a session: the response's events in, the session's out.
 
 use crate::ask::Opened;
+use crate::knowledge::HANDOVER;
 use crate::platform::{Gone, Platform, Sink};
 use crate::prepare::PreparedTurn;
 use crate::session::{SessionPlace, trim};
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use waggle_conversation::Store;
 use waggle_model::transport::ChunkSource;
 use waggle_openai::event::DONE;
-use waggle_openai::item::StoredText;
+use waggle_openai::item::{Annotation, Citation, StoredText};
 use waggle_openai::session::SessionAnswer;
 use waggle_openai::{ConversationId, ResponseId, json};
 
@@ -33,6 +34,14 @@ pub(crate) struct ResponseText {
     output: Vec<StoredText>,
     error: Option<ErrorText>,
     conversation: Option<Place>,
+    #[serde(default)]
+    metadata: Marks,
+}
+
+/// What is read of its metadata.
+#[derive(Debug, Default, Deserialize)]
+struct Marks {
+    waggle_answer: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +100,17 @@ impl ResponseText {
     /// All that was answered.
     pub(crate) fn text(&self) -> String {
         self.output.iter().map(StoredText::text).collect()
+    }
+
+    /// What the answer cites.
+    pub(crate) fn citations(&self) -> Vec<Citation> {
+        let parts = self.output.iter().flat_map(|item| &item.content);
+        parts.flat_map(|part| &part.annotations).filter_map(Annotation::cites).collect()
+    }
+
+    /// Whether somebody else is to take over.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.metadata.waggle_answer.as_deref() == Some(HANDOVER)
     }
 
     pub(crate) fn is_fallback(&self) -> bool {
@@ -170,6 +190,8 @@ impl Translator {
             seq: self.seq,
             session: self.session,
             fallback: response.is_fallback(),
+            citations: response.citations(),
+            handover: response.is_handed_over(),
             response_id,
         };
         event(out, "done", &answer);

@@ -14,7 +14,7 @@ use crate::turn::status;
 use std::future::Future;
 use std::pin::pin;
 use waggle_conversation::Store;
-use waggle_model::reply::{FinishReason, read_chunk};
+use waggle_model::reply::{Completion, FinishReason, read_chunk};
 use waggle_model::responses::read_event;
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, TransportFailure};
@@ -46,6 +46,8 @@ pub struct StreamedTurn<S, P, B> {
 pub(crate) enum Begun<B> {
     /// The model has begun to answer.
     Answering(Opened<B>),
+    /// Its answer is known without a model; it is taken when it is said.
+    Known(Option<Box<Completion>>),
     /// It failed.
     Failed(ModelFailure),
     /// Nobody wants its answer any more.
@@ -86,6 +88,16 @@ impl Heard {
     fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
         let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
         Self { wire, parser: wire.parser(), output, finish: None, usage: None, done: false }
+    }
+
+    /// Takes an answer that is known without a model.
+    fn known(&mut self, known: Completion) -> End {
+        let finish = known.finish;
+        self.usage = known.usage;
+        match self.output.complete(known) {
+            Ok(()) => End::Finished(finish),
+            Err(error) => End::Failed(ModelFailure::NotACompletion(error.to_string())),
+        }
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
@@ -166,9 +178,12 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
-        let end = match self.hand_on(&mut sink).await {
-            Ok(()) => self.listen(&mut sink).await,
-            Err(gone) => gone.into(),
+        let looked_up =
+            self.turn.looked.as_ref().map_or(Ok(()), |looked| self.heard.output.begin_with(looked));
+        let end = match (looked_up, self.hand_on(&mut sink).await) {
+            (Err(failure), _) => End::Failed(failure),
+            (Ok(()), Ok(())) => self.listen(&mut sink).await,
+            (Ok(()), Err(gone)) => gone.into(),
         };
         let finished = matches!(end, End::Finished(_));
         let end = self.fall_back(end).await;
@@ -194,6 +209,9 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             aside.run(&self.store, &self.platform).await;
         }
         drop(sink);
+        if let Some(kept) = self.turn.kept.take() {
+            kept.run(&self.platform).await;
+        }
         if finished {
             // The client has everything. Reading the few bytes that end the model's answer lets its connection be
             // used again.
@@ -214,6 +232,11 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     }
 
     async fn listen<K: Sink>(&mut self, sink: &mut K) -> End {
+        if let Begun::Known(known) = &mut self.begun
+            && let Some(known) = known.take()
+        {
+            return self.heard.known(*known);
+        }
         // One timer for the stream's silences, not one for each piece of it.
         let platform = self.platform.clone();
         let mut heartbeat = Heartbeat::new(|| platform.sleep(HEARTBEAT_MS));
@@ -251,7 +274,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         let body = match begun {
             Begun::Answering(opened) => &mut opened.body,
             Begun::Failed(failure) => return Err(End::Failed(failure.clone())),
-            Begun::Unwanted => return Err(End::Gone),
+            Begun::Unwanted | Begun::Known(_) => return Err(End::Gone),
         };
         let around = (&*store, &*platform);
         // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
@@ -304,7 +327,10 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                     self.platform.log(&format!("response={} {}", self.turn.head.id, error.code));
                 }
                 match status {
-                    Status::Completed => ("response.completed", status),
+                    Status::Completed => {
+                        self.turn.keep_answer(&mut self.heard.output);
+                        ("response.completed", status)
+                    }
                     Status::Failed(_) => ("response.failed", status),
                     _ => ("response.incomplete", status),
                 }

@@ -65,6 +65,13 @@ pub(crate) enum Step {
     Ended { at: usize },
 }
 
+impl Step {
+    /// Whether it happened to the first of the output items.
+    pub(crate) fn is_of_first(&self) -> bool {
+        matches!(self, Self::Grew { at: 0, .. } | Self::Ended { at: 0 })
+    }
+}
+
 /// Reads a trace as it was kept.
 pub(crate) fn read(json: &str) -> Option<Vec<Step>> {
     let steps: Vec<Kept> = serde_json::from_str(json).ok()?;

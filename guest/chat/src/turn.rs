@@ -1,6 +1,6 @@
 //! `POST /v1/responses`: a turn, answered whole or begun as a stream.
 
-use crate::ask::{ANSWER_BYTES_MAX, Asked, Opened, Plan, Said, Whole, call, is_event_stream};
+use crate::ask::{ANSWER_BYTES_MAX, Asked, Course, Opened, Plan, Said, Whole, call, is_event_stream};
 use crate::fallback::Fallback;
 use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::platform::Platform;
 use crate::prepare::{Committed, Ending, KnownTurn, PreparedTurn};
 use crate::problem::Problem;
-use crate::reply::{self, Reply};
+use crate::reply::{Mark, Reply, marked};
 use crate::scout::{Verdict, judge, judge_answer, peek};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::stream::StreamedTurn;
@@ -33,13 +33,23 @@ pub(crate) fn status(finish: FinishReason) -> Status {
     }
 }
 
-/// A turn that was answered in the model's place.
-pub(crate) struct FellBack {
+/// A turn that was answered whole, and is kept.
+#[derive(Debug)]
+pub(crate) struct Answered {
     pub(crate) committed: Committed,
-    /// Why, as one word.
-    pub(crate) reason: &'static str,
+    /// What is said of the answer.
+    pub(crate) mark: Mark,
     /// All events of the answer, if it is to be streamed.
     pub(crate) events: Option<Vec<u8>>,
+}
+
+impl Answered {
+    fn into_reply(self) -> Reply {
+        match self.events {
+            Some(events) => marked(events, true, self.mark),
+            None => marked(self.committed.response, false, self.mark),
+        }
+    }
 }
 
 impl PreparedTurn {
@@ -51,6 +61,29 @@ impl PreparedTurn {
         }
         asked.result
     }
+
+    /// Its output before anything is said, with what was looked up for it; the events of that, if it is streamed.
+    fn begin_output(&self) -> Result<Output, Problem> {
+        let mut output = Output::new(self.nonce(), self.input.len(), self.stream.then(EventWriter::default));
+        if let Some(events) = &mut output.events {
+            let response = self.head.to_json(&Status::InProgress, &[], None);
+            events.response("response.created", &response);
+            events.response("response.in_progress", &response);
+        }
+        if let Some(looked) = &self.looked {
+            output.begin_with(looked).map_err(|failure| Problem::from(&failure))?;
+        }
+        Ok(output)
+    }
+}
+
+/// All events of an answer that was said whole, with its end.
+fn ended_events(output: Output, committed: &Committed) -> Option<Vec<u8>> {
+    output.events.map(|mut events| {
+        events.response("response.completed", &committed.response);
+        events.done();
+        events.take()
+    })
 }
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
@@ -69,28 +102,38 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             return Box::pin(self.create_background(viewer, &body, request, (language, nonce))).await;
         }
         let known = KnownTurn { nonce, accepted_at: None, stop: None };
-        let (mut turn, plan) = match self.prepare(viewer, request, language, known).await {
+        let (mut turn, course) = match self.prepare(viewer, request, language, known).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
         drop(body);
-        if turn.stream {
-            return self.begin_stream(turn, plan).await;
-        }
-        let attempt = async |request, judged| self.complete(request, judged).await;
-        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
-        let answered = match turn.take_note(asked) {
-            Ok(said) => {
-                let committed = self.finish(&turn, said).await;
-                committed.map(|committed| Reply::json(committed.response))
-            }
-            Err(failure) => self.fail_or_fall_back(&mut turn, &failure).await,
+        let course = match course {
+            Course::Ask(plan) if turn.stream => return self.begin_stream(turn, plan).await,
+            course => course,
         };
-        let (reply, aside) = (self.settled(&turn, answered).await, turn.aside.take());
-        if let Some(aside) = aside.filter(|_| reply.status == 200) {
+        let answered = self.answer(&mut turn, course).await.map(Answered::into_reply);
+        let reply = self.settled(&turn, answered).await;
+        if reply.status != 200 {
+            return Answer::Reply(reply);
+        }
+        if let Some(aside) = turn.aside.take() {
             aside.run(&self.store, &self.platform).await;
         }
-        Answer::Reply(reply)
+        Answer::with_kept(reply, turn.kept.take(), &self.platform)
+    }
+
+    /// Answers a turn whole: by its model, by what is known without one, or in the model's place.
+    pub(crate) async fn answer(&self, turn: &mut PreparedTurn, course: Course) -> Result<Answered, Problem> {
+        let plan = match course {
+            Course::Say(known) => return self.finish(turn, Whole::Completion(*known)).await,
+            Course::Ask(plan) => plan,
+        };
+        let attempt = async |request, judged| self.complete(request, judged).await;
+        let asked = self.ask(turn, plan.ask(&self.platform, attempt)).await;
+        match turn.take_note(asked) {
+            Ok(said) => self.finish(turn, said).await,
+            Err(failure) => self.fall_back(turn, &failure).await,
+        }
     }
 
     /// Waits for the model, and keeps the turn's place in its conversation meanwhile.
@@ -132,8 +175,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         Ok(Said { answer, model: response.model, verdict })
     }
 
-    pub(crate) async fn finish(&self, turn: &PreparedTurn, said: Whole) -> Result<Committed, Problem> {
-        let mut output = Output::new(turn.nonce(), turn.input.len(), None);
+    /// Keeps what was said as the turn's answer.
+    async fn finish(&self, turn: &mut PreparedTurn, said: Whole) -> Result<Answered, Problem> {
+        let mut output = turn.begin_output()?;
         let (status, usage) = match said {
             Whole::Completion(completion) => {
                 let ended = (status(completion.finish), completion.usage);
@@ -147,13 +191,20 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
         };
         let status = turn.format.settle(status, &output);
-        if let Status::Failed(error) = &status {
-            self.platform.log(&format!("response={} {}", turn.head.id, error.code));
+        match &status {
+            Status::Failed(error) => {
+                self.platform.log(&format!("response={} {}", turn.head.id, error.code));
+            }
+            Status::Completed => turn.keep_answer(&mut output),
+            _ => {}
         }
         let items = output.to_raw()?;
         let output_tokens = turn.count(&self.platform, output.items());
         let ending = Ending { status, output: &items, output_tokens, usage };
-        Ok(turn.commit(&self.store, &self.platform, ending).await?)
+        let committed = turn.commit(&self.store, &self.platform, ending).await?;
+        let known_as = turn.looked.as_ref().and_then(|looked| looked.known_as);
+        let events = ended_events(output, &committed);
+        Ok(Answered { committed, mark: known_as.map_or(Mark::None, Mark::Known), events })
     }
 
     /// Keeps the failed response, when responses are kept, and makes the problem of the failure.
@@ -168,44 +219,23 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         problem
     }
 
-    async fn fail_or_fall_back(
-        &self,
-        turn: &mut PreparedTurn,
-        failure: &ModelFailure,
-    ) -> Result<Reply, Problem> {
-        let FellBack { committed, reason, events } = self.fall_back(turn, failure).await?;
-        Ok(match events {
-            Some(events) => reply::fallback(events, true, reason),
-            None => reply::fallback(committed.response, false, reason),
-        })
-    }
-
     /// Answers in the model's place, and keeps that as the turn's answer; or fails, as the tenant chose.
     pub(crate) async fn fall_back(
         &self,
         turn: &mut PreparedTurn,
         failure: &ModelFailure,
-    ) -> Result<FellBack, Problem> {
+    ) -> Result<Answered, Problem> {
         let Some(fallback) = Fallback::find(&self.platform, failure, turn.reader).await else {
             return Err(self.fail(turn, failure).await);
         };
         self.platform.log(&format!("response={} fallback={} {failure}", turn.head.id, fallback.reason));
         fallback.mark(&mut turn.head.parameters.metadata);
-        let mut output = Output::new(turn.nonce(), turn.input.len(), turn.stream.then(EventWriter::default));
-        if let Some(events) = &mut output.events {
-            let response = turn.head.to_json(&Status::InProgress, &[], None);
-            events.response("response.created", &response);
-            events.response("response.in_progress", &response);
-        }
+        let mut output = turn.begin_output()?;
         output.fall_back(&fallback.text)?;
         let items = output.to_raw()?;
         let committed = turn.commit(&self.store, &self.platform, Ending::fallback(&items)).await?;
-        let events = output.events.map(|mut events| {
-            events.response("response.completed", &committed.response);
-            events.done();
-            events.take()
-        });
-        Ok(FellBack { committed, reason: fallback.reason, events })
+        let events = ended_events(output, &committed);
+        Ok(Answered { committed, mark: Mark::Fallback(fallback.reason), events })
     }
 
     /// Waits for the head of the model's answer before it promises a stream: until then a failure still has a status
@@ -220,7 +250,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 Answer::Stream(Streaming::Turn(Box::new(stream)))
             }
             Err(failure) => {
-                let answered = self.fail_or_fall_back(&mut turn, &failure).await;
+                let answered = self.fall_back(&mut turn, &failure).await.map(Answered::into_reply);
                 Answer::Reply(self.settled(&turn, answered).await)
             }
         }

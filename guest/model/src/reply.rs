@@ -4,7 +4,7 @@ use crate::failure::{ModelFailure, excerpt};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use waggle_openai::item::{LogProb, TokenLogProb, UrlCitation};
+use waggle_openai::item::{Citation, LogProb, TokenLogProb, UrlCitation};
 use waggle_openai::json::Text;
 use waggle_openai::response::Usage;
 
@@ -53,7 +53,7 @@ pub struct Completion {
     /// How probable the tokens of the text were, when that was asked for.
     pub logprobs: Vec<LogProb>,
     /// What the text cites.
-    pub annotations: Vec<UrlCitation>,
+    pub annotations: Vec<Citation>,
     /// Why it does not answer, when it says so apart from its text.
     pub refusal: String,
     /// The tools it asks for.
@@ -74,7 +74,7 @@ pub struct Chunk<'a> {
     /// How probable the tokens of the text were, when that was asked for.
     pub logprobs: Vec<LogProb>,
     /// More of what the text cites.
-    pub annotations: Vec<UrlCitation>,
+    pub annotations: Vec<Citation>,
     /// More of why it does not answer.
     pub refusal: Option<Text<'a>>,
     /// Pieces of tool calls.
@@ -208,9 +208,9 @@ pub(crate) fn log_probs(content: Vec<LogProbBody>) -> Vec<LogProb> {
     content.into_iter().map(whole).collect()
 }
 
-fn annotations(raw: Option<&RawValue>) -> Vec<UrlCitation> {
+fn annotations(raw: Option<&RawValue>) -> Vec<Citation> {
     let bodies: Vec<AnnotationBody> = read_besides(raw).unwrap_or_default();
-    bodies.into_iter().filter_map(|body| body.url_citation).collect()
+    bodies.into_iter().filter_map(|body| body.url_citation.map(Citation::Url)).collect()
 }
 
 #[derive(Deserialize)]
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!((&*completion.text, &*completion.refusal, &*completion.reasoning), ("", "no", "hm"));
         let cited =
             UrlCitation { start_index: 1, end_index: 2, url: "https://e.x".into(), title: "t".into() };
-        assert_eq!(completion.annotations, [cited]);
+        assert_eq!(completion.annotations, [Citation::Url(cited)]);
         let token = |token: &str, logprob| TokenLogProb {
             token: token.into(),
             logprob,

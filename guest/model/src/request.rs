@@ -167,7 +167,8 @@ fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
     key(out, "tools");
     out.push(b'[');
     // Chat Completions has no tools that are there and may not be used, so those are not sent.
-    let may_be_used = |tool: &&Tool| match &parameters.tool_choice {
+    let choice = parameters.choice_of_functions();
+    let may_be_used = |tool: &&Tool| match &*choice {
         ToolChoice::Allowed { tools, .. } => tools.contains(&tool.name),
         _ => true,
     };
@@ -183,7 +184,7 @@ fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
         out.extend_from_slice(b"}}");
     }
     out.push(b']');
-    match &parameters.tool_choice {
+    match &*choice {
         ToolChoice::Auto => {}
         ToolChoice::Function(name) => {
             key(out, "tool_choice");
@@ -193,7 +194,7 @@ fn tools(out: &mut Vec<u8>, parameters: &Parameters) {
         }
         ToolChoice::Allowed { mode: Mode::Auto, .. } => {}
         ToolChoice::Allowed { mode, .. } => optional(out, "tool_choice", Some(mode)),
-        choice => optional(out, "tool_choice", Some(choice)),
+        other => optional(out, "tool_choice", Some(other)),
     }
     optional(out, "parallel_tool_calls", parameters.parallel_tool_calls.as_ref());
 }
@@ -437,6 +438,25 @@ mod tests {
         assert_eq!(chosen("auto"), (sent.clone(), Value::Null));
         assert_eq!(chosen("required"), (sent.clone(), json!("required")));
         assert_eq!(chosen("none"), (sent, json!("none")));
+    }
+
+    #[test]
+    fn the_search_is_not_sent_and_where_some_tool_had_to_be_used_it_was() {
+        let search = json!({"type": "file_search", "vector_store_ids": ["vs_1"]});
+        let function = json!({"type": "function", "name": "f"});
+        let sent = |tools: &Value, choice: &Value| {
+            let extra = json!({"tools": tools, "tool_choice": choice});
+            let body = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+            (body["tools"].clone(), body["tool_choice"].clone())
+        };
+        assert_eq!(sent(&json!([search]), &json!("required")), (Value::Null, Value::Null));
+        let functions = json!([{"type": "function", "function": {"name": "f"}}]);
+        let both = json!([search, function]);
+        assert_eq!(sent(&both, &json!("required")), (functions.clone(), Value::Null));
+        assert_eq!(sent(&both, &json!({"type": "file_search"})), (functions.clone(), Value::Null));
+        assert_eq!(sent(&both, &json!("none")), (functions.clone(), json!("none")));
+        let only = json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "file_search"}]});
+        assert_eq!(sent(&both, &only), (functions, json!("none")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Each is `event: TYPE` and one `data:` line of JSON with `type` and a `sequence_number` that counts from 0.
 
 use crate::id::ItemId;
-use crate::item::{AnnotationJson, LogProb, Part, TextPart, UrlCitation};
+use crate::item::{Citation, LogProb, Part, TextPart};
 use crate::json;
 
 /// What stands after the last event of a stream.
@@ -105,11 +105,11 @@ impl EventWriter {
     }
 
     /// `response.output_text.annotation.added`; `index` is its place in the part's annotations.
-    pub fn annotation(&mut self, place: Place, index: usize, citation: &UrlCitation) {
+    pub fn annotation(&mut self, place: Place, index: usize, citation: &Citation) {
         self.event("response.output_text.annotation.added", |out| {
             at_part(out, place);
             field(out, "annotation_index", &index);
-            field(out, "annotation", &AnnotationJson::UrlCitation(citation));
+            field(out, "annotation", citation);
         });
     }
 
@@ -171,6 +171,11 @@ impl EventWriter {
             field(out, "summary_index", &index);
             field(out, "text", text);
         });
+    }
+
+    /// `response.file_search_call.in_progress`, `.searching` or `.completed`.
+    pub fn file_search(&mut self, kind: &str, place: Place) {
+        self.event(kind, |out| at_item(out, place));
     }
 
     /// `response.function_call_arguments.delta`.

@@ -3,12 +3,12 @@
 use crate::error::{ApiError, echo};
 use crate::json::Text;
 
-/// What OpenAI's API knows. Most of it belongs to tools this server does not have, and so there is nothing to include.
+/// What OpenAI's API knows. Some of it belongs to tools this server does not have, and so there is nothing to include.
 const KNOWN: [&str; 8] = [
     ENCRYPTED_REASONING,
     LOGPROBS,
     "message.input_image.image_url",
-    "file_search_call.results",
+    SEARCH_RESULTS,
     "web_search_call.results",
     "web_search_call.action.sources",
     "computer_call_output.output.image_url",
@@ -18,6 +18,8 @@ const KNOWN: [&str; 8] = [
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// What a model thought, in a form only its maker can read.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
+/// What a search in the tenant's knowledge has found.
+const SEARCH_RESULTS: &str = "file_search_call.results";
 /// The most values of one request; each is there once, so a longer list repeats itself.
 pub const INCLUDES_MAX: usize = 2 * KNOWN.len();
 
@@ -28,6 +30,8 @@ pub struct Include {
     pub logprobs: bool,
     /// Whether what the model thought is, encrypted, so that it can be sent back.
     pub encrypted_reasoning: bool,
+    /// Whether what a search in the tenant's knowledge has found is.
+    pub search_results: bool,
 }
 
 impl Include {
@@ -45,7 +49,11 @@ impl Include {
             }
         }
         let has = |wanted: &str| values.iter().any(|value| &**value == wanted);
-        Ok(Self { logprobs: has(LOGPROBS), encrypted_reasoning: has(ENCRYPTED_REASONING) })
+        Ok(Self {
+            logprobs: has(LOGPROBS),
+            encrypted_reasoning: has(ENCRYPTED_REASONING),
+            search_results: has(SEARCH_RESULTS),
+        })
     }
 }
 
@@ -61,8 +69,10 @@ mod tests {
         assert_eq!(Include::read(&values(&[])), Ok(Include::default()));
         assert_eq!(
             Include::read(&values(&["reasoning.encrypted_content", LOGPROBS])),
-            Ok(Include { logprobs: true, encrypted_reasoning: true })
+            Ok(Include { logprobs: true, encrypted_reasoning: true, search_results: false })
         );
+        let results = Include { search_results: true, ..Include::default() };
+        assert_eq!(Include::read(&values(&["file_search_call.results"])), Ok(results));
         let error = Include::read(&values(&[LOGPROBS, "secrets"])).unwrap_err();
         assert_eq!((error.status, error.param.as_deref()), (400, Some("include[1]")));
     }

@@ -9,7 +9,9 @@ mod read;
 mod stored;
 
 pub use hosted::{HostedCall, HostedKind};
-pub use part::{Annotation, AnnotationJson, Detail, LogProb, Part, TextPart, TokenLogProb, UrlCitation};
+pub use part::{
+    Annotation, Citation, Detail, FileCitation, LogProb, Part, TextPart, TokenLogProb, UrlCitation,
+};
 pub use read::InputElement;
 pub use stored::{StoredId, StoredItem, StoredPart, StoredText, StoredTextPart};
 
@@ -232,6 +234,8 @@ impl Item<'_> {
             Self::Fallback { .. } | Self::Reasoning { .. } | Self::Compaction { .. } => {
                 return Untold::default();
             }
+            // What was found for a turn is shown to its model in that turn, and never again.
+            Self::Hosted(call) if call.kind() == HostedKind::FileSearch => return Untold::default(),
             Self::Message { parts, .. }
             | Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => (parts, [""; 2]),
             Self::FunctionCall { name, arguments, .. } => (&[], [name, arguments]),
@@ -378,8 +382,9 @@ mod tests {
         check_kept(
             r#"{"role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a","annotations":[
                 {"type":"url_citation","start_index":0,"end_index":1,"url":"https://e.x","title":"t"},
-                {"type":"file_citation","file_id":"f","index":0}],"logprobs":[]},{"type":"refusal","refusal":"no"}]}"#,
-            r#"{"id":"msg_N007","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","start_index":0,"end_index":1,"url":"https://e.x","title":"t"}],"logprobs":[]},{"type":"refusal","refusal":"no"}],"phase":"commentary"}"#,
+                {"type":"file_citation","file_id":"f","index":0},{"type":"file_path","file_id":"f","index":0}],
+                "logprobs":[]},{"type":"refusal","refusal":"no"}]}"#,
+            r#"{"id":"msg_N007","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","start_index":0,"end_index":1,"url":"https://e.x","title":"t"},{"type":"file_citation","file_id":"f","filename":"","index":0}],"logprobs":[]},{"type":"refusal","refusal":"no"}],"phase":"commentary"}"#,
         );
         check_kept(
             r#"{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"s"}],
@@ -438,6 +443,7 @@ mod tests {
         };
         assert_eq!(tokens(r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"long"}]}"#), 0);
         assert_eq!(tokens(r#"{"type":"compaction","encrypted_content":"long"}"#), 0);
+        assert_eq!(tokens(r#"{"type":"file_search_call","queries":["q"],"results":[{"text":"long"}]}"#), 0);
         let image = |detail: &str| {
             tokens(&format!(
                 r#"{{"role":"user","content":[{{"type":"input_image","image_url":"data:,","detail":"{detail}"}}]}}"#

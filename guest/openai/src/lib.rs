@@ -9,6 +9,7 @@ pub mod conversation;
 pub mod embedding;
 pub mod error;
 pub mod event;
+pub mod file_search;
 pub mod id;
 pub mod include;
 pub mod item;

@@ -1,13 +1,15 @@
 //! The settings of one turn that a client may send, and that its response repeats.
 
 use crate::error::{ApiError, echo};
+use crate::file_search::FileSearch;
 use crate::include::Include;
 use crate::json::{Text, read_raw};
 use crate::metadata::Metadata;
 use crate::object::Object;
-use crate::tool::{Tool, ToolChoice};
+use crate::tool::{AnyTool, Mode, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The longest model name and user id, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -45,7 +47,9 @@ pub struct Parameters {
     pub user: Option<String>,
     /// The functions the model may ask for.
     pub tools: Vec<Tool>,
-    /// How it chooses among them.
+    /// The search in the tenant's knowledge.
+    pub file_search: Option<FileSearch>,
+    /// How it chooses among all of these.
     pub tool_choice: ToolChoice,
     /// Whether it may ask for several at once.
     pub parallel_tool_calls: Option<bool>,
@@ -194,6 +198,7 @@ impl Parameters {
         one_of("reasoning.summary", self.reasoning.summary.as_deref(), &["auto", "concise", "detailed"])?;
         one_of("text.verbosity", self.text.verbosity.as_deref(), &["low", "medium", "high"])?;
         self.check_names()?;
+        self.file_search.as_ref().map_or(Ok(()), FileSearch::check)?;
         self.check_choice()?;
         self.check_format()
     }
@@ -226,11 +231,63 @@ impl Parameters {
         Ok(())
     }
 
+    /// Takes the tools of a request apart.
+    pub(crate) fn take_tools(&mut self, tools: Vec<AnyTool>) -> Result<(), ApiError> {
+        for (place, tool) in tools.into_iter().enumerate() {
+            match tool {
+                AnyTool::Function(tool) => self.tools.push(tool),
+                AnyTool::FileSearch(_) if self.file_search.is_some() => {
+                    let message =
+                        "There is a tool of type 'file_search' already; name all vector stores in that one.";
+                    return Err(ApiError::invalid_param(format!("tools[{place}]"), "invalid_value", message));
+                }
+                AnyTool::FileSearch(search) => self.file_search = Some(FileSearch { place, ..search }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the choice of tools leaves the turn to be answered from the tenant's knowledge.
+    pub fn may_search(&self) -> bool {
+        match &self.tool_choice {
+            ToolChoice::Auto | ToolChoice::Required | ToolChoice::FileSearch => true,
+            ToolChoice::None | ToolChoice::Function(_) => false,
+            ToolChoice::Allowed { mode, file_search, .. } => {
+                *mode != Mode::None && (*file_search || self.file_search.is_none())
+            }
+        }
+    }
+
+    /// How the model chooses among the functions. The search is no function, and has happened before the model is asked:
+    /// where some tool had to be used, one was.
+    pub fn choice_of_functions(&self) -> Cow<'_, ToolChoice> {
+        match &self.tool_choice {
+            choice if self.file_search.is_none() => Cow::Borrowed(choice),
+            ToolChoice::Required | ToolChoice::FileSearch => Cow::Owned(ToolChoice::Auto),
+            ToolChoice::Allowed { tools, file_search: true, .. } if tools.is_empty() => {
+                Cow::Owned(ToolChoice::None)
+            }
+            ToolChoice::Allowed { mode, tools, file_search: true } => {
+                let mode = if *mode == Mode::Required { Mode::Auto } else { *mode };
+                Cow::Owned(ToolChoice::Allowed { mode, tools: tools.clone(), file_search: false })
+            }
+            choice => Cow::Borrowed(choice),
+        }
+    }
+
     /// What is chosen must be there to be chosen.
     fn check_choice(&self) -> Result<(), ApiError> {
+        let chosen_search = matches!(
+            self.tool_choice,
+            ToolChoice::FileSearch | ToolChoice::Allowed { file_search: true, .. }
+        );
+        if chosen_search && self.file_search.is_none() {
+            let message = "'tool_choice' names 'file_search', which is not in 'tools'.";
+            return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
+        }
         let named: &[String] = match &self.tool_choice {
-            ToolChoice::Auto | ToolChoice::None => &[],
-            ToolChoice::Required if self.tools.is_empty() => {
+            ToolChoice::Auto | ToolChoice::None | ToolChoice::FileSearch => &[],
+            ToolChoice::Required if self.tools.is_empty() && self.file_search.is_none() => {
                 let message = "'tool_choice' is 'required', but there are no 'tools' to choose from.";
                 return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
             }

@@ -7,7 +7,7 @@ use crate::item::{InputElement, Item, Part, Role};
 use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
 use crate::object::Object;
 use crate::parameters::Parameters;
-use crate::tool::{TOOLS_MAX, ToolChoice};
+use crate::tool::{AnyTool, TOOLS_MAX, ToolChoice};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -94,6 +94,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) input: Option<Vec<InputElement<'a>>>,
     previous: Option<Text<'a>>,
     conversation: Option<&'a RawValue>,
+    tools: Vec<AnyTool>,
     tool_choice: Option<&'a RawValue>,
     background: Option<bool>,
     unsupported: Option<&'static str>,
@@ -126,7 +127,7 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
                 map.next_value::<Option<Object<StreamOptions>>>()?;
             }
             "user" => parameters.user = map.next_value()?,
-            "tools" => parameters.tools = map.next_value_seed(Elements::new(path, TOOLS_MAX))?,
+            "tools" => self.tools = map.next_value_seed(Elements::new(path, TOOLS_MAX))?,
             "tool_choice" => self.tool_choice = raw(map)?,
             "parallel_tool_calls" => parameters.parallel_tool_calls = map.next_value()?,
             "reasoning" => parameters.reasoning = object(map)?,
@@ -192,6 +193,7 @@ impl<'a> Draft<'a> {
         }
         let (input, references) = divided(input);
         let mut parameters = self.parameters;
+        parameters.take_tools(self.tools)?;
         if let Some(raw) = self.tool_choice {
             parameters.tool_choice = ToolChoice::read(raw)?;
         }

@@ -1,12 +1,13 @@
 //! The response object.
 
+use crate::file_search::ToolsJson;
 use crate::id::{ConversationId, ResponseId};
 use crate::item::RawItem;
 use crate::json;
 use crate::metadata::Metadata;
 use crate::parameters::{Parameters, Reasoning, TextOptions};
 use crate::request::Continues;
-use crate::tool::{Tool, ToolChoice};
+use crate::tool::ToolChoice;
 use serde::Serialize;
 
 /// What a response repeats of its request, fixed when the turn begins.
@@ -137,7 +138,7 @@ struct ResponseJson<'a> {
     temperature: f64,
     text: &'a TextOptions,
     tool_choice: &'a ToolChoice,
-    tools: &'a [Tool],
+    tools: ToolsJson<'a>,
     top_logprobs: u8,
     top_p: f64,
     truncation: &'a str,
@@ -211,7 +212,7 @@ impl ResponseHead {
             temperature: parameters.temperature.unwrap_or(1.0),
             text: &parameters.text,
             tool_choice: &parameters.tool_choice,
-            tools: &parameters.tools,
+            tools: ToolsJson { functions: &parameters.tools, file_search: parameters.file_search.as_ref() },
             top_logprobs: parameters.top_logprobs.unwrap_or(0),
             top_p: parameters.top_p.unwrap_or(1.0),
             truncation: parameters.truncation.as_deref().unwrap_or("disabled"),

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::id::{ConversationId, ResponseId};
+use crate::item::Citation;
 use crate::json::{self, Fields, Path, Text, Unknown, read_object};
 use crate::metadata::Metadata;
 use serde::Serialize;
@@ -90,6 +91,12 @@ pub struct SessionAnswer<'a> {
     pub session: ConversationId,
     /// Whether it was answered in a model's place.
     pub fallback: bool,
+    /// What it cites.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub citations: Vec<Citation>,
+    /// Whether nothing was found to answer from, and somebody else is to take over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub handover: bool,
     /// The response that holds the turn.
     pub response_id: ResponseId,
 }

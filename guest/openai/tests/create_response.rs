@@ -111,8 +111,55 @@ fn a_choice_among_tools_names_tools_that_are_there() {
     }
     refuse_field(r#""tool_choice":"required""#, "tool_choice", "invalid_value");
     let body = format!(r#"{{"input":"hi",{tools},"tool_choice":{}}}"#, allowed(&tool("g")));
-    let expected = ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()] };
+    let expected = ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()], file_search: false };
     assert_eq!(CreateResponse::read(body.as_bytes()).unwrap().parameters.tool_choice, expected);
+    // The search is chosen as a function is, but that it has no name.
+    let search = r#"{"type":"file_search"}"#;
+    for choice in [search.into(), allowed(search), allowed(r#"{"type":"file_search","name":"f"}"#)] {
+        refuse_field(&format!(r#"{tools},"tool_choice":{choice}"#), "tool_choice", "invalid_value");
+    }
+    refuse_field(
+        &format!(r#"{tools},"tool_choice":{}"#, allowed(r#"{"type":"function"}"#)),
+        "tool_choice",
+        "missing_required_parameter",
+    );
+}
+
+/// Whether a turn with this choice is searched for, and how its model chooses among its functions, as JSON.
+fn check_search(functions: bool, choice: &str, searched: bool, of_functions: &str) {
+    let function = if functions { r#"{"type":"function","name":"f"},"# } else { "" };
+    let tools = format!(r#"[{function}{{"type":"file_search","vector_store_ids":["vs_1"]}}]"#);
+    let body = format!(r#"{{"input":"hi","tools":{tools},"tool_choice":{choice}}}"#);
+    let parameters = CreateResponse::read(body.as_bytes()).unwrap().parameters;
+    assert_eq!(
+        serde_json::to_string(&parameters.tool_choice).unwrap(),
+        choice,
+        "it is repeated as it was sent"
+    );
+    assert_eq!(parameters.may_search(), searched, "{choice}");
+    let told = serde_json::to_string(&*parameters.choice_of_functions()).unwrap();
+    assert_eq!(told, of_functions, "{choice}");
+}
+
+#[test]
+fn the_search_is_a_tool_that_was_used_before_the_model_is_asked() {
+    let allowed =
+        |mode: &str, tools: &str| format!(r#"{{"type":"allowed_tools","mode":"{mode}","tools":[{tools}]}}"#);
+    let (function, search) = (r#"{"type":"function","name":"f"}"#, r#"{"type":"file_search"}"#);
+    let both = format!("{function},{search}");
+    for functions in [false, true] {
+        check_search(functions, r#""auto""#, true, r#""auto""#);
+        check_search(functions, r#""none""#, false, r#""none""#);
+        check_search(functions, r#""required""#, true, r#""auto""#);
+        check_search(functions, search, true, r#""auto""#);
+        check_search(functions, &allowed("required", search), true, r#""none""#);
+        check_search(functions, &allowed("none", search), false, r#""none""#);
+    }
+    check_search(true, function, false, function);
+    check_search(true, &allowed("auto", function), false, &allowed("auto", function));
+    check_search(true, &allowed("required", function), false, &allowed("required", function));
+    check_search(true, &allowed("required", &both), true, &allowed("auto", function));
+    check_search(true, &allowed("auto", &both), true, &allowed("auto", function));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a function needs of its surroundings besides a store and a model.
 
-use std::future::Future;
+use crate::neighbour::{NeighbourAnswer, NeighbourCall};
+use std::future::{Future, ready};
+use waggle_model::transport::TransportFailure;
 
 /// The clock, randomness, variables and the log.
 pub trait Platform: Clone + 'static {
@@ -32,6 +34,18 @@ pub trait Platform: Clone + 'static {
     /// # Errors
     /// Nobody has taken it.
     fn enqueue(&self, path: &str) -> impl Future<Output = Result<(), QueueFailure>>;
+
+    /// Calls another function of the application, for the same tenant and caller, and reads its answer whole. Whoever has
+    /// no neighbours may leave this out: then there are none.
+    ///
+    /// # Errors
+    /// It was not reached, gave no answer in time, or none that is whole.
+    fn call_neighbour(
+        &self,
+        call: NeighbourCall<'_>,
+    ) -> impl Future<Output = Result<NeighbourAnswer, TransportFailure>> {
+        ready(Err(TransportFailure::Denied(format!("there is no function '{}'", call.function))))
+    }
 }
 
 /// The tokens of a text.

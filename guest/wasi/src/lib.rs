@@ -9,6 +9,7 @@ mod fields;
 mod incoming;
 #[cfg(feature = "index")]
 mod index;
+mod neighbour;
 mod outgoing;
 mod platform;
 mod store;

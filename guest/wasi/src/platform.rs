@@ -1,13 +1,14 @@
 //! Clock, randomness, variables and the log.
 
-use crate::{tokenizer, work};
+use crate::{neighbour, tokenizer, work};
 use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
-use waggle_platform::{Platform, QueueFailure, TokenCount};
+use waggle_model::transport::TransportFailure;
+use waggle_platform::{NeighbourAnswer, NeighbourCall, Platform, QueueFailure, TokenCount};
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
@@ -93,5 +94,9 @@ impl Platform for WasiPlatform {
 
     async fn enqueue(&self, path: &str) -> Result<(), QueueFailure> {
         work::enqueue(path).await
+    }
+
+    async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
+        neighbour::call(call).await
     }
 }

@@ -20,6 +20,10 @@ use waggle_manifest::Manifest;
 pub(crate) const ORIGIN_VARIABLE: &str = "model_origin";
 /// The variable that holds the path before `/chat/completions`.
 pub(crate) const PATH_VARIABLE: &str = "model_path";
+/// The variable that says who answers from what was found in a tenant's knowledge.
+pub(crate) const ANSWERS_VARIABLE: &str = "answers";
+/// Its value where no model is: the demo model repeats what it hears, and knows nothing of what was found.
+pub(crate) const ANSWERS_WITHOUT_MODEL: &str = "extractive";
 /// The endpoint that an API key alone means.
 const OPENAI_ENDPOINT: &str = "https://api.openai.com/v1";
 

@@ -191,13 +191,17 @@ impl Plan {
     }
 }
 
-/// The variables by which a function learns where the model is.
+/// The variables by which a function learns where the model is, and that there is none.
 fn model_variables(manifest: &Manifest, model: &ModelChoice) -> Vec<(String, String)> {
     if matches!(model, ModelChoice::None | ModelChoice::Application) {
         return Vec::new();
     }
+    let chosen = std::env::var_os(environment_name(model::ANSWERS_VARIABLE)).is_some();
+    let answers = (matches!(model, ModelChoice::Demo) && !chosen)
+        .then(|| (model::ANSWERS_VARIABLE, model::ANSWERS_WITHOUT_MODEL.to_owned()));
     [(model::ORIGIN_VARIABLE, format!("http://{MODELS_HOST}")), (model::PATH_VARIABLE, "/v1".to_owned())]
         .into_iter()
+        .chain(answers)
         .filter(|(name, _value)| model::declares(manifest, name))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()

@@ -175,8 +175,9 @@ def previous_response_id():
 
 
 def hosted_tools():
-    for tool in ({"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "web_search", "external_web_access": False}):
+    for tool in ({"type": "web_search", "external_web_access": False}, {"type": "file_search", "vector_store_ids": "vs_1"}):
         refused({"input": "x", "tools": [tool]}, "tools[0]")
+    refused({"input": "x", "tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].vector_store_ids")
 
 
 def image_input():

@@ -5,7 +5,7 @@ use super::CHANGES_MAX;
 use super::cancel::{Unrun, interrupted, is_over};
 use super::create::announced;
 use super::record::{Keeper, RecordSink, Stop};
-use crate::ask::Plan;
+use crate::ask::Course;
 use crate::language::Language;
 use crate::locked::give_up;
 use crate::platform::{Delivery, Platform};
@@ -211,7 +211,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let request = CreateResponse::read(&body).map_err(Problem::from)?;
         let (store, platform) = (self.store.clone(), self.platform.clone());
         let mut keeper = Keeper { store, platform, id, recorded: held.clone(), stop: None };
-        let (mut turn, plan) = {
+        let (mut turn, course) = {
             // It may wait for others in its conversation, for longer than a runner is taken to be alive that says nothing.
             let mut preparing = pin!(self.prepare(viewer, request, language, known));
             match race(preparing.as_mut(), keeper.watch()).await {
@@ -236,7 +236,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
         };
         let asked = keeper.stop.is_none();
-        let begun = self.begin(&mut turn, plan, &mut keeper).await;
+        let begun = self.begin(&mut turn, course, &mut keeper).await;
         let committed = Rc::new(Cell::new(false));
         let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
         let (store, platform) = (self.store.clone(), self.platform.clone());
@@ -260,11 +260,18 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         Ok(next)
     }
 
-    /// Asks the model, as long as the run may go on.
-    async fn begin(&self, turn: &mut PreparedTurn, plan: Plan, keeper: &mut Keeper<S, P>) -> Begun<U::Body> {
-        if keeper.stop.is_some() {
-            return Begun::Unwanted;
-        }
+    /// Asks the model, if it is to be asked, as long as the run may go on.
+    async fn begin(
+        &self,
+        turn: &mut PreparedTurn,
+        course: Course,
+        keeper: &mut Keeper<S, P>,
+    ) -> Begun<U::Body> {
+        let plan = match course {
+            _ if keeper.stop.is_some() => return Begun::Unwanted,
+            Course::Say(known) => return Begun::Known(Some(known)),
+            Course::Ask(plan) => plan,
+        };
         let attempt = async |request, judged| self.open_stream(request, judged).await;
         let asking = race(plan.ask(&self.platform, attempt), keeper.watch());
         match self.ask(turn, asking).await {

@@ -9,7 +9,7 @@ use crate::piece::{Kind, Piece};
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, TOOL_CALLS_MAX};
 use waggle_model::responses::{Answer, DeltaKind, Event, ITEMS_MAX, OutputItem};
-use waggle_openai::item::{Item, ItemStatus, LogProb, Part, Phase, TextPart, UrlCitation};
+use waggle_openai::item::{Citation, Item, ItemStatus, LogProb, Part, Phase, TextPart};
 use waggle_openai::response::Usage;
 
 /// The model's items by the indices it gives them, as they came.
@@ -73,12 +73,20 @@ impl Output {
         match event {
             Event::Silent => {}
             Event::Added { at, item } => self.added(at, item)?,
+            Event::Delta { at, part, kind: DeltaKind::Text, delta, logprobs } => {
+                self.text_delta(at, part, &delta, logprobs)?;
+            }
             Event::Delta { at, part, kind, delta, logprobs } => {
                 self.delta(at, part, kind, &delta, logprobs)?
             }
             Event::Arguments { at, delta } => self.arguments(at, &delta)?,
+            // What it cites of what was looked up, its text says.
+            Event::Cited { .. } if self.citing.is_some() => {}
             Event::Cited { at, citation } => self.cited(at, citation)?,
-            Event::Done { at, item } => self.done(at, item)?,
+            Event::Done { at, item } => {
+                let item = self.cited_item(at, item);
+                self.done(at, item)?;
+            }
             Event::Ended(answer) => {
                 let ended = (answer.finish, answer.usage);
                 self.ended(answer)?;
@@ -281,7 +289,7 @@ impl Output {
     }
 
     /// The text that is being said cites something. Before it says anything, it cites nothing.
-    fn cited(&mut self, at: usize, citation: UrlCitation) -> Result<(), ModelFailure> {
+    pub(super) fn cited(&mut self, at: usize, citation: Citation) -> Result<(), ModelFailure> {
         if matches!(self.slots.get(at), Some(Slot::Waiting(_))) {
             return Ok(());
         }
@@ -290,7 +298,7 @@ impl Output {
         Ok(())
     }
 
-    fn cite_in(&mut self, ours: usize, citation: UrlCitation) {
+    fn cite_in(&mut self, ours: usize, citation: Citation) {
         let place = self.place(ours);
         let parts = self.pieces.get_mut(ours).and_then(Piece::parts_mut);
         let Some(Part::Text(TextPart { annotations, .. })) = parts.and_then(|parts| parts.last_mut()) else {
@@ -503,6 +511,7 @@ impl Output {
 
     /// The answer ends, with all its items. An item that did not end is incomplete, where the answer is.
     fn ended(&mut self, answer: Answer) -> Result<(), ModelFailure> {
+        let answer = self.cited_answer(answer);
         for (at, item) in answer.items.into_iter().enumerate() {
             self.done(at, item)?;
         }

@@ -7,9 +7,9 @@ use std::ops::Range;
 use waggle_model::responses::{DeltaKind, OutputItem};
 use waggle_openai::item::{Item, Part};
 
-/// The steps by which each item begins, is said in one piece, and ends before the next one.
-pub(super) fn one_by_one(view: &ObjectView<'_>) -> Vec<Step> {
-    (0..view.output.len()).flat_map(|at| [Step::Grew { at, bytes: 0 }, Step::Ended { at }]).collect()
+/// The steps by which each item from that one on begins, is said in one piece, and ends before the next one.
+pub(super) fn one_by_one(view: &ObjectView<'_>, first: usize) -> Vec<Step> {
+    (first..view.output.len()).flat_map(|at| [Step::Grew { at, bytes: 0 }, Step::Ended { at }]).collect()
 }
 
 /// Lets the items grow and end by these steps. What a text cites, and how probable it was, comes with its end.

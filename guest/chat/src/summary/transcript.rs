@@ -1,7 +1,7 @@
 //! Items as a text for whoever summarises them.
 
 use std::fmt::Write as _;
-use waggle_openai::item::{Item, Part, Role, ToolOutput};
+use waggle_openai::item::{HostedKind, Item, Part, Role, ToolOutput};
 
 /// How much of one item is shown, and of all, in characters and in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ fn said(item: &Item<'_>) -> Option<String> {
         Item::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => {
             format!("Tool result: {}", words(parts))
         }
+        // What was looked up, the answer says.
+        Item::Hosted(call) if call.kind() == HostedKind::FileSearch => return None,
         Item::Hosted(call) => {
             format!("Tool of the model's service: {} {}", call.kind().name(), call.members())
         }
@@ -98,6 +100,7 @@ mod tests {
             r#"{"role":"assistant","content":"busy","waggle_fallback":true}"#,
             r#"{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}"#,
             r#"{"type":"function_call_output","call_id":"c","output":"ü"}"#,
+            r#"{"type":"file_search_call","status":"completed","queries":["q"],"results":[{"text":"long"}]}"#,
             r#"{"role":"assistant","content":"Four"}"#,
         ];
         let whole =

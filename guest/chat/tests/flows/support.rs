@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
-use waggle_chat::platform::{Gone, Platform, QueueFailure, Sink, TokenCount};
+use waggle_chat::platform::{Gone, NeighbourAnswer, NeighbourCall, Platform, QueueFailure, Sink, TokenCount};
 use waggle_chat::reply::STREAM_HEADERS;
 use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
@@ -140,6 +140,12 @@ pub(crate) struct Surroundings {
     pub(crate) queue: Rc<RefCell<Vec<String>>>,
     /// Why the queue takes nothing.
     pub(crate) queue_fails: Rc<RefCell<Option<QueueFailure>>>,
+    /// What the retrieval function answers to searches, one after the other.
+    pub(crate) knowledge: Rc<RefCell<VecDeque<Result<NeighbourAnswer, TransportFailure>>>>,
+    /// Whether it keeps no answers.
+    pub(crate) keeping_fails: Rc<Cell<bool>>,
+    /// What it was called with: path and body.
+    pub(crate) looked_up: Rc<RefCell<Vec<(String, Value)>>>,
 }
 
 impl Platform for Surroundings {
@@ -193,6 +199,18 @@ impl Platform for Surroundings {
         }
         self.queue.borrow_mut().push(path.to_owned());
         Ok(())
+    }
+
+    async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
+        assert_eq!(call.function, "retrieval");
+        let body = serde_json::from_slice(&call.body).expect("a body of JSON");
+        self.looked_up.borrow_mut().push((call.path.to_owned(), body));
+        if call.path == "/v1/retrieval/answers" {
+            let status = if self.keeping_fails.get() { 503 } else { 204 };
+            return Ok(NeighbourAnswer { status, retry_after: None, body: Vec::new() });
+        }
+        assert_eq!(call.path, "/v1/retrieval/search");
+        self.knowledge.borrow_mut().pop_front().expect("it was searched once too often")
     }
 }
 
@@ -310,6 +328,23 @@ impl World {
         }
     }
 
+    /// What the retrieval function is to find next.
+    pub(crate) fn finds(&self, found: &Value) {
+        self.search_answers(200, found);
+    }
+
+    /// What it is to answer next.
+    pub(crate) fn search_answers(&self, status: u16, body: &Value) {
+        let answer = NeighbourAnswer { status, retry_after: None, body: body.to_string().into_bytes() };
+        self.platform.knowledge.borrow_mut().push_back(Ok(answer));
+    }
+
+    /// The bodies of the calls of that path.
+    pub(crate) fn looked_up(&self, path: &str) -> Vec<Value> {
+        let calls = self.platform.looked_up.borrow();
+        calls.iter().filter(|(known, _)| known == path).map(|(_, body)| body.clone()).collect()
+    }
+
     /// Sends a request and reads its JSON answer, which must have this status.
     pub(crate) fn json(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -368,7 +403,11 @@ impl World {
                     let headers = STREAM_HEADERS.map(|(name, value)| (name, value.to_owned()));
                     Reply { status: 200, headers: headers.to_vec(), body }
                 }
-                Answer::Working(..) => panic!("work beside an answer"),
+                Answer::Working(answer, work) => {
+                    work.run().await;
+                    let Answer::Reply(reply) = *answer else { panic!("work beside a stream") };
+                    reply
+                }
             }
         })
     }
@@ -456,7 +495,12 @@ impl World {
         };
         match futures::executor::block_on(self.answer(request, vec![bytes(&body.to_string())])) {
             Answer::Reply(reply) => reply,
-            Answer::Stream(_) | Answer::Working(..) => panic!("no whole answer"),
+            Answer::Working(answer, work) => {
+                futures::executor::block_on(work.run());
+                let Answer::Reply(reply) = *answer else { panic!("work beside a stream") };
+                reply
+            }
+            Answer::Stream(_) => panic!("no whole answer"),
         }
     }
 
@@ -485,6 +529,33 @@ pub(crate) fn read_events(text: &str) -> Vec<(String, Value)> {
 
 pub(crate) fn text(response: &Value) -> &str {
     response["output"][0]["content"][0]["text"].as_str().unwrap()
+}
+
+/// What a search has found: two chunks of one file and one of another.
+pub(crate) fn found() -> Value {
+    let result = |file: &str, score: f64, text: &str| {
+        serde_json::json!({"file_id": format!("file_{file}"), "filename": format!("{file}.md"), "score": score,
+            "attributes": {"lang": "en"}, "content": [{"type": "text", "text": text}], "vector_store_id": "vs_1"})
+    };
+    serde_json::json!({"object": "vector_store.search_results.page", "search_query": ["opening hours"],
+        "data": [result("hours", 0.9, "We open at nine."), result("shops", 0.8, "The shop in Rome opens at ten."),
+            result("hours", 0.7, "We close at six.")],
+        "has_more": false, "next_page": null,
+        "waggle": {"search": "hybrid", "rewritten": false, "passed_threshold": true, "no_answer": null, "handover": false,
+            "extractive": {"text": "We open at nine. [1]"}, "answer_key": "key-1"}})
+}
+
+/// What a search says that has found nothing worth an answer.
+pub(crate) fn found_nothing(handover: bool) -> Value {
+    serde_json::json!({"object": "vector_store.search_results.page", "search_query": ["opening hours"], "data": [],
+        "has_more": false, "next_page": null,
+        "waggle": {"search": "hybrid", "rewritten": false, "passed_threshold": false, "no_answer": "I found nothing.",
+            "handover": handover, "extractive": null}})
+}
+
+/// A turn with the tool that searches.
+pub(crate) fn asks(input: &str) -> Value {
+    serde_json::json!({"input": input, "tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]})
 }
 
 pub(crate) fn id(object: &Value) -> &str {

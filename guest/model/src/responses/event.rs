@@ -7,7 +7,7 @@ use crate::reply::{Chunk, LogProbBody, ToolCallDelta, log_probs, read_besides};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use waggle_openai::item::{Item, LogProb, UrlCitation};
+use waggle_openai::item::{Citation, Item, LogProb};
 use waggle_openai::json::Text;
 
 /// What a delta adds to.
@@ -60,7 +60,7 @@ pub enum Event<'a> {
         /// In which item.
         at: usize,
         /// What.
-        citation: UrlCitation,
+        citation: Citation,
     },
     /// An item ends.
     Done {

@@ -5,7 +5,7 @@ use crate::reply::{self, LogProbBody};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use waggle_openai::item::{Annotation, HostedCall, HostedKind, Item, Part, Role, TextPart, UrlCitation};
+use waggle_openai::item::{Annotation, Citation, HostedCall, HostedKind, Item, Part, Role, TextPart};
 use waggle_openai::json::Text;
 
 /// An item of an answer.
@@ -81,15 +81,12 @@ fn owned(text: Option<Text<'_>>) -> Cow<'static, str> {
     Cow::Owned(reply::owned(text))
 }
 
-/// An annotation, where it is one that is handed on: a place of the web.
-pub(super) fn citation(raw: &RawValue) -> Option<UrlCitation> {
-    match serde_json::from_str(raw.get()) {
-        Ok(Annotation::UrlCitation(citation)) => Some(citation),
-        _ => None,
-    }
+/// An annotation, where it is one that is handed on: a place of the web, or a file.
+pub(super) fn citation(raw: &RawValue) -> Option<Citation> {
+    serde_json::from_str::<Annotation>(raw.get()).ok().and_then(Annotation::citation)
 }
 
-fn citations(raw: Option<&RawValue>) -> Vec<UrlCitation> {
+fn citations(raw: Option<&RawValue>) -> Vec<Citation> {
     let all: Vec<&RawValue> = reply::read_besides(raw).unwrap_or_default();
     all.into_iter().filter_map(citation).collect()
 }
@@ -183,14 +180,15 @@ mod tests {
         let message = read_one(
             &json!({"type": "message", "id": "msg_1", "role": "assistant", "status": "incomplete",
             "phase": "final_answer", "content": [
-                {"type": "output_text", "text": "a", "annotations": [cited, {"type": "file_citation", "index": 0}],
+                {"type": "output_text", "text": "a", "annotations": [cited, {"type": "file_citation", "index": 0},
+                    {"type": "file_citation", "file_id": "f", "filename": "a.md", "index": 1}],
                     "logprobs": [{"token": "a", "logprob": -1, "bytes": [97], "top_logprobs": []}]},
                 {"type": "output_text", "text": ""}, {"type": "refusal", "refusal": "no"}, {"type": "output_audio"}]}),
         );
         assert!(!message.whole);
         let Some(Item::Message { parts, phase: Some(_), .. }) = message.item else { panic!("{message:?}") };
         let [Part::Text(text), Part::Refusal(_)] = parts.as_slice() else { panic!("{parts:?}") };
-        assert_eq!((text.annotations.len(), text.logprobs.len()), (1, 1));
+        assert_eq!((text.annotations.len(), text.logprobs.len()), (2, 1));
         let thought =
             read_one(&json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}],
             "content": null, "encrypted_content": "e"}));

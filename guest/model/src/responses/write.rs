@@ -80,7 +80,7 @@ impl TurnRequest<'_> {
                 "function_call" if pairs.whole(view.call_id) => writer.call(view),
                 "function_call_output" if pairs.whole(view.call_id) => writer.output(view),
                 "reasoning" if view.encrypted_content.is_some() => writer.thoughts.push(view),
-                kind if HostedKind::parse(kind).is_some() => writer.hosted(raw)?,
+                kind if is_shown(kind) => writer.hosted(raw)?,
                 _ => {}
             }
         }
@@ -110,8 +110,8 @@ impl TurnRequest<'_> {
         optional(out, "include", Some(&include).filter(|include| !include.is_empty()));
         if !parameters.tools.is_empty() {
             optional(out, "tools", Some(&parameters.tools));
-            let choice = Some(&parameters.tool_choice).filter(|choice| **choice != ToolChoice::Auto);
-            optional(out, "tool_choice", choice);
+            let choice = parameters.choice_of_functions();
+            optional(out, "tool_choice", Some(&*choice).filter(|choice| **choice != ToolChoice::Auto));
             optional(out, "parallel_tool_calls", parameters.parallel_tool_calls.as_ref());
         }
         Ok(())
@@ -136,6 +136,11 @@ impl TurnRequest<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether items of that type are of a tool that the endpoint runs itself. A search in files is this server's own.
+fn is_shown(kind: &str) -> bool {
+    HostedKind::parse(kind).is_some_and(|kind| kind != HostedKind::FileSearch)
 }
 
 struct ItemWriter<'o, 'v> {
@@ -277,6 +282,7 @@ mod tests {
             {"type": "output_text", "text": "a", "annotations": []}, {"type": "refusal", "refusal": "no"}]}]);
         check(
             &json!([{"role": "developer", "content": "rules"}, user, search,
+                {"type": "file_search_call", "status": "completed", "queries": ["q"], "results": [{"text": "t"}]},
                 {"role": "assistant", "phase": "final_answer", "id": "msg_1", "content": [
                     {"type": "output_text", "text": "a", "annotations": [cited]}, {"type": "refusal", "refusal": "no"}]},
                 {"role": "assistant", "content": "busy", "waggle_fallback": true},
@@ -346,6 +352,10 @@ mod tests {
         expected["input"] =
             json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}]);
         assert_eq!(body, expected);
+        let search = json!({"type": "file_search", "vector_store_ids": ["vs_1"]});
+        let extra = json!({"tools": [search, tool], "tool_choice": {"type": "file_search"}});
+        let searched = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &extra).unwrap();
+        assert_eq!((&searched["tools"], searched.get("tool_choice")), (&json!([tool]), None));
         let plain = request(&json!([]), &json!([{"role": "user", "content": "x"}]), &json!({})).unwrap();
         let names: Vec<&str> = plain.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["input", "model", "store"]);

@@ -50,7 +50,7 @@ pub struct TextPart<'a> {
     /// The text.
     pub text: Cow<'a, str>,
     /// What it cites.
-    pub annotations: Vec<UrlCitation>,
+    pub annotations: Vec<Citation>,
     /// How probable its tokens were, when that was asked for.
     pub logprobs: Vec<LogProb>,
 }
@@ -82,15 +82,61 @@ pub struct UrlCitation {
     pub title: String,
 }
 
+/// A file of the tenant's knowledge that a text cites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCitation {
+    /// The file.
+    pub file_id: String,
+    /// What it is called.
+    #[serde(default)]
+    pub filename: String,
+    /// Before which character of the text the citation belongs.
+    pub index: u64,
+}
+
+/// What a text cites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type")]
+pub enum Citation {
+    /// A place of the web.
+    #[serde(rename = "url_citation")]
+    Url(UrlCitation),
+    /// A file of the tenant's knowledge.
+    #[serde(rename = "file_citation")]
+    File(FileCitation),
+}
+
 /// An annotation, as items hold it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Annotation {
     /// It cites a place of the web.
     UrlCitation(UrlCitation),
-    /// Of a kind that stands for what this server does not have, such as stored files.
+    /// It cites a file.
+    FileCitation(FileCitation),
+    /// Of a kind that stands for what this server does not have, such as files of a container.
     #[serde(other)]
     Other,
+}
+
+impl Annotation {
+    /// The same of one that is kept.
+    pub fn cites(&self) -> Option<Citation> {
+        match self {
+            Self::UrlCitation(citation) => Some(Citation::Url(citation.clone())),
+            Self::FileCitation(citation) => Some(Citation::File(citation.clone())),
+            Self::Other => None,
+        }
+    }
+
+    /// What it cites, if it does.
+    pub fn citation(self) -> Option<Citation> {
+        match self {
+            Self::UrlCitation(citation) => Some(Citation::Url(citation)),
+            Self::FileCitation(citation) => Some(Citation::File(citation)),
+            Self::Other => None,
+        }
+    }
 }
 
 /// How probable a token was.
@@ -122,7 +168,7 @@ pub(super) enum PartJson<'a> {
     },
     OutputText {
         text: &'a str,
-        annotations: Vec<AnnotationJson<'a>>,
+        annotations: &'a [Citation],
         logprobs: &'a [LogProb],
     },
     Refusal {
@@ -146,14 +192,6 @@ pub(super) enum PartJson<'a> {
     SummaryText {
         text: &'a str,
     },
-}
-
-/// An annotation as it is written.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum AnnotationJson<'a> {
-    /// It cites a place of the web.
-    UrlCitation(&'a UrlCitation),
 }
 
 impl<'a> Part<'a> {
@@ -190,7 +228,7 @@ impl<'a> Part<'a> {
         match self {
             Self::Text(part) if said_by_model => PartJson::OutputText {
                 text: &part.text,
-                annotations: part.annotations.iter().map(AnnotationJson::UrlCitation).collect(),
+                annotations: &part.annotations,
                 logprobs: &part.logprobs,
             },
             Self::Text(part) => PartJson::InputText { text: &part.text },

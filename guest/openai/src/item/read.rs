@@ -155,11 +155,7 @@ fn read_part<E: Error>(fields: PartFields<'_>) -> Result<Part<'_>, E> {
     match &*fields.kind {
         "input_text" | "output_text" | "text" => {
             let Some(Text(text)) = fields.text else { return Err(E::missing_field("text")) };
-            let citations =
-                fields.annotations.into_iter().flatten().filter_map(|annotation| match annotation {
-                    Annotation::UrlCitation(citation) => Some(citation),
-                    Annotation::Other => None,
-                });
+            let citations = fields.annotations.into_iter().flatten().filter_map(Annotation::citation);
             Ok(Part::Text(TextPart { text, annotations: citations.collect(), logprobs: Vec::new() }))
         }
         "refusal" => match fields.refusal {

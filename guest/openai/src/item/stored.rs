@@ -1,5 +1,6 @@
 //! Stored items, as far as a model must see them. Texts stay JSON string literals, to be spliced into a request.
 
+use super::part::Annotation;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -92,6 +93,9 @@ pub struct StoredTextPart {
     /// The refusal.
     #[serde(default)]
     pub refusal: String,
+    /// What the text cites.
+    #[serde(default)]
+    pub annotations: Vec<Annotation>,
 }
 
 impl StoredText {

@@ -1,0 +1,31 @@
+//! Other functions of the application, over `wasi:http`: `http://NAME.spin.internal`, as Spin has it.
+
+use crate::upstream::WasiUpstream;
+use waggle_model::Wire;
+use waggle_model::transport::{
+    ReadFailure, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse, read_whole,
+};
+use waggle_platform::{NeighbourAnswer, NeighbourCall};
+
+/// The longest answer of another function, in bytes.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Calls another function and reads its answer. The host tells it for which tenant and caller; no credential is sent.
+pub(crate) async fn call(call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
+    let NeighbourCall { function, path, body, timeout_ms } = call;
+    let request = UpstreamRequest {
+        url: format!("http://{function}.spin.internal{path}"),
+        wire: Wire::default(),
+        api_key: String::new(),
+        body: Some(body),
+        events: false,
+        timeout_ms,
+        choice: None,
+    };
+    let UpstreamResponse { status, retry_after, mut body, .. } = WasiUpstream.send(request).await?;
+    let body = read_whole(&mut body, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {
+        ReadFailure::Transport(failure) => failure,
+        long @ ReadFailure::TooLong(_) => TransportFailure::Cut(long.to_string()),
+    })?;
+    Ok(NeighbourAnswer { status, retry_after, body })
+}
