@@ -9,7 +9,7 @@ use encoding_rs::{CoderResult, Encoding, GB18030, GBK, UTF_8, UTF_16BE, UTF_16LE
 use std::borrow::Cow;
 
 /// How much of a text is looked at to guess its encoding, in bytes.
-const GUESS_BYTES_MAX: usize = 256 << 10;
+const GUESS_BYTES_MAX: usize = 64 << 10;
 /// How far into a page its `<meta charset>` may stand, in bytes.
 const META_BYTES_MAX: usize = 4 << 10;
 /// By how much a decoded text grows at once, in bytes.

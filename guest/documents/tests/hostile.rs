@@ -117,6 +117,20 @@ fn objects_that_refer_to_each_other_end() {
 }
 
 #[test]
+fn objects_that_begin_inside_of_each_other_are_not_read_again_and_again() {
+    let mut file = b"%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Kids[".to_vec();
+    for number in 3..3_000 {
+        file.extend(format!("{number} 0 R ").into_bytes());
+    }
+    file.extend(b"]>>endobj\n");
+    for number in 3..3_000 {
+        file.extend(format!("{number} 0 obj<</XRef [1 1 1]\n").into_bytes());
+    }
+    file.extend(b"x ".repeat(50_000));
+    check(&file, "a.pdf", "broken_file", "overlap");
+}
+
+#[test]
 fn what_is_over_a_bound_is_refused_with_the_bound() {
     let pages = pdf_of_pages(11);
     let bounds = Bounds { pages_max: 10, ..Bounds::default() };

@@ -17,6 +17,8 @@ const SECTIONS_MAX: usize = 512;
 /// How many objects are kept once read, and how many bytes of object streams.
 const CACHED_OBJECTS_MAX: usize = 20_000;
 const CACHED_STREAM_BYTES_MAX: usize = 16 << 20;
+/// How many bytes may be parsed as objects besides sixteen times the file.
+const PARSED_BYTES_MIN: usize = 8 << 20;
 /// How many objects may be under way at once: an object in a stream whose length is another object, and so on.
 const UNDER_WAY_MAX: usize = 16;
 
@@ -41,6 +43,8 @@ pub(super) struct File<'a> {
     under_way: usize,
     /// How many bytes may still be searched for the ends of streams that don't tell their lengths.
     search_left: usize,
+    /// How many bytes may still be parsed as objects: tables can make the same bytes begin any number of objects.
+    parse_left: usize,
 }
 
 #[derive(Debug)]
@@ -70,6 +74,7 @@ impl<'a> File<'a> {
             stream_bytes: 0,
             under_way: 0,
             search_left: bytes.len().saturating_mul(4).saturating_add(1 << 20),
+            parse_left: bytes.len().saturating_mul(16).saturating_add(PARSED_BYTES_MIN),
         };
         let is_read = file.read_tables()?;
         file.check_encryption()?;
@@ -284,7 +289,10 @@ impl<'a> File<'a> {
                 let at = |index: usize| stream.offsets.get(index).filter(|(found, _)| *found == number);
                 let by_number = || stream.offsets.iter().find(|(found, _)| *found == number);
                 let Some((_, offset)) = at(index).or_else(by_number) else { return Ok(Object::Null) };
-                Ok(Lexer::new(&stream.data, *offset).object().unwrap_or_default())
+                let mut lexer = Lexer::new(&stream.data, *offset);
+                let object = lexer.object().unwrap_or_default();
+                self.spend_parsed(lexer.at().saturating_sub(*offset))?;
+                Ok(object)
             }
             Some(Place::Offset(offset)) => {
                 if let Some((found, object)) = self.parse_at(offset)?
@@ -301,6 +309,12 @@ impl<'a> File<'a> {
         }
     }
 
+    fn spend_parsed(&mut self, bytes: usize) -> Result<(), ExtractError> {
+        let left = self.parse_left.checked_sub(bytes);
+        self.parse_left = left.ok_or_else(|| ExtractError::broken("its objects overlap"))?;
+        Ok(())
+    }
+
     /// The object that begins at an offset, and its number.
     fn parse_at(&mut self, offset: usize) -> Result<Option<(u32, Object)>, ExtractError> {
         let mut lexer = Lexer::new(self.bytes, offset);
@@ -310,6 +324,7 @@ impl<'a> File<'a> {
         }
         let Ok(number) = u32::try_from(number) else { return Ok(None) };
         let object = lexer.object().unwrap_or_default();
+        self.spend_parsed(lexer.at().saturating_sub(offset))?;
         if let Object::Dictionary(dictionary) = &object
             && lexer.skip_word(b"stream")
         {

@@ -4,11 +4,14 @@ use super::file::{OBJECTS_MAX, Place};
 use super::lexer::{Lexer, is_space};
 use super::object::Dictionary;
 use crate::error::ExtractError;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 /// How far into an object it is looked at to know what it is, in bytes.
 const HEAD_BYTES_MAX: usize = 512;
+
+/// How many trailers are read, the last ones of a file: each change of it adds one.
+const TRAILERS_MAX: usize = 16;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -27,23 +30,27 @@ pub(super) struct Found {
 /// [`ExtractError::TooLarge`].
 pub(super) fn find(bytes: &[u8]) -> Result<Found, ExtractError> {
     let mut found = Found::default();
+    let mut trailers = VecDeque::new();
     let mut at = 0;
     while let Some(length) = bytes.get(at..).and_then(next_keyword) {
         at += length;
         let rest = bytes.get(at..).unwrap_or_default();
         if rest.starts_with(b"trailer") {
-            take_trailer(bytes, at + 7, &mut found);
+            note_trailer(at + 7, &mut trailers);
             at += 7;
             continue;
         }
         if let Some((number, offset)) = number_before(bytes, at) {
             found.places.insert(number, Place::Offset(offset));
-            take_head(bytes, at + 3, number, &mut found);
+            take_head(bytes, at + 3, number, &mut found, &mut trailers);
         }
         if found.places.len() > OBJECTS_MAX {
             return Err(ExtractError::more_than(OBJECTS_MAX, "objects"));
         }
         at += 3;
+    }
+    for at in trailers {
+        take_trailer(bytes, at, &mut found);
     }
     Ok(found)
 }
@@ -83,6 +90,13 @@ fn digits_before(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
     Some((end - digits, number))
 }
 
+fn note_trailer(at: usize, trailers: &mut VecDeque<usize>) {
+    if trailers.len() == TRAILERS_MAX {
+        trailers.pop_front();
+    }
+    trailers.push_back(at);
+}
+
 fn take_trailer(bytes: &[u8], at: usize, found: &mut Found) {
     let trailer = Lexer::new(bytes, at).object().and_then(|trailer| trailer.dictionary());
     if let Some(trailer) = trailer
@@ -92,18 +106,22 @@ fn take_trailer(bytes: &[u8], at: usize, found: &mut Found) {
     }
 }
 
-/// Notes an object that holds others, that is a table, or that is the catalog.
-fn take_head(bytes: &[u8], at: usize, number: u32, found: &mut Found) {
-    let head = bytes.get(at..at.saturating_add(HEAD_BYTES_MAX).min(bytes.len())).unwrap_or_default();
-    let end =
-        head.windows(6).position(|window| window == b"stream" || window == b"endobj").unwrap_or(head.len());
-    let head = head.get(..end).unwrap_or_default();
-    let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
-    if has(b"/ObjStm") {
-        found.object_streams.push(number);
-    } else if has(b"/XRef") {
-        take_trailer(bytes, at, found);
-    } else if has(b"/Catalog") {
-        found.catalog = Some(number);
+/// Notes an object that holds others, that is a table, or that is the catalog. It is looked at up to its end only, so that a
+/// file of nothing but beginnings is looked at once.
+fn take_head(bytes: &[u8], at: usize, number: u32, found: &mut Found, trailers: &mut VecDeque<usize>) {
+    let rest = bytes.get(at..).unwrap_or_default();
+    for (place, byte) in rest.iter().take(HEAD_BYTES_MAX).enumerate() {
+        let here = rest.get(place..).unwrap_or_default();
+        match byte {
+            b'o' if here.starts_with(b"obj") => return,
+            b's' if here.starts_with(b"stream") => return,
+            b'/' if here.starts_with(b"/ObjStm") => return found.object_streams.push(number),
+            b'/' if here.starts_with(b"/XRef") => return note_trailer(at, trailers),
+            b'/' if here.starts_with(b"/Catalog") => {
+                found.catalog = Some(number);
+                return;
+            }
+            _ => {}
+        }
     }
 }
