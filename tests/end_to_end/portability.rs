@@ -1,8 +1,8 @@
 //! The functions keep to what Spin 4.1 offers, so that `spin up` keeps working.
 
-use crate::support::{build_functions, root};
+use crate::support::{build_functions, composed, root};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waggle_manifest::{Component, LoadOptions, Manifest, OWN_INTERFACES};
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, WorldId, WorldItem};
@@ -168,6 +168,29 @@ fn dependencies_have_nothing_of_their_own() {
         "wasi:keyvalue/store@0.2.0-draft2",
     ];
     check("vector-fallback", "waggle:vector/index@0.1.0", &stores);
+}
+
+#[test]
+fn a_function_and_its_dependencies_together_import_only_what_spin_has() {
+    build_functions();
+    let spin = spin_imports();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
+    let depending = manifest.components.iter().filter(|component| !component.dependencies.is_empty());
+    for component in depending {
+        let named = |dependency: &&Component| {
+            component.dependencies.iter().any(|name| name.value == dependency.id.value)
+        };
+        let dependencies = manifest.dependencies.iter().filter(named);
+        let files: Vec<PathBuf> = dependencies.map(|dependency| manifest.source_path(dependency)).collect();
+        let whole = composed(folder.path(), &manifest.source_path(component), &files);
+        for import in component_imports(&whole) {
+            let is_offered = spin.iter().any(|offered| serves(offered, &import));
+            assert!(is_offered, "{} imports {import}, which Spin lacks", component.id.value);
+        }
+        let handler = component_exports(&whole);
+        assert!(handler.iter().any(|export| export.starts_with("wasi:http/handler@0.3")), "{handler:?}");
+    }
 }
 
 #[test]

@@ -54,6 +54,26 @@ pub(crate) fn guests() -> PathBuf {
     target.join("wasm32-wasip2/release/examples")
 }
 
+/// A function with its imports satisfied by these components, as Spin composes them; it is written to `folder`.
+pub(crate) fn composed(folder: &Path, function: &Path, dependencies: &[PathBuf]) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let target = root().join("target/compose");
+    BUILT.get_or_init(|| {
+        let output = Command::new("cargo")
+            .args(["build", "--target-dir"])
+            .arg(&target)
+            .current_dir(root().join("tests/compose"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    let out = folder.join(function.file_name().unwrap());
+    let mut compose = Command::new(target.join("debug/compose"));
+    let output = compose.arg(&out).arg(function).args(dependencies).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    out
+}
+
 /// Compiled components, shared by all tests so that each component is compiled once.
 fn compiled_cache() -> PathBuf {
     root().join("target/end-to-end-compiled")
