@@ -18,6 +18,9 @@ use waggle_platform::Platform;
 /// How many pieces a page has, but for the last: what is embedded, staged and done again at once.
 pub(super) const PAGE_PIECES: u32 = 64;
 
+/// How many bytes a file has whose cutting is a step like any other.
+const LIGHT_BYTES_MAX: u64 = 256 << 10;
+
 /// A file, for one step: where its entry is, the entry, its record, and what it is taken in with.
 #[derive(Debug)]
 pub(super) struct Taking<'a> {
@@ -81,7 +84,7 @@ where
             member.attempts = 0;
         })
         .await?;
-        Ok(Step::Heavy)
+        Ok(if file.bytes > LIGHT_BYTES_MAX { Step::Heavy } else { Step::More })
     }
 
     async fn keep_pieces(&self, taking: &Taking<'_>, pieces: &[Piece]) -> Result<Split, Problem> {

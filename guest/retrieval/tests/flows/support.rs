@@ -311,7 +311,8 @@ impl World {
                     reply
                 }
                 Answer::Stream(download) => {
-                    let headers = download.headers().map(|(name, value)| (name, value.to_owned())).to_vec();
+                    let headers = download.headers().iter().map(|(name, value)| (*name, (*value).to_owned()));
+                    let headers = headers.collect();
                     let client = Client::default();
                     download.run(client.clone()).await;
                     Reply { status: 200, headers, body: client.0.take() }
