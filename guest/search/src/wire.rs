@@ -26,7 +26,8 @@ const SOURCES_MAX: usize = 50;
 pub enum SearchBodyKind {
     /// OpenAI's.
     VectorStore,
-    /// `vector_store_ids`, `conversation` and `answer_cache` as well.
+    /// `vector_store_ids`, `conversation`, `answer_cache` and `extractive` (whether an answer in the words of the sources is
+    /// wanted, `true` unless it is said) as well.
     Retrieval,
 }
 
@@ -170,6 +171,7 @@ impl<'de> Fields<'de> for Reading<'de> {
                 request.conversation = said.collect();
             }
             "answer_cache" if is_retrieval => self.raw.answer_cache = map.next_value()?,
+            "extractive" if is_retrieval => self.body.request.extractive = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -182,7 +184,7 @@ impl SearchBody {
     /// # Errors
     /// 400 naming the field that is wrong, missing or unknown.
     pub fn read(body: &[u8], kind: SearchBodyKind) -> Result<Self, ApiError> {
-        let request = RetrieveRequest::default();
+        let request = RetrieveRequest { extractive: true, ..RetrieveRequest::default() };
         let empty = Self { kind, vector_store_ids: Vec::new(), request, has_query: false };
         let mut reading = Reading { body: empty, raw: Raw::default() };
         read_object(body, &mut reading, Unknown::Refused)?;

@@ -22,7 +22,7 @@ fn request(index: &Searched, question: &str) -> RetrieveRequest {
         queries: vec![question.to_owned()],
         ..SearchRequest::default()
     };
-    RetrieveRequest { search, prompt_version: Some("p1".to_owned()) }
+    RetrieveRequest { search, prompt_version: Some("p1".to_owned()), extractive: true }
 }
 
 fn retrieve(world: &World, request: &RetrieveRequest) -> Retrieved {
@@ -272,6 +272,8 @@ fn what_was_found_is_quoted() {
     let retrieved = retrieve(&world, &request(&index, QUESTION));
     assert_eq!(retrieved.extractive.as_deref(), Some("the grey owl hunts at night [1]"));
     assert_eq!((retrieved.no_answer, retrieved.handover), (None, false));
+    let unasked = RetrieveRequest { extractive: false, ..request(&index, QUESTION) };
+    assert_eq!(retrieve(&world, &unasked).extractive, None);
 }
 
 #[test]

@@ -21,12 +21,14 @@ fn a_whole_body_is_read() {
             "hybrid_search": {"embedding_weight": 2, "text_weight": 0.5}},
         "conversation": [{"role": "user", "text": "a"}, {"role": "assistant", "text": "b"}],
         "answer_cache": {"prompt_version": "p1"},
+        "extractive": false,
     }))
     .unwrap();
     assert_eq!(body.vector_store_ids, ["vs_1", "vs_2"]);
     let searched = Searched { store: "vs_1".to_owned(), index: "i".to_owned(), embedding: None };
-    let RetrieveRequest { search, prompt_version } = body.in_indexes(vec![searched]);
-    assert_eq!(prompt_version.as_deref(), Some("p1"));
+    let RetrieveRequest { search, prompt_version, extractive } = body.in_indexes(vec![searched]);
+    assert_eq!((prompt_version.as_deref(), extractive), (Some("p1"), false));
+    assert!(read(&json!({"query": "q"})).unwrap().request.extractive);
     assert_eq!((search.queries.as_slice(), search.results_max), (["When?".to_owned()].as_slice(), Some(7)));
     assert_eq!((search.filter.len(), search.indexes.len(), search.rewrite), (1, 1, None));
     let weights = Some(Weights { text: 0.5, vector: 2.0 });
@@ -44,7 +46,7 @@ fn openais_search_has_its_own_defaults_and_fields() {
     let search =
         read(&json!({"query": "a", "rewrite_query": true, "filters": null, "ranking_options": null}));
     assert_eq!(search.unwrap().request.search.rewrite, Some(true));
-    for field in ["vector_store_ids", "conversation", "answer_cache"] {
+    for field in ["vector_store_ids", "conversation", "answer_cache", "extractive"] {
         let error = read(&json!({"query": "a", field: []})).unwrap_err();
         assert_eq!((error.code, error.param.as_deref()), (Some("unknown_parameter"), Some(field)));
     }
