@@ -82,8 +82,8 @@ impl Slot {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Puts it out of memory, if nobody uses it; whether it is out.
-    fn put_away(&self) -> Result<bool, VectorError> {
+    /// Puts it out of memory, if nobody uses it; whether it is out. `told` is called before it can be read again.
+    fn put_away(&self, told: impl FnOnce()) -> Result<bool, VectorError> {
         let Ok(_alone) = self.gate.try_lock() else { return Ok(false) };
         let loaded = {
             let mut place = lock(&self.place);
@@ -100,7 +100,9 @@ impl Slot {
         let described = loaded.describe();
         self.remember((described.chunks, described.bytes));
         let retired = loaded.retire();
-        if !matches!(retired, Ok(true)) {
+        if matches!(retired, Ok(true)) {
+            told();
+        } else {
             *lock(&self.place) = Place::Loaded(loaded);
         }
         retired
@@ -415,21 +417,22 @@ impl Catalog {
         })
     }
 
-    /// Puts away what was used least lately, until what is in memory is within its bound or is all in use.
-    pub(crate) fn make_room(&self) {
+    /// Puts away what was used least lately, until what is in memory is within its bound or is all in use. Whether it is
+    /// within its bound.
+    pub(crate) fn make_room(&self) -> bool {
         let mut tried = Vec::new();
         while let Some(slot) = self.surplus(&tried) {
             tried.push(slot.number);
-            match slot.put_away() {
-                Ok(true) => {
-                    lock(&self.shelf).remove(&slot.number);
-                    self.metrics.evictions.increment();
-                    self.metrics.loaded_indexes.add(-1);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "an index cannot be put away"),
+            let told = || {
+                lock(&self.shelf).remove(&slot.number);
+                self.metrics.evictions.increment();
+                self.metrics.loaded_indexes.add(-1);
+            };
+            if let Err(error) = slot.put_away(told) {
+                tracing::error!(%error, "an index cannot be put away");
             }
         }
+        self.surplus(&[]).is_none()
     }
 
     /// The index that was used least lately, if there is too much in memory.

@@ -6,11 +6,18 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// So that a large index does not keep the small ones waiting.
 const THREADS: usize = 2;
+
+/// When to look again for what can be put away.
+const ROOM_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long the end waits for what is being done, and how often it looks.
+const END_MAX: Duration = Duration::from_secs(10);
+const END_LOOK: Duration = Duration::from_millis(2);
 
 /// What waits. An index is in it once as one that was changed, and once as one that may rest.
 #[derive(Default)]
@@ -24,7 +31,8 @@ struct Waiting {
     /// By when it is due, and a count.
     indexes: BTreeMap<(Instant, u64), (Weak<Loaded>, Look)>,
     count: u64,
-    wants_room: bool,
+    /// By when to look whether there is too much in memory.
+    room_at: Option<Instant>,
     is_ended: bool,
 }
 
@@ -71,7 +79,13 @@ impl Queue {
 
     /// There may be too much in memory.
     pub(crate) fn want_room(&self) {
-        self.lock().wants_room = true;
+        self.want_room_at(Instant::now());
+    }
+
+    fn want_room_at(&self, at: Instant) {
+        let mut state = self.lock();
+        state.room_at = Some(state.room_at.map_or(at, |before| before.min(at)));
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -86,12 +100,13 @@ impl Queue {
             if state.is_ended {
                 return Task::End;
             }
-            if std::mem::take(&mut state.wants_room) {
+            let now = Instant::now();
+            if state.room_at.is_some_and(|at| at <= now) {
+                state.room_at = None;
                 return Task::MakeRoom;
             }
-            let now = Instant::now();
-            let due = state.indexes.first_key_value().map(|((at, _), _)| *at);
-            state = match due {
+            let first = state.indexes.first_key_value().map(|((at, _), _)| *at);
+            state = match first.into_iter().chain(state.room_at).min() {
                 Some(at) if at <= now => {
                     let first = state.indexes.pop_first();
                     if let Some((_, (loaded, look))) = first
@@ -111,7 +126,7 @@ impl Queue {
     }
 }
 
-/// The threads; dropping it ends them, after what they are doing.
+/// The threads; dropping it ends them, after what they are doing, unless that takes too long: nothing of it would be lost.
 pub(crate) struct Keeper {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
@@ -133,8 +148,14 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.queue.end();
+        let until = Instant::now() + END_MAX;
+        while Instant::now() < until && !self.threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(END_LOOK);
+        }
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            if !thread.is_finished() {
+                tracing::info!("an index is still being looked after; it is left to the end of the process");
+            } else if thread.join().is_err() {
                 tracing::error!("a thread that looks after indexes ended in a panic");
             }
         }
@@ -145,7 +166,12 @@ fn run(catalog: &Catalog) {
     loop {
         match catalog.queue.next() {
             Task::End => return,
-            Task::MakeRoom => catalog.make_room(),
+            Task::MakeRoom => {
+                if !catalog.make_room() {
+                    // All that is too much was in use.
+                    catalog.queue.want_room_at(Instant::now() + ROOM_AGAIN);
+                }
+            }
             Task::Keep(loaded, look) => {
                 keep(&catalog.queue, loaded, look);
                 // It may have grown.
