@@ -145,7 +145,7 @@ pub(crate) fn check_dimensions(what: &str, vector: &[f32], settings: Settings) -
         return Ok(());
     }
     if settings.dimensions == 0 {
-        return Err(invalid(format!("{what} has a vector, and the index has none")));
+        return Err(invalid(format!("{what} has {} dimensions; the index has none", vector.len())));
     }
     Err(invalid(format!("{what} has {} dimensions; the index has {}", vector.len(), settings.dimensions)))
 }

@@ -5,7 +5,7 @@
 #[path = "support/chunks.rs"]
 mod chunks;
 
-use chunks::{SETTINGS, by_both, by_words, index, with_vector};
+use chunks::{SETTINGS, by_vector, by_words, index, with_vector};
 use std::{
     collections::BTreeMap,
     env,
@@ -184,7 +184,7 @@ async fn check_group(indexes: &Embedded, writer: u64, group: u64, version: u64) 
     let hits = indexes.search(TENANT, std::slice::from_ref(&docs), query).await.unwrap();
     assert_eq!(hits.len(), expected.len(), "{word}");
     let vector: [f32; 4] = expected[0].vector.clone().unwrap().try_into().unwrap();
-    let hits = indexes.search(TENANT, &[docs], by_both(&word, vector)).await.unwrap();
+    let hits = indexes.search(TENANT, &[docs], by_vector(vector)).await.unwrap();
     assert!(hits[0].vector_score.unwrap() > 0.9, "{word}");
 }
 

@@ -43,6 +43,7 @@ impl Checkpoint {
         let mut body = Encoder::default();
         body.count(self.segments.len());
         self.segments.iter().for_each(|segment| body.u64(*segment));
+        body.u32(self.state.view.entries.len());
         encode_groups(&self.state, &mut body);
         encode_staged(&self.state, &mut body);
         let mut encoder = Encoder { bytes: MAGIC.to_vec() };
@@ -71,6 +72,7 @@ impl Checkpoint {
         let segments = (0..segments).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
         let mut state = State::new(summary.settings);
         state.view.revision = revision;
+        state.restore_slots(decoder.u32()?);
         decode_groups(&mut state, &mut decoder)?;
         decode_staged(&mut state, &mut decoder)?;
         decoder.end()?;
@@ -271,9 +273,22 @@ mod tests {
             assert!(read.state.view.live.contains(slot));
         }
         assert_eq!(read.state.file_bytes, written.state.file_bytes);
+        assert_eq!(read.state.view.entries.len(), written.state.view.entries.len());
         let summary = Summary::read(folder.path()).unwrap();
         let described = written.state.view.described();
         assert_eq!((summary.chunks, summary.bytes), (described.chunks, described.bytes));
+    }
+
+    #[test]
+    fn slots_of_what_is_gone_are_not_given_away_when_it_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut written = checkpoint();
+        let last = written.state.stage("last", 1, &[located(0)])[0];
+        written.state.remove(&["last"]);
+        written.write(folder.path()).unwrap();
+        // A part that keeps its graph still names the slot.
+        let mut read = Checkpoint::read(folder.path()).unwrap().state;
+        assert!(read.stage("next", 1, &[located(0)])[0] > last);
     }
 
     #[test]

@@ -396,6 +396,13 @@ impl State {
         self.view.groups.set(number, Some(Arc::new(NumberedGroup { name, published })));
     }
 
+    /// So many slots have been given, though not all have a chunk: parts on disk may still name them.
+    pub(crate) fn restore_slots(&mut self, slots: u32) {
+        if let Some(last) = slots.checked_sub(1) {
+            self.view.entries.set(last, Entry::default());
+        }
+    }
+
     /// A chunk as a checkpoint has it.
     pub(crate) fn restore_entry(&mut self, slot: u32, entry: Entry) {
         self.put(slot, entry);

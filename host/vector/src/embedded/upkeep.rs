@@ -189,6 +189,7 @@ impl Loaded {
         let mut writer = self.writer();
         let is_chosen = |part: &Arc<Part>| chosen.iter().any(|one| Arc::ptr_eq(one, part));
         writer.parts.retain(|part| !is_chosen(part));
+        writer.new_segments.retain(|number| !chosen.iter().any(|part| part.segment == Some(*number)));
         let mut kept: Vec<u32> = merged.slots.to_vec();
         kept.sort_unstable();
         let slots = chosen.iter().flat_map(|part| part.slots.iter().copied());
