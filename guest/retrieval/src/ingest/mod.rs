@@ -67,11 +67,11 @@ where
         }
         let Taken::Held(mut held) = self.take_lane(store, lane, ticket).await? else { return Ok(()) };
         if is_last {
-            // Nobody comes again should this one die, so somebody waits who will.
+            // Nobody comes again should this one die or fail, so somebody waits who will.
             self.name_heir(&mut held, beside).await?;
         }
         let worked = self.work_lane(&mut held, beside).await;
-        self.let_go(held).await?;
+        self.let_go(held, worked.is_err()).await?;
         worked?;
         // Who came while the lane was held has gone away again; what they came for is there by now.
         self.call_on(store, lane, beside).await

@@ -25,6 +25,7 @@ const ATTEMPTS_MAX: u32 = 3;
 pub(crate) struct Fragile {
     pub(crate) inner: MemoryStore,
     left: Rc<Cell<Option<u64>>>,
+    crashed: Rc<Cell<bool>>,
     /// How many operations there were.
     pub(crate) operations: Rc<Cell<u64>>,
 }
@@ -37,14 +38,18 @@ impl Fragile {
 
     /// Mends it; whether it had crashed.
     pub(crate) fn mend(&self) -> bool {
-        self.left.take() == Some(0)
+        self.left.set(None);
+        self.crashed.take()
     }
 
     fn begin(&self) -> Result<(), StoreError> {
         self.operations.set(self.operations.get() + 1);
         match self.left.get() {
             None => Ok(()),
-            Some(0) => Err(StoreError::of("work", "it has crashed: secret".to_owned())),
+            Some(0) => {
+                self.crashed.set(true);
+                Err(StoreError::of("work", "it has crashed: secret".to_owned()))
+            }
             Some(left) => {
                 self.left.set(Some(left - 1));
                 Ok(())
