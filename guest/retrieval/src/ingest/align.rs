@@ -123,11 +123,7 @@ where
     }
 
     /// Drops indexes whose place another has taken.
-    async fn drop_retired(
-        &self,
-        store: VectorStoreId,
-        record: StoreRecord,
-    ) -> Result<StoreRecord, Problem> {
+    async fn drop_retired(&self, store: VectorStoreId, record: StoreRecord) -> Result<StoreRecord, Problem> {
         if record.retired.is_empty() {
             return Ok(record);
         }

@@ -161,8 +161,7 @@ where
         lane: u8,
         beside: &mut Beside,
     ) -> Result<(), Problem> {
-        let record: Option<Recorded<StoreRecord>> =
-            recorded::read(&self.store, &key::store(store.0)).await?;
+        let record: Option<Recorded<StoreRecord>> = recorded::read(&self.store, &key::store(store.0)).await?;
         let Some(record) = record.filter(|record| !record.value.deleting) else { return Ok(()) };
         let entries = Roster::new(&self.store, key::members(store.0)).all().await?;
         let target = record.value.target().map_or(0, |target| target.generation);

@@ -18,12 +18,12 @@ use crate::service::{Beside, Service, report};
 pub(crate) use align::is_of;
 pub(crate) use forget::or_gone;
 use lane::Taken;
-pub(crate) use work::index_name;
 use waggle_conversation::{Store, Viewer};
 use waggle_index::Index;
 use waggle_model::transport::Upstream;
 use waggle_openai::{Nonce, VectorStoreId};
 use waggle_platform::{Delivery, Platform};
+pub(crate) use work::index_name;
 
 /// How many pieces of work are done beside one request at most.
 const BESIDE_MAX: usize = 100_000;

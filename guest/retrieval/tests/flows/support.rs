@@ -425,7 +425,8 @@ impl World {
     /// Counts of the files of a vector store: in progress, completed, failed, cancelled.
     pub(crate) fn counts(&self, store: &str) -> [u64; 4] {
         let counts = self.get(&format!("/v1/vector_stores/{store}"))["file_counts"].clone();
-        let counted = ["in_progress", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap());
+        let counted =
+            ["in_progress", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap());
         assert_eq!(counts["total"], json!(counted.iter().sum::<u64>()));
         counted
     }
@@ -443,6 +444,7 @@ impl World {
 
 /// A text of paragraphs that are a chunk each, where chunks have 100 tokens.
 pub(crate) fn paragraphs(names: &[&str]) -> String {
-    let filler = "the rest of this paragraph says nothing that anybody would ever want to find again. ".repeat(4);
+    let filler =
+        "the rest of this paragraph says nothing that anybody would ever want to find again. ".repeat(4);
     names.iter().map(|name| format!("# About {name}\n\nThe {name} is described here: {filler}\n\n")).collect()
 }
