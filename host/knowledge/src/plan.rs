@@ -23,7 +23,7 @@ pub(crate) struct Plan {
 
 /// What is to be done for the file that is called `label` and whose content hashes to `hash`.
 pub(crate) fn plan(label: &str, hash: &str, members: &[Member]) -> Plan {
-    let versions = || members.iter().filter(|member| member.path() == Some(label));
+    let versions = || members.iter().filter(move |member| member.path() == Some(label));
     let same = |status: &'static str| {
         versions().find(move |member| member.hash() == Some(hash) && member.status == status)
     };
