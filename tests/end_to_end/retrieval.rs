@@ -107,7 +107,7 @@ async fn a_file_that_cannot_be_read_fails_alone_with_the_reason() {
     assert_eq!(shelf.member(&store, &good).await["status"], "completed");
     assert_eq!(shelf.search(&store, &json!({ "query": "bee" })).await.len(), 1);
     // What is refused at once is no file at all.
-    for (name, content, status) in [("nothing.txt", Vec::new(), 400), ("huge.txt", vec![b'x'; 9_000_000], 413)] {
+    for (name, content, status) in [("nothing.txt", Vec::new(), 400), ("huge.txt", vec![b'x'; 8_030_000], 413)] {
         let (answered, error) = shelf.try_upload(name, &content).await.expect("the server answers");
         assert_eq!(answered, status, "{name}: {error}");
         assert!(error["error"]["message"].as_str().unwrap().len() > 10, "{error}");
