@@ -54,7 +54,8 @@ async fn a_folder_becomes_knowledge_and_follows_its_files() {
     let stores = done(&server, &["list"]);
     assert!(stores.contains("guide") && stores.contains("2 files"), "{stores}");
     let store = stores.split_whitespace().next().unwrap();
-    let answer = Shelf::of(Caller::nobody(&server)).turn(store, "When does the shop in Rome open?").await.json();
+    let answer =
+        Shelf::of(Caller::nobody(&server)).turn(store, "When does the shop in Rome open?").await.json();
     assert!(said(&answer).0.contains("opens at ten"), "{answer}");
 
     assert_eq!(done(&server, &["remove", "--store", "guide", "guide/more"]), "1 files are removed.\n");
