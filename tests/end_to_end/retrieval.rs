@@ -159,6 +159,27 @@ async fn searches_are_filtered_and_removed_documents_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_have_the_order_of_the_model_that_reranks_them() {
+    let server = Setup::application().args(&["--variable", "rerank_model=demo"]).start();
+    let shelf = shelf(&server);
+    let mut files = Vec::new();
+    for (name, words) in
+        [("short.txt", "Refunds."), ("long.txt", "Refunds take five days."), ("other.txt", "Bees.")]
+    {
+        files.push(shelf.file(name, words.as_bytes()).await);
+    }
+    let store = shelf.store(&files).await;
+    let found = shelf.search(&store, &json!({ "query": "How many days do refunds take?" })).await;
+    let scores: Vec<(&str, f64)> = found
+        .iter()
+        .map(|result| (result["filename"].as_str().unwrap(), result["score"].as_f64().unwrap()))
+        .collect();
+    // The model finds the one alike by three quarters, and the other by half.
+    let [("long.txt", first), ("short.txt", second)] = scores.as_slice() else { panic!("{scores:?}") };
+    assert!(*first > 0.65 && (0.4..0.65).contains(second), "{scores:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dify_retrieves_by_its_own_api() {
     let server = embedding().start();
     let shelf = shelf(&server);
