@@ -18,7 +18,13 @@ const EXCERPT_CHARACTERS_MAX: usize = 300;
 #[derive(Args)]
 pub(crate) struct Kb {
     /// The server
-    #[arg(long, env = "WAGGLE_URL", value_name = "URL", default_value = "http://127.0.0.1:3000", global = true)]
+    #[arg(
+        long,
+        env = "WAGGLE_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:3000",
+        global = true
+    )]
     url: String,
     /// An API key of the tenant whose knowledge it is [default: none, for a server without tenants]
     #[arg(long, env = "WAGGLE_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
@@ -154,7 +160,9 @@ fn confirm(store: &Store) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("this removes the vector store `{name}` and what was added to it; say --yes if that is meant");
     }
-    screen::prompt(&format!("This removes the vector store `{name}` with {count} files. Type `yes` to go on: "))?;
+    screen::prompt(&format!(
+        "This removes the vector store `{name}` with {count} files. Type `yes` to go on: "
+    ))?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     if line.trim() == "yes" { Ok(()) } else { bail!("nothing was removed") }

@@ -22,27 +22,38 @@ fn pdf(text: &str, trailer: &str) -> Vec<u8> {
 
 /// A file of each kind, with a question that it alone answers.
 fn documents() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let word = [paragraph("berschrift1", "Vouchers"), paragraph("", "A voucher stays valid for three years.")];
+    let word =
+        [paragraph("berschrift1", "Vouchers"), paragraph("", "A voucher stays valid for three years.")];
     let html = "<html><head><title>Repairs</title><script>var secret = 1;</script></head><body><h1>Repairs</h1>\
                 <p>A broken bicycle is repaired within a week.</p></body></html>";
     vec![
-        ("refunds.txt", b"A refund goes back to the card within five days.".to_vec(), "When comes my refund to the card?"),
+        (
+            "refunds.txt",
+            b"A refund goes back to the card within five days.".to_vec(),
+            "When comes my refund to the card?",
+        ),
         (
             "hours.md",
             b"# Opening hours\n\nThe shop in Rome opens at nine.\n\n## Sundays\n\nIt stays closed.".to_vec(),
             "When opens the shop in Rome?",
         ),
         ("repairs.html", html.as_bytes().to_vec(), "How long is a broken bicycle repaired?"),
-        ("parcels.pdf", pdf("Parcels leave the warehouse on Monday morning.", ""), "When leave parcels the warehouse?"),
+        (
+            "parcels.pdf",
+            pdf("Parcels leave the warehouse on Monday morning.", ""),
+            "When leave parcels the warehouse?",
+        ),
         ("vouchers.docx", docx(&word.concat()), "How many years is a voucher valid?"),
         (
             "questions.csv",
-            "question,answer\n退款需要多久？,退款需要五个工作日。\nDo you deliver abroad?,Yes to Iceland.\n".into(),
+            "question,answer\n退款需要多久？,退款需要五个工作日。\nDo you deliver abroad?,Yes to Iceland.\n"
+                .into(),
             "退款需要多久？",
         ),
         (
             "more.jsonl",
-            b"{\"question\":\"Is there a discount for students?\",\"answer\":\"Ten percent with a pass.\"}\n".to_vec(),
+            b"{\"question\":\"Is there a discount for students?\",\"answer\":\"Ten percent with a pass.\"}\n"
+                .to_vec(),
             "discount for students?",
         ),
     ]
@@ -100,14 +111,20 @@ async fn a_file_that_cannot_be_read_fails_alone_with_the_reason() {
     for (file, (name, _, code, reason)) in files.iter().zip(&cases) {
         let member = shelf.member(&store, file).await;
         let error = &member["last_error"];
-        assert_eq!((&member["status"], error["code"].as_str()), (&json!("failed"), Some(*code)), "{name}: {member}");
+        assert_eq!(
+            (&member["status"], error["code"].as_str()),
+            (&json!("failed"), Some(*code)),
+            "{name}: {member}"
+        );
         let message = error["message"].as_str().unwrap();
         assert!(message.len() > 10 && message.contains(reason), "{name}: {message}");
     }
     assert_eq!(shelf.member(&store, &good).await["status"], "completed");
     assert_eq!(shelf.search(&store, &json!({ "query": "bee" })).await.len(), 1);
     // What is refused at once is no file at all.
-    for (name, content, status) in [("nothing.txt", Vec::new(), 400), ("huge.txt", vec![b'x'; 9_000_000], 413)] {
+    for (name, content, status) in
+        [("nothing.txt", Vec::new(), 400), ("huge.txt", vec![b'x'; 8_030_000], 413)]
+    {
         let (answered, error) = shelf.try_upload(name, &content).await.expect("the server answers");
         assert_eq!(answered, status, "{name}: {error}");
         assert!(error["error"]["message"].as_str().unwrap().len() > 10, "{error}");
@@ -139,6 +156,27 @@ async fn searches_are_filtered_and_removed_documents_are_gone() {
     shelf.done("DELETE", &format!("/v1/files/{}", id(german)), &Value::Null).await;
     assert_eq!(found(is("de")).await.len(), 0);
     assert_eq!(found(is("en")).await, ["en.txt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_have_the_order_of_the_model_that_reranks_them() {
+    let server = Setup::application().args(&["--variable", "rerank_model=demo"]).start();
+    let shelf = shelf(&server);
+    let mut files = Vec::new();
+    for (name, words) in
+        [("short.txt", "Refunds."), ("long.txt", "Refunds take five days."), ("other.txt", "Bees.")]
+    {
+        files.push(shelf.file(name, words.as_bytes()).await);
+    }
+    let store = shelf.store(&files).await;
+    let found = shelf.search(&store, &json!({ "query": "How many days do refunds take?" })).await;
+    let scores: Vec<(&str, f64)> = found
+        .iter()
+        .map(|result| (result["filename"].as_str().unwrap(), result["score"].as_f64().unwrap()))
+        .collect();
+    // The model finds the one alike by three quarters, and the other by half.
+    let [("long.txt", first), ("short.txt", second)] = scores.as_slice() else { panic!("{scores:?}") };
+    assert!(*first > 0.65 && (0.4..0.65).contains(second), "{scores:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +229,8 @@ async fn a_turn_is_answered_from_what_was_found_and_cites_it() {
     // The same as a stream.
     let mut body = turn_body(&store, CITING);
     body["stream"] = json!(true);
-    let mut events = Events::new(shelf.caller.request("POST", "/v1/responses").json(&body).send().await.unwrap());
+    let mut events =
+        Events::new(shelf.caller.request("POST", "/v1/responses").json(&body).send().await.unwrap());
     let (mut names, mut streamed) = (Vec::new(), Value::Null);
     while let Some(event) = events.next().await.unwrap() {
         if event.name == "response.completed" {
@@ -258,7 +297,10 @@ async fn an_answer_is_given_again_until_the_documents_change() {
         assert!(Instant::now() < until, "an answer is never given again: {again:?}");
     };
     assert_eq!(said(&again).1.len(), 1);
-    assert_eq!((&again["metadata"]["waggle_answer"], &again["usage"]["total_tokens"]), (&json!("cached"), &json!(0)));
+    assert_eq!(
+        (&again["metadata"]["waggle_answer"], &again["usage"]["total_tokens"]),
+        (&json!("cached"), &json!(0))
+    );
     let other = shelf.turn(&store, "Which shop opens its doors in winter? [1]").await;
     assert_ne!(other.header("x-waggle-answer"), "cached", "{other:?}");
     let file = shelf.file("winter.md", b"In winter the shop in Rome opens at ten.").await;

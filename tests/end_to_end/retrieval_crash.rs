@@ -49,7 +49,8 @@ async fn storm(shelf: Shelf, store: String, numbers: impl Iterator<Item = usize>
         let Some((status, file)) = uploaded else { break };
         assert_eq!(status, 200, "{file}");
         let strategy = json!({ "max_chunk_size_tokens": 400, "chunk_overlap_tokens": 0 });
-        let body = json!({ "file_id": file["id"], "chunking_strategy": { "type": "static", "static": strategy } });
+        let body =
+            json!({ "file_id": file["id"], "chunking_strategy": { "type": "static", "static": strategy } });
         let path = format!("/v1/vector_stores/{store}/files");
         let Ok(answer) = shelf.caller.request("POST", &path).json(&body).send().await else { break };
         let status = answer.status().as_u16();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long files may take to be taken in, on a busy machine.
-const INGESTION_TIMEOUT: Duration = Duration::from_secs(60);
+const INGESTION_TIMEOUT: Duration = Duration::from_secs(150);
 /// What parts the fields of a form; it is in none of the files here.
 const BOUNDARY: &str = "part-of-a-form-38f1";
 

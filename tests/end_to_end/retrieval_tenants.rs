@@ -40,17 +40,23 @@ struct Owner {
 impl Owner {
     async fn new(server: &Server, number: usize) -> Self {
         let shelf = Shelf::of(Caller::with(server, &key_of(&name(number))));
-        let document = format!("The code of the vault is {}, and nobody else may know the code.", canary(number));
+        let document =
+            format!("The code of the vault is {}, and nobody else may know the code.", canary(number));
         let (store, file) = shelf.store_of("vault.txt", &document).await;
         Self { number, shelf, store, file }
     }
 
     /// All that is told holds this tenant's canary, and no other's.
     fn check(&self, told: &str, how: &str) {
-        let canaries: Vec<&str> = told.match_indices("canary").filter_map(|(at, _)| told.get(at..at + 9)).collect();
+        let canaries: Vec<&str> =
+            told.match_indices("canary").filter_map(|(at, _)| told.get(at..at + 9)).collect();
         let own = canary(self.number);
         assert!(!canaries.is_empty(), "{how}: tenant {} is told nothing: {told}", self.number);
-        assert!(canaries.iter().all(|found| *found == own), "{how}: tenant {} is told {canaries:?}", self.number);
+        assert!(
+            canaries.iter().all(|found| *found == own),
+            "{how}: tenant {} is told {canaries:?}",
+            self.number
+        );
     }
 
     /// Asks in one of the ways there are.
@@ -58,7 +64,10 @@ impl Owner {
         let retrieval = json!({ "vector_store_ids": [self.store], "query": QUESTION });
         match way % 4 {
             0 => {
-                let found = self.shelf.search(&self.store, &json!({ "query": QUESTION, "max_num_results": 50 })).await;
+                let found = self
+                    .shelf
+                    .search(&self.store, &json!({ "query": QUESTION, "max_num_results": 50 }))
+                    .await;
                 assert_eq!(found.len(), 1, "{found:?}");
                 self.check(text(&found[0]), "search");
             }
@@ -74,7 +83,10 @@ impl Owner {
                 // Among them are answers that were given before, to this tenant.
                 let response = self.shelf.turn(&self.store, QUESTION).await.json();
                 self.check(&response["output"][0]["results"].to_string(), "a turn");
-                assert!(said(&response).1.iter().all(|cited| cited["file_id"] == self.file.as_str()), "{response}");
+                assert!(
+                    said(&response).1.iter().all(|cited| cited["file_id"] == self.file.as_str()),
+                    "{response}"
+                );
             }
         }
     }

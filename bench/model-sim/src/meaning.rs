@@ -119,7 +119,10 @@ mod tests {
             for dimensions in [1, 2, 64] {
                 let vector = of_text(text, dimensions);
                 let length = cosine(&vector, &vector);
-                assert!(vector.len() == dimensions && (length - 1.0).abs() < 1e-4, "{text} {dimensions}: {length}");
+                assert!(
+                    vector.len() == dimensions && (length - 1.0).abs() < 1e-4,
+                    "{text} {dimensions}: {length}"
+                );
             }
         }
         assert_ne!(of_text("?", 64), of_text("!", 64));

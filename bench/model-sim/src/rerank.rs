@@ -52,7 +52,8 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
         return Err(ApiError { param: Some("documents"), ..ApiError::new(StatusCode::BAD_REQUEST, message) });
     }
     let query = of_text(&body.query, DIMENSIONS);
-    let relevance = |document: &Document| cosine(&query, &of_text(document.text(), DIMENSIONS)).clamp(0.0, 1.0);
+    let relevance =
+        |document: &Document| cosine(&query, &of_text(document.text(), DIMENSIONS)).clamp(0.0, 1.0);
     let mut judged: Vec<(usize, f32)> = body.documents.iter().map(relevance).enumerate().collect();
     judged.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     judged.truncate(body.top_n.unwrap_or(usize::MAX));
@@ -60,7 +61,8 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
         .into_iter()
         .map(|(index, relevance_score)| {
             let mut result = json!({"index": index, "relevance_score": relevance_score});
-            if let Some(document) = body.documents.get(index).filter(|_| body.return_documents == Some(true)) {
+            if let Some(document) = body.documents.get(index).filter(|_| body.return_documents == Some(true))
+            {
                 result["document"] = json!({"text": document.text()});
             }
             result
@@ -78,7 +80,8 @@ mod tests {
     fn places(body: &Value) -> Vec<u64> {
         let answer: Value = serde_json::from_slice(&answer(body.to_string().as_bytes()).unwrap()).unwrap();
         let results = answer["results"].as_array().unwrap();
-        let scores: Vec<f64> = results.iter().map(|result| result["relevance_score"].as_f64().unwrap()).collect();
+        let scores: Vec<f64> =
+            results.iter().map(|result| result["relevance_score"].as_f64().unwrap()).collect();
         assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)) && scores.is_sorted_by(|a, b| a >= b));
         results.iter().map(|result| result["index"].as_u64().unwrap()).collect()
     }
@@ -86,7 +89,8 @@ mod tests {
     #[test]
     fn documents_are_put_in_the_order_of_their_relevance() {
         let documents = json!(["Parcels leave on Monday.", {"text": "Refunds take five days."}, "Refunds."]);
-        let mut body = json!({"model": "m", "query": "How many days do refunds take?", "documents": documents});
+        let mut body =
+            json!({"model": "m", "query": "How many days do refunds take?", "documents": documents});
         assert_eq!(places(&body), [1, 2, 0]);
         body["top_n"] = json!(1);
         assert_eq!(places(&body), [1]);

@@ -230,9 +230,11 @@ impl Model {
                 self.handle.reset();
                 Ok(self.handle.stats_json())
             }
-            (_, "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests" | "/sim/reset") => {
-                Err(method_error(method, path))
-            }
+            (
+                _,
+                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests"
+                | "/sim/reset",
+            ) => Err(method_error(method, path)),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.model_json(path),
             _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("Invalid URL ({method} {path})"))),
         };

@@ -207,8 +207,10 @@ impl Knowledge {
 
     /// Uploads a file and has it taken in; its id.
     async fn send_one(&self, store: &str, task: &Task<'_>) -> Result<String, KnowledgeError> {
-        let unreadable =
-            |error: std::io::Error| KnowledgeError::File { path: task.file.path.clone(), reason: error.to_string() };
+        let unreadable = |error: std::io::Error| KnowledgeError::File {
+            path: task.file.path.clone(),
+            reason: error.to_string(),
+        };
         let uploaded: Named = patiently(async || {
             let form = Form::of_file(&task.file.path, filename(task.file), task.bytes, &task.hash).await;
             self.upload("/v1/files", form.map_err(unreadable)?).await
@@ -245,7 +247,11 @@ impl Knowledge {
             if now < left {
                 (left, since) = (now, Instant::now());
                 // Those that never arrived are done as well.
-                watch(Progress { uploaded: progress.files, done: progress.files.saturating_sub(now), ..progress });
+                watch(Progress {
+                    uploaded: progress.files,
+                    done: progress.files.saturating_sub(now),
+                    ..progress
+                });
             }
             if now == 0 || since.elapsed() > STALLED_MAX {
                 break;

@@ -147,11 +147,16 @@ impl Knowledge {
 
     /// Reads what is at `path`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, KnowledgeError> {
-        patiently(async || self.read(self.send(self.request(Method::GET, path, without_body())?).await?)).await
+        patiently(async || self.read(self.send(self.request(Method::GET, path, without_body())?).await?))
+            .await
     }
 
     /// Posts JSON to `path`.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, KnowledgeError> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, KnowledgeError> {
         patiently(async || {
             let mut request = self.request(Method::POST, path, whole(body.to_string().into()))?;
             let json = HeaderValue::from_static("application/json");
@@ -199,7 +204,10 @@ impl Knowledge {
         builder.body(body).map_err(|_invalid| self.answer("has no such path"))
     }
 
-    fn read<T: DeserializeOwned>(&self, (response, bytes): (Response<()>, Bytes)) -> Result<T, KnowledgeError> {
+    fn read<T: DeserializeOwned>(
+        &self,
+        (response, bytes): (Response<()>, Bytes),
+    ) -> Result<T, KnowledgeError> {
         let status = response.status();
         if !status.is_success() {
             let retry_after = response.headers().get(header::RETRY_AFTER);
@@ -219,7 +227,8 @@ impl Knowledge {
     }
 
     async fn exchange(&self, request: Request<Body>) -> Result<(Response<()>, Bytes), KnowledgeError> {
-        let unreachable = |reason: String| KnowledgeError::Unreachable { origin: self.origin.clone(), reason };
+        let unreachable =
+            |reason: String| KnowledgeError::Unreachable { origin: self.origin.clone(), reason };
         let wire = match tokio::time::timeout(CONNECT_MAX, self.connect()).await {
             Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
             Err(_elapsed) => return Err(unreachable("it took too long to connect".into())),
@@ -284,7 +293,9 @@ mod tests {
         check("http://[::1]:3000/", Some(("http://[::1]:3000", 3000, false)));
         check("https://waggle.test", Some(("https://waggle.test", 443, true)));
         check("http://waggle.test", Some(("http://waggle.test", 80, false)));
-        for url in ["waggle.test:1", "ftp://a.test", "http://a.test/v1", "http://u:p@a.test", "http://a?x", ""] {
+        for url in
+            ["waggle.test:1", "ftp://a.test", "http://a.test/v1", "http://u:p@a.test", "http://a?x", ""]
+        {
             check(url, None);
         }
     }
@@ -297,7 +308,10 @@ mod tests {
         assert!(error.is_of_all());
         assert!(error.to_string().contains("nobody answers at http://127.0.0.1:1"), "{error}");
         assert!(!format!("{server:?}{error:?}").contains("secret"));
-        assert!(matches!(Knowledge::new("http://a", Some(&Secret::new("\n"))), Err(KnowledgeError::KeyShape)));
+        assert!(matches!(
+            Knowledge::new("http://a", Some(&Secret::new("\n"))),
+            Err(KnowledgeError::KeyShape)
+        ));
     }
 
     #[test]
@@ -320,7 +334,9 @@ mod tests {
             message: String::new(),
             retry_after_s,
         };
-        for (status, retry_after_s, expected) in [(429, Some(2), 3), (503, Some(2), 3), (429, None, 1), (500, Some(2), 1)] {
+        for (status, retry_after_s, expected) in
+            [(429, Some(2), 3), (503, Some(2), 3), (429, None, 1), (500, Some(2), 1)]
+        {
             let mut attempts = 0;
             let done = patiently(async || {
                 attempts += 1;

@@ -54,7 +54,10 @@ impl Rest {
         if self.file.limit() > 0 {
             let mut piece = BytesMut::with_capacity(PIECE_BYTES);
             if self.file.read_buf(&mut piece).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter meanwhile"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file became shorter meanwhile",
+                ));
             }
             return Ok(Some((piece.freeze(), self)));
         }

@@ -65,7 +65,11 @@ mod tests {
         check(&[member("1", "a.md", "new", "in_progress")], There::Coming("1".to_owned()), &[]);
         check(&[member("1", "a.md", "new", "failed")], There::Not, &["1"]);
         check(&[member("1", "a.md", "old", "completed")], There::Not, &["1"]);
-        check(&[member("1", "a.md", "old", "completed"), member("2", "a.md", "new", "completed")], There::Whole, &["1"]);
+        check(
+            &[member("1", "a.md", "old", "completed"), member("2", "a.md", "new", "completed")],
+            There::Whole,
+            &["1"],
+        );
         check(
             &[member("1", "a.md", "new", "in_progress"), member("2", "a.md", "new", "completed")],
             There::Whole,

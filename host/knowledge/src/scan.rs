@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_folder_means_what_is_below_it_and_can_be_read() {
-        let folder = folder(&["docs/b.md", "docs/a.TXT", "docs/x/y/c.pdf", "docs/logo.png", "docs/.git/d.md", "e.md"]);
+        let folder =
+            folder(&["docs/b.md", "docs/a.TXT", "docs/x/y/c.pdf", "docs/logo.png", "docs/.git/d.md", "e.md"]);
         std::os::unix::fs::symlink(folder.path(), folder.path().join("docs/up")).unwrap();
         let scan = scan(&[folder.path().join("docs"), folder.path().join("docs/logo.png")]).unwrap();
         let labels: Vec<&str> = scan.files.iter().map(|file| file.label.as_str()).collect();

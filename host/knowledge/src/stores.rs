@@ -116,8 +116,9 @@ impl Knowledge {
         let members = self.members(&store.id).await?;
         let mut meant: Vec<&Member> = Vec::new();
         for name in names {
-            let is_it =
-                |member: &&Member| member.id == *name || member.path().is_some_and(|path| is_meant(path, name));
+            let is_it = |member: &&Member| {
+                member.id == *name || member.path().is_some_and(|path| is_meant(path, name))
+            };
             let before = meant.len();
             meant.extend(members.iter().filter(is_it));
             if meant.len() == before {
@@ -140,7 +141,9 @@ impl Knowledge {
         let members = self.members(&store.id).await;
         // One that has expired lists nothing any more, and can be deleted all the same.
         let members = match members {
-            Err(KnowledgeError::Refused { code: Some(code), .. }) if code == "vector_store_expired" => Vec::new(),
+            Err(KnowledgeError::Refused { code: Some(code), .. }) if code == "vector_store_expired" => {
+                Vec::new()
+            }
             other => other?,
         };
         let own: Vec<&Member> = members.iter().filter(|member| member.path().is_some()).collect();

@@ -55,7 +55,10 @@ async fn a_file_that_fails_is_named_and_keeps_no_other_from_being_taken_in() {
     }
     let added = add(&server, folder.path()).await;
     assert_eq!(counts(&added), (2, 0, 0, 1));
-    assert!(added.failed[0].label.ends_with("b.md") && added.failed[0].reason == "It is broken.", "{added:?}");
+    assert!(
+        added.failed[0].label.ends_with("b.md") && added.failed[0].reason == "It is broken.",
+        "{added:?}"
+    );
     assert_eq!(contents(&state), ["good", "good too"]);
     // An earlier version stays where the later one fails.
     fs::write(folder.path().join("a.md"), "now broken").unwrap();
@@ -70,7 +73,8 @@ async fn files_that_are_on_their_way_are_waited_for_and_not_sent_again() {
     fs::write(folder.path().join("a.md"), "abc").unwrap();
     let label = format!("{}/a.md", folder.path().file_name().unwrap().to_str().unwrap());
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let member = json!({"id": "file-9", "status": "in_progress", "attributes": {"path": label, "content_hash": hash}});
+    let member =
+        json!({"id": "file-9", "status": "in_progress", "attributes": {"path": label, "content_hash": hash}});
     state.lock().unwrap().members.push(member);
     assert_eq!(counts(&add(&server, folder.path()).await), (1, 0, 0, 0));
     assert_eq!(contents(&state), [""; 0]);

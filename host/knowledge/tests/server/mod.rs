@@ -114,7 +114,8 @@ impl State {
             }
             ("GET", ["vector_stores", _, "files"]) => (200, list(&self.members(query))),
             ("POST", ["vector_stores", _, "files"]) => {
-                let member = json!({"id": json["file_id"], "status": "in_progress", "attributes": json["attributes"]});
+                let member =
+                    json!({"id": json["file_id"], "status": "in_progress", "attributes": json["attributes"]});
                 self.members.push(member.clone());
                 (200, member)
             }
