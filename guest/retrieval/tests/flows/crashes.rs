@@ -46,7 +46,10 @@ fn at_each_operation<T>(
             crashes += 1;
             check(&world, &made, after);
         }
-        assert!(crashes > 0 && crashes < OPERATIONS_MAX, "{dies:?}: {crashes}");
+        assert!(
+            (crashes > 0 || matches!(dies, Dies::Shelf)) && crashes < OPERATIONS_MAX,
+            "{dies:?}: {crashes}"
+        );
     }
 }
 
