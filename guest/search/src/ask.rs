@@ -12,7 +12,10 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// It was not answered, or not with a 200, or with too much.
-pub(crate) async fn ask<U: Upstream>(upstream: &U, request: UpstreamRequest) -> Result<Vec<u8>, ModelFailure> {
+pub(crate) async fn ask<U: Upstream>(
+    upstream: &U,
+    request: UpstreamRequest,
+) -> Result<Vec<u8>, ModelFailure> {
     let mut response = upstream.send(request).await?;
     if response.status == 200 {
         return Ok(read_whole(&mut response.body, ANSWER_BYTES_MAX).await?);

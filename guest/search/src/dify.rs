@@ -77,8 +77,9 @@ impl Retrieval {
     /// # Errors
     /// 400 naming the field.
     pub fn read(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = serde_json::from_slice(body)
-            .map_err(|error| ApiError::invalid(format!("The request body is not as Dify sends it: {error}.")))?;
+        let body: Body = serde_json::from_slice(body).map_err(|error| {
+            ApiError::invalid(format!("The request body is not as Dify sends it: {error}."))
+        })?;
         let Setting { top_k, score_threshold } = body.retrieval_setting;
         let filter = match &body.metadata_condition {
             Some(conditions) => filter(conditions)?,
@@ -171,7 +172,9 @@ fn compared(condition: &Condition, at: &str) -> Result<(Comparison, Vec<Value>),
     let value = value(given, &at_value)?;
     // Dify's form sends numbers as texts; with these operators only numbers are meant.
     let number = match (&value, condition.comparison_operator.as_str()) {
-        (Value::Text(text), "=" | "≠" | "!=" | ">" | "<" | "≥" | ">=" | "≤" | "<=") => text.trim().parse().ok(),
+        (Value::Text(text), "=" | "≠" | "!=" | ">" | "<" | "≥" | ">=" | "≤" | "<=") => {
+            text.trim().parse().ok()
+        }
         _ => None,
     };
     let number = number.filter(|number: &f64| number.is_finite()).map(Value::Number);
@@ -268,7 +271,8 @@ mod tests {
         assert_eq!((request.ranking.threshold, request.filter.len()), (Some(0.5), 0));
         let bare = Retrieval::read(br#"{"knowledge_id":"vs_1","query":"q"}"#).unwrap();
         assert_eq!((bare.request.results_max, bare.request.ranking.threshold), (None, None));
-        let many = Retrieval::read(br#"{"knowledge_id":"v","query":"q","retrieval_setting":{"top_k":500}}"#).unwrap();
+        let many = Retrieval::read(br#"{"knowledge_id":"v","query":"q","retrieval_setting":{"top_k":500}}"#)
+            .unwrap();
         assert_eq!(many.request.results_max, Some(RESULTS_MAX));
         for body in ["", "{}", "[]", r#"{"knowledge_id":1,"query":"q"}"#] {
             assert_eq!(Retrieval::read(body.as_bytes()).unwrap_err().status, 400, "{body}");
@@ -331,7 +335,8 @@ mod tests {
 
     #[test]
     fn results_become_records() {
-        let attributes = vec![("year".to_owned(), Value::Number(2026.0)), ("ok".to_owned(), Value::Boolean(true))];
+        let attributes =
+            vec![("year".to_owned(), Value::Number(2026.0)), ("ok".to_owned(), Value::Boolean(true))];
         let results = [Found { attributes, heading: "H".to_owned(), ..found("file-1", "text", 0.5) }];
         let body: Json = serde_json::from_slice(&records(&results)).unwrap();
         let metadata = serde_json::json!({"year": 2026.0, "ok": true, "file_id": "file-1", "heading": "H"});

@@ -105,7 +105,10 @@ fn write(mut quoted: Vec<Candidate>) -> String {
 pub fn extract_answer(question: &str, passages: &[Passage<'_>], must_cover: bool) -> Option<String> {
     let mut candidates = candidates(question, passages);
     candidates.sort_by(|one, other| {
-        other.covered.total_cmp(&one.covered).then((one.passage, one.place).cmp(&(other.passage, other.place)))
+        other
+            .covered
+            .total_cmp(&one.covered)
+            .then((one.passage, one.place).cmp(&(other.passage, other.place)))
     });
     let best = candidates.first()?.covered;
     if must_cover && best < COVERED_MIN {
@@ -117,7 +120,8 @@ pub fn extract_answer(question: &str, passages: &[Passage<'_>], must_cover: bool
     }
     let is_near = |candidate: &Candidate| candidate.covered >= best * NEAR_THE_BEST;
     let mut seen = HashSet::new();
-    let quoted = candidates.into_iter().filter(is_near).filter(|candidate| seen.insert(candidate.text.clone()));
+    let quoted =
+        candidates.into_iter().filter(is_near).filter(|candidate| seen.insert(candidate.text.clone()));
     let quoted: Vec<Candidate> = quoted.take(QUOTED_MAX).collect();
     (!quoted.is_empty()).then(|| write(quoted))
 }
@@ -136,7 +140,12 @@ mod tests {
     fn the_sentences_that_answer_are_quoted_with_their_numbers() {
         let card = "The blue card is new. The blue card costs 5 euros a month. It has no limit.";
         let hours = "Our office opens at 9. On Sundays it is closed.";
-        check("What does the blue card cost?", &[hours, card], true, Some("The blue card costs 5 euros a month. [2]"));
+        check(
+            "What does the blue card cost?",
+            &[hours, card],
+            true,
+            Some("The blue card costs 5 euros a month. [2]"),
+        );
         check("When does the office open?", &[hours, card], true, Some("Our office opens at 9. [1]"));
         check(
             "重置密码在哪里?",
@@ -178,7 +187,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_is_quoted_from_its_sources(question in "[a-e ?]{0,30}", texts in prop::collection::vec("[a-e .?!\n]{0,80}", 0..5)) {
+        fn an_answer_is_quoted_from_its_sources(
+            question in "[a-e ?]{0,30}",
+            texts in prop::collection::vec("[a-e .?!\n]{0,80}", 0..5),
+        ) {
             let passages: Vec<Passage<'_>> = texts.iter().map(|text| Passage { heading: "", text }).collect();
             if let Some(answer) = extract_answer(&question, &passages, false) {
                 let quotes: Vec<&str> = answer.split(']').filter(|quote| !quote.is_empty()).collect();

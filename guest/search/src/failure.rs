@@ -70,15 +70,18 @@ fn storage_full() -> ApiError {
 
 fn of_index(error: &IndexError) -> ApiError {
     match error {
-        IndexError::NoSuchIndex | IndexError::NoSuchGroup => {
-            ApiError::rejected(404, Some("vector_store_not_found"), "A vector store of this search is not there.")
-        }
+        IndexError::NoSuchIndex | IndexError::NoSuchGroup => ApiError::rejected(
+            404,
+            Some("vector_store_not_found"),
+            "A vector store of this search is not there.",
+        ),
         IndexError::Unavailable(_) => ApiError {
             retry_after_s: Some(INDEX_RETRY_AFTER_S),
             ..ApiError::server(503, "index_unavailable", "The search index is busy. Try again in a moment.")
         },
         IndexError::Damaged(_) => {
-            let message = "The search index is damaged. Its vector store has to be made again from its files.";
+            let message =
+                "The search index is damaged. Its vector store has to be made again from its files.";
             ApiError::server(500, "index_damaged", message)
         }
         IndexError::Full(_) => storage_full(),

@@ -62,7 +62,9 @@ pub(crate) fn value(json: &Json, at: &str) -> Result<Value, ApiError> {
         Json::String(text) if text.len() <= TEXT_BYTES_MAX => Ok(Value::Text(text.clone())),
         Json::String(_) => Err(wrong(at, &format!("a text has at most {TEXT_BYTES_MAX} bytes"))),
         Json::Bool(truth) => Ok(Value::Boolean(*truth)),
-        Json::Number(number) => number.as_f64().map(Value::Number).ok_or_else(|| wrong(at, "it is no number")),
+        Json::Number(number) => {
+            number.as_f64().map(Value::Number).ok_or_else(|| wrong(at, "it is no number"))
+        }
         Json::Null | Json::Array(_) | Json::Object(_) => {
             Err(wrong(at, "it must be a string, a number or a boolean"))
         }
@@ -186,10 +188,18 @@ mod tests {
         check(r#"{"type":"eq","key":"k","value":"a"}"#, Comparison::Equal, vec![text("a")]);
         check(r#"{"type":"ne","key":"k","value":true}"#, Comparison::NotEqual, vec![Value::Boolean(true)]);
         check(r#"{"type":"gt","key":"k","value":1}"#, Comparison::Greater, vec![Value::Number(1.0)]);
-        check(r#"{"type":"gte","key":"k","value":1.5}"#, Comparison::GreaterOrEqual, vec![Value::Number(1.5)]);
+        check(
+            r#"{"type":"gte","key":"k","value":1.5}"#,
+            Comparison::GreaterOrEqual,
+            vec![Value::Number(1.5)],
+        );
         check(r#"{"type":"lt","key":"k","value":"2026"}"#, Comparison::Less, vec![text("2026")]);
         check(r#"{"type":"lte","key":"k","value":-1}"#, Comparison::LessOrEqual, vec![Value::Number(-1.0)]);
-        check(r#"{"type":"in","key":"k","value":["a",1]}"#, Comparison::OneOf, vec![text("a"), Value::Number(1.0)]);
+        check(
+            r#"{"type":"in","key":"k","value":["a",1]}"#,
+            Comparison::OneOf,
+            vec![text("a"), Value::Number(1.0)],
+        );
         check(r#"{"type":"nin","key":"k","value":["a"]}"#, Comparison::NotOneOf, vec![text("a")]);
         assert_eq!(read("null"), Ok(vec![]));
     }
@@ -234,7 +244,10 @@ mod tests {
             (r#"{"type":"eq","key":"k","value":1,"x":1}"#, "filters.x"),
             (r#"{"type":"and"}"#, "filters.filters"),
             (r#"{"type":"and","filters":[]}"#, "filters.filters"),
-            (r#"{"type":"or","filters":[{"type":"eq","key":"k","value":1},{"type":"x"}]}"#, "filters.filters[1].type"),
+            (
+                r#"{"type":"or","filters":[{"type":"eq","key":"k","value":1},{"type":"x"}]}"#,
+                "filters.filters[1].type",
+            ),
             (&*format!(r#"{{"type":"and","filters":[{many}]}}"#), "filters"),
             (&*format!(r#"{{"type":"eq","key":"{}","value":1}}"#, "k".repeat(65)), "filters.key"),
             (&*format!(r#"{{"type":"eq","key":"k","value":"{}"}}"#, "v".repeat(513)), "filters.value"),

@@ -26,7 +26,9 @@ impl Language {
     pub fn no_answer(self, chosen: NoAnswer) -> &'static str {
         match (self, chosen) {
             (Self::Chinese, NoAnswer::Say) => "抱歉,现有资料中没有找到这个问题的答案。",
-            (Self::Chinese, NoAnswer::HandOver) => "抱歉,现有资料中没有找到这个问题的答案,我将为您转接人工客服。",
+            (Self::Chinese, NoAnswer::HandOver) => {
+                "抱歉,现有资料中没有找到这个问题的答案,我将为您转接人工客服。"
+            }
             (Self::English, NoAnswer::Say) => "Sorry, I found no answer to this in the documents I have.",
             (Self::English, NoAnswer::HandOver) => {
                 "Sorry, I found no answer to this in the documents I have. I am handing you over to a colleague."

@@ -40,6 +40,6 @@ pub use embed::Embedder;
 pub use failure::SearchFailure;
 pub use language::Language;
 pub use memory::Memory;
-pub use retrieve::{Retrieved, RetrieveRequest};
+pub use retrieve::{RetrieveRequest, Retrieved};
 pub use search::{FileNames, Found, SearchAnswer, SearchRequest, Searched, Searcher};
 pub use settings::{EmbeddingModel, Models, SearchMode, SearchSettings, SettingsError};

@@ -2,8 +2,8 @@
 //! with all that a caller needs to answer by it.
 
 use crate::answer_cache::{
-    AnswerCache, AnswerKey, Basis, CacheFailure, CachedAnswer, Claim, Flight, FrequentQuestion, TEXT_BYTES_MAX,
-    index_name, most_frequent,
+    AnswerCache, AnswerKey, Basis, CacheFailure, CachedAnswer, Claim, Flight, FrequentQuestion,
+    TEXT_BYTES_MAX, index_name, most_frequent,
 };
 use crate::extract::{Passage, extract_answer};
 use crate::failure::SearchFailure;
@@ -26,6 +26,8 @@ pub struct RetrieveRequest {
     /// What the caller's prompt is, as an opaque text that changes with it: answers are kept for one prompt only. `None`:
     /// no answer is looked for that was given before.
     pub prompt_version: Option<String>,
+    /// Whether an answer in the words of the sources is wanted.
+    pub extractive: bool,
 }
 
 /// What a question can be answered with.
@@ -50,6 +52,13 @@ impl Retrieved {
     pub fn passed_threshold(&self) -> bool {
         self.cached.is_some() || !self.answer.results.is_empty()
     }
+}
+
+/// An answer in the words of what was found.
+fn quoted(question: &str, answer: &SearchAnswer) -> Option<String> {
+    let passages: Vec<Passage<'_>> =
+        answer.results.iter().map(|found| Passage { heading: &found.heading, text: &found.chunk }).collect();
+    extract_answer(question, &passages, answer.mode == SearchMode::Lexical)
 }
 
 /// A question that may be in the cache.
@@ -95,13 +104,14 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
             }
             (None, _) => None,
         };
-        Ok(self.retrieved(answer?, key))
+        Ok(self.retrieved(answer?, key, request.extractive))
     }
 
     fn by_cache(&self, asked: Asked, cached: CachedAnswer) -> Retrieved {
         let Asked { queries, rewritten } = asked;
         // It was found by its vector.
-        let mode = if self.settings.mode == SearchMode::Lexical { SearchMode::Dense } else { self.settings.mode };
+        let mode =
+            if self.settings.mode == SearchMode::Lexical { SearchMode::Dense } else { self.settings.mode };
         Retrieved {
             answer: SearchAnswer { queries, results: Vec::new(), mode, rewritten },
             no_answer: None,
@@ -112,14 +122,9 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
         }
     }
 
-    fn retrieved(&self, answer: SearchAnswer, key: Option<AnswerKey>) -> Retrieved {
+    fn retrieved(&self, answer: SearchAnswer, key: Option<AnswerKey>, extractive: bool) -> Retrieved {
         let question = answer.queries.first().map(String::as_str).unwrap_or_default();
-        let passages: Vec<Passage<'_>> = answer
-            .results
-            .iter()
-            .map(|found| Passage { heading: &found.heading, text: &found.chunk })
-            .collect();
-        let extractive = extract_answer(question, &passages, answer.mode == SearchMode::Lexical);
+        let extractive = extractive.then(|| quoted(question, &answer)).flatten();
         let passed = !answer.results.is_empty();
         let say = || match &self.settings.no_answer_text {
             Some(text) => text.clone(),

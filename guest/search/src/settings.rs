@@ -205,7 +205,8 @@ impl AnswerCacheSettings {
         let ttl_s = reader.number("answer_cache_ttl_s", ANSWER_CACHE_TTL_S_DEFAULT, ANSWER_CACHE_TTL_S);
         let entries_max = ANSWER_CACHE_ENTRIES_MAX_DEFAULT;
         let entries_max = reader.number("answer_cache_entries_max", entries_max, ANSWER_CACHE_ENTRIES_MAX);
-        let wait_ms = reader.number("answer_cache_wait_ms", ANSWER_CACHE_WAIT_MS_DEFAULT, ANSWER_CACHE_WAIT_MS);
+        let wait_ms =
+            reader.number("answer_cache_wait_ms", ANSWER_CACHE_WAIT_MS_DEFAULT, ANSWER_CACHE_WAIT_MS);
         Ok(Some(Self {
             threshold: threshold.await?,
             ttl_s: ttl_s.await?,
@@ -244,7 +245,9 @@ impl SearchSettings {
             endpoint: Endpoint::read(reader).await?,
             mode: reader.choice("search_mode", SearchMode::Hybrid, &MODES).await?,
             weights: weights(reader).await?,
-            rank_constant: reader.number("search_rank_constant", RANK_CONSTANT_DEFAULT, RANK_CONSTANT).await?,
+            rank_constant: reader
+                .number("search_rank_constant", RANK_CONSTANT_DEFAULT, RANK_CONSTANT)
+                .await?,
             threshold: reader.number("search_threshold", THRESHOLD_DEFAULT, 0.0..=1.0).await?,
             top_k: reader.number("search_top_k", TOP_K_DEFAULT, 1..=RESULTS_MAX).await?,
             neighbours: reader.number("search_neighbours", NEIGHBOURS_DEFAULT, NEIGHBOURS).await?,
@@ -304,7 +307,10 @@ mod tests {
         assert_eq!((settings.models.clone(), settings.endpoint.clone()), (Models::default(), None));
         assert_eq!((settings.mode, settings.top_k, settings.neighbours), (SearchMode::Hybrid, 5, 1));
         assert_eq!((settings.threshold, settings.rank_constant), (0.6, 60.0));
-        assert_eq!((settings.rewrite, settings.answer_cache, settings.no_answer), (true, None, NoAnswer::Say));
+        assert_eq!(
+            (settings.rewrite, settings.answer_cache, settings.no_answer),
+            (true, None, NoAnswer::Say)
+        );
         assert_eq!(read(&[("search_mode", " "), ("search_top_k", "")]).unwrap(), settings);
     }
 
@@ -333,7 +339,10 @@ mod tests {
         assert_eq!((&*request.url, request.timeout_ms), ("http://a:1/x/embeddings", 60_000));
         assert_eq!(settings.weights, Weights { text: 0.0, vector: 0.5 });
         assert_eq!((settings.mode, settings.top_k, settings.rewrite), (SearchMode::Dense, 3, false));
-        assert_eq!((settings.no_answer, settings.no_answer_text.as_deref()), (NoAnswer::HandOver, Some("Ask us.")));
+        assert_eq!(
+            (settings.no_answer, settings.no_answer_text.as_deref()),
+            (NoAnswer::HandOver, Some("Ask us."))
+        );
         let cache =
             AnswerCacheSettings { threshold: 0.9, ttl_s: 86_400, entries_max: 10_000, wait_ms: 2_000 };
         assert_eq!(settings.answer_cache, Some(cache));
@@ -362,9 +371,12 @@ mod tests {
             let error = read(&[(variable, value)]).unwrap_err().to_string();
             assert!(error.contains(variable) && error.contains(value), "{variable}: {error}");
         }
-        for variable in
-            ["answer_cache_threshold", "answer_cache_ttl_s", "answer_cache_entries_max", "answer_cache_wait_ms"]
-        {
+        for variable in [
+            "answer_cache_threshold",
+            "answer_cache_ttl_s",
+            "answer_cache_entries_max",
+            "answer_cache_wait_ms",
+        ] {
             let error = read(&[("answer_cache", "on"), (variable, "-7")]).unwrap_err().to_string();
             assert!(error.contains(variable), "{error}");
             assert!(read(&[(variable, "-7")]).is_ok(), "what is off is not looked at");
@@ -393,7 +405,9 @@ mod tests {
     fn the_fingerprint_tells_settings_apart() {
         let plain = read(&[]).unwrap().fingerprint();
         assert_eq!(plain, read(&[("no_answer", "handover")]).unwrap().fingerprint());
-        for (variable, value) in [("search_mode", "dense"), ("search_threshold", "0.7"), ("search_top_k", "4")] {
+        for (variable, value) in
+            [("search_mode", "dense"), ("search_threshold", "0.7"), ("search_top_k", "4")]
+        {
             assert_ne!(plain, read(&[(variable, value)]).unwrap().fingerprint(), "{variable}");
         }
     }

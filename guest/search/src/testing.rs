@@ -15,9 +15,7 @@ use std::task::Poll;
 use waggle_conversation::memory::MemoryStore;
 use waggle_index::key_value::KeyValueIndex;
 use waggle_index::{Attributes, Chunk, Hit, Index, Settings};
-use waggle_model::transport::{
-    ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse,
-};
+use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_platform::{Platform, QueueFailure, TokenCount};
 
 /// How far the clock goes on whenever somebody who sleeps is looked at.
@@ -190,8 +188,7 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
 }
 
-pub(crate) type TestSearcher<'a> =
-    Searcher<'a, MemoryStore, KeyValueIndex<MemoryStore>, Model, Surroundings>;
+pub(crate) type TestSearcher<'a> = Searcher<'a, MemoryStore, KeyValueIndex<MemoryStore>, Model, Surroundings>;
 
 /// A world with an embedding model, in which every likeness passes.
 pub(crate) fn world() -> World {
@@ -202,9 +199,12 @@ pub(crate) fn world() -> World {
         platform: Surroundings::default(),
         memory: Memory::default(),
     };
-    for (name, value) in
-        [("model_origin", "http://m"), ("embedding_model", "e"), ("search_threshold", "0"), ("search_neighbours", "0")]
-    {
+    for (name, value) in [
+        ("model_origin", "http://m"),
+        ("embedding_model", "e"),
+        ("search_threshold", "0"),
+        ("search_neighbours", "0"),
+    ] {
         world.platform.set(name, value);
     }
     world

@@ -7,7 +7,7 @@ use crate::dify::attributes_json;
 use crate::filter;
 use crate::retrieve::{RetrieveRequest, Retrieved};
 use crate::rewrite::{CONVERSATION_MAX, Said};
-use crate::search::{Found, INDEXES_MAX, QUERIES_MAX, Ranking, SearchAnswer, SearchRequest, Searched};
+use crate::search::{Found, INDEXES_MAX, QUERIES_MAX, Ranking, SearchAnswer, Searched};
 use crate::settings::Weights;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -26,7 +26,8 @@ const SOURCES_MAX: usize = 50;
 pub enum SearchBodyKind {
     /// OpenAI's.
     VectorStore,
-    /// `vector_store_ids`, `conversation` and `answer_cache` as well.
+    /// `vector_store_ids`, `conversation`, `answer_cache` and `extractive` (whether an answer in the words of the sources is
+    /// wanted, `true` unless it is said) as well.
     Retrieval,
 }
 
@@ -120,7 +121,10 @@ fn ranking(raw: &str) -> Result<Ranking, ApiError> {
         Some(ranker) if ranker.starts_with("default") => true,
         Some(ranker) => {
             let at = format!("{AT}.ranker");
-            return Err(json::invalid_value(at, &format!("it must be 'auto' or 'none', not '{}'", echo(ranker))));
+            return Err(json::invalid_value(
+                at,
+                &format!("it must be 'auto' or 'none', not '{}'", echo(ranker)),
+            ));
         }
     };
     let hybrid = body.hybrid_search.filter(|raw| raw.get() != "null");
@@ -161,13 +165,13 @@ impl<'de> Fields<'de> for Reading<'de> {
             }
             "conversation" if is_retrieval => {
                 let said: Vec<SaidBody> = map.next_value_seed(Elements::new(path, CONVERSATION_MAX))?;
-                let said = said.into_iter().map(|SaidBody { role, text }| Said {
-                    by_user: matches!(role, RoleBody::User),
-                    text,
-                });
+                let said = said
+                    .into_iter()
+                    .map(|SaidBody { role, text }| Said { by_user: matches!(role, RoleBody::User), text });
                 request.conversation = said.collect();
             }
             "answer_cache" if is_retrieval => self.raw.answer_cache = map.next_value()?,
+            "extractive" if is_retrieval => self.body.request.extractive = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -180,7 +184,7 @@ impl SearchBody {
     /// # Errors
     /// 400 naming the field that is wrong, missing or unknown.
     pub fn read(body: &[u8], kind: SearchBodyKind) -> Result<Self, ApiError> {
-        let request = RetrieveRequest::default();
+        let request = RetrieveRequest { extractive: true, ..RetrieveRequest::default() };
         let empty = Self { kind, vector_store_ids: Vec::new(), request, has_query: false };
         let mut reading = Reading { body: empty, raw: Raw::default() };
         read_object(body, &mut reading, Unknown::Refused)?;

@@ -68,7 +68,9 @@ impl Counted {
             Some(before) if normal(&before.question) == normal(&asked.question) => {
                 Self { count: before.count.saturating_add(count), at_s: now_s, ..before }
             }
-            Some(before) if before.count > count => Self { count: before.count - count, at_s: now_s, ..before },
+            Some(before) if before.count > count => {
+                Self { count: before.count - count, at_s: now_s, ..before }
+            }
             _ => asked,
         }
     }
@@ -87,10 +89,10 @@ impl Counts {
         }
         let mut pending = self.pending.borrow_mut();
         let wanted = normal(question);
-        match pending.iter_mut().find(|(known, _)| normal(known) == wanted) {
-            Some((_, count)) => *count += 1,
-            None if pending.len() < PENDING_MAX => pending.push((question.trim().to_owned(), 1)),
-            None => {}
+        if let Some((_, count)) = pending.iter_mut().find(|(known, _)| normal(known) == wanted) {
+            *count += 1;
+        } else if pending.len() < PENDING_MAX {
+            pending.push((question.trim().to_owned(), 1));
         }
     }
 
@@ -102,7 +104,12 @@ impl Counts {
     }
 
     /// Writes what is due.
-    pub(crate) async fn write<S: Store>(&self, store: &S, now_s: u64, anyway: bool) -> Result<(), StoreError> {
+    pub(crate) async fn write<S: Store>(
+        &self,
+        store: &S,
+        now_s: u64,
+        anyway: bool,
+    ) -> Result<(), StoreError> {
         let due = self.due(anyway);
         if due.is_empty() {
             return Ok(());
@@ -184,9 +191,8 @@ mod tests {
 
     #[test]
     fn of_two_in_one_place_the_more_frequent_stays() {
-        let place = |question: &str, count| {
-            Some(Counted { question: question.to_owned(), count, at_s: NOW_S })
-        };
+        let place =
+            |question: &str, count| Some(Counted { question: question.to_owned(), count, at_s: NOW_S });
         let check = |before, count, expected: (&str, u64)| {
             let after = Counted::and(before, "new".to_owned(), count, NOW_S);
             assert_eq!((after.question.as_str(), after.count), expected);

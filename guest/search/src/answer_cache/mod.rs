@@ -109,7 +109,8 @@ impl<S: Store, I: Index, P: Platform> AnswerCache<'_, S, I, P> {
     ) -> Result<Option<CachedAnswer>, CacheFailure> {
         let now_ms = self.platform.now_ms();
         let oldest_s = (now_ms / 1_000).saturating_sub(self.settings.ttl_s);
-        let hits = match self.index.search(&[self.name.as_str()], self.query(version, vector, oldest_s)).await {
+        let hits = match self.index.search(&[self.name.as_str()], self.query(version, vector, oldest_s)).await
+        {
             Err(IndexError::NoSuchIndex) => return Ok(None),
             hits => hits?,
         };
@@ -158,7 +159,8 @@ impl<S: Store, I: Index, P: Platform> AnswerCache<'_, S, I, P> {
         for _ in 0..ATTEMPTS_MAX {
             let now_ms = self.platform.now_ms();
             let before = self.store.get(&key::flight(slot)).await?;
-            let under_way = before.as_deref().and_then(Flight::read).filter(|flight| flight.until_ms > now_ms);
+            let under_way =
+                before.as_deref().and_then(Flight::read).filter(|flight| flight.until_ms > now_ms);
             if let Some(flight) = under_way {
                 let is_same = flight.asked == hex(&asked);
                 return Ok(if is_same { Claim::Others(slot) } else { Claim::Crowded });

@@ -32,7 +32,10 @@ fn a_question_is_claimed_once_until_its_time_is_over() {
     let Claim::Ours(second) = claim(&world, "Where?", "v") else { panic!("its time is over") };
     assert_ne!(key.holder, second.holder);
     assert!(block_on(cache(&world).held(&key)).unwrap().is_none());
-    assert_eq!(block_on(cache(&world).held(&second)).unwrap().map(|flight| flight.question).as_deref(), Some("Where?"));
+    assert_eq!(
+        block_on(cache(&world).held(&second)).unwrap().map(|flight| flight.question).as_deref(),
+        Some("Where?")
+    );
     block_on(cache(&world).release(&key)).unwrap();
     assert_eq!(claim(&world, "Where?", "v"), Claim::Others(second.slot), "only its holder can release it");
     block_on(cache(&world).release(&second)).unwrap();

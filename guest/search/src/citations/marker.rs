@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn other_brackets_are_not() {
-        for text in ["[]", "[ ]", "[a", "[1a", "[1 2", "[2024", "[,", "[-", "[1†", "[1】", "【1]", "[^", "【†"] {
+        for text in
+            ["[]", "[ ]", "[a", "[1a", "[1 2", "[2024", "[,", "[-", "[1†", "[1】", "【1]", "[^", "【†"]
+        {
             check(text, None);
         }
         let mut marker = Marker::begin('[').unwrap();

@@ -100,7 +100,7 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         let texts: Vec<&str> = missing.iter().map(|place| queries[*place]).collect();
         let shelf = Shelf { name: "query", entries_max: QUERIES_KEPT_MAX };
         for (place, vector) in missing.into_iter().zip(self.embed_from(shelf, &texts).await?) {
-            self.recent.put(hashes[place], &vector);
+            self.recent.put(&hashes[place], &vector);
             vectors[place] = Some(vector);
         }
         self.fitted(vectors.into_iter().flatten().collect())
@@ -186,7 +186,11 @@ impl<'a, S: Store, U: Upstream, P: Platform> Embedder<'a, S, U, P> {
         if pairs.is_empty() { Ok(()) } else { self.store.set_many(pairs).await }
     }
 
-    async fn ask_model(&self, model: &EmbeddingModel, texts: &[&str]) -> Result<Vec<Vec<f32>>, SearchFailure> {
+    async fn ask_model(
+        &self,
+        model: &EmbeddingModel,
+        texts: &[&str],
+    ) -> Result<Vec<Vec<f32>>, SearchFailure> {
         let endpoint = self.endpoint()?;
         let send = async |compact: bool| {
             let body = wire::write(model, texts, compact);

@@ -9,11 +9,13 @@ const ENTRIES_MAX: usize = 256;
 /// A hash of model and text.
 pub(super) type TextHash = [u8; 32];
 
+type Entries = Vec<(TextHash, Vec<f32>)>;
+
 /// A few vectors; the one that was not asked for the longest makes room. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     /// The newest last.
-    entries: Rc<RefCell<Vec<(TextHash, Vec<f32>)>>>,
+    entries: Rc<RefCell<Entries>>,
 }
 
 thread_local! {

@@ -14,6 +14,9 @@ fn embed_queries(world: &World, texts: &[&str]) -> Vec<Vec<f32>> {
     block_on(world.searcher(&settings).embedder().embed_queries(texts)).unwrap()
 }
 
+/// No call.
+const NONE: [usize; 0] = [];
+
 /// How many texts were embedded by each call of the model since the last look.
 fn calls(world: &World) -> Vec<usize> {
     let inputs = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).unwrap()["input"].clone();
@@ -45,7 +48,7 @@ fn a_batch_has_so_many_texts_as_the_variable_says() {
     assert_eq!(embed(&world, &texts).unwrap().len(), 5);
     assert_eq!(calls(&world), [2, 2, 1]);
     assert_eq!(embed(&world, &texts).unwrap().len(), 5);
-    assert_eq!(calls(&world), []);
+    assert_eq!(calls(&world), NONE);
 }
 
 #[test]
@@ -71,12 +74,16 @@ fn queries_are_remembered_by_the_instance_and_by_the_store() {
     let elsewhere = world.elsewhere();
     let again = embed_queries(&elsewhere, &["q"]);
     assert!((cosine(&again[0], &first[0]) - 1.0).abs() < 1e-5);
-    assert_eq!(calls(&world), [], "the store remembers");
+    assert_eq!(calls(&world), NONE, "the store remembers");
     let mixed = embed_queries(&elsewhere, &["q", "new", "r"]);
     assert_eq!((mixed.len(), calls(&world)), (3, vec![1]));
-    assert!(mixed.iter().zip([&first[0], &first[0], &first[1]]).enumerate().all(|(place, (one, other))| {
-        place == 1 || (cosine(one, other) - 1.0).abs() < 1e-5
-    }));
+    assert!(
+        mixed
+            .iter()
+            .zip([&first[0], &first[0], &first[1]])
+            .enumerate()
+            .all(|(place, (one, other))| { place == 1 || (cosine(one, other) - 1.0).abs() < 1e-5 })
+    );
 }
 
 #[test]
@@ -84,7 +91,7 @@ fn a_store_that_fails_costs_the_cache_only() {
     let world = world();
     for operation in ["get_many", "set_many"] {
         world.store.fail(Some(operation));
-        assert_eq!(embed(&world, &["x", "y"]).unwrap().len(), 2, "{operation}");
+        assert_eq!(embed(&world, &["x", operation]).unwrap().len(), 2, "{operation}");
         let lines = world.platform.log_lines();
         assert!(lines.iter().any(|line| line.contains("cache of embeddings")), "{lines:?}");
     }
@@ -132,20 +139,21 @@ fn the_length_of_vectors_is_seen_once() {
     assert_eq!(dimensions(&world), DIMENSIONS as u32);
     assert_eq!(calls(&world), [1]);
     assert_eq!(dimensions(&world), DIMENSIONS as u32);
-    assert_eq!(calls(&world), []);
+    assert_eq!(calls(&world), NONE);
     world.platform.set("embedding_model", "other");
     assert_eq!(dimensions(&world), DIMENSIONS as u32);
     assert_eq!(calls(&world), [1], "another model is looked at anew");
     world.platform.set("embedding_dimensions", "5");
     assert_eq!(dimensions(&world), 5);
-    assert_eq!(calls(&world), []);
+    assert_eq!(calls(&world), NONE);
 }
 
 #[test]
 fn vectors_for_an_index_are_as_long_as_its_own() {
     let world = world();
     let settings = world.settings();
-    let model = |name: &str, dimensions| EmbeddingModel { name: name.to_owned(), dimensions: Some(dimensions) };
+    let model =
+        |name: &str, dimensions| EmbeddingModel { name: name.to_owned(), dimensions: Some(dimensions) };
     let embed_for = |model: &EmbeddingModel| {
         block_on(world.searcher(&settings).embedder().with_model(model).embed(&["red fox"]))
     };

@@ -53,7 +53,10 @@ impl<'de> Visitor<'de> for NumbersVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Numbers, E> {
         let bytes = STANDARD.decode(text).ok();
-        bytes.and_then(|bytes| floats(&bytes)).map(Numbers).ok_or_else(|| E::custom("it is no vector in base64"))
+        bytes
+            .and_then(|bytes| floats(&bytes))
+            .map(Numbers)
+            .ok_or_else(|| E::custom("it is no vector in base64"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Numbers, A::Error> {
@@ -102,7 +105,8 @@ pub(super) fn read(body: &[u8], count: usize) -> Result<Vec<Vec<f32>>, ModelFail
         }
     }
     let whole: Option<Vec<Vec<f32>>> = vectors.into_iter().collect();
-    let wrong = || ModelFailure::NotACompletion(format!("{given} vectors for {count} texts, or not one for each"));
+    let wrong =
+        || ModelFailure::NotACompletion(format!("{given} vectors for {count} texts, or not one for each"));
     whole.filter(|_| given == count).ok_or_else(wrong)
 }
 

@@ -5,7 +5,8 @@ const SENTENCES_MAX: usize = 100;
 /// The longest sentence that is quoted whole, in characters.
 const CHARACTERS_MAX: usize = 600;
 /// Words before whose full stop no sentence ends.
-const ABBREVIATIONS: &[&str] = &["e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "no", "vs", "cf", "fig", "approx", "st"];
+const ABBREVIATIONS: &[&str] =
+    &["e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "no", "vs", "cf", "fig", "approx", "st"];
 
 /// Ends of Chinese sentences: full stop, exclamation mark, question mark, semicolon.
 const ENDS_CHINESE: &str = "\u{3002}\u{ff01}\u{ff1f}\u{ff1b}";
@@ -46,8 +47,10 @@ fn ends(text: &str, next: Option<char>) -> bool {
     }
     let word = text.trim_end_matches('.').rsplit(|character: char| character.is_whitespace()).next();
     let word = word.unwrap_or_default().to_lowercase();
-    // A single letter is an initial, or the number of a list.
-    last != '.' || !(ABBREVIATIONS.contains(&word.as_str()) || (word.len() == 1 && word.is_ascii()))
+    // A single letter is an initial; digits that nothing stands before are the number of a list's element.
+    let is_initial = word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_number = text.trim().trim_end_matches('.').bytes().all(|byte| byte.is_ascii_digit());
+    last != '.' || !(ABBREVIATIONS.contains(&word.as_str()) || is_initial || is_number)
 }
 
 /// The sentences of a text, in their order.
@@ -87,6 +90,8 @@ mod tests {
         check("One. Two! Three? Four", &["One.", "Two!", "Three?", "Four"]);
         check("It costs 3.50 euros, e.g. for you.", &["It costs 3.50 euros, e.g. for you."]);
         check("A. Smith came.", &["A. Smith came."]);
+        check("It opens at 9. Come in.", &["It opens at 9.", "Come in."]);
+        check("10. Click here. 11. Wait.", &["10. Click here.", "11. Wait."]);
         check("line\nline two\n\n---\n", &["line", "line two"]);
         check("一。二!三", &["一。", "二!三"]);
         check("一\u{ff01}二\u{ff1f}", &["一\u{ff01}", "二\u{ff1f}"]);

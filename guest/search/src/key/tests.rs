@@ -22,7 +22,9 @@ fn families() -> Vec<Family> {
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .filter(|schema: &Value| schema["owner"] == "guest/search")
         .map(|schema| {
-            for field in ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"] {
+            for field in
+                ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"]
+            {
                 assert!(schema.get(field).is_some(), "{field} is missing in {}", schema["family"]);
             }
             let key = json!({"type": "string", "pattern": schema["key"]["pattern"]});
@@ -52,7 +54,7 @@ fn busy_world() -> World {
                 queries: vec![question.to_owned()],
                 ..SearchRequest::default()
             };
-            let request = RetrieveRequest { search, prompt_version: Some("p".to_owned()) };
+            let request = RetrieveRequest { search, prompt_version: Some("p".to_owned()), extractive: true };
             let key = searcher.retrieve(&NAMES, &request).await.unwrap().answer_key.unwrap();
             let data = vec![serde_json::value::to_raw_value(&json!({"file_id": "owl"})).unwrap()];
             assert!(!is_answered || searcher.keep_answer(&key, "At night [1].", data).await.unwrap());
@@ -66,7 +68,8 @@ fn every_key_and_value_is_of_one_described_family() {
     let families = families();
     let mut seen: BTreeMap<&str, usize> = families.iter().map(|family| (family.name.as_str(), 0)).collect();
     for (key, value) in busy_world().store.dump() {
-        let matching: Vec<&Family> = families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
+        let matching: Vec<&Family> =
+            families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
         let [family] = matching.as_slice() else { panic!("{key} belongs to {} families", matching.len()) };
         *seen.entry(&family.name).or_default() += 1;
         let Some(schema) = &family.value else { continue };

@@ -22,7 +22,7 @@ fn request(index: &Searched, question: &str) -> RetrieveRequest {
         queries: vec![question.to_owned()],
         ..SearchRequest::default()
     };
-    RetrieveRequest { search, prompt_version: Some("p1".to_owned()) }
+    RetrieveRequest { search, prompt_version: Some("p1".to_owned()), extractive: true }
 }
 
 fn retrieve(world: &World, request: &RetrieveRequest) -> Retrieved {
@@ -56,7 +56,9 @@ fn a_question_like_one_that_was_answered_gets_that_answer() {
     let given = retrieved.cached.as_ref().unwrap();
     assert_eq!((given.text.as_str(), given.age_s, given.question.as_str()), ("At night [1].", 7, QUESTION));
     assert_eq!(given.data[0].get(), r#"{"file_id":"owl"}"#);
-    assert!(retrieved.passed_threshold() && retrieved.answer.results.is_empty() && retrieved.answer_key.is_none());
+    assert!(
+        retrieved.passed_threshold() && retrieved.answer.results.is_empty() && retrieved.answer_key.is_none()
+    );
     assert_eq!(cached(&world, &request(&index, "What do cod eat?")), None);
 }
 
@@ -164,7 +166,9 @@ fn who_waits_for_too_long_goes_on_alone() {
     let _key = retrieve(&world, &request(&index, QUESTION)).answer_key.unwrap();
     let before = world.platform.passed_ms.get();
     let retrieved = retrieve(&world, &request(&index, QUESTION));
-    assert!(retrieved.cached.is_none() && retrieved.answer_key.is_none() && !retrieved.answer.results.is_empty());
+    assert!(
+        retrieved.cached.is_none() && retrieved.answer_key.is_none() && !retrieved.answer.results.is_empty()
+    );
     let waited = world.platform.passed_ms.get() - before;
     assert!((2_000..3_000).contains(&waited), "{waited}");
     world.platform.set("answer_cache_wait_ms", "0");
@@ -246,7 +250,9 @@ fn where_nothing_is_found_it_is_said_as_the_tenant_chose() {
     world.platform.set("search_threshold", "0.95");
     let check = |question: &str, expected: &str, handover: bool| {
         let retrieved = retrieve(&world, &request(&index, question));
-        assert!(!retrieved.passed_threshold() && retrieved.answer_key.is_none() && retrieved.extractive.is_none());
+        assert!(
+            !retrieved.passed_threshold() && retrieved.answer_key.is_none() && retrieved.extractive.is_none()
+        );
         assert_eq!((retrieved.no_answer.as_deref(), retrieved.handover), (Some(expected), handover));
     };
     check("stock exchange", "Sorry, I found no answer to this in the documents I have.", false);
@@ -266,6 +272,8 @@ fn what_was_found_is_quoted() {
     let retrieved = retrieve(&world, &request(&index, QUESTION));
     assert_eq!(retrieved.extractive.as_deref(), Some("the grey owl hunts at night [1]"));
     assert_eq!((retrieved.no_answer, retrieved.handover), (None, false));
+    let unasked = RetrieveRequest { extractive: false, ..request(&index, QUESTION) };
+    assert_eq!(retrieve(&world, &unasked).extractive, None);
 }
 
 #[test]

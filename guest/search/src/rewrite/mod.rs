@@ -14,8 +14,8 @@ use waggle_model::responses::read_answer;
 use waggle_model::tier::TierTable;
 use waggle_model::transport::Upstream;
 use waggle_model::{ModelFailure, Wire};
-use waggle_openai::item::{Item, Part, Role, to_raw_items};
 use waggle_openai::Nonce;
+use waggle_openai::item::{Item, Part, Role, to_raw_items};
 use waggle_openai::parameters::Parameters;
 use waggle_platform::Platform;
 
@@ -136,8 +136,7 @@ impl<'s> Rewriter<'s> {
         let said = [Item::Message { role: Role::User, parts, phase: None }];
         // Nothing of it is stored, so its id is nobody's.
         let input = to_raw_items(&said, Nonce::mint(0, 0), 0).map_err(|error| error.to_string())?;
-        let parameters =
-            Parameters { max_output_tokens: Some(OUTPUT_TOKENS_MAX), ..Parameters::default() };
+        let parameters = Parameters { max_output_tokens: Some(OUTPUT_TOKENS_MAX), ..Parameters::default() };
         let request = TurnRequest {
             model: &self.model,
             instructions: INSTRUCTIONS,

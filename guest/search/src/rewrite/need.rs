@@ -8,20 +8,31 @@ const SHORT_CHARACTERS: usize = 6;
 
 /// Words that stand for what was said before.
 const REFERRING: [&str; 31] = [
-    "it", "its", "they", "them", "their", "theirs", "this", "that", "these", "those", "he", "she", "him", "her", "his",
-    "hers", "one", "ones", "there", "then", "former", "latter", "same", "above", "previous", "instead", "else",
-    "another", "other", "both", "neither",
+    "it", "its", "they", "them", "their", "theirs", "this", "that", "these", "those", "he", "she", "him",
+    "her", "his", "hers", "one", "ones", "there", "then", "former", "latter", "same", "above", "previous",
+    "instead", "else", "another", "other", "both", "neither",
 ];
 
 /// How a question begins that goes on with what was said before.
 const CONTINUING: [&str; 12] = [
-    "and", "but", "or", "so", "also", "why", "what about", "how about", "how come", "what if", "in that case", "then",
+    "and",
+    "but",
+    "or",
+    "so",
+    "also",
+    "why",
+    "what about",
+    "how about",
+    "how come",
+    "what if",
+    "in that case",
+    "then",
 ];
 
 /// The same in Chinese, wherever they stand.
 const REFERRING_CHINESE: [&str; 26] = [
-    "它", "他", "她", "这", "那", "該", "该", "其", "上面", "前面", "上述", "刚才", "剛才", "之前", "此", "前者", "后者",
-    "另外", "其他", "同样", "也", "還", "还有", "还是", "这样", "呢",
+    "它", "他", "她", "这", "那", "該", "该", "其", "上面", "前面", "上述", "刚才", "剛才", "之前", "此",
+    "前者", "后者", "另外", "其他", "同样", "也", "還", "还有", "还是", "这样", "呢",
 ];
 
 /// How a question in Chinese begins that goes on.
@@ -45,10 +56,11 @@ pub fn follows_up(question: &str) -> bool {
         .filter(|word| !word.is_empty())
         .collect();
     let said = words.join(" ");
-    let continues = |start: &&str| said.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let continues =
+        |start: &&str| said.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     words.len() <= SHORT_WORDS
         || words.iter().any(|word| REFERRING.contains(word))
-        || CONTINUING.iter().any(|start| continues(start))
+        || CONTINUING.iter().any(continues)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ fn what_is_said_does_not_leave_its_frame() {
 
 #[test]
 fn a_long_conversation_is_shown_in_part() {
-    let many: Vec<Said> = (0..30).map(|number| said(true, &format!("{number}-{}", "x".repeat(5_000)))).collect();
+    let many: Vec<Said> =
+        (0..30).map(|number| said(true, &format!("{number}-{}", "x".repeat(5_000)))).collect();
     let shown = material("q", &many);
     assert!(shown.len() < 12_000 && shown.contains("29-x") && !shown.contains("19-x"));
 }

@@ -52,10 +52,7 @@ pub trait FileNames {
     ///
     /// # Errors
     /// The store's.
-    fn names(
-        &self,
-        files: &[(&str, &str)],
-    ) -> impl Future<Output = Result<Vec<Option<String>>, StoreError>>;
+    fn names(&self, files: &[(&str, &str)]) -> impl Future<Output = Result<Vec<Option<String>>, StoreError>>;
 }
 
 /// For chunks whose notes are the names of their files.

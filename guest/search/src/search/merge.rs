@@ -60,7 +60,11 @@ pub(super) fn merge(candidates: Vec<Candidate>) -> Vec<Candidate> {
         let by_rank = other.hit.score.total_cmp(&one.hit.score);
         let by_score = || other.score.total_cmp(&one.score);
         let by_name = || {
-            (one.place, &one.hit.group, one.hit.ordinal).cmp(&(other.place, &other.hit.group, other.hit.ordinal))
+            (one.place, &one.hit.group, one.hit.ordinal).cmp(&(
+                other.place,
+                &other.hit.group,
+                other.hit.ordinal,
+            ))
         };
         by_rank.then_with(by_score).then_with(by_name)
     });

@@ -12,5 +12,5 @@ mod run;
 
 pub use found::{FileNames, Found, NamesFromNotes, SearchAnswer};
 pub use request::{INDEXES_MAX, QUERIES_MAX, QUERY_BYTES_MAX, Ranking, SearchRequest, Searched};
-pub use run::Searcher;
 pub(crate) use run::Asked;
+pub use run::Searcher;

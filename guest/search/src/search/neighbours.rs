@@ -14,6 +14,9 @@ const JOINED_MAX: usize = 10;
 const OVERLAP_BYTES_MAX: usize = 8 << 10;
 /// Less than that is no overlap but chance.
 const OVERLAP_BYTES_MIN: usize = 12;
+/// In so many places it is looked whether a chunk's beginning goes on to the end of the one before: texts that repeat
+/// themselves have it in many.
+const OVERLAP_ATTEMPTS_MAX: usize = 64;
 
 /// A hit with its neighbours.
 #[derive(Debug, PartialEq)]
@@ -50,11 +53,20 @@ fn spans(candidates: Vec<Candidate>, neighbours: u32) -> Vec<(Candidate, RangeIn
 
 /// How many bytes at the end of `one` are the beginning of `other`.
 fn overlap(one: &str, other: &str) -> usize {
-    let longest = one.len().min(other.len()).min(OVERLAP_BYTES_MAX);
-    let is_shared = |length: &usize| {
-        other.get(..*length).is_some_and(|beginning| one.as_bytes().ends_with(beginning.as_bytes()))
-    };
-    (OVERLAP_BYTES_MIN..=longest).rev().find(is_shared).unwrap_or(0)
+    if other.len() < OVERLAP_BYTES_MIN {
+        return 0;
+    }
+    let head = other.get(..other.ceil_char_boundary(OVERLAP_BYTES_MIN)).unwrap_or(other);
+    let mut from = one.ceil_char_boundary(one.len().saturating_sub(OVERLAP_BYTES_MAX));
+    for _ in 0..OVERLAP_ATTEMPTS_MAX {
+        let Some(found) = one.get(from..).and_then(|end| end.find(head)) else { return 0 };
+        let end = one.get(from + found..).unwrap_or_default();
+        if other.starts_with(end) {
+            return end.len();
+        }
+        from += found + head.chars().next().map_or(1, char::len_utf8);
+    }
+    0
 }
 
 /// The chunks of the span as one text, with the numbers of its first and last; only those under the hit's heading that

@@ -64,7 +64,8 @@ pub struct SearchRequest {
 }
 
 fn wrong(param: &str, expected: &str) -> SearchFailure {
-    ApiError::invalid_param(param, "invalid_value", format!("Invalid value for '{param}': {expected}.")).into()
+    ApiError::invalid_param(param, "invalid_value", format!("Invalid value for '{param}': {expected}."))
+        .into()
 }
 
 impl SearchRequest {
@@ -137,7 +138,10 @@ mod tests {
         let weights = |text, vector| Some(Weights { text, vector });
         check(|request| request.ranking.weights = weights(0.0, 0.0), Some("ranking_options.hybrid_search"));
         check(|request| request.ranking.weights = weights(-1.0, 1.0), Some("ranking_options.hybrid_search"));
-        check(|request| request.ranking.weights = weights(f32::NAN, 1.0), Some("ranking_options.hybrid_search"));
+        check(
+            |request| request.ranking.weights = weights(f32::NAN, 1.0),
+            Some("ranking_options.hybrid_search"),
+        );
         check(|request| request.ranking.weights = weights(0.0, 3.0), None);
         let index = Searched { store: "s".to_owned(), index: "i".to_owned(), embedding: None };
         check(|request| request.indexes = vec![index; INDEXES_MAX + 1], Some("vector_store_ids"));

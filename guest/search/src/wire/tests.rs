@@ -21,17 +21,20 @@ fn a_whole_body_is_read() {
             "hybrid_search": {"embedding_weight": 2, "text_weight": 0.5}},
         "conversation": [{"role": "user", "text": "a"}, {"role": "assistant", "text": "b"}],
         "answer_cache": {"prompt_version": "p1"},
+        "extractive": false,
     }))
     .unwrap();
     assert_eq!(body.vector_store_ids, ["vs_1", "vs_2"]);
     let searched = Searched { store: "vs_1".to_owned(), index: "i".to_owned(), embedding: None };
-    let RetrieveRequest { search, prompt_version } = body.in_indexes(vec![searched]);
-    assert_eq!(prompt_version.as_deref(), Some("p1"));
+    let RetrieveRequest { search, prompt_version, extractive } = body.in_indexes(vec![searched]);
+    assert_eq!((prompt_version.as_deref(), extractive), (Some("p1"), false));
+    assert!(read(&json!({"query": "q"})).unwrap().request.extractive);
     assert_eq!((search.queries.as_slice(), search.results_max), (["When?".to_owned()].as_slice(), Some(7)));
     assert_eq!((search.filter.len(), search.indexes.len(), search.rewrite), (1, 1, None));
     let weights = Some(Weights { text: 0.5, vector: 2.0 });
     assert_eq!(search.ranking, Ranking { rerank: false, threshold: Some(0.25), weights });
-    let said: Vec<(bool, &str)> = search.conversation.iter().map(|said| (said.by_user, &*said.text)).collect();
+    let said: Vec<(bool, &str)> =
+        search.conversation.iter().map(|said| (said.by_user, &*said.text)).collect();
     assert_eq!(said, [(true, "a"), (false, "b")]);
 }
 
@@ -40,9 +43,10 @@ fn openais_search_has_its_own_defaults_and_fields() {
     let read = |body: &Value| SearchBody::read(body.to_string().as_bytes(), SearchBodyKind::VectorStore);
     let search = read(&json!({"query": ["a", "b"]})).unwrap().request.search;
     assert_eq!((search.queries.len(), search.rewrite, search.ranking.threshold), (2, Some(false), Some(0.0)));
-    let search = read(&json!({"query": "a", "rewrite_query": true, "filters": null, "ranking_options": null}));
+    let search =
+        read(&json!({"query": "a", "rewrite_query": true, "filters": null, "ranking_options": null}));
     assert_eq!(search.unwrap().request.search.rewrite, Some(true));
-    for field in ["vector_store_ids", "conversation", "answer_cache"] {
+    for field in ["vector_store_ids", "conversation", "answer_cache", "extractive"] {
         let error = read(&json!({"query": "a", field: []})).unwrap_err();
         assert_eq!((error.code, error.param.as_deref()), (Some("unknown_parameter"), Some(field)));
     }
@@ -68,9 +72,15 @@ fn a_mistake_is_told_by_its_field() {
     check(json!({"query": "q", "conversation": [{"role": "system", "text": "x"}]}), "conversation[0]");
     check(json!({"query": "q", "ranking_options": {"ranker": "best"}}), "ranking_options.ranker");
     check(json!({"query": "q", "ranking_options": {"x": 1}}), "ranking_options");
-    check(json!({"query": "q", "ranking_options": {"score_threshold": 2}}), "ranking_options.score_threshold");
+    check(
+        json!({"query": "q", "ranking_options": {"score_threshold": 2}}),
+        "ranking_options.score_threshold",
+    );
     let hybrid = json!({"embedding_weight": 0, "text_weight": 0});
-    check(json!({"query": "q", "ranking_options": {"hybrid_search": hybrid}}), "ranking_options.hybrid_search");
+    check(
+        json!({"query": "q", "ranking_options": {"hybrid_search": hybrid}}),
+        "ranking_options.hybrid_search",
+    );
     check(json!({"query": "q", "answer_cache": {}}), "answer_cache");
     let long = json!({"prompt_version": "p".repeat(129)});
     check(json!({"query": "q", "answer_cache": long}), "answer_cache.prompt_version");

@@ -42,7 +42,10 @@ fn words_and_vectors_find_together() {
     let answer = search(&world, &ask(&["grey owl at night"], &[&animals]));
     assert_eq!((answer.mode, answer.rewritten), (SearchMode::Hybrid, false));
     let first = &answer.results[0];
-    assert_eq!((first.store.as_str(), first.file_id.as_str(), first.filename.as_str()), ("vs-a", "owl", "owl.md"));
+    assert_eq!(
+        (first.store.as_str(), first.file_id.as_str(), first.filename.as_str()),
+        ("vs-a", "owl", "owl.md")
+    );
     assert_eq!((first.text.as_str(), first.ordinals), ("the grey owl hunts at night", (0, 0)));
     assert!(answer.results.iter().all(|found| (0.0..=1.0).contains(&found.score)));
     assert_eq!(answer.results.len(), 5, "as many as search_top_k says");
@@ -112,7 +115,8 @@ fn several_questions_find_together_each_chunk_once() {
 fn a_filter_chooses_among_files() {
     let world = world();
     let animals = world.index("a", true, &ANIMALS);
-    let filter = serde_json::value::to_raw_value(&json!({"type": "eq", "key": "name", "value": "cod"})).unwrap();
+    let filter =
+        serde_json::value::to_raw_value(&json!({"type": "eq", "key": "name", "value": "cod"})).unwrap();
     let filter = crate::filter::parse(&filter, "filters").unwrap();
     let request = SearchRequest { filter, ..ask(&["owl"], &[&animals]) };
     assert_eq!(files(&search(&world, &request)), ["cod"]);
@@ -140,7 +144,10 @@ fn a_reranker_has_the_last_word() {
     world.platform.set("rerank_model", "r");
     let request = SearchRequest { results_max: Some(1), ..ask(&["owl"], &[&animals]) };
     search_with_embedding(&world, &request);
-    world.model.answers(200, r#"{"results":[{"index":1,"relevance_score":0.75},{"index":0,"relevance_score":0.25}]}"#);
+    world.model.answers(
+        200,
+        r#"{"results":[{"index":1,"relevance_score":0.75},{"index":0,"relevance_score":0.25}]}"#,
+    );
     let answer = search(&world, &request);
     assert_eq!(answer.results.len(), 1);
     assert_eq!(answer.results[0].score, 0.75);
@@ -148,7 +155,11 @@ fn a_reranker_has_the_last_word() {
     let body: serde_json::Value = serde_json::from_slice(asked[0].body.as_deref().unwrap()).unwrap();
     assert_eq!((&body["model"], &body["query"]), (&json!("r"), &json!("owl")));
     assert_eq!(body["documents"][1], answer.results[0].text);
-    assert_eq!(body["documents"].as_array().map(Vec::len), Some(5), "it chooses among more than are asked for");
+    assert_eq!(
+        body["documents"].as_array().map(Vec::len),
+        Some(5),
+        "it chooses among more than are asked for"
+    );
 }
 
 /// Embeds the question, so that the next call is the reranker's; that one fails.
@@ -185,9 +196,13 @@ fn a_follow_up_question_is_rewritten() {
     world.platform.set("rewrite_model", "w");
     world.model.answers(200, &completion("When does the grey owl hunt?"));
     let answer = search(&world, &follow_up(&animals));
-    assert_eq!((answer.queries.as_slice(), answer.rewritten), (["When does the grey owl hunt?".to_owned()].as_slice(), true));
+    assert_eq!(
+        (answer.queries.as_slice(), answer.rewritten),
+        (["When does the grey owl hunt?".to_owned()].as_slice(), true)
+    );
     assert_eq!(files(&answer)[0], "owl");
-    let stands_alone = SearchRequest { queries: vec!["When does the red fox run?".to_owned()], ..follow_up(&animals) };
+    let stands_alone =
+        SearchRequest { queries: vec!["When does the red fox run?".to_owned()], ..follow_up(&animals) };
     world.model.requests.take();
     assert!(!search(&world, &stands_alone).rewritten);
     assert_eq!(world.model.paths(), ["embeddings"], "no model is asked where none is needed");
