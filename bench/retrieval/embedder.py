@@ -14,6 +14,7 @@ import hashlib
 import http.server
 import importlib.util
 import json
+import math
 import pathlib
 import sqlite3
 import struct
@@ -79,7 +80,7 @@ class Model:
         texts, tokens, width = x.shape
         split = lambda y: y.reshape(texts, tokens, HEADS, width // HEADS).transpose(0, 2, 1, 3)
         query, key, value = (split(self.linear(f"{name}.self.{part}", x)) for part in ("query", "key", "value"))
-        scores = query @ key.transpose(0, 1, 3, 2) / np.sqrt(width // HEADS) + hidden
+        scores = query @ key.transpose(0, 1, 3, 2) / math.sqrt(width // HEADS) + hidden
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         scores /= scores.sum(-1, keepdims=True)
         joined = (scores @ value).transpose(0, 2, 1, 3).reshape(texts, tokens, width)
@@ -88,7 +89,7 @@ class Model:
     def layer(self, name, x, hidden):
         x = self.attention(f"{name}.attention", x, hidden)
         inner = self.linear(f"{name}.intermediate.dense", x)
-        inner = inner * 0.5 * (1 + error_function(inner / np.sqrt(2)))
+        inner = inner * 0.5 * (1 + error_function(inner / math.sqrt(2)))
         return self.normal(f"{name}.output.LayerNorm", self.linear(f"{name}.output.dense", inner) + x)
 
     def embed_alike(self, texts):
