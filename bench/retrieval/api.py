@@ -69,8 +69,11 @@ class Api:
 
     def chunks(self, store, file):
         """How many chunks of a file are found."""
-        page = self.call("GET", f"/v1/vector_stores/{store}/files/{file}/content")
-        return len(page["data"])
+        count, page = 0, ""
+        while page is not None:
+            answer = self.call("GET", f"/v1/vector_stores/{store}/files/{file}/content?page={page}")
+            count, page = count + len(answer["data"]), answer["next_page"]
+        return count
 
     def retrieve(self, store, question, results, threshold=None):
         """The page of `POST /v1/retrieval/search`."""
