@@ -68,12 +68,13 @@ class Api:
             time.sleep(POLL_SECONDS)
 
     def chunks(self, store, file):
-        """How many chunks of a file are found."""
-        count, page = 0, ""
+        """The texts of a file's chunks, as they are searched."""
+        texts, page = [], ""
         while page is not None:
             answer = self.call("GET", f"/v1/vector_stores/{store}/files/{file}/content?page={page}")
-            count, page = count + len(answer["data"]), answer["next_page"]
-        return count
+            texts += [part["text"] for part in answer["data"]]
+            page = answer["next_page"]
+        return texts
 
     def retrieve(self, store, question, results, threshold=None):
         """The page of `POST /v1/retrieval/search`."""

@@ -68,7 +68,8 @@ class Stage(Programs):
 
 
 def take_in(api, folder, language, options):
-    """A vector store with the documents of a language; its id, and how many chunks there are."""
+    """A vector store with the documents of a language: its id, how many chunks there are, and the passages that no chunk
+    holds whole, because they were cut in two or are not taken for text. No search can find those."""
     pages = sorted((folder / language).glob("*.html"))
     if not pages:
         raise SystemExit(f"no documents in {folder / language}: documents.py fetch {folder}")
@@ -76,7 +77,11 @@ def take_in(api, folder, language, options):
     store = api.store(language)
     api.add(store, files, options.chunk_tokens, options.overlap_tokens)
     api.settled(store, INGESTION_SECONDS_MAX)
-    return store, sum(api.chunks(store, file) for file in files)
+    chunks = {page.name: [key(text) for text in api.chunks(store, file)] for page, file in zip(pages, files)}
+    passages = [passage for label in labels(language) for passage in label.passages]
+    whole = lambda name, passage: any(key(passage) in chunk for chunk in chunks[name])
+    cut = [f"{name}: {passage}" for name, passage in passages if not whole(name, passage)]
+    return {"id": store, "chunks": sum(map(len, chunks.values())), "passages": len(passages), "cut_passages": cut}
 
 
 def answers(result, label):
@@ -145,7 +150,7 @@ def measure(options, work):
             for language in LANGUAGES:
                 if language not in stores:
                     stores[language] = take_in(api, options.folder, language, options)
-                store = stores[language][0]
+                store = stores[language]["id"]
                 asked = ask(api, store, language, mode)
                 modes.setdefault(language, {})[mode] = {**quality(asked), "asked": asked}
                 if mode == "dense":
@@ -160,7 +165,7 @@ def measure(options, work):
         "chunk_tokens": options.chunk_tokens,
         "overlap_tokens": options.overlap_tokens,
         "neighbours": options.neighbours,
-        "chunks": {language: chunks for language, (_, chunks) in stores.items()},
+        "stores": stores,
         "modes": modes,
         "refusals": refused,
         "curve": curves,
@@ -173,11 +178,13 @@ def tell(measured):
     good = True
     for language, modes in measured["modes"].items():
         for mode, one in modes.items():
-            print(f"| {language} | {measured['chunks'][language]} | {mode} | {one['questions']} | "
+            print(f"| {language} | {measured['stores'][language]['chunks']} | {mode} | {one['questions']} | "
                   f"{one['recall_at_5']:.3f} | {one['ndcg_at_10']:.3f} |")
         for figure in ("recall_at_5", "ndcg_at_10"):
             alone = max(modes["lexical"][figure], modes["dense"][figure])
             good &= modes["hybrid"][figure] >= alone
+    for language, store in measured["stores"].items():
+        print(f"\n{language}: {len(store['cut_passages'])} of {store['passages']} passages are whole in no chunk")
     print("\n| language | threshold | right refusals | wrong refusals |\n|---|---|---|---|")
     for language, refused in measured["refusals"].items():
         for at, one in refused.items():

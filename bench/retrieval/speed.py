@@ -186,7 +186,7 @@ def take_in(api, pieces, options):
         api.settled(store, INGESTION_SECONDS_MAX)
         seconds += time.perf_counter() - uploaded
         upload_seconds += uploaded - began
-        chunks += sum(api.chunks(store, file) for file in files)
+        chunks += sum(len(api.chunks(store, file)) for file in files)
         names, sent = names + count, sent + sum(map(len, contents))
         # The first file tells how many chunks a file has.
         count = max(1, min(100, -(-(options.chunks - chunks) * names // chunks)))
