@@ -49,13 +49,13 @@ class Stage(Programs):
         self.embeddings = free_port()
         cache = ("--cache", options.cache) if options.cache else ()
         self.start(sys.executable, HERE / "embedder.py", "--port", self.embeddings, *cache)
-        wait_for(self.embeddings, self.started[-1])
+        wait_for(self.embeddings, self.started[-1], 120)
 
     def serve(self, mode):
         """Starts Waggle with this way of searching; the process and a client."""
         variables = {
             "embedding_model": EMBEDDER,
-            "embedding_batch_max": 16,
+            "embedding_batch_max": 8,
             "search_mode": mode,
             "search_neighbours": self.options.neighbours,
             "search_rewrite": "off",
