@@ -2,10 +2,11 @@
 //! and what is answered has the shape it says.
 
 use crate::support::{Server, Setup, client};
-use crate::tenants_matrix::endpoints;
+use crate::tenants_matrix::{endpoints, retrieval_endpoints};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 struct Api {
     server: Server,
@@ -110,6 +111,7 @@ async fn every_route_is_described_and_answers_as_described() {
     let api = Api::start().await;
     let routes: BTreeSet<String> = endpoints()
         .into_iter()
+        .chain(retrieval_endpoints())
         .map(|endpoint| format!("{} {}", endpoint.method.to_lowercase(), endpoint.path))
         .collect();
     assert_eq!(described(&api.description), routes);
@@ -155,7 +157,62 @@ async fn every_route_is_described_and_answers_as_described() {
     ] {
         api.call(method, path, None).await;
     }
+    knowledge(&api).await;
     assert_eq!(*api.served.borrow(), routes, "every route was answered well once");
+}
+
+/// Files, vector stores, and what is found in them.
+async fn knowledge(api: &Api) {
+    let form = "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\n\
+                content-disposition: form-data; name=\"file\"; filename=\"warranty.txt\"\r\n\r\n\
+                The warranty lasts two years.\r\n--b--\r\n";
+    let request = api.client.post(api.server.url("/v1/files")).body(form);
+    let request = request.header("content-type", "multipart/form-data; boundary=b");
+    let file: Value = request.send().await.unwrap().json().await.unwrap();
+    let said = &api.operation("post", "/v1/files")["responses"]["200"];
+    let said = &api.resolved(said)["content"]["application/json"]["schema"];
+    api.check_shape(said, &file, "post /v1/files");
+    api.served.borrow_mut().insert("post /v1/files".to_owned());
+    let file = file["id"].clone();
+    api.name("{file}", &file);
+    let store = api.call("post", "/v1/vector_stores", None).await["id"].clone();
+    api.name("{store}", &store);
+    let member = "/v1/vector_stores/{store}/files/{file}";
+    api.call("post", "/v1/vector_stores/{store}/files", Some(json!({ "file_id": file }))).await;
+    let until = Instant::now() + Duration::from_secs(30);
+    while api.call("get", member, None).await["status"] != "completed" {
+        assert!(Instant::now() < until, "the file is not taken in");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let batches = "/v1/vector_stores/{store}/file_batches";
+    api.name("{batch}", &api.call("post", batches, Some(json!({ "file_ids": [file] }))).await["id"]);
+    let search = json!({ "vector_store_ids": [store], "query": "How long is the warranty?" });
+    api.call("post", "/v1/retrieval/search", Some(search)).await;
+    let dify = json!({ "knowledge_id": store, "query": "warranty", "retrieval_setting": { "top_k": 3, "score_threshold": 0 } });
+    api.call("post", "/retrieval", Some(dify)).await;
+    for (method, path) in [
+        ("get", "/v1/files"),
+        ("get", "/v1/files/{file}"),
+        ("get", "/v1/files/{file}/content"),
+        ("get", "/v1/vector_stores"),
+        ("get", "/v1/vector_stores/{store}"),
+        ("post", "/v1/vector_stores/{store}"),
+        ("post", "/v1/vector_stores/{store}/search"),
+        ("get", "/v1/vector_stores/{store}/files"),
+        ("post", member),
+        ("get", "/v1/vector_stores/{store}/files/{file}/content"),
+        ("get", "/v1/vector_stores/{store}/file_batches/{batch}"),
+        ("get", "/v1/vector_stores/{store}/file_batches/{batch}/files"),
+        ("post", "/v1/vector_stores/{store}/file_batches/{batch}/cancel"),
+        ("delete", member),
+        ("delete", "/v1/vector_stores/{store}"),
+        ("get", "/v1/vector_stores/{store}"),
+        ("delete", "/v1/files/{file}"),
+        ("get", "/v1/files/{file}"),
+        ("delete", "/v1/retrieval/users/{user}/data"),
+    ] {
+        api.call(method, path, None).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

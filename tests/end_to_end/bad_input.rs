@@ -168,7 +168,7 @@ async fn what_does_not_exist_is_said_in_the_shape_of_the_api() {
         let problem: Value = response.json().await.unwrap();
         assert_eq!((&problem["status"], &problem["title"]), (&json!(404), &json!("Not Found")), "{path}");
     }
-    for path in ["/v1", "/v1/", "/v1/nowhere", "/v1/responses/", "/v1/files", "/v1/chats"] {
+    for path in ["/v1", "/v1/", "/v1/nowhere", "/v1/responses/", "/v1/images", "/v1/chats"] {
         let (status, error) = get(&client, &server.url(path)).await;
         check_openai_error(status, 404, &error, path);
     }

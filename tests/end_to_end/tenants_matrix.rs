@@ -33,6 +33,25 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     resources.into_iter().flat_map(read_resource).collect()
 }
 
+/// Every endpoint in the table of guest/retrieval/src/route.rs that a route leads to.
+pub(crate) fn retrieval_endpoints() -> Vec<Endpoint> {
+    let source = fs::read_to_string(root().join("guest/retrieval/src/route.rs")).unwrap();
+    let resources: Vec<&str> =
+        source.split("Resource {").skip(1).filter(|text| text.contains("path: \"/")).collect();
+    assert!(resources.len() > 10, "the table is not understood");
+    let read = |text: &&str| {
+        let between =
+            |from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0.to_owned();
+        let path = between("path: \"", "\"");
+        let methods = between("allow: \"", "\"");
+        let endpoint = |method: &str| Endpoint { method: method.to_owned(), path: path.clone() };
+        methods.split(", ").map(endpoint).collect::<Vec<_>>()
+    };
+    // What is kept as an answer is said by other functions, which need no route.
+    let is_public = |endpoint: &Endpoint| endpoint.path != "/v1/retrieval/answers";
+    resources.iter().flat_map(read).filter(is_public).collect()
+}
+
 fn read_resource(text: &str) -> Vec<Endpoint> {
     let between = |from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0;
     let parts = between("parts: &[", "]").split(',').map(|part| match part.trim() {

@@ -74,12 +74,12 @@ mod tests {
     const BYTES_MAX: usize = 8;
 
     /// Chunks, and then an end or, if it is `cut`, none.
-    struct Chunks {
-        chunks: std::vec::IntoIter<&'static str>,
+    struct Chunks<'a> {
+        chunks: std::slice::Iter<'a, &'static str>,
         cut: bool,
     }
 
-    impl ChunkSource for Chunks {
+    impl ChunkSource for Chunks<'_> {
         async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, TransportFailure> {
             match self.chunks.next() {
                 None if self.cut => Err(TransportFailure::Cut("by the test".to_owned())),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn read(request: Request<'_>, chunks: &[&'static str], cut: bool) -> Result<String, u16> {
-        let body = Chunks { chunks: chunks.to_vec().into_iter(), cut };
+        let body = Chunks { chunks: chunks.iter(), cut };
         let read = block_on(read_json(request, body, BYTES_MAX));
         read.map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|error| error.status)
     }

@@ -71,7 +71,7 @@ impl Form {
     /// # Errors
     /// The file cannot be opened.
     pub(crate) async fn of_file(path: &Path, filename: &str, bytes: u64, hash: &str) -> io::Result<Self> {
-        let boundary = format!("waggle-{hash}");
+        let boundary = format!("waggle-{}", hash.get(..32).unwrap_or(hash));
         let (head, tail) = (head(&boundary, filename), format!("\r\n--{boundary}--\r\n"));
         let length = bytes.saturating_add((head.len() + tail.len()) as u64);
         let file = File::open(path).await?.take(bytes);

@@ -45,10 +45,13 @@ impl VectorError {
 
     /// A file could not be read or written.
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
-        let text = format!("{what}: {error}");
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Unavailable(text),
-            _ => Self::Other(text),
+            // Functions read this text, so it names no file.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                tracing::error!(what, %error, "there is no room for indexes");
+                Self::Unavailable("the disk of the host is full".into())
+            }
+            _ => Self::Other(format!("{what}: {error}")),
         }
     }
 }

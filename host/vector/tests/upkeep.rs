@@ -29,12 +29,13 @@ fn bytes_of(folder: &Path) -> u64 {
     bytes
 }
 
-/// A vector that is different for each number, around one of ten centres.
+/// A vector that is different for each number, around one of ten centres, and far enough from others that a byte for each of
+/// its numbers tells them apart.
 fn vector(number: u32) -> [f32; 4] {
     let mix = |seed: u32| {
         let mixed =
             (number.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)).wrapping_mul(2_246_822_519);
-        (mixed >> 8) as f32 / (1 << 24) as f32 - 0.5
+        (mixed >> 8) as f32 / (1 << 24) as f32 * 20.0 - 10.0
     };
     let centre = number % 10;
     [
@@ -85,11 +86,12 @@ async fn a_large_index_finds_the_same_before_and_after_it_is_merged_and_read_aga
         merged
     };
     let indexes = Embedded::open(folder.path(), config).unwrap();
-    let after: Vec<_> = indexes.search(TENANT, &[docs.clone()], by_words("n2600 n1000")).await.unwrap();
+    let after: Vec<_> =
+        indexes.search(TENANT, std::slice::from_ref(&docs), by_words("n2600 n1000")).await.unwrap();
     assert_eq!(after.iter().map(|hit| (hit.group.as_str(), hit.version)).collect::<Vec<_>>().len(), 2);
     for (number, before) in queries.iter().zip(before) {
         let query = Query { limit: 100, ..by_vector(vector(*number)) };
-        let hits = indexes.search(TENANT, &[docs.clone()], query).await.unwrap();
+        let hits = indexes.search(TENANT, std::slice::from_ref(&docs), query).await.unwrap();
         assert!(hits.iter().all(|hit| hit.group != "4" && hit.version == 1), "{number}");
         let left = before.iter().filter(|(group, _)| group != "2" && group != "4");
         for place in left {
@@ -120,7 +122,11 @@ async fn the_space_of_what_is_gone_comes_back() {
     assert!(on_disk < left * 5 / 2, "{on_disk} bytes on disk for {left}");
     for (word, expected) in [("v0", 40), ("v7", 40), ("v6", 0)] {
         let query = Query { limit: 100, ..by_words(word) };
-        assert_eq!(indexes.search(TENANT, &[docs.clone()], query).await.unwrap().len(), expected, "{word}");
+        assert_eq!(
+            indexes.search(TENANT, std::slice::from_ref(&docs), query).await.unwrap().len(),
+            expected,
+            "{word}"
+        );
     }
     drop(indexes);
     let indexes = Embedded::open(folder.path(), EmbeddedConfig::default()).unwrap();

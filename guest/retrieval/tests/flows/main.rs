@@ -1,6 +1,6 @@
 //! The whole function over a store in memory, an index over that, a scripted embedding model and a queue that tests empty.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test ends by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod batches;
 mod crashes;

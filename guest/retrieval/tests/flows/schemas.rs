@@ -21,7 +21,9 @@ fn families() -> Vec<Family> {
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .filter(|schema: &Value| schema["owner"] == "guest/retrieval")
         .map(|schema| {
-            for field in ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"] {
+            for field in
+                ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"]
+            {
                 assert!(schema.get(field).is_some(), "{field} is missing in {}", schema["family"]);
             }
             let key = json!({"type": "string", "pattern": schema["key"]["pattern"]});
@@ -41,7 +43,8 @@ fn check(world: &World, families: &[Family], seen: &mut BTreeMap<String, usize>)
         if key.starts_with("embedding/") || key.starts_with("answer/") {
             continue;
         }
-        let matching: Vec<&Family> = families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
+        let matching: Vec<&Family> =
+            families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
         let [family] = matching.as_slice() else { panic!("{key} belongs to {} families", matching.len()) };
         if family.is_json {
             let value: Value = serde_json::from_slice(&value).unwrap();

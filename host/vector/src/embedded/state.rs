@@ -205,6 +205,9 @@ impl State {
             }
         }
         let staged = self.staged_of(name, version).map_or(0, BTreeMap::len);
+        if staged == 0 && chunks > 0 {
+            return Err(VectorError::NoSuchGroup);
+        }
         let in_order = self.staged_count(name, version);
         if count(staged) == chunks && in_order == chunks {
             return Ok(false);

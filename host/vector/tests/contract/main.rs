@@ -1,6 +1,6 @@
 //! What every backend promises, run against each of them. A backend is a [`Fixture`] with a name in `contract!`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/chunks.rs"]
 mod chunks;
