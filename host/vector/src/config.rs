@@ -2,7 +2,7 @@
 
 use crate::{IndexName, bounds::check_tenant};
 use serde::Deserialize;
-use std::{fmt, num::NonZero, path::PathBuf, thread::available_parallelism};
+use std::{fmt, num::NonZero, path::{Path, PathBuf}, thread::available_parallelism};
 
 /// Indexes that may be named to be read into memory at the start.
 const PREWARM_MAX: usize = 10_000;
@@ -236,6 +236,17 @@ impl VectorConfig {
         self.prewarm.iter().filter_map(|text| parse_prewarm(text).ok()).collect()
     }
 
+    /// The same, with its relative paths below `folder`.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Self {
+        if let Some(postgres) = &mut self.postgres {
+            for path in [&mut postgres.password_file, &mut postgres.roots_file].into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
+        }
+        self
+    }
+
     /// What the embedded backend is opened with.
     #[must_use]
     pub fn embedded(&self) -> EmbeddedConfig {
@@ -307,6 +318,9 @@ mod tests {
         assert_eq!(parsed.validate(), Ok(()));
         assert_eq!(parsed.backend, Backend::Postgres);
         assert!(!format!("{parsed:?}").contains("hunter2"));
+        let with_file = "postgres = { url = \"x\", password_file = \"keys/p\" }";
+        let below = toml::from_str::<VectorConfig>(with_file).unwrap().below(Path::new("/etc/waggle"));
+        assert_eq!(below.postgres.unwrap().password_file.unwrap(), Path::new("/etc/waggle/keys/p"));
         let check = |text: &str, expected: &str| {
             let error = toml::from_str::<VectorConfig>(text).unwrap().validate().unwrap_err();
             assert!(error.contains(expected), "{error}");
