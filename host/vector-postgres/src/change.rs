@@ -1,8 +1,6 @@
 //! What changes an index: staging, publishing, removing. Each change is one transaction that has locked the index's row.
 
-use crate::encode::{
-    attributes_bytes, filterable, read_version, stored_version, vector_text, word_vector,
-};
+use crate::encode::{attributes_bytes, filterable, read_version, stored_version, vector_text, word_vector};
 use crate::scoped::{Known, Scoped, column};
 use std::collections::BTreeMap;
 use waggle_vector::backend::{check_dimensions, text_bytes, words};
@@ -273,7 +271,8 @@ pub(crate) async fn remove(scoped: &Scoped<'_>, index: i64, groups: &[String]) -
     let names: Vec<&[u8]> = groups.iter().map(|name| name.as_bytes()).collect();
     let staged = "with gone as (delete from staged where tenant = $1 and index_number = $2 and group_name = any($3) \
                   returning byte_count) select coalesce(sum(byte_count), 0)::bigint as number from gone";
-    let mut by = Difference { bytes: -number(scoped, staged, &[&index, &names]).await?, ..Difference::default() };
+    let mut by =
+        Difference { bytes: -number(scoped, staged, &[&index, &names]).await?, ..Difference::default() };
     let published = "delete from groups where tenant = $1 and index_number = $2 and name = any($3) \
                      returning number, chunk_count::bigint, word_count, byte_count";
     let rows = scoped.rows(published, &[&index, &names]).await?;
@@ -297,7 +296,9 @@ pub(crate) async fn set_attributes(
     group: &str,
     attributes: &[Attribute],
 ) -> Result<(), VectorError> {
-    let Some(published) = published(scoped, index, group).await? else { return Err(VectorError::NoSuchGroup) };
+    let Some(published) = published(scoped, index, group).await? else {
+        return Err(VectorError::NoSuchGroup);
+    };
     let sql = "update groups set attributes = $4, filterable = $5::text::jsonb \
                where tenant = $1 and index_number = $2 and number = $3";
     let (as_given, compared) = (attributes_bytes(attributes), filterable(attributes));
@@ -321,7 +322,8 @@ pub(crate) async fn drop_index(scoped: &Scoped<'_>, index: i64) -> Result<(), Ve
 /// Removes all that a tenant has; the numbers of indexes that had a graph.
 pub(crate) async fn erase(scoped: &Scoped<'_>) -> Result<Vec<i64>, VectorError> {
     // Locked first, so that no change of one of them is under way.
-    let rows = scoped.rows("select number, has_graph from indexes where tenant = $1 order by name for update", &[]);
+    let rows =
+        scoped.rows("select number, has_graph from indexes where tenant = $1 order by name for update", &[]);
     let mut graphs = Vec::new();
     for row in rows.await? {
         if column(&row, "has_graph")? {

@@ -53,7 +53,9 @@ pub(crate) fn search(index: &Known) -> String {
 /// How widely it is searched, and that it is: the server knows too little of how much sorting by distance costs.
 pub(crate) fn settings(count: usize) -> String {
     let expansion = (count * 2).clamp(EXPANSION_MIN, EXPANSION_MAX);
-    format!("set local hnsw.ef_search = {expansion}; set local enable_sort = off; set local enable_seqscan = off")
+    format!(
+        "set local hnsw.ef_search = {expansion}; set local enable_sort = off; set local enable_seqscan = off"
+    )
 }
 
 /// What holds again for the statements after it.

@@ -27,8 +27,8 @@ use waggle_vector::backend::{
     check_read_count, check_searched, check_settings, check_tenant,
 };
 use waggle_vector::{
-    Attribute, Chunk, Description, Group, Hit, IndexName, Operation, PAGE_MAX, PostgresConfig, Query, Settings,
-    Usage, VectorError, VectorIndexes, VectorSnapshot,
+    Attribute, Chunk, Description, Group, Hit, IndexName, Operation, PAGE_MAX, PostgresConfig, Query,
+    Settings, Usage, VectorError, VectorIndexes, VectorSnapshot,
 };
 
 /// Indexes in PostgreSQL.
@@ -53,6 +53,14 @@ impl Postgres {
     pub async fn settle(&self, tenant: &str, index: &IndexName) -> Result<(), VectorError> {
         let known = self.known(tenant, index).await?;
         self.server.build_graph(tenant, index, &known).await
+    }
+
+    /// Whether an index has a graph.
+    ///
+    /// # Errors
+    /// [`VectorError::NoSuchIndex`], and those of the server.
+    pub async fn has_graph(&self, tenant: &str, index: &IndexName) -> Result<bool, VectorError> {
+        Ok(self.known(tenant, index).await?.has_graph)
     }
 
     async fn known(&self, tenant: &str, index: &IndexName) -> Result<Known, VectorError> {

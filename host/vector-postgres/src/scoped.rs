@@ -2,10 +2,7 @@
 
 use crate::error::of_server;
 use deadpool_postgres::{Client, Transaction};
-use tokio_postgres::{
-    IsolationLevel, Row,
-    types::ToSql,
-};
+use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 use waggle_vector::{IndexName, VectorError};
 
 /// A value of a statement.
@@ -47,7 +44,8 @@ impl<'a> Scoped<'a> {
 
     /// One that sees a single state of all tables.
     pub(crate) async fn reading(client: &'a mut Client, tenant: &'a str) -> Result<Self, VectorError> {
-        let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let builder =
+            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let transaction = builder.start().await.map_err(|error| of_server(&error))?;
         Ok(Self { transaction, tenant: tenant.as_bytes() })
     }

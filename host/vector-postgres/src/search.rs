@@ -81,10 +81,12 @@ impl<'a> Search<'a> {
             }
         }
         // Of an index that is named twice the first place counts.
-        let places = (0..).zip(indexes).rev().map(|(place, index)| (index.number, place)).collect();
+        let mut places = HashMap::with_capacity(indexes.len());
+        for (place, index) in (0..).zip(indexes) {
+            places.entry(index.number).or_insert(place);
+        }
         let numbers: Vec<i64> = indexes.iter().map(|index| index.number).collect();
-        let mut search =
-            Self { scoped, indexes, numbers, places, query, allowed: None, chunks: 0 };
+        let mut search = Self { scoped, indexes, numbers, places, query, allowed: None, chunks: 0 };
         search.chunks = indexes.iter().map(|index| index.chunks).sum();
         if !query.filter.is_empty() {
             (search.allowed, search.chunks) = search.allowed(&query.filter).await?;
@@ -153,7 +155,7 @@ impl<'a> Search<'a> {
             return Ok(Vec::new());
         }
         let (mut lexemes, mut terms) = (Vec::new(), Vec::new());
-        for index in &self.numbers {
+        for index in self.places.keys() {
             for (term, word) in (0_i32..).zip(&distinct) {
                 lexemes.push(lexeme(*index, word));
                 terms.push(term);

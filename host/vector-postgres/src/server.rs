@@ -82,7 +82,8 @@ impl Server {
 
     async fn is_durable(&self) -> Result<bool, VectorError> {
         let client = self.client().await?;
-        let row = client.query_one("show synchronous_commit", &[]).await.map_err(|error| of_server(&error))?;
+        let row =
+            client.query_one("show synchronous_commit", &[]).await.map_err(|error| of_server(&error))?;
         let setting: String = crate::column(&row, "synchronous_commit")?;
         Ok(setting != "off")
     }
@@ -100,9 +101,9 @@ impl Server {
         // Whoever finds another building leaves it: the next change of the index asks again.
         let Ok(_alone) = self.building.try_acquire() else { return Ok(()) };
         // Building takes as long as it takes, so the connection is not one of the pool afterwards.
-        let mut client = Object::take(self.client().await?);
-        let text = format!("set statement_timeout = 0; set maintenance_work_mem = '256MB'");
-        client.batch_execute(&text).await.map_err(|error| of_server(&error))?;
+        let client = Object::take(self.client().await?);
+        let unbounded = "set statement_timeout = 0; set maintenance_work_mem = '256MB'";
+        client.batch_execute(unbounded).await.map_err(|error| of_server(&error))?;
         let lock = "select pg_try_advisory_lock($1)";
         let row = client.query_one(lock, &[&schema::GRAPH_LOCK]).await.map_err(|error| of_server(&error))?;
         if !row.get::<_, bool>(0) {
@@ -125,7 +126,9 @@ impl Server {
             self.remove_graphs(vec![number]);
             return Ok(());
         }
-        scoped.rows("update indexes set has_graph = true where tenant = $1 and number = $2", &[&number]).await?;
+        scoped
+            .rows("update indexes set has_graph = true where tenant = $1 and number = $2", &[&number])
+            .await?;
         scoped.commit().await
     }
 
@@ -140,7 +143,9 @@ impl Server {
             let _permit = permit;
             for index in indexes {
                 let removed = match pool.get().await {
-                    Ok(client) => client.batch_execute(&graph::remove(index)).await.map_err(|error| of_server(&error)),
+                    Ok(client) => {
+                        client.batch_execute(&graph::remove(index)).await.map_err(|error| of_server(&error))
+                    }
                     Err(error) => Err(of_pool(&error)),
                 };
                 if let Err(error) = removed {
@@ -192,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         fs::write(&path, "hunter2\n").unwrap();
-        let at = |path| PostgresConfig { password_file: Some(path), ..PostgresConfig::at("postgresql://a@b/c") };
+        let at =
+            |path| PostgresConfig { password_file: Some(path), ..PostgresConfig::at("postgresql://a@b/c") };
         assert_eq!(server_config(&at(path)).unwrap().get_password(), Some("hunter2".as_bytes()));
         assert!(matches!(server_config(&at("nowhere".into())), Err(OpenError::File { .. })));
     }

@@ -5,7 +5,8 @@ pub use crate::{
     analysis::words,
     bounds::{
         candidates, check_attributes, check_chunks, check_dimensions, check_group_name, check_group_names,
-        check_query, check_read_count, check_searched, check_settings, check_tenant, counted_text, text_bytes,
+        check_query, check_read_count, check_searched, check_settings, check_tenant, counted_text,
+        text_bytes,
     },
     filter::passes,
     fusion::{Fused, Weights, fuse},

@@ -2,7 +2,12 @@
 
 use crate::{IndexName, bounds::check_tenant};
 use serde::Deserialize;
-use std::{fmt, num::NonZero, path::{Path, PathBuf}, thread::available_parallelism};
+use std::{
+    fmt,
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
 
 /// Indexes that may be named to be read into memory at the start.
 const PREWARM_MAX: usize = 10_000;

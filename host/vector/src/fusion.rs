@@ -27,11 +27,7 @@ pub struct Fused<Key> {
 /// Both rankings as one, the greatest score first; of equal scores the lesser key. Each ranking is best first, and has a
 /// key once.
 #[must_use]
-pub fn fuse<Key: Ord + Copy>(
-    text: &[(Key, f32)],
-    vector: &[Key],
-    weights: Weights,
-) -> Vec<Fused<Key>> {
+pub fn fuse<Key: Ord + Copy>(text: &[(Key, f32)], vector: &[Key], weights: Weights) -> Vec<Fused<Key>> {
     let mut fused: BTreeMap<Key, Fused<Key>> = BTreeMap::new();
     let mut add = |key: Key, rank: usize, weight: f32, text_score: Option<f32>| {
         let score = weight / (weights.rank_constant + rank as f32);

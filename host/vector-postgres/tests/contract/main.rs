@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod own;
 #[path = "../support/server.rs"]
 mod server;
 #[macro_use]

@@ -41,7 +41,9 @@ static RUNNING: LazyLock<Option<Running>> = LazyLock::new(|| installation().map(
 /// The address of the server; none if no PostgreSQL is installed here, which is told.
 pub(crate) fn url() -> Option<String> {
     let Some(running) = RUNNING.as_ref() else {
-        eprintln!("SKIPPED: no PostgreSQL with pgvector; `.ci/run postgres` installs one, or name its `bin` in {VARIABLE}");
+        eprintln!(
+            "SKIPPED: no PostgreSQL with pgvector; `.ci/run postgres` installs one, or name its `bin` in {VARIABLE}"
+        );
         return None;
     };
     Some(format!("postgresql://waggle@127.0.0.1:{}/postgres?sslmode=disable", running.port))

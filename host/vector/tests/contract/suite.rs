@@ -11,9 +11,7 @@ pub(crate) mod searching;
 pub(crate) mod tenants;
 
 use std::{any::Any, sync::Arc};
-use waggle_vector::{
-    Attribute, Chunk, Hit, Query, TenantBounds, TenantIndexes, VectorError, VectorIndexes,
-};
+use waggle_vector::{Attribute, Chunk, Hit, Query, TenantBounds, TenantIndexes, VectorError, VectorIndexes};
 
 /// A backend under test and what has to live as long as it.
 pub(crate) struct Fixture {
