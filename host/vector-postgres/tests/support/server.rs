@@ -20,6 +20,7 @@ const NOBODY: u32 = 65_534;
 /// Initialises a server in `$1`/data and runs it until its standard input ends, which it does however the test program ends.
 const SCRIPT: &str = r#"
 cd "$1" || exit 1
+export LD_LIBRARY_PATH="$2/../lib"
 "$2"/initdb --pgdata="$1/data" --username=waggle --auth=trust --encoding=UTF8 --locale=C --no-sync >"$1/log" 2>&1 || exit 1
 "$2"/postgres -D "$1/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
     -c max_connections=200 -c shared_buffers=32MB -c autovacuum=off >>"$1/log" 2>&1 &
