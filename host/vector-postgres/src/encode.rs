@@ -118,8 +118,6 @@ pub(crate) fn vector_text(vector: &[f32]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use proptest::prelude::*;
 

@@ -125,8 +125,6 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn leaf(value: Value) -> FilterNode {

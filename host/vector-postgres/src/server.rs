@@ -180,8 +180,6 @@ fn server_config(config: &PostgresConfig) -> Result<Config, OpenError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

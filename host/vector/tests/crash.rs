@@ -73,7 +73,7 @@ async fn write(indexes: &Embedded, writer: u64) {
         version += 1;
         let group = random() % GROUPS;
         let name = format!("w{writer}-{group}");
-        if random() % 8 == 0 {
+        if random().is_multiple_of(8) {
             acknowledge("removing", writer, group, 0);
             indexes.remove(TENANT, &docs, vec![name]).await.unwrap();
             acknowledge("done", writer, group, 0);

@@ -1,6 +1,6 @@
 //! What cannot be read is told, with its place; what can be made again is; and nobody else suffers.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/chunks.rs"]
 mod chunks;

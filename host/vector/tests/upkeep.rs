@@ -6,7 +6,7 @@
 mod chunks;
 
 use chunks::{SETTINGS, by_vector, by_words, chunk, index, with_vector};
-use std::{path::Path, sync::Arc};
+use std::{path::Path, slice, sync::Arc};
 use waggle_vector::{Chunk, Embedded, EmbeddedConfig, Prewarm, Query, VectorConfig, VectorIndexes as _};
 
 const TENANT: &str = "acme";
@@ -85,11 +85,12 @@ async fn a_large_index_finds_the_same_before_and_after_it_is_merged_and_read_aga
         merged
     };
     let indexes = Embedded::open(folder.path(), config).unwrap();
-    let after: Vec<_> = indexes.search(TENANT, &[docs.clone()], by_words("n2600 n1000")).await.unwrap();
+    let after: Vec<_> =
+        indexes.search(TENANT, slice::from_ref(&docs), by_words("n2600 n1000")).await.unwrap();
     assert_eq!(after.iter().map(|hit| (hit.group.as_str(), hit.version)).collect::<Vec<_>>().len(), 2);
     for (number, before) in queries.iter().zip(before) {
         let query = Query { limit: 100, ..by_vector(vector(*number)) };
-        let hits = indexes.search(TENANT, &[docs.clone()], query).await.unwrap();
+        let hits = indexes.search(TENANT, slice::from_ref(&docs), query).await.unwrap();
         assert!(hits.iter().all(|hit| hit.group != "4" && hit.version == 1), "{number}");
         let left = before.iter().filter(|(group, _)| group != "2" && group != "4");
         for place in left {
@@ -120,7 +121,11 @@ async fn the_space_of_what_is_gone_comes_back() {
     assert!(on_disk < left * 5 / 2, "{on_disk} bytes on disk for {left}");
     for (word, expected) in [("v0", 40), ("v7", 40), ("v6", 0)] {
         let query = Query { limit: 100, ..by_words(word) };
-        assert_eq!(indexes.search(TENANT, &[docs.clone()], query).await.unwrap().len(), expected, "{word}");
+        assert_eq!(
+            indexes.search(TENANT, slice::from_ref(&docs), query).await.unwrap().len(),
+            expected,
+            "{word}"
+        );
     }
     drop(indexes);
     let indexes = Embedded::open(folder.path(), EmbeddedConfig::default()).unwrap();

@@ -2,6 +2,8 @@
 
 use crate::chunks::{SETTINGS, attribute, by_vector, by_words, chunk, index, with_vector};
 use crate::{config, open, places, put, put_with, search, suite::Fixture};
+use std::time::{Duration, Instant};
+use tokio_postgres::NoTls;
 use waggle_vector::{
     Chunk, Compare, Comparison, FilterNode, PostgresConfig, Query, Settings, TenantIndexes, Value,
     VectorIndexes,
@@ -27,6 +29,7 @@ async fn nearest(indexes: &TenantIndexes, vector: Vec<f32>, filter: Vec<FilterNo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graph_finds_what_comparing_finds() {
     let Some(config) = config() else { return };
+    let schema = config.schema.clone();
     let comparing = open(&config).await;
     let name = index("docs");
     comparing.create("acme", &name, Settings { dimensions: DIMENSIONS as u32 }).await.unwrap();
@@ -61,7 +64,25 @@ async fn a_graph_finds_what_comparing_finds() {
         }
         assert!(wanted == 300 && found * 100 >= wanted * 95, "{found} of {wanted}");
     }
+    assert!(is_walked(&schema).await, "the server compared each vector, with a graph at hand");
     graph.of("acme").drop_index("docs").await.unwrap();
+}
+
+/// Whether the server says that it has used a graph; it tells so about a second late.
+async fn is_walked(schema: &str) -> bool {
+    let (client, connection) = tokio_postgres::connect(&crate::server::url().unwrap(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql = "select coalesce(sum(idx_scan), 0)::bigint from pg_stat_user_indexes \
+               where schemaname = $1 and indexrelname like 'graph%'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        let scans: i64 = client.query_one(sql, &[&schema]).await.unwrap().get(0);
+        if scans > 0 {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -240,7 +240,13 @@ mod tests {
     use crate::{Attribute, Value};
 
     fn located(ordinal: u32) -> Located {
-        Located { ordinal, file: 1, offset: 100 * ordinal, words_bytes: 50, has_vector: ordinal % 2 == 0 }
+        Located {
+            ordinal,
+            file: 1,
+            offset: 100 * ordinal,
+            words_bytes: 50,
+            has_vector: ordinal.is_multiple_of(2),
+        }
     }
 
     fn checkpoint() -> Checkpoint {

@@ -68,6 +68,7 @@ pub(crate) fn places(hits: &[Hit]) -> Vec<(&str, u32)> {
     hits.iter().map(|hit| (hit.group.as_str(), hit.ordinal)).collect()
 }
 
+#[expect(clippy::panic, reason = "a test fails by panicking")]
 pub(crate) fn is_invalid<T: std::fmt::Debug>(outcome: Result<T, VectorError>, expected: &str) {
     match outcome {
         Err(VectorError::Invalid(text)) => assert!(text.contains(expected), "{text}"),
