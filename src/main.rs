@@ -2,7 +2,9 @@
 
 mod admin_client;
 mod build;
+mod kb;
 mod moment;
+mod progress;
 mod screen;
 mod signals;
 mod tenant;
@@ -33,6 +35,8 @@ enum Command {
     Tenant(tenant::Tenant),
     /// Make a token for one user of a tenant, for development
     Token(token::Token),
+    /// Files and folders as the knowledge that turns are answered from: add, list, search, remove
+    Kb(kb::Kb),
     /// Watch a running server: tenants, functions, latency, upstreams
     Top(top::Top),
     /// Run the build commands of the components in a spin.toml
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Tenant(tenant) => tenant.run(),
         Command::Token(token) => token.run(),
+        Command::Kb(kb) => kb.run(),
         Command::Top(top) => top.run(),
         Command::Build(build) => build.run(),
     };

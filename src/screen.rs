@@ -57,6 +57,11 @@ pub(crate) fn error(error: &Error) {
     let _ = writeln!(out, "{}", text.trim_end());
 }
 
+/// A line for people beside the output, on standard error. The work goes on whether somebody reads it or not.
+pub(crate) fn complain(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// A warning about a file, on standard error.
 pub(crate) fn warning(diagnostic: &Diagnostic) {
     let mut out = std::io::stderr().lock();

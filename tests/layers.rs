@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-admin",
             "waggle-application",
             "waggle-gateway",
+            "waggle-knowledge",
             "waggle-manifest",
             "waggle-operations",
             "waggle-secret",
@@ -45,6 +46,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The admin API writes tenants and reads nothing else.
     ("waggle-admin", &["waggle-listen", "waggle-secret", "waggle-tenancy"]),
+    // A client of the public API: it knows nothing of the server but what clients do.
+    ("waggle-knowledge", &["waggle-secret"]),
     // gateway -> engine -> capabilities.
     (
         "waggle-gateway",

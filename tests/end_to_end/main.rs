@@ -12,12 +12,20 @@ mod hammer;
 mod hostile;
 mod hostile_calls;
 mod inner_calls;
+mod kb;
 mod long_conversations;
 mod models;
 mod neighbours;
 mod operations;
 mod portability;
 mod responses_upstream;
+mod retrieval;
+mod retrieval_crash;
+mod retrieval_support;
+mod retrieval_tenants;
+// The files that their reader is tested with.
+#[path = "../../guest/documents/tests/support/mod.rs"]
+mod samples;
 mod sessions;
 mod spin;
 mod start;

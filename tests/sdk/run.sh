@@ -97,7 +97,7 @@ check_python() {
     across_kill_9 python "$work/python/conversation.py" "$work/venv/bin/python" -B -W error
     start_server
     local program
-    for program in shapes sessions websocket background; do
+    for program in shapes sessions websocket background retrieval; do
         "$work/venv/bin/python" -B -W error "$work/python/$program.py" || failed
     done
     kill_server
@@ -128,7 +128,7 @@ check_node() {
     across_kill_9 js "$work/node/conversation.mjs" "${node[@]}" --throw-deprecation
     start_server
     local program
-    for program in api background; do
+    for program in api background retrieval; do
         "${node[@]}" --throw-deprecation "$work/node/$program.mjs" || failed
     done
     kill_server

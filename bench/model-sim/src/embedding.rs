@@ -1,4 +1,4 @@
-//! Embeddings: for each input a unit vector that depends on it alone.
+//! Embeddings: for each input a unit vector that depends on it alone. Inputs that have words in common point the same way.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,8 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::text::{mix, tokens};
+use crate::meaning::{of_text, of_tokens};
+use crate::text::tokens;
 use crate::wire::ApiError;
 
 /// How long a vector is when the request does not say.
@@ -34,29 +35,32 @@ enum Input {
     ManyTokens(Vec<Vec<u64>>),
 }
 
-/// What stands for an input: a seed, and how many tokens it has.
-struct Seed {
-    hash: u64,
-    tokens: usize,
-}
+impl Input {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(_) | Self::Tokens(_) => 1,
+            Self::Texts(texts) => texts.len(),
+            Self::ManyTokens(inputs) => inputs.len(),
+        }
+    }
 
-fn of_text(text: &str) -> Seed {
-    let hash = text.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-    Seed { hash, tokens: tokens(text).count() }
-}
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Text(text) => tokens(text).count(),
+            Self::Texts(texts) => texts.iter().map(|text| tokens(text).count()).sum(),
+            Self::Tokens(tokens) => tokens.len(),
+            Self::ManyTokens(inputs) => inputs.iter().map(Vec::len).sum(),
+        }
+    }
 
-fn of_tokens(tokens: &[u64]) -> Seed {
-    Seed { hash: tokens.iter().fold(1, |hash, token| mix(hash ^ token)), tokens: tokens.len() }
-}
-
-/// A vector of length 1 in which no direction is preferred.
-fn unit_vector(seed: u64, dimensions: usize) -> Vec<f32> {
-    const STEPS: f64 = (1_u64 << 32) as f64;
-    let numbers: Vec<f64> = (1..=dimensions as u64)
-        .map(|index| (mix(seed ^ mix(index)) >> 32) as f64 / STEPS * 2.0 - 1.0)
-        .collect();
-    let length = numbers.iter().map(|number| number * number).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
-    numbers.into_iter().map(|number| (number / length) as f32).collect()
+    fn vectors(&self, dimensions: usize) -> Vec<Vec<f32>> {
+        match self {
+            Self::Text(text) => vec![of_text(text, dimensions)],
+            Self::Texts(texts) => texts.iter().map(|text| of_text(text, dimensions)).collect(),
+            Self::Tokens(tokens) => vec![of_tokens(tokens, dimensions)],
+            Self::ManyTokens(inputs) => inputs.iter().map(|tokens| of_tokens(tokens, dimensions)).collect(),
+        }
+    }
 }
 
 fn wrong(param: &'static str, message: String) -> ApiError {
@@ -71,13 +75,8 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
     let body: Body = serde_json::from_slice(body).map_err(|error| {
         ApiError::new(StatusCode::BAD_REQUEST, format!("not a request for embeddings: {error}"))
     })?;
-    let seeds: Vec<Seed> = match &body.input {
-        Input::Text(text) => vec![of_text(text)],
-        Input::Texts(texts) => texts.iter().map(|text| of_text(text)).collect(),
-        Input::Tokens(tokens) => vec![of_tokens(tokens)],
-        Input::ManyTokens(inputs) => inputs.iter().map(|tokens| of_tokens(tokens)).collect(),
-    };
-    if seeds.is_empty() || seeds.len() > INPUTS_MAX {
+    let inputs = body.input.len();
+    if inputs == 0 || inputs > INPUTS_MAX {
         return Err(wrong("input", format!("'input' must have 1 to {INPUTS_MAX} elements")));
     }
     let dimensions = body.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
@@ -91,11 +90,12 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
             return Err(wrong("encoding_format", "'encoding_format' must be 'float' or 'base64'".to_owned()));
         }
     };
-    let data: Vec<Value> = seeds
-        .iter()
+    let data: Vec<Value> = body
+        .input
+        .vectors(dimensions)
+        .into_iter()
         .enumerate()
-        .map(|(index, seed)| {
-            let vector = unit_vector(seed.hash, dimensions);
+        .map(|(index, vector)| {
             let embedding = if as_base64 {
                 let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
                 json!(STANDARD.encode(bytes))
@@ -105,7 +105,7 @@ pub(crate) fn answer(body: &[u8]) -> Result<Bytes, ApiError> {
             json!({"object": "embedding", "index": index, "embedding": embedding})
         })
         .collect();
-    let tokens: usize = seeds.iter().map(|seed| seed.tokens).sum();
+    let tokens = body.input.tokens();
     let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     Ok(json!({"object": "list", "data": data, "model": body.model, "usage": usage}).to_string().into())
 }

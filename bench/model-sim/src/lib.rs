@@ -2,7 +2,9 @@
 //! never calls a real model.
 //!
 //! It answers `POST /v1/chat/completions` and `POST /v1/responses`, plain and streamed, `POST /v1/embeddings`,
-//! `GET /v1/models` and `GET /v1/models/{id}`. An embedding is a unit vector that depends on its input alone. Answers are a function of the request:
+//! `POST /v1/rerank`, `GET /v1/models` and `GET /v1/models/{id}`. An embedding is a unit vector that depends on its input
+//! alone; inputs that have words in common have vectors that are alike, and documents are reranked by these. Answers are
+//! a function of the request:
 //!
 //! - `You said: <last user text>`;
 //! - asked `what is my name` (or `我叫什么`), it looks through the messages for `my name is X` (`我叫X`);
@@ -25,7 +27,9 @@ mod body;
 mod config;
 mod embedding;
 mod io;
+mod meaning;
 mod request;
+mod rerank;
 mod server;
 mod service;
 mod stats;

@@ -22,6 +22,7 @@ use crate::config::SimConfig;
 use crate::embedding;
 use crate::io::LineControl;
 use crate::request::{Prompt, parse_chat, parse_responses};
+use crate::rerank;
 use crate::stats::{Handle, InFlight};
 use crate::text::mix;
 use crate::wire::{ApiError, ChatWire, HTML_PAGE, Identity, ResponsesWire, Wire};
@@ -56,7 +57,12 @@ impl Model {
         let api = match path {
             "/v1/chat/completions" => Api::Chat,
             "/v1/responses" => Api::Responses,
-            "/v1/embeddings" if request.method() == Method::POST => return Ok(self.embed(request).await),
+            "/v1/embeddings" if request.method() == Method::POST => {
+                return Ok(self.compute(request, embedding::answer).await);
+            }
+            "/v1/rerank" if request.method() == Method::POST => {
+                return Ok(self.compute(request, rerank::answer).await);
+            }
             _ => return Ok(self.respond_other(request.method(), path)),
         };
         if request.method() != Method::POST {
@@ -69,14 +75,18 @@ impl Model {
         }
     }
 
-    /// Answers a request for embeddings, without delays or faults.
-    async fn embed(&self, request: Request<Incoming>) -> Response<SimBody> {
+    /// Answers a request by a function of its body alone, without delays or faults.
+    async fn compute(
+        &self,
+        request: Request<Incoming>,
+        answer: fn(&[u8]) -> Result<Bytes, ApiError>,
+    ) -> Response<SimBody> {
         let in_flight = self.handle.ledger.begin();
         let (head, body) = request.into_parts();
         let answered = match read_body(body, self.config.body_bytes_max).await {
             Ok(body) => {
                 self.handle.ledger.record(in_flight.sequence, &head, &body);
-                self.key_error(&head).map_or_else(|| embedding::answer(&body), Err)
+                self.key_error(&head).map_or_else(|| answer(&body), Err)
             }
             Err(error) => Err(error),
         };
@@ -220,9 +230,11 @@ impl Model {
                 self.handle.reset();
                 Ok(self.handle.stats_json())
             }
-            (_, "/v1/models" | "/v1/embeddings" | "/sim/stats" | "/sim/requests" | "/sim/reset") => {
-                Err(method_error(method, path))
-            }
+            (
+                _,
+                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests"
+                | "/sim/reset",
+            ) => Err(method_error(method, path)),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.model_json(path),
             _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("Invalid URL ({method} {path})"))),
         };

@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) enum Course {
     /// A model is asked.
-    Ask(Plan),
+    Ask(Box<Plan>),
     /// It is known without.
     Say(Box<Completion>),
 }

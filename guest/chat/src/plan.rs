@@ -77,14 +77,14 @@ pub(crate) fn course(
     next: Option<Next>,
 ) -> Result<(Course, u64), Problem> {
     let (message, tokens) = match next {
-        None => return Ok((Course::Ask(plan(settings, counting, items, request)?), 0)),
+        None => return Ok((Course::Ask(Box::new(plan(settings, counting, items, request)?)), 0)),
         Some(Next::Say(known)) => return Ok((Course::Say(known), 0)),
         Some(Next::Ask { message, tokens }) => (message, tokens),
     };
     // Where a summary would stand: after the instructions.
     let history = std::iter::once(message.get()).chain(request.history.iter().copied()).collect();
     let request = TurnRequest { history, ..request };
-    Ok((Course::Ask(plan(settings, counting, items, request)?), tokens))
+    Ok((Course::Ask(Box::new(plan(settings, counting, items, request)?)), tokens))
 }
 
 /// Whom to ask, and by which requests: the model that is named, or those of the tiers.

@@ -55,7 +55,7 @@ pub(crate) struct PreparedTurn {
     /// What was looked up for it.
     pub(crate) looked: Option<Box<Looked>>,
     /// The answer, where it is to be kept for questions that are alike.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) kept: Option<Box<Kept>>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
     /// How the answer grew, where it is streamed, for who asks for its events again.
@@ -117,7 +117,7 @@ impl PreparedTurn {
     pub(crate) fn keep_answer(&mut self, output: &mut Output) {
         let Some(looked) = self.looked.as_mut().filter(|looked| looked.keepable.is_some()) else { return };
         let Some(text) = output.kept_answer() else { return };
-        self.kept = looked.keepable.take().map(|keepable| keepable.with(text));
+        self.kept = looked.keepable.take().map(|keepable| Box::new(keepable.with(text)));
     }
 
     /// The tokens of what a model said in this turn.

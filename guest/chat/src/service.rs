@@ -45,7 +45,7 @@ pub enum Answer<S, P, B> {
 
 impl<S, P: Platform, B> Answer<S, P, B> {
     /// A whole answer, which is kept for questions that are alike when its sender has it.
-    pub(crate) fn with_kept(reply: Reply, kept: Option<Kept>, platform: &P) -> Self {
+    pub(crate) fn with_kept(reply: Reply, kept: Option<Box<Kept>>, platform: &P) -> Self {
         let Some(kept) = kept else { return Self::Reply(reply) };
         let platform = platform.clone();
         Self::Working(Box::new(Self::Reply(reply)), Work::new(async move { kept.run(&platform).await }))

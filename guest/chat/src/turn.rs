@@ -108,7 +108,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         };
         drop(body);
         let course = match course {
-            Course::Ask(plan) if turn.stream => return self.begin_stream(turn, plan).await,
+            Course::Ask(plan) if turn.stream => return self.begin_stream(turn, *plan).await,
             course => course,
         };
         let answered = self.answer(&mut turn, course).await.map(Answered::into_reply);

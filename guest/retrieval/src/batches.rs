@@ -207,7 +207,8 @@ where
     ) -> Result<Reply, Problem> {
         let (record, batch) = self.batch(viewer, store, id).await?;
         let plan = self.plan(store).await?;
-        let is_over = BatchObject::new(store, id, &batch, &plan, record.generation()).file_counts.in_progress == 0;
+        let is_over =
+            BatchObject::new(store, id, &batch, &plan, record.generation()).file_counts.in_progress == 0;
         if is_over && !batch.cancelled {
             return Err(ApiError::invalid("The batch is over: nothing of it is in progress.").into());
         }

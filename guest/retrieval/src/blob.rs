@@ -30,7 +30,11 @@ pub(crate) async fn write_part<S: Store>(
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn part<S: Store>(store: &S, blob: Nonce, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) async fn part<S: Store>(
+    store: &S,
+    blob: Nonce,
+    number: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     store.get(&key::part(blob, number)).await
 }
 
@@ -38,7 +42,11 @@ pub(crate) async fn part<S: Store>(store: &S, blob: Nonce, number: u64) -> Resul
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn whole<S: Store>(store: &S, blob: Nonce, parts: u64) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) async fn whole<S: Store>(
+    store: &S,
+    blob: Nonce,
+    parts: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut whole = Vec::new();
     for number in 0..parts {
         let Some(bytes) = part(store, blob, number).await? else { return Ok(None) };
@@ -55,10 +63,7 @@ pub(crate) async fn whole<S: Store>(store: &S, blob: Nonce, parts: u64) -> Resul
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn erase_row<S: Store>(
-    store: &S,
-    key: impl Fn(u64) -> String,
-) -> Result<(), StoreError> {
+pub(crate) async fn erase_row<S: Store>(store: &S, key: impl Fn(u64) -> String) -> Result<(), StoreError> {
     let mut first = 0;
     loop {
         let keys: Vec<String> = (first..first + STEP_VALUES as u64).map(&key).collect();

@@ -44,8 +44,7 @@ where
             return Err(unknown().into());
         }
         let owner = key::owner(&subject.owner());
-        let stores: Vec<(u32, StoreEntry)> =
-            Roster::new(&self.store, key::stores(&owner)).all().await?;
+        let stores: Vec<(u32, StoreEntry)> = Roster::new(&self.store, key::stores(&owner)).all().await?;
         for (_, entry) in stores.iter().take(ERASED_MAX) {
             self.begin_deletion(VectorStoreId(entry.id), beside).await?;
         }

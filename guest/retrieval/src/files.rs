@@ -110,8 +110,7 @@ where
             is_there && query.purpose.as_ref().is_none_or(|purpose| entry.purpose == *purpose)
         };
         let entries = entries.into_iter().map(|(_, entry)| entry).filter(is_listed).collect();
-        let (page, has_more) =
-            query.select(entries, |entry: &FileEntry| FileId(entry.id).to_string())?;
+        let (page, has_more) = query.select(entries, |entry: &FileEntry| FileId(entry.id).to_string())?;
         let keys = page.iter().map(|entry| key::file(entry.id)).collect();
         let files: Vec<Option<File>> = read_many(&self.store, keys).await?;
         let found = page.iter().zip(&files).filter_map(|(entry, file)| {

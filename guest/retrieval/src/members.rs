@@ -83,7 +83,8 @@ impl<'a> MemberBody<'a> {
         let mut fields = Self { is_new: true, ..Self::default() };
         read_object(body, &mut fields, Unknown::Refused)?;
         let file = fields.file.ok_or_else(|| ApiError::missing("file_id"))?;
-        let strategy = fields.strategy.map(|raw| Strategy::read(raw.get(), "chunking_strategy")).transpose()?;
+        let strategy =
+            fields.strategy.map(|raw| Strategy::read(raw.get(), "chunking_strategy")).transpose()?;
         let addition = Addition::new(&file, strategy.unwrap_or_default())?;
         Ok(Addition { attributes: fields.attributes, ..addition })
     }
@@ -369,8 +370,7 @@ where
             or_gone(self.index.set_attributes(&index, &file.to_string(), attributes).await)?;
         }
         // It may lead others now, or have led some that have to be taken in themselves.
-        let record: Option<Recorded<StoreRecord>> =
-            recorded::read(&self.store, &key::store(store.0)).await?;
+        let record: Option<Recorded<StoreRecord>> = recorded::read(&self.store, &key::store(store.0)).await?;
         match record {
             Some(record) => self.call_quietly(store, &record.value, beside).await,
             None => Ok(()),
@@ -392,7 +392,12 @@ where
         Ok((member, entry.clone(), plan.status(entry, record.generation())))
     }
 
-    async fn show_member(&self, viewer: &Viewer, store: VectorStoreId, file: FileId) -> Result<Reply, Problem> {
+    async fn show_member(
+        &self,
+        viewer: &Viewer,
+        store: VectorStoreId,
+        file: FileId,
+    ) -> Result<Reply, Problem> {
         let record = self.open_store(viewer, store).await?;
         let plan = self.plan(store).await?;
         let (member, entry, status) = self.member(store, &record, &plan, file).await?;
@@ -491,8 +496,8 @@ where
             let status = plan.status(entry, record.generation());
             query.filter.is_none_or(|filter| filter == status).then_some((entry, status))
         });
-        let (page, has_more) =
-            query.select(listed.collect(), |(entry, _): &(&MemberEntry, Status)| FileId(entry.id).to_string())?;
+        let (page, has_more) = query
+            .select(listed.collect(), |(entry, _): &(&MemberEntry, Status)| FileId(entry.id).to_string())?;
         let keys = page.iter().map(|(entry, _)| key::member(store.0, entry.id)).collect();
         let members: Vec<Option<Member>> = read_many(&self.store, keys).await?;
         let found = page.iter().zip(&members).filter_map(|((entry, status), member)| {
@@ -552,7 +557,11 @@ where
 fn content_place(query: &str) -> Result<u32, ApiError> {
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).filter(|page| !page.is_empty());
     let place = page.map_or(Ok(0), |page| read_raw::<u32>(page, "page"))?;
-    if place >= 100_000 { Err(crate::problem::wrong("page", "the 'next_page' of another page")) } else { Ok(place) }
+    if place >= 100_000 {
+        Err(crate::problem::wrong("page", "the 'next_page' of another page"))
+    } else {
+        Ok(place)
+    }
 }
 
 fn check_room(plan: &Plan, count: usize, bounds: &Bounds) -> Result<(), ApiError> {

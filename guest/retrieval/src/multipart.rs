@@ -51,7 +51,10 @@ pub(crate) struct Form {
 }
 
 fn malformed(what: &str) -> ApiError {
-    ApiError { code: Some("invalid_multipart"), ..ApiError::invalid(format!("The form is malformed: {what}.")) }
+    ApiError {
+        code: Some("invalid_multipart"),
+        ..ApiError::invalid(format!("The form is malformed: {what}."))
+    }
 }
 
 /// The boundary that a content type names.
@@ -67,7 +70,8 @@ fn boundary(content_type: Option<&str>) -> Result<String, ApiError> {
         return Err(ApiError { status: 415, code: Some("unsupported_media_type"), ..error });
     }
     let boundary = parameter(parameters, "boundary").filter(|boundary| {
-        (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) && boundary.bytes().all(|byte| !byte.is_ascii_control())
+        (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len())
+            && boundary.bytes().all(|byte| !byte.is_ascii_control())
     });
     boundary.ok_or_else(|| malformed("its content type names no boundary"))
 }
@@ -205,7 +209,11 @@ impl Form {
             let too_long = self.buffer.len() > BOUNDARY_BYTES_MAX;
             return if too_long { Err(malformed("a boundary does not end")) } else { Ok(false) };
         };
-        if self.buffer.get(..end).is_some_and(|padding| padding.iter().any(|byte| !matches!(byte, b' ' | b'\t'))) {
+        if self
+            .buffer
+            .get(..end)
+            .is_some_and(|padding| padding.iter().any(|byte| !matches!(byte, b' ' | b'\t')))
+        {
             return Err(malformed("something stands behind a boundary"));
         }
         self.parts += 1;
@@ -278,7 +286,13 @@ fn filename(parameters: &str) -> Option<String> {
     };
     let name = extended.or_else(plain)?;
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    Some(name.chars().map(|one| if one.is_control() { ' ' } else { one }).collect::<String>().trim().to_owned())
+    Some(
+        name.chars()
+            .map(|one| if one.is_control() { ' ' } else { one })
+            .collect::<String>()
+            .trim()
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]

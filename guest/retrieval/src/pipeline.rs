@@ -13,7 +13,7 @@ use waggle_documents::{ChunkRules, ExtractError, Hints, chunk, extract};
 use waggle_index::Index;
 use waggle_model::transport::Upstream;
 use waggle_platform::Platform;
-use waggle_search::{EmbeddingModel, Embedder, SearchFailure, SearchSettings};
+use waggle_search::{Embedder, EmbeddingModel, SearchFailure, SearchSettings};
 
 /// The longest note of a chunk, in bytes: the index's bound. Those of headings, texts and chunks are the defaults of
 /// [`ChunkRules`].

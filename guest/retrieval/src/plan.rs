@@ -145,9 +145,11 @@ impl Plan {
 
     /// What is to be done on a lane so that all its files are in the index of the generation `target`, oldest first.
     pub(crate) fn tasks(&self, lane: u8, target: u32) -> Vec<Task> {
-        let needs = self.entries.iter().filter(|(_, entry)| lane_of(entry.id) == lane).filter_map(|(page, entry)| {
-            Some((*page, entry.clone(), self.need(entry, target)?))
-        });
+        let needs = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| lane_of(entry.id) == lane)
+            .filter_map(|(page, entry)| Some((*page, entry.clone(), self.need(entry, target)?)));
         needs.collect()
     }
 

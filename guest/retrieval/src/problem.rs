@@ -40,9 +40,11 @@ impl From<IndexError> for Problem {
     fn from(error: IndexError) -> Self {
         let seen = match error {
             IndexError::Full(_) => storage_full(),
-            IndexError::Unavailable(_) => {
-                ApiError::server(503, "index_unavailable", "The index does not answer at the moment. Try again.")
-            }
+            IndexError::Unavailable(_) => ApiError::server(
+                503,
+                "index_unavailable",
+                "The index does not answer at the moment. Try again.",
+            ),
             _ => ApiError::server(500, "index_error", "The index failed to serve this request."),
         };
         Self { error: Box::new(seen), log: Some(format!("the index: {error}")) }

@@ -182,14 +182,14 @@ pub(crate) fn list_json<T: Serialize>(data: &[T], ids: impl Fn(&T) -> String, ha
     out
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(query: &str, entries: &str, expected: Result<(&str, bool), &str>) {
         let page = PageQuery::read(query);
-        let selected = page.and_then(|page| page.select(entries.chars().collect(), |entry| entry.to_string()));
+        let selected =
+            page.and_then(|page| page.select(entries.chars().collect(), |entry| entry.to_string()));
         let selected = selected.map(|(page, more)| (page.into_iter().collect::<String>(), more));
         let selected = selected.as_ref().map(|(page, more)| (page.as_str(), *more));
         assert_eq!(selected.map_err(|error| error.param.as_deref().unwrap_or_default()), expected, "{query}");

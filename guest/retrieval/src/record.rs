@@ -11,6 +11,10 @@ use waggle_openai::Nonce;
 /// The most vector stores that one file is in.
 pub(crate) const STORES_PER_FILE_MAX: usize = 100;
 
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -283,4 +287,7 @@ pub(crate) struct Lane {
     /// The ticket of the work that is to wait and go on, should this one die.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) heir: Option<String>,
+    /// How often in a row work on it has failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) failures: u32,
 }

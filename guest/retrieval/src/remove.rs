@@ -74,8 +74,7 @@ where
         if !self.hide(store, file, &member).await? {
             return Ok(false);
         }
-        let record: Option<Recorded<StoreRecord>> =
-            recorded::read(&self.store, &key::store(store.0)).await?;
+        let record: Option<Recorded<StoreRecord>> = recorded::read(&self.store, &key::store(store.0)).await?;
         let Some(record) = record.map(|record| record.value).filter(|record| !record.deleting) else {
             return Ok(true);
         };

@@ -220,11 +220,7 @@ static RESOURCES: [Resource; 17] = [
         allow: "GET",
         methods: &[("GET", |[id, name]| Ok(Route::ListBatchMembers(store(id)?, batch(name)?)))],
     },
-    Resource {
-        path: "/v1/retrieval/search",
-        allow: "POST",
-        methods: &[("POST", |_| Ok(Route::Search))],
-    },
+    Resource { path: "/v1/retrieval/search", allow: "POST", methods: &[("POST", |_| Ok(Route::Search))] },
     Resource {
         path: "/v1/retrieval/answers",
         allow: "POST",
@@ -235,11 +231,7 @@ static RESOURCES: [Resource; 17] = [
         allow: "DELETE",
         methods: &[("DELETE", |[name, _]| Ok(Route::EraseUser(user(name)?)))],
     },
-    Resource {
-        path: "/retrieval",
-        allow: "POST",
-        methods: &[("POST", |_| Ok(Route::DifyRetrieval))],
-    },
+    Resource { path: "/retrieval", allow: "POST", methods: &[("POST", |_| Ok(Route::DifyRetrieval))] },
 ];
 
 impl Resource {
@@ -263,9 +255,7 @@ impl Resource {
 /// Every endpoint: its method and its path, with `{file}`, `{store}`, `{batch}` and `{user}` where something of the
 /// client's stands.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    RESOURCES
-        .iter()
-        .flat_map(|resource| resource.methods.iter().map(|(method, _)| (*method, resource.path)))
+    RESOURCES.iter().flat_map(|resource| resource.methods.iter().map(|(method, _)| (*method, resource.path)))
 }
 
 // Our ids hold nothing that is ever percent-encoded, so what is encoded is not one of them.
@@ -323,7 +313,9 @@ mod tests {
 
     #[test]
     fn unknown_paths_methods_and_ids_are_told_apart() {
-        for path in ["", "/", "/v1/file", "/v1/files/", "/v1/vector_stores/x/y", "/retrieval/", "/v1/retrieval"] {
+        for path in
+            ["", "/", "/v1/file", "/v1/files/", "/v1/vector_stores/x/y", "/retrieval/", "/v1/retrieval"]
+        {
             check("GET", path, 404, None);
         }
         check("PUT", "/v1/files", 405, Some("GET, POST"));

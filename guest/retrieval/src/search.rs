@@ -174,7 +174,9 @@ mod tests {
         let mut filter = Vec::new();
         leave_out_expired(&mut filter, 125);
         let expired = filter.clone();
-        assert!(matches!(&filter[..], [FilterNode::Compare { values, .. }] if *values == [Value::Number(120.0)]));
+        assert!(
+            matches!(&filter[..], [FilterNode::Compare { values, .. }] if *values == [Value::Number(120.0)])
+        );
         let mut filter = vec![FilterNode::Any(Vec::new())];
         leave_out_expired(&mut filter, 125);
         assert_eq!(filter[1..], [expired[0].clone(), FilterNode::All(vec![0, 1])]);

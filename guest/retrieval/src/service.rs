@@ -92,7 +92,8 @@ where
         if let Route::GetFileContent(file) = route {
             return self.get_file_content(viewer, file).await;
         }
-        let body = if route.has_json() { read_json(request, body, BODY_BYTES_MAX).await? } else { Vec::new() };
+        let body =
+            if route.has_json() { read_json(request, body, BODY_BYTES_MAX).await? } else { Vec::new() };
         Ok(Answer::Reply(self.serve_json(viewer, route, (query, &body), beside).await?))
     }
 
@@ -118,9 +119,7 @@ where
             Route::GetMember(store, file) => self.get_member(viewer, store, file, beside).await,
             Route::UpdateMember(store, file) => self.update_member(viewer, store, (file, body), beside).await,
             Route::RemoveMember(store, file) => self.remove_member(viewer, store, file, beside).await,
-            Route::GetMemberContent(store, file) => {
-                self.get_member_content(viewer, store, file, query).await
-            }
+            Route::GetMemberContent(store, file) => self.get_member_content(viewer, store, file, query).await,
             Route::CreateBatch(store) => self.create_batch(viewer, store, body, beside).await,
             Route::GetBatch(store, batch) => self.get_batch(viewer, store, batch, beside).await,
             Route::CancelBatch(store, batch) => self.cancel_batch(viewer, store, batch, beside).await,

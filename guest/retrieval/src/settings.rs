@@ -48,15 +48,23 @@ impl Bounds {
             files_max: number(platform, "files_max", default.files_max).await?,
             files_bytes_max: number(platform, "files_bytes_max", default.files_bytes_max).await?,
             vector_stores_max: number(platform, "vector_stores_max", default.vector_stores_max).await?,
-            vector_store_files_max: number(platform, "vector_store_files_max", default.vector_store_files_max)
-                .await?,
+            vector_store_files_max: number(
+                platform,
+                "vector_store_files_max",
+                default.vector_store_files_max,
+            )
+            .await?,
             ingestion_files_max: number(platform, "ingestion_files_max", default.ingestion_files_max).await?,
             file_text_bytes_max: number(platform, "file_text_bytes_max", default.file_text_bytes_max).await?,
         })
     }
 }
 
-async fn number<P: Platform, N: std::str::FromStr>(platform: &P, name: &str, default: N) -> Result<N, Problem> {
+async fn number<P: Platform, N: std::str::FromStr>(
+    platform: &P,
+    name: &str,
+    default: N,
+) -> Result<N, Problem> {
     let unreadable = |reason| internal(format!("the variable '{name}' cannot be read: {reason}"));
     let value = platform.variable(name).await.map_err(unreadable)?.unwrap_or_default();
     let value = value.trim();

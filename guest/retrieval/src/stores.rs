@@ -91,7 +91,8 @@ impl<'a> StoreBody<'a> {
             days: u32,
         }
         let Some(raw) = self.expires_after else { return Ok(None) };
-        let Some(Object(after)) = read_raw::<Option<Object<ExpiresAfter>>>(raw.get(), "expires_after")? else {
+        let Some(Object(after)) = read_raw::<Option<Object<ExpiresAfter>>>(raw.get(), "expires_after")?
+        else {
             return Ok(None);
         };
         if after.anchor != "last_active_at" {
@@ -207,7 +208,11 @@ where
     ///
     /// # Errors
     /// 404: there is none for the viewer; 400: it has expired.
-    pub(crate) async fn open_store(&self, viewer: &Viewer, id: VectorStoreId) -> Result<StoreRecord, Problem> {
+    pub(crate) async fn open_store(
+        &self,
+        viewer: &Viewer,
+        id: VectorStoreId,
+    ) -> Result<StoreRecord, Problem> {
         let record = self.store_record(viewer, id).await?.ok_or_else(|| store_not_found(id))?;
         if record.has_expired(self.now_s()) {
             return Err(expired(id).into());
@@ -245,8 +250,11 @@ where
         let body = StoreBody::read(body, true)?;
         let expires_after_days = body.expires_after_days()?;
         let strategy = body.strategy.map(|raw| Strategy::read(raw.get(), "chunking_strategy")).transpose()?;
-        let additions: Vec<Addition> =
-            body.files.iter().map(|id| Addition::new(id, strategy.unwrap_or_default())).collect::<Result<_, _>>()?;
+        let additions: Vec<Addition> = body
+            .files
+            .iter()
+            .map(|id| Addition::new(id, strategy.unwrap_or_default()))
+            .collect::<Result<_, _>>()?;
         let files = self.files_of(viewer, &additions).await?;
         let bounds = Bounds::read(&self.platform).await?;
         let owner = viewer.owner();
@@ -390,10 +398,8 @@ where
         Ok(())
     }
 
-    /// Calls somebody where the embedding model that is configured is another than that of a vector store.
-    ///
-    /// # Errors
-    /// 500: the variables are wrong.
+    /// Calls somebody where the embedding model that is configured is another than that of a vector store. That nobody takes
+    /// the work is told to the log alone.
     pub(crate) async fn look_at_model(
         &self,
         id: VectorStoreId,

@@ -83,7 +83,8 @@ where
     async fn drop_indexes(&self, store: VectorStoreId, record: &StoreRecord) -> Result<(), Problem> {
         let newest = record.target().map_or(0, |target| target.generation).max(record.generation());
         let used = record.retired.iter().copied().chain(record.embedding.as_ref().map(|old| old.generation));
-        let mut generations: Vec<u32> = used.chain([newest, newest + 1]).filter(|number| *number > 0).collect();
+        let mut generations: Vec<u32> =
+            used.chain([newest, newest + 1]).filter(|number| *number > 0).collect();
         generations.sort_unstable();
         generations.dedup();
         for generation in generations {

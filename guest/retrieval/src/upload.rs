@@ -140,7 +140,12 @@ impl Arriving {
 /// 413: the file is longer than may be.
 fn too_large(bytes_max: u64) -> ApiError {
     let message = format!("The file is too large: at most {bytes_max} bytes are accepted.");
-    ApiError { status: 413, param: Some("file".to_owned()), code: Some("file_too_large"), ..ApiError::invalid(message) }
+    ApiError {
+        status: 413,
+        param: Some("file".to_owned()),
+        code: Some("file_too_large"),
+        ..ApiError::invalid(message)
+    }
 }
 
 impl<S, I, U, P> Service<S, I, U, P>
@@ -199,7 +204,8 @@ where
             Err(problem) => {
                 if let Err(failed) = self.undo_upload(viewer, (page, id)).await {
                     let reason = failed.log.unwrap_or_default();
-                    self.platform.log(&format!("file={} an upload was not cleared away: {reason}", FileId(id)));
+                    self.platform
+                        .log(&format!("file={} an upload was not cleared away: {reason}", FileId(id)));
                 }
                 Err(problem)
             }
@@ -223,7 +229,9 @@ where
             for event in form.feed(&chunk)? {
                 match event {
                     Event::Field { name, value } => arriving.fields.take(&name, value)?,
-                    Event::File { name, filename, media_type } => arriving.begin(&name, filename, media_type)?,
+                    Event::File { name, filename, media_type } => {
+                        arriving.begin(&name, filename, media_type)?
+                    }
                     Event::Bytes(bytes) => arriving.take(&self.store, &bytes).await?,
                 }
             }
@@ -308,8 +316,10 @@ where
 /// How many bytes more an owner may store.
 fn room(entries: &[(u32, FileEntry)], bounds: &Bounds) -> Result<u64, ApiError> {
     if entries.len() >= bounds.files_max {
-        let message =
-            format!("There are {} files already (files_max). Delete some that are no longer needed.", entries.len());
+        let message = format!(
+            "There are {} files already (files_max). Delete some that are no longer needed.",
+            entries.len()
+        );
         return Err(limit("file_limit_exceeded", message));
     }
     let bytes: u64 = entries.iter().map(|(_, entry)| entry.bytes).sum();
@@ -332,7 +342,11 @@ mod tests {
         let taken = fields.iter().try_for_each(|(name, value)| read.take(name, (*value).to_owned()));
         let checked = taken.and_then(|()| read.checked());
         let checked = checked.as_ref().map(|(purpose, expires_s)| (purpose.as_str(), *expires_s));
-        assert_eq!(checked.map_err(|error| error.param.as_deref().unwrap_or_default()), expected, "{fields:?}");
+        assert_eq!(
+            checked.map_err(|error| error.param.as_deref().unwrap_or_default()),
+            expected,
+            "{fields:?}"
+        );
     }
 
     #[test]

@@ -187,7 +187,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_is_quoted_from_its_sources(question in "[a-e ?]{0,30}", texts in prop::collection::vec("[a-e .?!\n]{0,80}", 0..5)) {
+        fn an_answer_is_quoted_from_its_sources(
+            question in "[a-e ?]{0,30}",
+            texts in prop::collection::vec("[a-e .?!\n]{0,80}", 0..5),
+        ) {
             let passages: Vec<Passage<'_>> = texts.iter().map(|text| Passage { heading: "", text }).collect();
             if let Some(answer) = extract_answer(&question, &passages, false) {
                 let quotes: Vec<&str> = answer.split(']').filter(|quote| !quote.is_empty()).collect();

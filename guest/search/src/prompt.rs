@@ -199,7 +199,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_prompt_keeps_its_budget(texts in prop::collection::vec("[a-z \\[\\]0-9</source>你]{0,200}", 0..6), tokens_max in 0u64..800) {
+        fn a_prompt_keeps_its_budget(
+            texts in prop::collection::vec("[a-z \\[\\]0-9</source>你]{0,200}", 0..6),
+            tokens_max in 0u64..800,
+        ) {
             let sources: Vec<Source<'_>> = texts.iter().map(|text| source(text)).collect();
             let prompt = build(&sources, tokens_max, bytes);
             prop_assert!(prompt.tokens <= tokens_max && prompt.sources <= sources.len());

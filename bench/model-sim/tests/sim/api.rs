@@ -79,6 +79,8 @@ async fn mistakes_get_openais_error_shape() {
     check("GET", "/v1/chat/completions", "", 405, "Not allowed to GET").await;
     check("POST", "/v1/images", "{}", 404, "Invalid URL").await;
     check("POST", "/v1/embeddings", "{}", 400, "missing field `model`").await;
+    check("POST", "/v1/rerank", "{}", 400, "missing field `model`").await;
+    check("GET", "/v1/rerank", "", 405, "Not allowed to GET").await;
     check("DELETE", "/sim/stats", "", 405, "Not allowed to DELETE").await;
 }
 
@@ -149,6 +151,17 @@ async fn embeddings_are_answered_and_counted() {
     let answer = request(&model, "POST", "/v1/embeddings", "", body).await;
     assert_eq!((answer.status(), answer.json()["data"].as_array().unwrap().len()), (200, 2));
     assert_eq!(request(&model, "GET", "/v1/embeddings", "", "").await.status(), 405);
+    let stats = request(&model, "GET", "/sim/stats", "", "").await.json();
+    assert_eq!(stats["completed"].as_u64(), Some(1));
+}
+
+#[tokio::test]
+async fn documents_are_reranked_and_the_request_is_counted() {
+    let model = start().await;
+    let body = r#"{"model":"r","query":"refunds","documents":["parcels","refunds"],"top_n":1}"#;
+    let answer = request(&model, "POST", "/v1/rerank", "", body).await;
+    assert_eq!((answer.status(), &answer.json()["results"][0]["index"]), (200, &json!(1)));
+    assert_eq!(answer.json()["results"].as_array().unwrap().len(), 1);
     let stats = request(&model, "GET", "/sim/stats", "", "").await.json();
     assert_eq!(stats["completed"].as_u64(), Some(1));
 }

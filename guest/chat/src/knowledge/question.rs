@@ -154,7 +154,7 @@ mod tests {
             &[user("a"), json!({"role": "assistant", "content": "b"})],
             true,
         );
-        check(json!([quoted]), &[quoted.clone()], true);
+        check(json!([quoted]), std::slice::from_ref(&quoted), true);
         check(json!([rules, user("q")]), &[], false);
         check(json!([user("q")]), &[rules], false);
         check(json!([image]), &[], false);

@@ -13,7 +13,7 @@ use crate::recorded;
 use crate::roster::Roster;
 use crate::service::{Beside, Service, report};
 use waggle_conversation::Store;
-use waggle_index::{Index, Settings};
+use waggle_index::{Index, IndexError, Settings};
 use waggle_model::transport::Upstream;
 use waggle_openai::VectorStoreId;
 use waggle_platform::Platform;
@@ -52,7 +52,12 @@ where
             Some(record)
         } else {
             match self.dimensions(settings).await {
-                Ok(dimensions) => self.change_model(store, &record, settings, dimensions, beside).await?,
+                Ok(dimensions) => {
+                    if record.embedding.is_none() {
+                        self.create_first(store, dimensions).await?;
+                    }
+                    self.change_model(store, &record, settings, dimensions, beside).await?
+                }
                 Err(problem) if record.embedding.is_none() => return Err(problem),
                 Err(problem) => {
                     let _logged = report(&self.platform, &problem);
@@ -65,6 +70,18 @@ where
             self.index.create(&index_name(store, target.generation), settings).await?;
         }
         Ok(record)
+    }
+
+    /// Makes the first index of a vector store, before its record names it: from then on it is searched.
+    async fn create_first(&self, store: VectorStoreId, dimensions: u32) -> Result<(), Problem> {
+        let name = index_name(store, 1);
+        let created = self.index.create(&name, Settings { dimensions }).await;
+        if matches!(created, Err(IndexError::Invalid(_))) {
+            // Somebody died who had made it for another model.
+            self.index.drop_index(&name).await?;
+            return Ok(self.index.create(&name, Settings { dimensions }).await?);
+        }
+        Ok(created?)
     }
 
     async fn change_model(
@@ -106,11 +123,7 @@ where
     }
 
     /// Drops indexes whose place another has taken.
-    async fn drop_retired(
-        &self,
-        store: VectorStoreId,
-        record: StoreRecord,
-    ) -> Result<StoreRecord, Problem> {
+    async fn drop_retired(&self, store: VectorStoreId, record: StoreRecord) -> Result<StoreRecord, Problem> {
         if record.retired.is_empty() {
             return Ok(record);
         }

@@ -74,7 +74,9 @@ where
         let model = &taking.means.target.model;
         let pieces = self.split(&file, bytes, taking.member.strategy, &taking.means.bounds, model);
         let pieces = match pieces {
-            Ok(pieces) if pieces.is_empty() => return self.fail(taking, invalid("The file has no text.")).await,
+            Ok(pieces) if pieces.is_empty() => {
+                return self.fail(taking, invalid("The file has no text.")).await;
+            }
             Ok(pieces) => pieces,
             Err(error) => return self.fail(taking, error).await,
         };

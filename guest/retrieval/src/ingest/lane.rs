@@ -24,6 +24,8 @@ const LOOK_MS: u64 = 500;
 const HEIR_WAIT_MS_MAX: u64 = 300_000;
 /// How long work waits that failed and that no queue takes, in milliseconds.
 pub(super) const RETRY_MS: u64 = 1_000;
+/// How often in a row work on a lane may fail until nobody is called for it any more. A single file is given up before.
+const FAILURES_MAX: u32 = 12;
 /// How often a lane is tried for when others are at it.
 const TRIES_MAX: usize = 64;
 
@@ -72,7 +74,8 @@ where
         while waited_ms <= HEIR_WAIT_MS_MAX && tries < TRIES_MAX {
             let seen: Option<Recorded<Lane>> = recorded::read(&self.store, &key).await?;
             let now_ms = self.platform.now_ms();
-            let held = Lane { until_ms: now_ms + LEASE_MS, ticket: ticket.clone(), heir: None };
+            let failures = seen.as_ref().map_or(0, |seen| seen.value.failures);
+            let held = Lane { until_ms: now_ms + LEASE_MS, ticket: ticket.clone(), heir: None, failures };
             let is_free = seen.as_ref().is_none_or(|seen| {
                 // The same work is delivered once more only when who had it before is gone.
                 seen.value.until_ms <= now_ms || seen.value.ticket == ticket
@@ -96,11 +99,15 @@ where
         Err(busy())
     }
 
-    /// Has somebody wait for the lane who goes on if this one dies.
+    /// Has somebody wait for the lane who goes on if this one dies or fails, unless that has come to nothing too often: then
+    /// it is left to whoever looks.
     ///
     /// # Errors
     /// The store's; nobody takes the work.
     pub(super) async fn name_heir(&self, held: &mut Held, beside: &mut Beside) -> Result<(), Problem> {
+        if held.state.failures >= FAILURES_MAX {
+            return Ok(());
+        }
         let heir = self.nonce();
         let next = Lane { heir: Some(heir.to_string()), ..held.state.clone() };
         if self.put_lane(held, next).await? {
@@ -122,12 +129,13 @@ where
         self.put_lane(held, next).await
     }
 
-    /// Lets go of the lane.
+    /// Lets go of the lane, and notes whether work on it has `failed`.
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn let_go(&self, mut held: Held) -> Result<(), Problem> {
-        let next = Lane { until_ms: 0, heir: None, ..held.state.clone() };
+    pub(super) async fn let_go(&self, mut held: Held, failed: bool) -> Result<(), Problem> {
+        let failures = if failed { held.state.failures.saturating_add(1) } else { 0 };
+        let next = Lane { until_ms: 0, heir: None, failures, ..held.state.clone() };
         self.put_lane(&mut held, next).await?;
         Ok(())
     }
@@ -153,8 +161,7 @@ where
         lane: u8,
         beside: &mut Beside,
     ) -> Result<(), Problem> {
-        let record: Option<Recorded<StoreRecord>> =
-            recorded::read(&self.store, &key::store(store.0)).await?;
+        let record: Option<Recorded<StoreRecord>> = recorded::read(&self.store, &key::store(store.0)).await?;
         let Some(record) = record.filter(|record| !record.value.deleting) else { return Ok(()) };
         let entries = Roster::new(&self.store, key::members(store.0)).all().await?;
         let target = record.value.target().map_or(0, |target| target.generation);

@@ -18,12 +18,12 @@ use crate::service::{Beside, Service, report};
 pub(crate) use align::is_of;
 pub(crate) use forget::or_gone;
 use lane::Taken;
-pub(crate) use work::index_name;
 use waggle_conversation::{Store, Viewer};
 use waggle_index::Index;
 use waggle_model::transport::Upstream;
 use waggle_openai::{Nonce, VectorStoreId};
 use waggle_platform::{Delivery, Platform};
+pub(crate) use work::index_name;
 
 /// How many pieces of work are done beside one request at most.
 const BESIDE_MAX: usize = 100_000;
@@ -67,11 +67,11 @@ where
         }
         let Taken::Held(mut held) = self.take_lane(store, lane, ticket).await? else { return Ok(()) };
         if is_last {
-            // Nobody comes again should this one die, so somebody waits who will.
+            // Nobody comes again should this one die or fail, so somebody waits who will.
             self.name_heir(&mut held, beside).await?;
         }
         let worked = self.work_lane(&mut held, beside).await;
-        self.let_go(held).await?;
+        self.let_go(held, worked.is_err()).await?;
         worked?;
         // Who came while the lane was held has gone away again; what they came for is there by now.
         self.call_on(store, lane, beside).await

@@ -152,6 +152,14 @@ where
         let means = taking.means;
         let generations = means.generations();
         let vectors = u64::from(split.chunks) * 4 * u64::from(means.target.dimensions);
+        // Before the entry says so: an entry that is published is looked at no more.
+        self.note(taking, |member| {
+            member.attempts = 0;
+            member.last_error = None;
+            member.split = Some(Split { pages: 0, ..split });
+        })
+        .await?;
+        self.erase_pages(means.store, taking.entry).await?;
         let marked = self
             .mark(taking, |entry| {
                 entry.published.retain(|generation| generations.contains(generation));
@@ -165,20 +173,13 @@ where
             // It was cancelled or removed in this moment: whoever comes next takes it out again.
             return Ok(Step::Done);
         }
-        let noted = self
-            .note(taking, |member| {
-                member.attempts = 0;
-                member.last_error = None;
-                member.split = Some(Split { pages: 0, ..split });
-            })
-            .await?;
+        let noted = self.note(taking, |_| {}).await?;
         if let Some(member) = noted.filter(|member| member.attributes != taking.member.attributes) {
             // They were changed after they had been read, and whoever changed them found no group.
             let index = means.index(means.target.generation);
             let attributes = member.attributes.of_group(member.expires_at);
             super::forget::or_gone(self.index.set_attributes(&index, &taking.group(), attributes).await)?;
         }
-        self.erase_pages(means.store, taking.entry).await?;
         Ok(Step::Done)
     }
 

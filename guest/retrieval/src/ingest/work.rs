@@ -137,13 +137,7 @@ where
         self.blame(&means, (*page, entry), problem).await
     }
 
-    async fn step(
-        &self,
-        means: &Means,
-        page: u32,
-        entry: &MemberEntry,
-        need: Need,
-    ) -> Result<Step, Problem> {
+    async fn step(&self, means: &Means, page: u32, entry: &MemberEntry, need: Need) -> Result<Step, Problem> {
         match need {
             Need::Forget => self.forget(means.store, &means.generations(), page, entry).await,
             Need::Take => self.take(means, page, entry).await,

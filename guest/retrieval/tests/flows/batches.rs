@@ -4,7 +4,9 @@ use crate::support::{World, embedding_world, id, world};
 use serde_json::{Value, json};
 
 fn files(world: &World, count: usize) -> Vec<String> {
-    (0..count).map(|number| world.upload(&format!("{number}.txt"), &format!("text number {number}"))).collect()
+    (0..count)
+        .map(|number| world.upload(&format!("{number}.txt"), &format!("text number {number}")))
+        .collect()
 }
 
 #[test]
@@ -66,7 +68,9 @@ fn a_batch_that_is_over_cannot_be_cancelled() {
     let batch = world.json("POST", &path, &json!({"file_ids": files}), 200);
     world.drain();
     world.json("POST", &format!("{path}/{}/cancel", id(&batch)), &Value::Null, 400);
-    for body in [json!({}), json!({"file_ids": []}), json!({"file_ids": files, "files": [{"file_id": files[0]}]})] {
+    for body in
+        [json!({}), json!({"file_ids": []}), json!({"file_ids": files, "files": [{"file_id": files[0]}]})]
+    {
         world.json("POST", &path, &body, 400);
     }
     world.json("POST", &path, &json!({"file_ids": [files[0], "file-000000000000000000000000"]}), 404);

@@ -20,8 +20,7 @@ fn a_file_is_uploaded_read_listed_and_deleted() {
     assert!(content.body == bytes, "the content is another");
     assert_eq!(world.keys("file/").len(), 4, "a record and three parts");
     let listed = world.get("/v1/files");
-    let expected =
-        json!({"object": "list", "data": [file], "first_id": file["id"], "last_id": file["id"], "has_more": false});
+    let expected = json!({"object": "list", "data": [file], "first_id": file["id"], "last_id": file["id"], "has_more": false});
     assert_eq!(listed, expected);
     let deleted = world.json("DELETE", &path, &Value::Null, 200);
     assert_eq!(deleted, json!({"id": file["id"], "object": "file", "deleted": true}));
@@ -120,8 +119,11 @@ fn a_form_that_is_wrong_leaves_nothing_behind() {
 #[test]
 fn a_file_expires_and_is_cleared_away() {
     let world = world();
-    let fields =
-        [("purpose", "assistants"), ("expires_after[anchor]", "created_at"), ("expires_after[seconds]", "3600")];
+    let fields = [
+        ("purpose", "assistants"),
+        ("expires_after[anchor]", "created_at"),
+        ("expires_after[seconds]", "3600"),
+    ];
     let file = world.upload_object(&fields, "a.txt", b"short-lived");
     assert_eq!(file["expires_at"], json!(1_700_003_600));
     let path = format!("/v1/files/{}", id(&file));
@@ -131,7 +133,8 @@ fn a_file_expires_and_is_cleared_away() {
     world.json("GET", &path, &Value::Null, 404);
     assert_eq!(world.get("/v1/files")["data"], json!([]));
     let kept = world.upload("b.txt", "lasting");
-    let files: Vec<String> = world.keys("file/").into_iter().filter(|key| !key.contains(&kept[5..])).collect();
+    let files: Vec<String> =
+        world.keys("file/").into_iter().filter(|key| !key.contains(&kept[5..])).collect();
     assert_eq!(files, [""; 0], "the next upload clears away");
 }
 

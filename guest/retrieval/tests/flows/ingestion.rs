@@ -46,7 +46,8 @@ fn a_changed_file_has_its_changed_chunks_embedded_only() {
     let before = world.upload("a.md", &paragraphs(&["bees", "wasps", "ants"]));
     add(&world, &store, &before);
     world.drain();
-    let chunks = |world: &World| world.embedded().into_iter().filter(|text| text.contains("described")).count();
+    let chunks =
+        |world: &World| world.embedded().into_iter().filter(|text| text.contains("described")).count();
     assert_eq!(chunks(&world), 3);
     let after = world.upload("a.md", &paragraphs(&["bees", "hornets", "ants"]));
     add(&world, &store, &after);
@@ -146,7 +147,10 @@ fn a_model_that_fails_is_tried_again_and_given_up_in_the_end() {
     add(&world, &store, &other);
     world.drain();
     let failed = world.get(&format!("/v1/vector_stores/{store}/files/{other}"));
-    assert_eq!((&failed["status"], &failed["last_error"]["code"]), (&json!("failed"), &json!("server_error")));
+    assert_eq!(
+        (&failed["status"], &failed["last_error"]["code"]),
+        (&json!("failed"), &json!("server_error"))
+    );
     assert_eq!(world.status(&store, &file), "completed");
 }
 
@@ -195,8 +199,9 @@ fn files_that_nobody_works_on_any_more_are_called_for_when_somebody_looks() {
 #[test]
 fn many_files_are_taken_in_by_all_lanes() {
     let world = world();
-    let files: Vec<String> =
-        (0..40).map(|number| world.upload(&format!("{number}.txt"), &format!("bee number {number}"))).collect();
+    let files: Vec<String> = (0..40)
+        .map(|number| world.upload(&format!("{number}.txt"), &format!("bee number {number}")))
+        .collect();
     let store = world.create_store(&files.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(world.platform.queue.borrow().len(), 4);
     world.drain();

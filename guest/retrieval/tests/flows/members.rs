@@ -28,7 +28,10 @@ fn a_file_is_added_taken_in_read_and_removed() {
     assert_eq!(found.len(), 1);
     assert!(found[0].0 == file && found[0].1.contains("Bees dance."), "{found:?}");
     let content = world.get(&format!("{path}/{file}/content"));
-    assert_eq!((&content["object"], &content["has_more"]), (&json!("vector_store.file_content.page"), &json!(false)));
+    assert_eq!(
+        (&content["object"], &content["has_more"]),
+        (&json!("vector_store.file_content.page"), &json!(false))
+    );
     assert!(content["data"][0]["text"].as_str().unwrap().contains("Bees dance."), "{content}");
     world.json("GET", &format!("{path}/{file}/content?page=x"), &Value::Null, 400);
     let removed = world.json("DELETE", &format!("{path}/{file}"), &Value::Null, 200);
@@ -49,7 +52,11 @@ fn a_file_is_added_taken_in_read_and_removed() {
 fn files_are_listed_by_status_in_both_orders_page_by_page() {
     let world = world();
     let files = ["a.txt", "b.exe", "c.txt"].map(|name| match name {
-        "b.exe" => id(&world.upload_object(&[("purpose", "assistants")], name, b"MZ\x90\0\x03\0\0\0\x04\0\xff\xff\0\0")),
+        "b.exe" => id(&world.upload_object(
+            &[("purpose", "assistants")],
+            name,
+            b"MZ\x90\0\x03\0\0\0\x04\0\xff\xff\0\0",
+        )),
         name => world.upload(name, &format!("text of {name}")),
     });
     let store = world.create_store(&files.each_ref().map(String::as_str));
@@ -96,7 +103,9 @@ fn attributes_are_changed_wherever_the_file_is_found() {
     assert_eq!(filtered("x"), [first.as_str()]);
     world.json("POST", &path, &json!({"attributes": null}), 200);
     assert_eq!(filtered("x"), [""; 0]);
-    for body in [json!({}), json!({"attributes": {"k": []}}), json!({"attributes": {"waggle.x": 1}}), json!({"k": 1})] {
+    for body in
+        [json!({}), json!({"attributes": {"k": []}}), json!({"attributes": {"waggle.x": 1}}), json!({"k": 1})]
+    {
         world.json("POST", &path, &body, 400);
     }
     world.json("POST", &format!("/v1/vector_stores/{store}/files/file-x"), &json!({"attributes": {}}), 404);
@@ -124,7 +133,10 @@ fn a_file_that_failed_begins_anew_when_it_is_added_again() {
     world.drain();
     let path = format!("/v1/vector_stores/{store}/files");
     let failed = world.get(&format!("{path}/{file}"));
-    assert_eq!((&failed["status"], &failed["last_error"]["code"]), (&json!("failed"), &json!("invalid_file")));
+    assert_eq!(
+        (&failed["status"], &failed["last_error"]["code"]),
+        (&json!("failed"), &json!("invalid_file"))
+    );
     let again = world.json("POST", &path, &json!({"file_id": file}), 200);
     assert_eq!((&again["status"], &again["last_error"]), (&json!("in_progress"), &Value::Null));
     assert_eq!(world.counts(&store), [1, 0, 0, 0]);
@@ -182,8 +194,11 @@ fn a_file_that_is_deleted_leaves_all_its_vector_stores() {
 #[test]
 fn what_expires_is_not_found_from_that_moment() {
     let world = world();
-    let fields =
-        [("purpose", "assistants"), ("expires_after[anchor]", "created_at"), ("expires_after[seconds]", "3600")];
+    let fields = [
+        ("purpose", "assistants"),
+        ("expires_after[anchor]", "created_at"),
+        ("expires_after[seconds]", "3600"),
+    ];
     let short = id(&world.upload_object(&fields, "a.txt", b"a short-lived bee"));
     let long = world.upload("b.txt", "a long-lived bee");
     let store = world.create_store(&[&short, &long]);

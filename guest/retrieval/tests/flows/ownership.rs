@@ -35,13 +35,22 @@ fn what_is_anothers_is_not_there() {
         ("POST", format!("{store_path}/file_batches"), json!({"file_ids": [file]})),
         ("POST", format!("/v1/vector_stores/{own}/files"), json!({"file_id": file})),
         ("POST", "/v1/vector_stores".to_owned(), json!({"file_ids": [file]})),
-        ("POST", "/v1/retrieval/search".to_owned(), json!({"vector_store_ids": [own, store], "query": "bee"})),
+        (
+            "POST",
+            "/v1/retrieval/search".to_owned(),
+            json!({"vector_store_ids": [own, store], "query": "bee"}),
+        ),
         ("DELETE", "/v1/retrieval/users/ada/data".to_owned(), Value::Null),
     ] {
         let theirs = eve.json(method, &path, &body, 404);
-        let nothing = path.replace(&store, "vs_000000000000000000000000").replace(&file, "file-000000000000000000000000");
+        let nothing = path
+            .replace(&store, "vs_000000000000000000000000")
+            .replace(&file, "file-000000000000000000000000");
         let body: Value = serde_json::from_str(
-            &body.to_string().replace(&store, "vs_000000000000000000000000").replace(&file, "file-000000000000000000000000"),
+            &body
+                .to_string()
+                .replace(&store, "vs_000000000000000000000000")
+                .replace(&file, "file-000000000000000000000000"),
         )
         .unwrap();
         let unknown = eve.json(method, &nothing.replace("/ada/", "/nobody%20/"), &body, 404);
@@ -95,7 +104,8 @@ fn all_that_is_a_users_goes_by_one_call() {
     };
     assert!(!dump.values().any(told), "something is left");
     assert_eq!(world.called_by(Some("eve")).search(&kept, "bee").len(), 1);
-    let again = world.called_by(Some("ada")).json("DELETE", "/v1/retrieval/users/ada/data", &Value::Null, 200);
+    let again =
+        world.called_by(Some("ada")).json("DELETE", "/v1/retrieval/users/ada/data", &Value::Null, 200);
     assert_eq!((&again["files"], &again["vector_stores"]), (&json!(0), &json!(0)));
 }
 

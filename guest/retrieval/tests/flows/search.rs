@@ -48,7 +48,10 @@ fn other_functions_search_several_vector_stores_at_once() {
     let mut expected = stores.each_ref().map(String::as_str);
     expected.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!((&page["waggle"]["search"], &page["waggle"]["passed_threshold"]), (&json!("lexical"), &json!(true)));
+    assert_eq!(
+        (&page["waggle"]["search"], &page["waggle"]["passed_threshold"]),
+        (&json!("lexical"), &json!(true))
+    );
     let body = json!({"vector_store_ids": [empty], "query": "insects"});
     let page = world.json("POST", "/v1/retrieval/search", &body, 200);
     assert_eq!((&page["data"], &page["waggle"]["passed_threshold"]), (&json!([]), &json!(false)));
@@ -103,8 +106,7 @@ fn wrong_variables_are_told_to_the_operator_alone() {
     let world = world();
     let store = world.create_store(&[]);
     world.set("search_mode", "sideways");
-    let error =
-        world.json("POST", &format!("/v1/vector_stores/{store}/search"), &json!({"query": "q"}), 500);
+    let error = world.json("POST", &format!("/v1/vector_stores/{store}/search"), &json!({"query": "q"}), 500);
     assert!(!error.to_string().contains("sideways"), "{error}");
     assert!(world.platform.lines.borrow().iter().any(|line| line.contains("search_mode")));
     world.set("files_max", "many");

