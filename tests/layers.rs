@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-tenancy",
             "waggle-tokenizer",
             "waggle-vector",
+            "waggle-vector-postgres",
             "waggle-work",
         ],
     ),
@@ -66,6 +67,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-work", &["waggle-measure"]),
     ("waggle-tokenizer", &[]),
     ("waggle-vector", &["waggle-measure"]),
+    // A backend of it, apart because of what it brings along.
+    ("waggle-vector-postgres", &["waggle-vector"]),
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.

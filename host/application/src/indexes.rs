@@ -6,7 +6,10 @@ use crate::running::private_folder;
 use std::sync::Arc;
 use waggle_engine::Engine;
 use waggle_tenancy::TenantEntry;
-use waggle_vector::{Embedded, Prewarm, TenantBounds, TenantIndexes, VectorError, VectorIndexes};
+use waggle_vector::{
+    Backend, Embedded, Prewarm, TenantBounds, TenantIndexes, VectorError, VectorIndexes,
+};
+use waggle_vector_postgres::Postgres;
 
 /// The interface by which functions use indexes.
 const INTERFACE: &str = "waggle:vector/index@0.1.0";
@@ -27,10 +30,14 @@ pub(crate) async fn open_indexes(
     if !engine.imports(INTERFACE) {
         return Ok(None);
     }
+    let failed = |reason: String| StartError::Indexes { reason };
+    if let (Backend::Postgres, Some(postgres)) = (plan.vector.backend, &plan.vector.postgres) {
+        let opened = Postgres::open(postgres).await.map_err(|error| failed(error.to_string()))?;
+        return Ok(Some(Arc::new(opened)));
+    }
     let folder = plan.state_dir.join(INDEX_FOLDER);
     private_folder(&folder)?;
     let config = plan.vector.embedded();
-    let failed = |reason: String| StartError::Indexes { reason };
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, config)).await;
     let opened = opened.map_err(|error| failed(error.to_string()))?;
     Ok(Some(Arc::new(opened.map_err(|error| failed(error.to_string()))?)))

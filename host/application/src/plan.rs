@@ -249,6 +249,7 @@ fn configuration(
     let telemetry: TelemetryConfig = file.section("telemetry", &mut read).unwrap_or_default();
     let work: WorkConfig = file.section("work", &mut read).unwrap_or_default();
     let vector: VectorConfig = file.section("vector", &mut read).unwrap_or_default();
+    let vector = vector.below(file.dir());
     file.finish(&mut read);
     found.append(discreet::values(&read));
     let checked: [(&[&str], Result<(), String>); 7] = [

@@ -30,8 +30,9 @@ enum Script {
     Unspaced,
 }
 
-/// The words of `text` in their order, with repetitions.
-pub(crate) fn words(text: &str) -> Vec<String> {
+/// The words of `text` in their order, with repetitions. Each has 1 to 64 bytes, all of them letters, digits and marks.
+#[must_use]
+pub fn words(text: &str) -> Vec<String> {
     let folded: String = text.chars().map(half_width).flat_map(char::to_lowercase).collect();
     let mut words = Vec::new();
     let mut rest = folded.as_str();

@@ -60,7 +60,11 @@ fn at_most(what: &str, has: usize, most: usize, unit: &str) -> Checked {
     Err(invalid(format!("{what} has {has} {unit}; it may have {most}")))
 }
 
-pub(crate) fn check_tenant(tenant: &str) -> Checked {
+/// A tenant's id has 1 to [`TENANT_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_tenant(tenant: &str) -> Checked {
     if tenant.is_empty() {
         return Err(invalid("the tenant's id is empty"));
     }
@@ -81,26 +85,42 @@ pub(crate) fn check_index_name(name: &str) -> Checked {
     Ok(())
 }
 
-pub(crate) fn check_settings(settings: Settings) -> Checked {
+/// An index has at most [`DIMENSIONS_MAX`] dimensions.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_settings(settings: Settings) -> Checked {
     if settings.dimensions <= DIMENSIONS_MAX {
         return Ok(());
     }
     Err(invalid(format!("an index may have {DIMENSIONS_MAX} dimensions, not {}", settings.dimensions)))
 }
 
-pub(crate) fn check_group_name(name: &str) -> Checked {
+/// A group's name has 1 to [`GROUP_NAME_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_group_name(name: &str) -> Checked {
     if name.is_empty() {
         return Err(invalid("a group's name is empty"));
     }
     at_most("a group's name", name.len(), GROUP_NAME_BYTES_MAX, "bytes")
 }
 
-pub(crate) fn check_group_names(names: &[String]) -> Checked {
+/// The groups of one removal.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_group_names(names: &[String]) -> Checked {
     at_most("the call", names.len(), GROUPS_PER_REMOVAL_MAX, "groups")?;
     names.iter().try_for_each(|name| check_group_name(name))
 }
 
-pub(crate) fn check_chunks(chunks: &[Chunk]) -> Checked {
+/// The chunks of one call.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_chunks(chunks: &[Chunk]) -> Checked {
     at_most("the call", chunks.len(), CHUNKS_PER_CALL_MAX, "chunks")?;
     let bytes = chunks.iter().map(text_bytes).sum();
     at_most("the call", bytes, STAGED_BYTES_PER_CALL_MAX, "bytes of text")?;
@@ -108,7 +128,8 @@ pub(crate) fn check_chunks(chunks: &[Chunk]) -> Checked {
 }
 
 /// Bytes of all that is text in a chunk.
-pub(crate) fn text_bytes(chunk: &Chunk) -> usize {
+#[must_use]
+pub fn text_bytes(chunk: &Chunk) -> usize {
     chunk.heading.len() + chunk.text.len() + chunk.note.len()
 }
 
@@ -140,7 +161,10 @@ fn check_vector(what: &str, vector: &[f32]) -> Checked {
 }
 
 /// Whether a vector may stand in, or search, an index of these dimensions.
-pub(crate) fn check_dimensions(what: &str, vector: &[f32], settings: Settings) -> Checked {
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_dimensions(what: &str, vector: &[f32], settings: Settings) -> Checked {
     if vector.len() == settings.dimensions as usize {
         return Ok(());
     }
@@ -150,7 +174,11 @@ pub(crate) fn check_dimensions(what: &str, vector: &[f32], settings: Settings) -
     Err(invalid(format!("{what} has {} dimensions; the index has {}", vector.len(), settings.dimensions)))
 }
 
-pub(crate) fn check_attributes(attributes: &[Attribute]) -> Checked {
+/// The attributes of one group.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_attributes(attributes: &[Attribute]) -> Checked {
     at_most("a group", attributes.len(), ATTRIBUTES_MAX, "attributes")?;
     attributes.iter().try_for_each(|attribute| {
         check_attribute_name(&attribute.name)?;
@@ -208,7 +236,11 @@ fn check_node(place: usize, node: &FilterNode) -> Checked {
     }
 }
 
-pub(crate) fn check_query(query: &Query) -> Checked {
+/// All of a query but what only the index knows.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_query(query: &Query) -> Checked {
     check_filter(&query.filter)?;
     if !(1..=LIMIT_MAX).contains(&query.limit) {
         return Err(invalid(format!("`limit` is {}; it must be from 1 to {LIMIT_MAX}", query.limit)));
@@ -235,11 +267,19 @@ pub(crate) fn check_query(query: &Query) -> Checked {
     query.vector.as_deref().map_or(Ok(()), |vector| check_vector("the query's vector", vector))
 }
 
-pub(crate) fn check_searched(indexes: usize) -> Checked {
+/// How many indexes are searched.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_searched(indexes: usize) -> Checked {
     at_most("the search", indexes, SEARCHED_INDEXES_MAX, "indexes")
 }
 
-pub(crate) fn check_read_count(count: u32) -> Checked {
+/// How many chunks are read.
+///
+/// # Errors
+/// [`VectorError::Invalid`].
+pub fn check_read_count(count: u32) -> Checked {
     if count <= READ_CHUNKS_MAX {
         return Ok(());
     }
@@ -247,12 +287,14 @@ pub(crate) fn check_read_count(count: u32) -> Checked {
 }
 
 /// The part of a query's text that counts, cut where a character ends.
-pub(crate) fn counted_text(text: &str) -> &str {
+#[must_use]
+pub fn counted_text(text: &str) -> &str {
     &text[..text.floor_char_boundary(QUERY_TEXT_BYTES_MAX)]
 }
 
 /// How many chunks each way of searching hands to the ranking.
-pub(crate) fn candidates(query: &Query) -> usize {
+#[must_use]
+pub fn candidates(query: &Query) -> usize {
     const LEAST_BY_ITSELF: u32 = 50;
     let wanted = match query.candidates {
         0 => (query.limit * 10).max(LEAST_BY_ITSELF),

@@ -2,7 +2,12 @@
 
 use crate::{IndexName, bounds::check_tenant};
 use serde::Deserialize;
-use std::{num::NonZero, thread::available_parallelism};
+use std::{
+    fmt,
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
 
 /// Indexes that may be named to be read into memory at the start.
 const PREWARM_MAX: usize = 10_000;
@@ -18,10 +23,120 @@ pub enum Quantization {
     None,
 }
 
+/// Where indexes are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// In the state folder of this host.
+    #[default]
+    Embedded,
+    /// In PostgreSQL with pgvector; `[vector.postgres]` says where.
+    Postgres,
+}
+
+/// The `[vector.postgres]` table: a PostgreSQL 14 or later with pgvector 0.5 or later.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// `postgresql://[user[:password]@]host[:port]/database[?sslmode=disable|prefer|require]`. With `require` the server's
+    /// certificate is checked; `prefer`, the default, checks it as well where the server speaks TLS.
+    pub url: String,
+    /// A file that holds the password, in place of one in the address; the end of its last line is left out.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) of those who may vouch for the server; without it those that browsers trust.
+    #[serde(default)]
+    pub roots_file: Option<PathBuf>,
+    /// The schema of the tables, which is made if it is not there: 1 to 40 of `a-z 0-9 _`, beginning with a letter.
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Connections at once, at most. 1 to 1,000.
+    #[serde(default = "connections_max")]
+    pub connections_max: u32,
+    /// How long a call waits for a connection, milliseconds. 1 to 600,000.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u32,
+    /// How long the server may work on one statement, milliseconds. 1 to 600,000.
+    #[serde(default = "statement_timeout_ms")]
+    pub statement_timeout_ms: u32,
+    /// From so many chunks on an index gets a graph (HNSW of pgvector); below, each vector is compared. 1 to 10,000,000.
+    #[serde(default = "graph_chunks_min")]
+    pub graph_chunks_min: u32,
+}
+
+fn schema() -> String {
+    "waggle".to_owned()
+}
+
+fn connections_max() -> u32 {
+    16
+}
+
+fn connect_timeout_ms() -> u32 {
+    5_000
+}
+
+fn statement_timeout_ms() -> u32 {
+    30_000
+}
+
+fn graph_chunks_min() -> u32 {
+    20_000
+}
+
+impl fmt::Debug for PostgresConfig {
+    /// Without the address, which may hold the password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("PostgresConfig");
+        shown.field("schema", &self.schema).field("connections_max", &self.connections_max);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl PostgresConfig {
+    /// That of a server at `url`, with the defaults for all else.
+    #[must_use]
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            password_file: None,
+            roots_file: None,
+            schema: schema(),
+            connections_max: connections_max(),
+            connect_timeout_ms: connect_timeout_ms(),
+            statement_timeout_ms: statement_timeout_ms(),
+            graph_chunks_min: graph_chunks_min(),
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        const SCHEMA_BYTES_MAX: usize = 40;
+        within("postgres.connections_max", self.connections_max.into(), 1, 1_000)?;
+        within("postgres.connect_timeout_ms", self.connect_timeout_ms.into(), 1, 600_000)?;
+        within("postgres.statement_timeout_ms", self.statement_timeout_ms.into(), 1, 600_000)?;
+        within("postgres.graph_chunks_min", self.graph_chunks_min.into(), 1, 10_000_000)?;
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_name = self.schema.starts_with(|first: char| first.is_ascii_lowercase())
+            && self.schema.len() <= SCHEMA_BYTES_MAX
+            && self.schema.bytes().all(is_allowed);
+        if is_name {
+            return Ok(());
+        }
+        Err(format!(
+            "`postgres.schema` is `{}`; it must be 1 to {SCHEMA_BYTES_MAX} of the characters a-z 0-9 _ and begin with a letter",
+            self.schema
+        ))
+    }
+}
+
 /// How indexes are kept. Every field has a default, so an empty `[vector]` is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VectorConfig {
+    /// Where they are kept. All fields below but `postgres` are for the embedded ones.
+    pub backend: Backend,
+    /// The server, if `backend` is `postgres`.
+    pub postgres: Option<PostgresConfig>,
     /// About how much memory the indexes that are loaded may take together, bytes. Over it those that were used least
     /// lately are put away, but never one that is being used. 1 MiB to 16 TiB.
     pub memory_bytes_max: u64,
@@ -44,6 +159,8 @@ pub struct VectorConfig {
 impl Default for VectorConfig {
     fn default() -> Self {
         Self {
+            backend: Backend::Embedded,
+            postgres: None,
             memory_bytes_max: 256 * 1024 * 1024,
             prewarm: Vec::new(),
             exact_chunks_max: 20_000,
@@ -99,6 +216,13 @@ impl VectorConfig {
     /// A sentence that names the field, its value and its bounds.
     pub fn validate(&self) -> Result<(), String> {
         const MIB: u64 = 1024 * 1024;
+        match (self.backend, &self.postgres) {
+            (Backend::Postgres, None) => {
+                return Err("`backend` is `postgres`, but there is no `postgres.url`".to_owned());
+            }
+            (_, Some(postgres)) => postgres.validate()?,
+            (Backend::Embedded, None) => {}
+        }
         within("memory_bytes_max", self.memory_bytes_max, MIB, MIB * MIB * 16)?;
         within("exact_chunks_max", self.exact_chunks_max.into(), 0, 10_000_000)?;
         within("connectivity", self.connectivity.into(), 4, 64)?;
@@ -115,6 +239,17 @@ impl VectorConfig {
     #[must_use]
     pub fn prewarm(&self) -> Vec<Prewarm> {
         self.prewarm.iter().filter_map(|text| parse_prewarm(text).ok()).collect()
+    }
+
+    /// The same, with its relative paths below `folder`.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Self {
+        if let Some(postgres) = &mut self.postgres {
+            for path in [&mut postgres.password_file, &mut postgres.roots_file].into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
+        }
+        self
     }
 
     /// What the embedded backend is opened with.
@@ -179,6 +314,26 @@ mod tests {
         assert_eq!((embedded.search_threads, embedded.build_threads), (3, 3));
         assert!(toml::from_str::<VectorConfig>("memory = 1").is_err());
         assert!(toml::from_str::<VectorConfig>("quantization = \"int4\"").is_err());
+    }
+
+    #[test]
+    fn a_server_has_an_address_and_its_password_is_never_shown() {
+        let text = "backend = \"postgres\"\n[postgres]\nurl = \"postgresql://waggle:hunter2@db/x\"\nschema = \"of_waggle\"";
+        let parsed: VectorConfig = toml::from_str(text).unwrap();
+        assert_eq!(parsed.validate(), Ok(()));
+        assert_eq!(parsed.backend, Backend::Postgres);
+        assert!(!format!("{parsed:?}").contains("hunter2"));
+        let with_file = "postgres = { url = \"x\", password_file = \"keys/p\" }";
+        let below = toml::from_str::<VectorConfig>(with_file).unwrap().below(Path::new("/etc/waggle"));
+        assert_eq!(below.postgres.unwrap().password_file.unwrap(), Path::new("/etc/waggle/keys/p"));
+        let check = |text: &str, expected: &str| {
+            let error = toml::from_str::<VectorConfig>(text).unwrap().validate().unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("backend = \"postgres\"", "no `postgres.url`");
+        check("postgres = { url = \"x\", schema = \"a.b\" }", "`postgres.schema` is `a.b`");
+        check("postgres = { url = \"x\", connections_max = 0 }", "`postgres.connections_max` is 0");
+        assert!(toml::from_str::<VectorConfig>("backend = \"milvus\"").is_err());
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::{Attribute, Compare, Comparison, FilterNode, Value};
 use std::cmp::Ordering;
 
 /// Whether a group with these attributes passes. `nodes` is a filter that was checked: nodes refer to earlier ones only.
-pub(crate) fn passes(nodes: &[FilterNode], attributes: &[Attribute]) -> bool {
+#[must_use]
+pub fn passes(nodes: &[FilterNode], attributes: &[Attribute]) -> bool {
     let mut passed: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let at = |place: &u32| passed.get(*place as usize).copied().unwrap_or_default();

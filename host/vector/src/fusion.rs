@@ -4,29 +4,30 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 /// How much each ranking counts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weights {
-    pub(crate) text: f32,
-    pub(crate) vector: f32,
-    pub(crate) rank_constant: f32,
+pub struct Weights {
+    /// That by words.
+    pub text: f32,
+    /// That by vectors.
+    pub vector: f32,
+    /// Added to each rank.
+    pub rank_constant: f32,
 }
 
 /// What either ranking has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Fused<Key> {
-    pub(crate) key: Key,
+pub struct Fused<Key> {
+    /// Which.
+    pub key: Key,
     /// The sum over both rankings of weight / (constant + rank).
-    pub(crate) score: f32,
+    pub score: f32,
     /// Its score in the first ranking, if it is there.
-    pub(crate) text_score: Option<f32>,
+    pub text_score: Option<f32>,
 }
 
 /// Both rankings as one, the greatest score first; of equal scores the lesser key. Each ranking is best first, and has a
 /// key once.
-pub(crate) fn fuse<Key: Ord + Copy>(
-    text: &[(Key, f32)],
-    vector: &[Key],
-    weights: Weights,
-) -> Vec<Fused<Key>> {
+#[must_use]
+pub fn fuse<Key: Ord + Copy>(text: &[(Key, f32)], vector: &[Key], weights: Weights) -> Vec<Fused<Key>> {
     let mut fused: BTreeMap<Key, Fused<Key>> = BTreeMap::new();
     let mut add = |key: Key, rank: usize, weight: f32, text_score: Option<f32>| {
         let score = weight / (weights.rank_constant + rank as f32);

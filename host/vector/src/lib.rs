@@ -8,6 +8,7 @@
 //! [`Embedded`] keeps indexes in a folder of this machine. This crate knows neither components nor who the tenants are.
 
 mod analysis;
+pub mod backend;
 mod bounds;
 mod config;
 mod embedded;
@@ -26,7 +27,7 @@ pub use bounds::{
     QUERY_TEXT_BYTES_MAX, READ_CHUNKS_MAX, SEARCHED_INDEXES_MAX, STAGED_BYTES_PER_CALL_MAX, TENANT_BYTES_MAX,
     TEXT_BYTES_MAX,
 };
-pub use config::{EmbeddedConfig, Prewarm, Quantization, VectorConfig};
+pub use config::{Backend, EmbeddedConfig, PostgresConfig, Prewarm, Quantization, VectorConfig};
 pub use embedded::Embedded;
 pub use error::{OpenError, VectorError};
 pub use indexes::{Usage, VectorIndexes};

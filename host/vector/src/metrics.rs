@@ -136,7 +136,7 @@ impl Default for OperationMetrics {
 
 /// The counters behind [`VectorSnapshot`].
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     operations: [OperationMetrics; Operation::ALL.len()],
     pub(crate) flushes: Histogram,
     pub(crate) loaded_indexes: Gauge,
@@ -160,7 +160,10 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Measures one operation.
-    pub(crate) async fn measured<T>(
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn measured<T>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, VectorError>>,
@@ -180,7 +183,8 @@ impl Metrics {
     }
 
     /// All of it, with what the caller knows of memory.
-    pub(crate) fn snapshot(&self, loaded_chunks: u64, memory_bytes: u64) -> VectorSnapshot {
+    #[must_use]
+    pub fn snapshot(&self, loaded_chunks: u64, memory_bytes: u64) -> VectorSnapshot {
         let operations = Operation::ALL.into_iter().zip(&self.operations);
         let operations = operations.map(|(operation, metrics)| OperationSnapshot {
             operation,

@@ -1,159 +1,28 @@
-//! What every backend promises, run against each of them. A backend is a [`Fixture`] with a name in `contract!`.
+//! What every backend promises, run against the embedded one in all its forms.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "../support/chunks.rs"]
-mod chunks;
-mod erasing;
-mod filters;
-mod groups;
-mod indexes;
-mod searching;
-mod tenants;
+#[macro_use]
+#[path = "suite.rs"]
+mod suite;
 
-use std::sync::Arc;
-use waggle_vector::{
-    Embedded, EmbeddedConfig, Hit, Quantization, Query, TenantBounds, TenantIndexes, VectorError,
-    VectorIndexes,
-};
+use suite::*;
+use waggle_vector::{Embedded, EmbeddedConfig, Quantization};
 
-/// A backend under test and what has to live as long as it.
-struct Fixture {
-    all: Arc<dyn VectorIndexes>,
-    _folder: Option<tempfile::TempDir>,
+async fn embedded(config: EmbeddedConfig) -> Option<Fixture> {
+    let folder = tempfile::tempdir().unwrap();
+    Some(Fixture::new(Embedded::open(folder.path(), config).unwrap(), folder))
 }
 
-const BOUNDS: TenantBounds = TenantBounds { bytes_max: None, indexes_max: 10_000 };
-
-impl Fixture {
-    async fn embedded(config: EmbeddedConfig) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let all = Embedded::open(folder.path(), config).unwrap();
-        Self { all: Arc::new(all), _folder: Some(folder) }
-    }
-
-    fn of(&self, tenant: &str) -> TenantIndexes {
-        self.within(tenant, BOUNDS)
-    }
-
-    fn within(&self, tenant: &str, bounds: TenantBounds) -> TenantIndexes {
-        TenantIndexes::new(Arc::clone(&self.all), tenant, bounds)
-    }
-
-    /// A tenant's indexes with one that is empty, named `docs`.
-    async fn docs(&self) -> TenantIndexes {
-        let indexes = self.of("acme");
-        indexes.create("docs", chunks::SETTINGS).await.unwrap();
-        indexes
-    }
+async fn with_a_graph() -> Option<Fixture> {
+    let quantization = Quantization::None;
+    embedded(EmbeddedConfig { exact_chunks_max: 0, quantization, ..EmbeddedConfig::default() }).await
 }
 
-/// Stages chunks of a group and publishes them.
-async fn put(indexes: &TenantIndexes, group: &str, version: u64, chunks: Vec<waggle_vector::Chunk>) {
-    put_with(indexes, group, version, chunks, Vec::new()).await;
+async fn always_put_away() -> Option<Fixture> {
+    embedded(EmbeddedConfig { memory_bytes_max: 0, ..EmbeddedConfig::default() }).await
 }
 
-async fn put_with(
-    indexes: &TenantIndexes,
-    group: &str,
-    version: u64,
-    chunks: Vec<waggle_vector::Chunk>,
-    attributes: Vec<waggle_vector::Attribute>,
-) {
-    let count = u32::try_from(chunks.len()).unwrap();
-    indexes.stage("docs", group, version, chunks).await.unwrap();
-    indexes.publish("docs", group, version, count, attributes).await.unwrap();
-}
-
-async fn search(indexes: &TenantIndexes, query: Query) -> Vec<Hit> {
-    indexes.search(&["docs"], query).await.unwrap()
-}
-
-/// The groups and numbers of hits, in their order.
-fn places(hits: &[Hit]) -> Vec<(&str, u32)> {
-    hits.iter().map(|hit| (hit.group.as_str(), hit.ordinal)).collect()
-}
-
-fn is_invalid<T: std::fmt::Debug>(outcome: Result<T, VectorError>, expected: &str) {
-    match outcome {
-        Err(VectorError::Invalid(text)) => assert!(text.contains(expected), "{text}"),
-        other => panic!("{other:?} in place of a refusal: {expected}"),
-    }
-}
-
-/// Tests of each behaviour over each backend, by the module that has it.
-macro_rules! contract {
-    ($($subject:ident { $($behaviour:ident;)* })*) => {
-        contract!(@backend embedded crate::EmbeddedConfig::default(); $($subject { $($behaviour;)* })*);
-        contract!(@backend embedded_with_a_graph crate::EmbeddedConfig {
-            exact_chunks_max: 0,
-            quantization: crate::Quantization::None,
-            ..crate::EmbeddedConfig::default()
-        }; $($subject { $($behaviour;)* })*);
-        contract!(@backend embedded_that_is_always_put_away crate::EmbeddedConfig {
-            memory_bytes_max: 0,
-            ..crate::EmbeddedConfig::default()
-        }; $($subject { $($behaviour;)* })*);
-    };
-    (@backend $backend:ident $config:expr; $($subject:ident { $($behaviour:ident;)* })*) => {
-        mod $backend {
-            $(mod $subject {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $behaviour() {
-                    crate::$subject::$behaviour(crate::Fixture::embedded($config).await).await;
-                })*
-            })*
-        }
-    };
-}
-
-contract! {
-    indexes {
-        an_index_is_made_once_and_described;
-        an_index_of_other_settings_is_refused;
-        names_come_in_pages;
-        what_is_not_there_is_told;
-        dropping_an_index_leaves_nothing_of_it;
-        no_more_indexes_than_the_tenant_may_have;
-        no_more_bytes_than_the_tenant_may_have;
-    }
-    groups {
-        staged_chunks_are_found_when_they_are_published;
-        a_new_version_takes_the_place_of_the_old_one;
-        staged_chunks_are_counted_to_the_first_that_is_missing;
-        publishing_needs_exactly_the_chunks_that_are_said;
-        publishing_again_changes_the_attributes;
-        versions_only_grow;
-        discarding_forgets_one_version;
-        removing_skips_what_is_not_there;
-        groups_come_in_pages;
-        chunks_are_read_in_their_order;
-        a_group_may_be_empty;
-        attributes_are_those_of_published_groups;
-    }
-    searching {
-        words_are_found_in_both_languages;
-        vectors_are_found_by_their_angle;
-        both_ways_are_fused;
-        a_way_without_weight_is_not_taken;
-        every_hit_has_its_exact_cosine;
-        what_is_not_alike_enough_is_left_out;
-        several_indexes_are_searched_as_one;
-        a_query_that_does_not_fit_is_refused;
-        a_query_of_nothing_finds_nothing;
-        at_most_the_limit_is_found;
-        searches_go_on_while_chunks_come_and_go;
-    }
-    filters {
-        only_groups_that_pass_are_found;
-        a_selective_filter_finds_all_it_should;
-    }
-    tenants {
-        two_tenants_never_see_each_other;
-        tenants_with_like_names_are_different;
-    }
-    erasing {
-        erasing_leaves_nothing_of_one_tenant_and_all_of_the_others;
-        usage_counts_what_there_is;
-    }
-}
+contract!(embedded, crate::embedded(crate::EmbeddedConfig::default()));
+contract!(embedded_with_a_graph, crate::with_a_graph());
+contract!(embedded_that_is_always_put_away, crate::always_put_away());
