@@ -89,6 +89,21 @@ impl Api {
         value
     }
 
+    /// Uploads a file, and holds the answer against what is said of it; the file's id.
+    async fn upload(&self, filename: &str, content: &str) -> Value {
+        let form = format!(
+            "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"{filename}\"\r\n\r\n{content}\r\n--b--\r\n"
+        );
+        let request = self.client.post(self.server.url("/v1/files")).body(form);
+        let request = request.header("content-type", "multipart/form-data; boundary=b");
+        let file: Value = request.send().await.unwrap().json().await.unwrap();
+        let said = self.resolved(&self.operation("post", "/v1/files")["responses"]["200"]);
+        self.check_shape(&said["content"]["application/json"]["schema"], &file, "post /v1/files");
+        self.served.borrow_mut().insert("post /v1/files".to_owned());
+        file["id"].clone()
+    }
+
     fn name(&self, place: &'static str, id: &Value) {
         let id = id.as_str().unwrap_or_else(|| panic!("{id} is no id")).to_owned();
         self.ids.borrow_mut().insert(place, id);
@@ -163,17 +178,7 @@ async fn every_route_is_described_and_answers_as_described() {
 
 /// Files, vector stores, and what is found in them.
 async fn knowledge(api: &Api) {
-    let form = "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\n\
-                content-disposition: form-data; name=\"file\"; filename=\"warranty.txt\"\r\n\r\n\
-                The warranty lasts two years.\r\n--b--\r\n";
-    let request = api.client.post(api.server.url("/v1/files")).body(form);
-    let request = request.header("content-type", "multipart/form-data; boundary=b");
-    let file: Value = request.send().await.unwrap().json().await.unwrap();
-    let said = &api.operation("post", "/v1/files")["responses"]["200"];
-    let said = &api.resolved(said)["content"]["application/json"]["schema"];
-    api.check_shape(said, &file, "post /v1/files");
-    api.served.borrow_mut().insert("post /v1/files".to_owned());
-    let file = file["id"].clone();
+    let file = api.upload("warranty.txt", "The warranty lasts two years.").await;
     api.name("{file}", &file);
     let store = api.call("post", "/v1/vector_stores", None).await["id"].clone();
     api.name("{store}", &store);
@@ -185,7 +190,10 @@ async fn knowledge(api: &Api) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let batches = "/v1/vector_stores/{store}/file_batches";
-    api.name("{batch}", &api.call("post", batches, Some(json!({ "file_ids": [file] }))).await["id"]);
+    // So long that it is not taken in before it is called off.
+    let long = api.upload("long.txt", &"The warranty lasts two years, and more.\n\n".repeat(50_000)).await;
+    api.name("{batch}", &api.call("post", batches, Some(json!({ "file_ids": [long] }))).await["id"]);
+    api.call("post", "/v1/vector_stores/{store}/file_batches/{batch}/cancel", None).await;
     let search = json!({ "vector_store_ids": [store], "query": "How long is the warranty?" });
     api.call("post", "/v1/retrieval/search", Some(search)).await;
     let dify = json!({ "knowledge_id": store, "query": "warranty", "retrieval_setting": { "top_k": 3, "score_threshold": 0 } });
@@ -203,7 +211,6 @@ async fn knowledge(api: &Api) {
         ("get", "/v1/vector_stores/{store}/files/{file}/content"),
         ("get", "/v1/vector_stores/{store}/file_batches/{batch}"),
         ("get", "/v1/vector_stores/{store}/file_batches/{batch}/files"),
-        ("post", "/v1/vector_stores/{store}/file_batches/{batch}/cancel"),
         ("delete", member),
         ("delete", "/v1/vector_stores/{store}"),
         ("get", "/v1/vector_stores/{store}"),

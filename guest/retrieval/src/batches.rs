@@ -207,10 +207,10 @@ where
     ) -> Result<Reply, Problem> {
         let (record, batch) = self.batch(viewer, store, id).await?;
         let plan = self.plan(store).await?;
-        let is_over =
-            BatchObject::new(store, id, &batch, &plan, record.generation()).file_counts.in_progress == 0;
-        if is_over && !batch.cancelled {
-            return Err(ApiError::invalid("The batch is over: nothing of it is in progress.").into());
+        let object = BatchObject::new(store, id, &batch, &plan, record.generation());
+        // It may have ended while its caller made up their mind: nothing is left to call off, and nothing is wrong.
+        if object.file_counts.in_progress == 0 && !batch.cancelled {
+            return Ok(object.reply());
         }
         let cancelled = recorded::change(&self.store, key::batch(store.0, id.0), |batch: &mut Batch| {
             let begins = !batch.cancelled;
