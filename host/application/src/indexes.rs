@@ -6,9 +6,7 @@ use crate::running::private_folder;
 use std::sync::Arc;
 use waggle_engine::Engine;
 use waggle_tenancy::TenantEntry;
-use waggle_vector::{
-    Backend, Embedded, Prewarm, TenantBounds, TenantIndexes, VectorError, VectorIndexes,
-};
+use waggle_vector::{Backend, Embedded, Prewarm, TenantBounds, TenantIndexes, VectorError, VectorIndexes};
 use waggle_vector_postgres::Postgres;
 
 /// The interface by which functions use indexes.
