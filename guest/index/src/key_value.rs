@@ -1,7 +1,7 @@
 //! An index over a plain key-value store: for hosts that keep no indexes, and for tests. It looks at every chunk of a
 //! search, so it is made for some ten thousands of them.
 //!
-//! A group's record says which of its pages count ([`record`]); all that makes a version found, and the one before not,
+//! A group's record says which of its pages count (`record.rs`); all that makes a version found, and the one before not,
 //! is one swap of that record. Pages are never changed once they are written, so a search that has read the records sees
 //! every group whole; if a page is gone when it comes to it, its group was replaced meanwhile, and it begins again.
 

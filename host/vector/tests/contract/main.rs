@@ -1,6 +1,6 @@
 //! What every backend promises, run against the embedded one in all its forms.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
 #[path = "suite.rs"]
