@@ -145,7 +145,7 @@ async function answers() {
   assert.ok(!places.includes(-1), kinds.join());
   assert.deepEqual(places, [...places].sort((one, other) => one - other));
   const absent = () => client.responses.create({ ...asked, tools: [{ ...tools[0], vector_store_ids: [ABSENT] }] });
-  await assert.rejects(absent, (error) => error instanceof OpenAI.NotFoundError && error.code === "vector_store_not_found");
+  await assert.rejects(absent, (error) => error instanceof OpenAI.NotFoundError && error.param === "tools[0]");
   await clear();
 }
 

@@ -211,7 +211,6 @@ def answers():
         openai.NotFoundError,
         lambda: client.responses.create(**{**asked, "tools": [absent]}),
         "tools[0]",
-        "vector_store_not_found",
     )
     clear()
 
