@@ -1,7 +1,7 @@
 //! The plug is pulled while files are taken in, again and again: what was acknowledged is found whole in the end, and at no
 //! time is a part of a file found.
 //!
-//! `WAGGLE_CRASH_ROUNDS` says how often (5 unless told).
+//! `WAGGLE_INGESTION_CRASH_ROUNDS` says how often (5 unless told): a round takes seconds, and more the more files there are.
 
 use crate::crash::random;
 use crate::retrieval_support::{Shelf, embedding, id};
@@ -68,7 +68,8 @@ async fn chunks(shelf: &Shelf, store: &str, number: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_file_is_found_whole_after_kill_9_and_none_in_part() {
-    let rounds = std::env::var("WAGGLE_CRASH_ROUNDS").map_or(ROUNDS_DEFAULT, |text| text.parse().unwrap());
+    let rounds =
+        std::env::var("WAGGLE_INGESTION_CRASH_ROUNDS").map_or(ROUNDS_DEFAULT, |text| text.parse().unwrap());
     // Vectors are made, and words are searched: what is found does not depend on what is alike.
     let variables = ["--variable", "search_mode=lexical", "--variable", "search_neighbours=0"];
     let mut server = embedding().args(&variables).start();
