@@ -49,7 +49,7 @@ pub(crate) enum Doing {
 }
 
 /// A model endpoint, and whether it may have done work that is to be paid.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Watched<U> {
     upstream: U,
     paid: Rc<Cell<bool>>,
