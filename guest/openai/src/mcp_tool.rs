@@ -264,15 +264,16 @@ fn read<'a, T: Deserialize<'a>, E: Error>(raw: Option<&'a RawValue>, field: &str
 impl<'de> Deserialize<'de> for AllowedTools {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let wrong = D::Error::custom;
-        match raw.get().as_bytes().first() {
-            Some(b'[') => serde_json::from_str(raw.get()).map(Self::Names).map_err(wrong),
-            Some(b'{') => {
-                let Object(filter) = serde_json::from_str(raw.get()).map_err(wrong)?;
-                Ok(Self::Filter(filter))
-            }
-            _ => Err(wrong("expected an array of names, or an object with 'tool_names' and 'read_only'")),
+        let text = raw.get();
+        if text.starts_with('[') {
+            return serde_json::from_str(text).map(Self::Names).map_err(D::Error::custom);
         }
+        if !text.starts_with('{') {
+            let expected = "expected an array of names, or an object with 'tool_names' and 'read_only'";
+            return Err(D::Error::custom(expected));
+        }
+        let Object(filter) = serde_json::from_str::<Object<ToolFilter>>(text).map_err(D::Error::custom)?;
+        Ok(Self::Filter(filter))
     }
 }
 
