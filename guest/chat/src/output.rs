@@ -238,6 +238,11 @@ impl Output {
         self.pieces.iter().map(|piece| &piece.item)
     }
 
+    /// Those of the step that is being made.
+    pub(crate) fn items_of_step(&self) -> impl Iterator<Item = &Item<'static>> {
+        self.pieces.iter().skip(self.before).map(|piece| &piece.item)
+    }
+
     /// The text of the answer, when it is one that may be held to a format: not one that asks for tools or refuses. What a
     /// model said in the steps before its answer is no part of it.
     pub(crate) fn answer(&self) -> Option<String> {

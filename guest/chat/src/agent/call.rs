@@ -4,6 +4,7 @@ use super::arguments::sent;
 use super::failure::message;
 use super::toolbox::{Pending, Tool};
 use crate::platform::{NeighbourAnswer, NeighbourCall, Platform};
+use waggle_agent::recorded::OUTCOME_UNKNOWN;
 use waggle_model::failure::excerpt;
 use waggle_model::transport::TransportFailure;
 use waggle_openai::item::mcp::{McpFailure, Outcome};
@@ -15,10 +16,6 @@ const INVALID_PARAMS: i32 = -32602;
 /// The least time that a call is given, in milliseconds, and the most.
 const TIMEOUT_MS_MIN: u64 = 1_000;
 const TIMEOUT_MS_MAX: u64 = 300_000;
-
-/// What is said of a call that was cut off, and that is not safe to repeat.
-const OUTCOME_UNKNOWN: &str = "The call was interrupted. Whether it took effect is not known, and it was not repeated. Do \
-                               not repeat it before you have found out.";
 
 /// What calls of one turn have in common.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ pub(crate) async fn make<P: Platform>(
         digest: offered.digest.clone(),
         arguments: sent(&pending.arguments).to_owned(),
         idempotency_key,
-        approved: pending.is_approved,
+        approved: pending.approved.is_some(),
         repeated,
         response: Some(context.response.clone()),
         conversation: context.conversation.clone(),

@@ -5,14 +5,14 @@ use crate::ask::{Ask, Plan};
 use crate::knowledge::Next;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use serde_json::value::RawValue;
-use waggle_agent::budget::Stop;
+use std::rc::Rc;
+use waggle_agent::budget::Next as Step;
+use waggle_agent::offer::for_model;
 use waggle_model::request::TurnRequest;
 use waggle_model::tier::Choice;
-use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role};
-use waggle_openai::parameters::Parameters;
-use waggle_openai::tool::{Mode, ToolChoice};
 use waggle_openai::Nonce;
+use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role, StoredId};
+use waggle_openai::parameters::Parameters;
 
 /// What a run's model is asked.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ pub(crate) struct Prompt {
 #[derive(Debug)]
 pub(crate) struct Asking {
     prompt: Prompt,
-    /// The settings of the turn, with the tools as functions.
+    /// The settings of the turn, as its client has them.
     parameters: Parameters,
+    tools: Rc<Toolbox>,
     settings: Settings,
     /// The model that is asked first.
     first: String,
@@ -54,27 +55,10 @@ impl Prompt {
             stream: request.stream,
         }
     }
-}
 
-/// The settings as a model is told them: the tools are functions among the client's own.
-pub(crate) fn told(parameters: &Parameters, tools: &Toolbox) -> Parameters {
-    let mut told = parameters.clone();
-    told.tools.extend(tools.tools().map(super::toolbox::Tool::function));
-    told.tool_choice = parameters.tool_choice.resolved(|choice| tools.names(choice));
-    told
-}
-
-/// The choice of tools after the first step: one that forced a call has had it, and would never come to an answer.
-fn relaxed(choice: &ToolChoice) -> ToolChoice {
-    match choice {
-        ToolChoice::Required | ToolChoice::Function(_) => ToolChoice::Auto,
-        ToolChoice::Allowed { mode: Mode::Required, tools, file_search, mcp } => ToolChoice::Allowed {
-            mode: Mode::Auto,
-            tools: tools.clone(),
-            file_search: *file_search,
-            mcp: mcp.clone(),
-        },
-        other => other.clone(),
+    /// Whether the answers are streamed.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.stream
     }
 }
 
@@ -86,10 +70,16 @@ fn note(text: &str) -> serde_json::Result<RawItem> {
 }
 
 impl Asking {
-    pub(crate) fn new(prompt: Prompt, parameters: Parameters, settings: Settings, plan: Plan) -> Self {
+    /// `plan` has the requests of the first step.
+    pub(crate) fn new(
+        (prompt, parameters): (Prompt, Parameters),
+        tools: Rc<Toolbox>,
+        settings: Settings,
+        plan: Plan,
+    ) -> Self {
         let (first, choice) = (plan.first.model.clone(), plan.choice);
         let next = plan.next.as_ref().map(|next| next.model.clone());
-        Self { prompt, parameters, settings, first, next, choice, plan: Some(plan) }
+        Self { prompt, parameters, tools, settings, first, next, choice, plan: Some(plan) }
     }
 
     /// Whether the model's answers are streamed.
@@ -104,8 +94,7 @@ impl Asking {
         }
     }
 
-    /// The requests of a step, under this key, after all that the run has put out; `stop` says why it is the last one, if it
-    /// is: then there is nothing to be called.
+    /// The requests of a step, under this key, after all that the run has put out; `next` says whether it is the last one.
     ///
     /// # Errors
     /// As those of the first request.
@@ -113,12 +102,12 @@ impl Asking {
         &mut self,
         (step, key): (u32, &str),
         output: &[RawItem],
-        stop: Option<Stop>,
+        next: Step,
     ) -> Result<Plan, Problem> {
-        let made = self.plan.take().filter(|_| step == 1 && output.iter().all(is_unseen) && stop.is_none());
-        let mut plan = match made {
+        let is_first = step == 1 && next == Step::Act && output.iter().all(is_unseen);
+        let mut plan = match self.plan.take().filter(|_| is_first) {
             Some(plan) => plan,
-            None => self.written(step, output, stop)?,
+            None => self.written(step, output, next)?,
         };
         plan.first.request.idempotency_key = key.to_owned();
         if let Some(next) = &mut plan.next {
@@ -128,17 +117,12 @@ impl Asking {
         Ok(plan)
     }
 
-    fn written(&mut self, step: u32, output: &[RawItem], stop: Option<Stop>) -> Result<Plan, Problem> {
-        if step > 1 {
-            self.parameters.tool_choice = relaxed(&self.parameters.tool_choice);
-        }
-        if stop.is_some() {
-            self.parameters.tool_choice = ToolChoice::None;
-        }
+    fn written(&self, step: u32, output: &[RawItem], next: Step) -> Result<Plan, Problem> {
         let Prompt { instructions, history, input, stream } = &self.prompt;
+        let parameters = for_model(&self.parameters, &self.tools.available(), step, next);
         let mut input = input.clone();
         input.extend_from_slice(output);
-        if let Some(stop) = stop {
+        if let Step::Answer(stop) = next {
             input.push(note(stop.told())?);
         }
         let ask = |model: &str| -> Result<Ask, Problem> {
@@ -147,7 +131,7 @@ impl Asking {
                 instructions,
                 history: history.iter().map(String::as_str).collect(),
                 input: &input,
-                parameters: &self.parameters,
+                parameters: &parameters,
                 stream: *stream,
             };
             let body = request.to_body(self.settings.wire(model))?;
@@ -160,7 +144,6 @@ impl Asking {
 
 /// Whether a model is told nothing by the item: what was looked up, or a list of tools.
 fn is_unseen(item: &RawItem) -> bool {
-    use waggle_openai::item::StoredId;
-    let id = serde_json::from_str::<StoredId<'_>>(RawValue::get(item));
+    let id = serde_json::from_str::<StoredId<'_>>(item.get());
     id.is_ok_and(|item| ["fs_", "mcpl_"].iter().any(|prefix| item.id.starts_with(prefix)))
 }

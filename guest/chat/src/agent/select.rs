@@ -126,12 +126,12 @@ fn tool(named: &[McpTool], offered: Offered) -> Option<Tool> {
     let by_label = named.iter().find(|tool| tool.server_label == offered.label);
     let mut by_url = named.iter().filter(|tool| tool.server_url.is_some());
     let wish = by_label.or_else(|| by_url.find(|tool| tool.allows(&offered.function, read_only)));
-    let asks = match wish {
+    let (asks, label) = match wish {
         Some(wish) if !wish.allows(&offered.function, read_only) => return None,
-        Some(wish) => wish.asks_approval(&offered.function, read_only),
-        None => false,
+        Some(wish) => (wish.asks_approval(&offered.function, read_only), wish.server_label.clone()),
+        None => (false, offered.label.clone()),
     };
-    Some(Tool { asks: asks || offered.needs_approval, offered, is_known: true })
+    Some(Tool { asks: asks || offered.needs_approval, label, offered, is_known: true })
 }
 
 /// By its address where the request gives one, as OpenAI's clients do: its label is of their choosing then.

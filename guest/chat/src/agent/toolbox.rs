@@ -1,10 +1,11 @@
 //! The tools of a turn, as its model knows them, and the calls it makes of them.
 
 use std::rc::Rc;
+use waggle_agent::offer::Available;
 use waggle_openai::id::{ItemId, ItemKind};
 use waggle_openai::item::mcp::{ApprovalRequest, ListedAnnotations, ListedTool, McpCall, McpList, Outcome, OwnMark};
 use waggle_openai::item::{HostedCall, HostedKind};
-use waggle_openai::tool::{McpChoice, Tool as Function};
+use waggle_openai::tool::Tool as Function;
 use waggle_tool::wire::{BUILT_IN_LABEL, Offered};
 
 /// What stands between a tool and its function in the name that a model knows it by.
@@ -15,6 +16,8 @@ const SEPARATOR: &str = "__";
 pub(crate) struct Tool {
     /// What it is.
     pub(crate) offered: Offered,
+    /// The label under which its calls are told: the request's, where it names the tool by its address.
+    pub(crate) label: String,
     /// Whether a person approves each call.
     pub(crate) asks: bool,
     /// Whether there is such a thing: a model may call what it was never told of.
@@ -41,13 +44,7 @@ impl Tool {
             needs_approval: false,
             digest: String::new(),
         };
-        Self { offered, asks: false, is_known: false }
-    }
-
-    /// The function as which a model is told of it.
-    pub(crate) fn function(&self) -> Function {
-        let Offered { name, description, parameters, .. } = &self.offered;
-        Function::function(name.clone(), Some(description.clone()), Some(parameters.clone()), None)
+        Self { offered, label: label.to_owned(), asks: false, is_known: false }
     }
 }
 
@@ -86,22 +83,18 @@ impl Toolbox {
 
     /// The one that this function of this label is.
     pub(crate) fn of(&self, label: &str, function: &str) -> Option<Rc<Tool>> {
-        let same = |tool: &&Rc<Tool>| tool.offered.label == label && tool.offered.function == function;
+        let same = |tool: &&Rc<Tool>| tool.label == label && tool.offered.function == function;
         self.tools.iter().find(same).map(Rc::clone)
     }
 
-    /// The names by which a model knows what a choice means.
-    pub(crate) fn names(&self, choice: &McpChoice) -> Vec<String> {
-        let meant = self.tools().filter(|Tool { offered, .. }| {
-            let is_named = choice.name.as_ref().is_none_or(|name| *name == offered.function);
-            offered.label == choice.server_label && is_named
-        });
-        meant.map(|tool| tool.offered.name.clone()).collect()
+    /// All of them, for the settings of a call of the model.
+    pub(crate) fn available(&self) -> Vec<Available<'_>> {
+        self.tools().map(|tool| Available { server_label: &tool.label, offered: &tool.offered }).collect()
     }
 
     /// What there is of one label, for whoever follows.
     pub(crate) fn list<'a>(&'a self, label: &'a str) -> McpList<'a> {
-        let of_label = self.tools().filter(|tool| tool.offered.label == label);
+        let of_label = self.tools().filter(|tool| tool.label == label);
         let tools = of_label.map(|Tool { offered, .. }| ListedTool {
             name: &offered.function,
             description: &offered.description,
@@ -169,7 +162,7 @@ impl ToolCall {
         if !self.asks() {
             return self.ended(arguments, Outcome::InProgress);
         }
-        let Offered { label, function, .. } = &self.tool.offered;
+        let Tool { label, offered: Offered { function, .. }, .. } = &*self.tool;
         let question = ApprovalRequest {
             server_label: label.into(),
             name: function.into(),
@@ -181,7 +174,7 @@ impl ToolCall {
 
     /// The item with what came of it.
     pub(crate) fn ended(&self, arguments: &str, outcome: Outcome<'_>) -> serde_json::Result<HostedCall<'static>> {
-        let Offered { label, function, .. } = &self.tool.offered;
+        let Tool { label, offered: Offered { function, .. }, .. } = &*self.tool;
         let call = McpCall {
             server_label: label,
             name: function,
@@ -203,12 +196,12 @@ pub(crate) struct Pending {
     pub(crate) tool: Rc<Tool>,
     /// The arguments, as the model wrote them.
     pub(crate) arguments: String,
-    /// Whether a person has approved it.
-    pub(crate) is_approved: bool,
+    /// The question that a person has answered before.
+    pub(crate) approved: Option<ItemId>,
 }
 
 impl Pending {
     pub(crate) fn new(at: usize, call: &ToolCall, arguments: String) -> Self {
-        Self { at, tool: Rc::clone(&call.tool), arguments, is_approved: call.approved.is_some() }
+        Self { at, tool: Rc::clone(&call.tool), arguments, approved: call.approved }
     }
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/responses` with `background`: checked as any other, kept, handed to the host's queue, answered at once.
 
 use super::follow::FollowedStream;
+use crate::agent::Keeping;
 use crate::format::Format;
 use crate::language::Language;
 use crate::plan::Counting;
@@ -107,7 +108,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             // The turn takes its place in the conversation when it runs.
             Continues::Conversation(id) => self.accept_in(viewer, request, id, nonce).await?,
             _ => {
-                let known = KnownTurn { nonce, accepted_at: None, stop: None };
+                let known = KnownTurn { nonce, accepted_at: None, stop: None, keeping: Keeping::Off };
                 let (turn, _) = self.prepare(viewer, request, language, known).await?;
                 let belonging = turn.continuation.belonging();
                 Accepted { tokens: turn.input_tokens, head: turn.head, input: turn.input, belonging }
