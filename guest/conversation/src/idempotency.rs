@@ -55,17 +55,6 @@ pub enum Claimed {
     OtherRequest,
 }
 
-/// What became of an attempt to take up what was interrupted.
-#[derive(Debug)]
-pub enum TakenUp {
-    /// It goes on now, for this response, which the key named before.
-    Ours(Claim, Nonce),
-    /// It has changed meanwhile: whoever asks anew finds out how.
-    ByAnother,
-    /// There is nothing to go on from.
-    Never,
-}
-
 /// An answer that is kept with its key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
@@ -122,19 +111,15 @@ fn digest(parts: &[&[u8]]) -> String {
     hex(&hasher.finalize())
 }
 
-/// The part of a record's key that says whose key it stands for, and of which route.
-fn hash_of(viewer: &Viewer, once: &Once<'_>) -> String {
-    let owner = viewer.owner().user().map_or(String::new(), |user| format!("user {user}"));
-    digest(&[owner.as_bytes(), once.route.as_bytes(), once.key])
-}
-
 /// Claims a key, or finds out what became of it. Keys of different viewers and routes have nothing to do with each other.
 ///
 /// # Errors
 /// The store's.
 pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Result<Claimed, StoreError> {
-    let Once { body, of, nonce, now_ms, .. } = once;
-    let (user, hash) = (viewer.owner(), hash_of(viewer, &once));
+    let Once { route, key, body, of, nonce, now_ms } = once;
+    let user = viewer.owner();
+    let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
+    let hash = digest(&[owner.as_bytes(), route.as_bytes(), key]);
     let key = key::idempotency(&hash);
     let fresh = Record {
         user,
@@ -175,34 +160,6 @@ pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Resu
         seen = None;
     }
     Err(StoreError::Contended(key))
-}
-
-/// Takes up what was interrupted under a key, where `is_recorded` says of its response that what was done for it is known:
-/// then nothing is done twice, and it goes on.
-///
-/// # Errors
-/// The store's.
-pub async fn take_up<S: Store>(
-    store: &S,
-    viewer: &Viewer,
-    once: Once<'_>,
-    is_recorded: impl AsyncFn(Nonce) -> Result<bool, StoreError>,
-) -> Result<TakenUp, StoreError> {
-    let key = key::idempotency(&hash_of(viewer, &once));
-    let Some(value) = store.get(&key).await? else { return Ok(TakenUp::ByAnother) };
-    let known = Record::read(&key, &value)?;
-    if !known.interrupted || known.answer.is_some() || known.request != digest(&[once.body]) {
-        return Ok(TakenUp::ByAnother);
-    }
-    let Some(response) = Nonce::parse(&known.response) else { return Ok(TakenUp::Never) };
-    if !is_recorded(response).await? {
-        return Ok(TakenUp::Never);
-    }
-    let renewed = Record { interrupted: false, until_ms: once.now_ms + LEASE_MS, ..known };
-    if !store.swap(&key, Some(&value), renewed.write()).await? {
-        return Ok(TakenUp::ByAnother);
-    }
-    Ok(TakenUp::Ours(Claim { key, record: RefCell::new(renewed) }, response))
 }
 
 /// What became of a claim that is there; `None` when it has changed meanwhile.
