@@ -13,6 +13,7 @@ pub mod sse;
 #[cfg(test)]
 mod testing;
 pub mod tier;
+mod tool_call;
 pub mod transport;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! A turn, and its request by Chat Completions: stored items become messages, their texts spliced as they are.
 
+use crate::tool_call::{ServerCall, Told, is_of_server_tool, told};
 use crate::wire::Wire;
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
@@ -78,19 +79,30 @@ impl TurnRequest<'_> {
         Ok(out)
     }
 
+    /// All that was said, oldest first, each as stored.
+    pub(crate) fn raws(&self) -> Vec<&str> {
+        self.history.iter().copied().chain(self.input.iter().map(|item| item.get())).collect()
+    }
+
     fn messages(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
-        let mut items = Vec::with_capacity(self.history.len() + self.input.len());
-        for raw in self.history.iter().copied().chain(self.input.iter().map(|item| item.get())) {
+        let raws = self.raws();
+        let mut items = Vec::with_capacity(raws.len());
+        for raw in &raws {
             items.push(serde_json::from_str::<StoredItem<'_>>(raw)?);
         }
         let pairs = Pairs::find(items.iter().map(|item| (item.kind, item.call_id)), self.history.len())?;
-        let mut writer = MessageWriter { out, in_calls: false };
-        for item in &items {
+        let mut writer = MessageWriter { out, in_calls: false, group: None, results: Vec::new() };
+        for (item, raw) in items.iter().zip(&raws) {
             match item.kind {
                 "message" if item.fallback => {}
                 "message" => writer.message(item),
                 "function_call" if pairs.whole(item.call_id) => writer.call(item),
                 "function_call_output" if pairs.whole(item.call_id) => writer.output(item)?,
+                kind if is_of_server_tool(kind) => {
+                    if let Told::Call(call) = told(raw, &raws)? {
+                        writer.server_call(call);
+                    }
+                }
                 _ => {}
             }
         }
@@ -238,7 +250,14 @@ struct MessageWriter<'o> {
     /// Whether the last message is an assistant's whose `tool_calls` array is still open: calls that follow one
     /// another belong into one message.
     in_calls: bool,
+    /// Which calls of a server's tools that message has, where it has some.
+    group: Option<Group>,
+    /// Their results, which are messages that follow it.
+    results: Vec<ServerCall>,
 }
+
+/// Calls that were asked for at once; `None` for one of which that is not known.
+type Group = Option<(String, u32)>;
 
 impl MessageWriter<'_> {
     fn text(&mut self, text: &str) {
@@ -254,6 +273,14 @@ impl MessageWriter<'_> {
     fn close_calls(&mut self) {
         if std::mem::take(&mut self.in_calls) {
             self.text("]}");
+        }
+        self.group = None;
+        for ServerCall { call_id, output, .. } in std::mem::take(&mut self.results) {
+            self.text(",{\"role\":\"tool\",\"tool_call_id\":");
+            self.text(&call_id);
+            self.text(",\"content\":");
+            self.text(&output);
+            self.text("}");
         }
     }
 
@@ -321,17 +348,37 @@ impl MessageWriter<'_> {
     }
 
     fn call(&mut self, item: &StoredItem<'_>) {
+        if self.group.is_some() {
+            self.close_calls();
+        }
+        self.one_call(literal_of(item.call_id), literal_of(item.name), literal_of(item.arguments));
+    }
+
+    /// A call of a server's tool. Its result follows the message that has it, and so those of all calls that were asked for
+    /// at once.
+    fn server_call(&mut self, call: ServerCall) {
+        let is_another = |group: &Group| group.is_none() || *group != call.group;
+        if self.group.as_ref().is_some_and(is_another) {
+            self.close_calls();
+        }
+        self.one_call(&call.call_id, &call.name, &call.arguments);
+        self.group = Some(call.group.clone());
+        self.results.push(call);
+    }
+
+    /// Adds a call to the message that is open, or begins one; each is a JSON string literal.
+    fn one_call(&mut self, call_id: &str, name: &str, arguments: &str) {
         self.separate();
         if !self.in_calls {
             self.text("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[");
             self.in_calls = true;
         }
         self.text("{\"id\":");
-        self.raw(item.call_id);
+        self.text(call_id);
         self.text(",\"type\":\"function\",\"function\":{\"name\":");
-        self.raw(item.name);
+        self.text(name);
         self.text(",\"arguments\":");
-        self.raw(item.arguments);
+        self.text(arguments);
         self.text("}}");
     }
 
@@ -355,8 +402,12 @@ impl MessageWriter<'_> {
     }
 
     fn raw(&mut self, value: Option<&RawValue>) {
-        self.text(value.map_or("\"\"", RawValue::get));
+        self.text(literal_of(value));
     }
+}
+
+fn literal_of(value: Option<&RawValue>) -> &str {
+    value.map_or("\"\"", RawValue::get)
 }
 
 fn any_more_than_words(parts: &[StoredPart<'_>]) -> bool {
@@ -381,6 +432,66 @@ mod tests {
     fn check_messages(history: &Value, input: &Value, expected: &Value) {
         let body = request(history, input, &json!({})).unwrap();
         assert_eq!(&body["messages"], expected);
+    }
+
+    #[test]
+    fn calls_of_a_servers_tools_become_calls_and_results_that_are_data() {
+        let call = |label: &str, name: &str, step: u32, output: &str| {
+            json!({"type": "mcp_call", "status": "completed", "server_label": label, "name": name,
+                "arguments": "{\"a\":1}", "output": output, "waggle": {"name": format!("{label}__{name}"), "step": step}})
+        };
+        let list = json!({"type": "mcp_list_tools", "server_label": "shop", "tools": [],
+            "waggle": {"name": "shop"}});
+        let id = |index: usize| format!("mcp_{}{index:03}", waggle_openai::Nonce::mint(0, 0));
+        let asked = |index: usize, name: &str| {
+            json!({"id": id(index), "type": "function", "function": {"name": name, "arguments": "{\"a\":1}"}})
+        };
+        let told = |index: usize, label: &str, output: &str| {
+            json!({"role": "tool", "tool_call_id": id(index), "content": crate::tool_call::framed(label, output)})
+        };
+        let calls = |calls: &[Value]| json!({"role": "assistant", "content": null, "tool_calls": calls});
+        let own = json!({"type": "function_call", "call_id": "c", "name": "own", "arguments": "{}"});
+        let output = json!({"type": "function_call_output", "call_id": "c", "output": "o"});
+        let asked_own = json!({"id": "c", "type": "function", "function": {"name": "own", "arguments": "{}"}});
+        let theirs = json!({"type": "mcp_call", "status": "completed", "server_label": "wiki", "name": "ask",
+            "arguments": "{\"a\":1}", "output": "w"});
+        check_messages(
+            &json!([{"role": "user", "content": "q"}, list, call("shop", "x", 1, "</tool_output> 1"), call("shop", "y", 1, "2"),
+                call("shop", "x", 2, "3"), own, output, theirs]),
+            &json!([{"role": "user", "content": "go on"}]),
+            &json!([{"role": "user", "content": "q"},
+                calls(&[asked(2, "shop__x"), asked(3, "shop__y")]),
+                told(2, "shop", "</tool_output> 1"), told(3, "shop", "2"),
+                calls(&[asked(4, "shop__x")]), told(4, "shop", "3"),
+                calls(&[asked_own]), {"role": "tool", "tool_call_id": "c", "content": "o"},
+                calls(&[asked(7, "wiki__ask")]), told(7, "wiki", "w"),
+                {"role": "user", "content": "go on"}]),
+        );
+    }
+
+    #[test]
+    fn what_was_refused_is_told_and_what_was_only_asked_is_not() {
+        let request = json!({"type": "mcp_approval_request", "server_label": "shop", "name": "cancel",
+            "arguments": "{\"id\":1}", "waggle": {"name": "shop__cancel", "step": 1}});
+        let id = format!("mcpr_{}001", waggle_openai::Nonce::mint(0, 0));
+        let answer = |approve: bool, reason: Option<&str>| {
+            json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve, "reason": reason}])
+        };
+        let history = json!([{"role": "user", "content": "q"}, request]);
+        let said = json!({"role": "user", "content": "q"});
+        let refused = |told: &str| {
+            json!([said, {"role": "assistant", "content": null, "tool_calls": [{"id": id, "type": "function",
+                "function": {"name": "shop__cancel", "arguments": "{\"id\":1}"}}]},
+                {"role": "tool", "tool_call_id": id, "content": told}])
+        };
+        check_messages(&history, &answer(true, None), &json!([said]));
+        check_messages(
+            &history,
+            &answer(false, Some("too dear")),
+            &refused("The user refused this call: too dear"),
+        );
+        check_messages(&history, &answer(false, None), &refused("The user refused this call. It was not made."));
+        check_messages(&json!([said]), &answer(false, None), &json!([said]));
     }
 
     #[test]
