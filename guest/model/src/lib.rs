@@ -5,6 +5,7 @@
 
 pub mod decline;
 pub mod failure;
+mod message;
 pub mod reply;
 pub mod request;
 pub mod responses;
