@@ -79,7 +79,7 @@ async fn erase_listed<S: Store>(store: &S, listed: &Listed, erased: &mut Erased)
             }
         }
         Kind::Answer => {
-            for hash in &listed.hash {
+            if let Some(hash) = &listed.hash {
                 // A run that was interrupted has no response yet: it is found by the claim it was begun for.
                 let claimed = idempotency::response_of(store, hash).await?;
                 run::remove(store, claimed.as_slice()).await?;
