@@ -296,11 +296,14 @@ impl Claim {
         }
     }
 
-    /// The claim's record as it stands there now; `None` when it was erased, or is another's.
+    /// The claim's record as it stands there now; `None` when it was erased, or is another's: also that of one who has taken
+    /// it up since.
     async fn own<S: Store>(&self, store: &S) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(seen) = store.get(&self.key).await? else { return Ok(None) };
         let known = Record::read(&self.key, &seen)?;
-        Ok((known.response == self.record.borrow().response).then_some(seen))
+        let ours = self.record.borrow();
+        let is_ours = known.response == ours.response && known.taken_up == ours.taken_up;
+        Ok(is_ours.then_some(seen))
     }
 }
 
@@ -340,7 +343,7 @@ mod tests {
                 nonce: Nonce::mint(NOW_MS, 9),
                 now_ms: NOW_MS + later_ms,
             };
-            claimed(&store, &ada, 1).await;
+            let first = claimed(&store, &ada, 1).await;
             assert!(take_up(&store, &ada, once(b"{}", LEASE_MS)).await.unwrap().is_none(), "no journal");
             crate::run::append(&store, nonce, 0, b"{}".to_vec()).await.unwrap();
             assert!(take_up(&store, &ada, once(b"{}", LEASE_MS - 1)).await.unwrap().is_none(), "it runs");
@@ -358,6 +361,8 @@ mod tests {
                 assert!(matches!(running, Claimed::Running), "{running:?}");
                 assert!(take_up(&store, &ada, once(b"{}", later_ms)).await.unwrap().is_none());
             }
+            first.keep(&store, 409, b"{}").await.unwrap();
+            assert!(!records(&store)[0].contains("409"), "whoever was taken for dead keeps no answer");
             let next = once(b"{}", later_ms + LEASE_MS);
             assert!(take_up(&store, &ada, next).await.unwrap().is_none(), "too often");
             erase(&store, &of).await.unwrap();
