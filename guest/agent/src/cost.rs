@@ -67,16 +67,16 @@ impl Price {
     /// is not there, nothing is counted; but where `cached` is missing, it is as dear as `input`. `None` where it is no
     /// such value.
     pub fn parse(field: &str) -> Option<Self> {
-        let (mut input, mut cached, mut output) = (None, None, None);
+        let (mut input, mut cached, mut output) = (None::<u64>, None::<u64>, None::<u64>);
         for pair in field.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=')?;
-            let value = Some(value.trim().parse::<u64>().ok()?);
-            match name.trim() {
-                "input" => input = value,
-                "cached" => cached = value,
-                "output" => output = value,
-                _ => {}
-            }
+            let price = match name.trim() {
+                "input" => &mut input,
+                "cached" => &mut cached,
+                "output" => &mut output,
+                _ => continue,
+            };
+            *price = Some(value.trim().parse().ok()?);
         }
         let input = input.unwrap_or(0);
         Some(Self { input, cached: cached.unwrap_or(input), output: output.unwrap_or(0) })
@@ -151,12 +151,12 @@ mod tests {
         for (field, expected) in [
             ("input=150000; cached=75000; output=600000", price(150_000, 75_000, 600_000)),
             ("output=2;input=1", price(1, 1, 2)),
-            ("input=1; currency=0", price(1, 1, 0)),
+            ("input=1; currency=USD", price(1, 1, 0)),
             ("", price(0, 0, 0)),
             ("input", None),
             ("input=x", None),
             ("input=-1", None),
-            ("currency=USD", None),
+            ("output=", None),
         ] {
             assert_eq!(Price::parse(field), expected, "{field:?}");
         }

@@ -38,7 +38,7 @@ pub enum JournalError {
 
 /// A call of a tool: the step in which the model asked for it, and its place among that step's. Step 0 has the calls that
 /// were asked for in a turn before and are approved in this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallAt {
     /// The step, from 1; or 0.
     pub step: u32,
@@ -48,6 +48,7 @@ pub struct CallAt {
 
 /// What a model answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Answered {
     pub(crate) step: u32,
     pub(crate) answer: Box<RawValue>,
@@ -56,15 +57,17 @@ pub(crate) struct Answered {
 
 /// A call that is about to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Begun {
-    #[serde(flatten)]
-    pub(crate) at: CallAt,
+    pub(crate) step: u32,
+    pub(crate) index: usize,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) repeatable: bool,
 }
 
 /// What came of a call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Done {
     pub(crate) step: u32,
     pub(crate) index: usize,
@@ -109,7 +112,8 @@ impl Entry {
     /// changes nothing, or is idempotent.
     #[must_use]
     pub fn begun(mut self, at: CallAt, repeatable: bool) -> Self {
-        self.begun.push(Begun { at, repeatable });
+        let CallAt { step, index } = at;
+        self.begun.push(Begun { step, index, repeatable });
         self
     }
 
@@ -136,12 +140,14 @@ impl Entry {
 
 /// A record, as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Record {
     /// Who writes it: a nonce that is made for each runner.
     pub(crate) by: String,
     /// When, in milliseconds since 1970.
     pub(crate) at_ms: u64,
-    #[serde(flatten)]
+    /// What happens then; nothing where it only says who writes from here on.
+    #[serde(default, skip_serializing_if = "Entry::is_empty")]
     pub(crate) entry: Entry,
 }
 

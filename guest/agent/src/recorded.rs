@@ -92,7 +92,7 @@ impl Recorded {
             // The first counts: nothing that was paid is taken for another.
             self.steps.entry(step).or_default().answer.get_or_insert((answer, spent));
         }
-        for Begun { at: CallAt { step, index }, repeatable } in entry.begun {
+        for Begun { step, index, repeatable } in entry.begun {
             let call = self.steps.entry(step).or_default().calls.entry(index).or_default();
             (call.begun, call.repeatable) = (true, repeatable);
         }

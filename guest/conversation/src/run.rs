@@ -72,6 +72,9 @@ pub async fn forget<S: Store>(store: &S, response: Nonce, count: u64) -> Result<
 /// # Errors
 /// The store's.
 pub async fn remove<S: Store>(store: &S, responses: &[Nonce]) -> Result<(), StoreError> {
+    if responses.is_empty() {
+        return Ok(());
+    }
     // Most have neither, which one read tells of all of them.
     let keys = responses.iter().flat_map(|nonce| [key::run(*nonce, 0), key::approvals(*nonce)]).collect();
     let mut found = store.get_many(keys).await?.into_iter();

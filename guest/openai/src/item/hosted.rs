@@ -158,6 +158,13 @@ impl HostedCall<'_> {
         }
     }
 
+    /// A member that is a text; `None` where it is not there, or something else.
+    pub fn text(&self, member: &str) -> Option<String> {
+        let members = format!("{{{}}}", self.members());
+        let members = Members::read(members.as_bytes()).ok()?;
+        serde_json::from_str::<Text<'_>>(members.get(member)?).ok().map(|Text(text)| text.into_owned())
+    }
+
     /// Its members but `id`, `type` and `status`, as JSON: about what a model reads of it.
     pub fn members(&self) -> &str {
         self.members.trim_start_matches(',')

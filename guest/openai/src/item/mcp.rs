@@ -58,7 +58,8 @@ pub enum Outcome<'a> {
 pub enum McpFailure<'a> {
     /// The tool was called and says that it failed: `mcp_tool_execution_error`.
     Execution(&'a str),
-    /// The call was not made, or not understood: `mcp_protocol_error`, with JSON-RPC's code for it.
+    /// The call was not made, or nobody knows what came of it: `mcp_protocol_error`, with JSON-RPC's code for it. These are
+    /// this server's own words, which a model is told as such; what a tool has said must not be among them.
     Protocol(i32, &'a str),
 }
 
@@ -94,6 +95,16 @@ struct FailureBody<'a> {
 struct ContentBody<'a> {
     #[serde(borrow)]
     text: Option<Text<'a>>,
+}
+
+/// Whether these are this server's own words: [`McpFailure::Protocol`].
+pub fn is_own_failure(error: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Text<'a>,
+    }
+    serde_json::from_str::<Kind<'_>>(error.get()).is_ok_and(|error| &*error.kind == "mcp_protocol_error")
 }
 
 impl McpFailure<'_> {

@@ -7,11 +7,9 @@ use serde_json::value::RawValue;
 /// A stored item.
 #[derive(Debug, Deserialize)]
 pub struct StoredItem<'a> {
-    /// `message`, `function_call`, `function_call_output`, `reasoning`, `compaction`, or that of a hosted tool.
+    /// `message`, `function_call`, `function_call_output`, `reasoning`, `compaction`, or that of a tool that runs elsewhere.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// Its id.
-    pub id: Option<&'a str>,
     /// Who speaks, when it is a message.
     pub role: Option<&'a str>,
     /// The parts of a message.
@@ -32,24 +30,6 @@ pub struct StoredItem<'a> {
     /// What the function returned: a string, or an array of parts.
     #[serde(borrow)]
     pub output: Option<&'a RawValue>,
-    /// The tool that a hosted call belongs to.
-    #[serde(borrow)]
-    pub server_label: Option<&'a RawValue>,
-    /// Why a hosted call failed.
-    #[serde(borrow)]
-    pub error: Option<&'a RawValue>,
-    /// The question that a decision answers.
-    #[serde(borrow)]
-    pub approval_request_id: Option<&'a RawValue>,
-    /// The decision.
-    #[serde(borrow)]
-    pub approve: Option<&'a RawValue>,
-    /// Why it was taken.
-    #[serde(borrow)]
-    pub reason: Option<&'a RawValue>,
-    /// What only this server says of the items of its own tools: an [`OwnMark`](super::mcp::OwnMark).
-    #[serde(borrow)]
-    pub waggle: Option<&'a RawValue>,
 }
 
 /// A part of a stored message: one of text, refusal, image and file is there.
