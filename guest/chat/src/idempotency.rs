@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: what came with the same key is done once, and answered alike for 24 hours.
 //!
 //! `docs/decisions/0011-idempotency.md` says which failures let the key go. The line is drawn where a model may have been
-//! paid: [`Watched`] sees every call.
+//! paid: [`Watched`] sees every call. A turn that was interrupted is not begun again, unless it was a run of the agent: that
+//! one goes on from its journal.
 
 use crate::agent::Keeping;
 use crate::language::Language;
@@ -16,7 +17,7 @@ use crate::stream::StreamedTurn;
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::rc::Rc;
-use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, TakenUp, claim, take_up};
+use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, claim, take_up};
 use waggle_conversation::{Owner, Store, Viewer, response};
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_openai::chat::ChatRequest;
@@ -232,7 +233,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         body: &[u8],
         nonce: Nonce,
     ) -> Result<Turnout, Problem> {
-        let (mut waited_ms, mut pause_ms) = (0, PAUSE_MS_MIN);
+        let (mut waited_ms, mut pause_ms, mut is_looked_at) = (0, PAUSE_MS_MIN, false);
         let of = doing.owner(viewer, body);
         loop {
             let once =
@@ -248,13 +249,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                     return self.stored(doing, viewer, ResponseId(response)).await.map(Turnout::Reply);
                 }
                 Claimed::Interrupted => {
-                    let is_recorded = async |response| {
-                        waggle_conversation::run::load(&self.store, response).await.map(|run| !run.is_empty())
-                    };
-                    match take_up(&self.store, viewer, once, is_recorded).await? {
-                        TakenUp::Ours(claim, response) => return Ok(Turnout::Resumed(claim, response)),
-                        TakenUp::ByAnother => {}
-                        TakenUp::Never => return Err(interrupted().into()),
+                    if let Some((claim, response)) = take_up(&self.store, viewer, once).await? {
+                        return Ok(Turnout::Resumed(claim, response));
+                    }
+                    // Another may just have taken it up: then it is found to be running.
+                    if std::mem::replace(&mut is_looked_at, true) {
+                        return Err(interrupted().into());
                     }
                 }
                 Claimed::OtherRequest => return Err(reused().into()),

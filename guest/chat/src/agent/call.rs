@@ -11,8 +11,10 @@ use waggle_openai::item::mcp::{McpFailure, Outcome};
 use waggle_openai::json;
 use waggle_tool::wire::{CALL_PATH, CallError, CallReply, CallRequest, FUNCTION};
 
-/// JSON-RPC's code for a call that is not as it should be, which MCP has for an unknown tool as well.
+/// JSON-RPC's codes: for a call that is not as it should be, which MCP has for an unknown tool as well, and for one that
+/// failed on its way.
 const INVALID_PARAMS: i32 = -32602;
+const INTERNAL_ERROR: i32 = -32603;
 /// The least time that a call is given, in milliseconds, and the most.
 const TIMEOUT_MS_MIN: u64 = 1_000;
 const TIMEOUT_MS_MAX: u64 = 300_000;
@@ -48,15 +50,16 @@ fn reply(output: String, error: CallError) -> CallReply {
     CallReply { output, error: Some(error), attempts: 0, duration_ms: 0, handed_over: false }
 }
 
-/// What is told of it, in OpenAI's shape.
+/// What is told of it, in OpenAI's shape. Of a call that was not made, the words are this server's own, which a model may take
+/// as such; all others may be a tool's.
 pub(crate) fn outcome(reply: &CallReply) -> Outcome<'_> {
-    match reply.error {
-        None => Outcome::Completed(&reply.output),
-        Some(CallError::Unknown | CallError::InvalidArguments | CallError::ApprovalRequired) => {
-            Outcome::Failed(McpFailure::Protocol(INVALID_PARAMS, &reply.output))
-        }
-        Some(_) => Outcome::Failed(McpFailure::Execution(&reply.output)),
-    }
+    let code = match reply.error {
+        None => return Outcome::Completed(&reply.output),
+        Some(_) if reply.attempts > 0 => return Outcome::Failed(McpFailure::Execution(&reply.output)),
+        Some(CallError::Unknown | CallError::InvalidArguments | CallError::ApprovalRequired) => INVALID_PARAMS,
+        Some(_) => INTERNAL_ERROR,
+    };
+    Outcome::Failed(McpFailure::Protocol(code, &reply.output))
 }
 
 /// Makes a call. Whatever comes of it is an answer to the model.

@@ -28,7 +28,7 @@ use waggle_model::reply::FinishReason;
 use waggle_model::responses::OutputItem;
 use waggle_model::transport::ChunkSource;
 use waggle_openai::item::ItemStatus;
-use waggle_tool::wire::CallReply;
+use waggle_tool::wire::{CallError, CallReply};
 
 /// How long the end of an answer is waited for that has said all, in milliseconds: its connection can be used again then.
 const DRAIN_MS_MAX: u64 = 50;
@@ -347,7 +347,8 @@ impl<S: Store, P: Platform, B: ChunkSource + 'static> StreamedTurn<S, P, B> {
     ) -> Result<(), End> {
         acting.handed_over |= reply.handed_over;
         // Of a call that was made before this run was taken up, this says so.
-        self.turn.acted |= pending.tool.offered.side_effects && reply.attempts > 0;
+        let is_made = reply.attempts > 0 || reply.error == Some(CallError::OutcomeUnknown);
+        self.turn.acted |= pending.tool.offered.side_effects && is_made;
         Ok(self.heard.output.end_tool_call(pending.at, outcome(reply))?)
     }
 

@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::tokens::count_said;
+use crate::turn::complete;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::request::TurnRequest;
