@@ -11,8 +11,10 @@ mod header;
 mod json;
 mod message;
 pub mod pin;
+mod progress;
 pub mod server;
 mod version;
 
 pub use fetch::{Fetch, FetchRequest, FetchResponse};
+pub use progress::{Progress, Unheard};
 pub use version::Version;

@@ -18,6 +18,9 @@ pub use session::Remembered;
 
 use crate::fetch::Fetch;
 
+/// Below this the numbers of requests begin: servers in JavaScript know whole numbers up to 53 bits.
+const REQUESTS_START_MAX: u64 = 1 << 52;
+
 /// How much of a server is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -73,6 +76,13 @@ impl<F: Fetch> Client<F> {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Numbering its requests from a place that `random` picks. Clients that go on with one session at once have to: a
+    /// server tells their requests apart by these numbers alone.
+    #[must_use]
+    pub fn with_random(self, random: u64) -> Self {
+        Self { requests: random % REQUESTS_START_MAX, ..self }
     }
 
     /// Going on with what an earlier client of the same server has learnt: nothing is asked that is known already.

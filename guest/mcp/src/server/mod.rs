@@ -10,6 +10,7 @@ mod dispatch;
 mod prompts;
 mod shape;
 mod stream;
+mod written;
 
 pub use answer::Answer;
 pub use prompts::{PromptSet, PromptSetError};
@@ -17,8 +18,9 @@ pub use shape::{
     Contents, Page, PromptArgument, PromptMessage, PromptText, ServedPrompt, ServedResource, ServedResult,
     ServedTemplate, ServedTool,
 };
-pub use stream::{Progress, StreamedCall};
+pub use stream::StreamedCall;
 
+use crate::progress::Progress;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
