@@ -135,9 +135,7 @@ impl<F: Fetch> Client<F> {
 
 fn fresh_ms(said: Option<f64>) -> u64 {
     let said = said.filter(|said| said.is_finite()).unwrap_or_default();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 and an hour")]
-    let fresh = said.clamp(0.0, FRESH_MS_MAX as f64) as u64;
-    fresh
+    said.clamp(0.0, FRESH_MS_MAX as f64) as u64
 }
 
 /// A tool, if it can be used.

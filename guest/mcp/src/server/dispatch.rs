@@ -2,7 +2,7 @@
 
 use super::admit::{self, Admitted, Read};
 use super::answer::{self, Answer, Refusal};
-use super::shape::{Contents, Page, ServedPrompt, ServedResult, ServedTool};
+use super::shape::{Page, ServedPrompt, ServedResult, ServedTool};
 use super::stream::StreamedCall;
 use super::written::{self, WrittenContents, WrittenPrompt, WrittenResource, WrittenTemplate, WrittenTool};
 use super::{
@@ -185,7 +185,7 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
             }
             failure => refusal(failure, version),
         })?;
-        let contents: Vec<_> = contents.iter().map(|contents: &Contents| WrittenContents::of(contents)).collect();
+        let contents: Vec<_> = contents.iter().map(WrittenContents::of).collect();
         let result = BTreeMap::from([("contents", contents)]);
         finish(&self.settings, version, Some(LISTED_MS), result)
     }

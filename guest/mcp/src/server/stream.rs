@@ -63,9 +63,7 @@ impl Reports<'_> {
 fn number(value: f64) -> Value {
     const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
     if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
-        #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 53 bits")]
-        let whole = value as i64;
-        return whole.into();
+        return (value as i64).into();
     }
     value.into()
 }
