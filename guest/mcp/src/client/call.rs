@@ -88,7 +88,7 @@ impl<F: Fetch> Client<F> {
     /// Tells a server of a session that the last request is given up. Since 2026-07-28 closing its answer says so.
     async fn cancel(&self) {
         let Some(known) = self.session.as_ref().filter(|known| !known.version().is_stateless()) else { return };
-        let params = json!({"requestId": self.requests, "reason": "it took too long"});
+        let params = json!({"requestId": self.asked, "reason": "it took too long"});
         let Value::Object(params) = params else { return };
         let _taken = self.post(self.head(Some(known)), message::notification("notifications/cancelled", params)).await;
     }

@@ -17,9 +17,8 @@ pub use listing::{Listing, RemoteTool};
 pub use session::Remembered;
 
 use crate::fetch::Fetch;
-
-/// Below this the numbers of requests begin: servers in JavaScript know whole numbers up to 53 bits.
-const REQUESTS_START_MAX: u64 = 1 << 52;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// How much of a server is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +49,11 @@ pub struct Client<F> {
     headers: Vec<(String, String)>,
     bounds: Bounds,
     session: Option<Remembered>,
-    requests: u64,
+    /// The number of the last request of this session, whoever has made it: a server of a session tells requests that run
+    /// at once apart by nothing else.
+    numbers: Rc<Cell<u64>>,
+    /// The number of the last request of this client.
+    asked: u64,
 }
 
 impl<F: Fetch> Client<F> {
@@ -62,7 +65,8 @@ impl<F: Fetch> Client<F> {
             headers: Vec::new(),
             bounds: Bounds::default(),
             session: None,
-            requests: 0,
+            numbers: Rc::default(),
+            asked: 0,
         }
     }
 
@@ -78,17 +82,12 @@ impl<F: Fetch> Client<F> {
         Self { bounds, ..self }
     }
 
-    /// Numbering its requests from a place that `random` picks. Clients that go on with one session at once have to: a
-    /// server tells their requests apart by these numbers alone.
-    #[must_use]
-    pub fn with_random(self, random: u64) -> Self {
-        Self { requests: random % REQUESTS_START_MAX, ..self }
-    }
-
-    /// Going on with what an earlier client of the same server has learnt: nothing is asked that is known already.
+    /// Going on with what an earlier client of the same server has learnt: nothing is asked that is known already. Several
+    /// may do so at once.
     #[must_use]
     pub fn with_session(self, session: Option<Remembered>) -> Self {
-        Self { session, ..self }
+        let numbers = session.as_ref().map_or_else(Rc::default, |session| Rc::clone(&session.numbers));
+        Self { session, numbers, ..self }
     }
 
     /// What is known of the server now, for the next client of it.

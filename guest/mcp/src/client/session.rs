@@ -11,15 +11,18 @@ use crate::{header, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json as object};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// The longest name of a session, in bytes.
 const SESSION_BYTES_MAX: usize = 1024;
 
-/// What is known of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of a server. Clones of it are of the same session.
+#[derive(Debug, Clone)]
 pub struct Remembered {
     pub(super) version: Version,
     pub(super) session: Option<String>,
+    pub(super) numbers: Rc<Cell<u64>>,
 }
 
 impl Remembered {
@@ -135,7 +138,7 @@ impl<F: Fetch> Client<F> {
             return Ok(known.clone());
         }
         let known = if self.is_stateless().await? {
-            Remembered { version: Version::LATEST, session: None }
+            self.known(Version::LATEST, None)
         } else {
             self.initialize().await?
         };
@@ -149,7 +152,7 @@ impl<F: Fetch> Client<F> {
         let id = self.next_id();
         let mut params = Map::new();
         declare(&mut params);
-        let assumed = Remembered { version: Version::LATEST, session: None };
+        let assumed = self.known(Version::LATEST, None);
         let mut headers = self.head(Some(&assumed));
         headers.push((METHOD_FIELD.to_owned(), METHOD.to_owned()));
         let response = self.post(headers, message::request(id, METHOD, params)).await?;
@@ -173,7 +176,7 @@ impl<F: Fetch> Client<F> {
         let response = self.post(self.head(None), message::request(id, "initialize", params)).await?;
         if !(200..=299).contains(&response.status) {
             let status = response.status;
-            let known = Remembered { version: Version::LATEST_WITH_HANDSHAKE, session: None };
+            let known = self.known(Version::LATEST_WITH_HANDSHAKE, None);
             return Err(self.failed(status, response, &known, id).await);
         }
         let session = response.header(SESSION_FIELD).map(ToOwned::to_owned);
@@ -181,7 +184,7 @@ impl<F: Fetch> Client<F> {
             return Err(ClientFailure::Protocol("a session whose name is no visible ASCII".to_owned()));
         }
         let result = self.read(response, None, id, &mut Unheard).await??;
-        let known = Remembered { version: agreed(&result)?, session };
+        let known = self.known(agreed(&result)?, session);
         let initialized = message::notification("notifications/initialized", Map::new());
         let response = self.post(self.head(Some(&known)), initialized).await?;
         match by_status(response.status, &response) {
@@ -199,10 +202,15 @@ impl<F: Fetch> Client<F> {
         let _ended = self.fetch.send(request).await;
     }
 
+    fn known(&self, version: Version, session: Option<String>) -> Remembered {
+        Remembered { version, session, numbers: Rc::clone(&self.numbers) }
+    }
+
     /// The number of the next request.
     fn next_id(&mut self) -> u64 {
-        self.requests += 1;
-        self.requests
+        self.asked = self.numbers.get() + 1;
+        self.numbers.set(self.asked);
+        self.asked
     }
 
     /// What the head of every message says.
@@ -211,7 +219,7 @@ impl<F: Fetch> Client<F> {
         let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
         add("accept", "application/json, text/event-stream");
         add("content-type", "application/json");
-        if let Some(Remembered { version, session }) = known {
+        if let Some(Remembered { version, session, .. }) = known {
             add(VERSION_FIELD, version.name());
             if let Some(session) = session {
                 add(SESSION_FIELD, session);

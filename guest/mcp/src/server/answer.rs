@@ -41,7 +41,8 @@ impl Refusal {
         let by_code = match self.error.code {
             _ if has_handshake && id.is_some() => 200,
             code::METHOD_NOT_FOUND => 404,
-            code::INTERNAL_ERROR => 500,
+            // The request was understood; the protocol gives its failure no status, and clients read this one.
+            code::INTERNAL_ERROR => 200,
             _ => 400,
         };
         let mut reply = json(self.status.unwrap_or(by_code), message::answer(id, Err(&self.error)));
