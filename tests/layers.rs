@@ -108,6 +108,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
     ("waggle-documents", &[]),
+    ("waggle-mcp", &["waggle-model", "waggle-platform", "waggle-tool"]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-openai", &[]),
     // The bench measures from outside.
