@@ -214,13 +214,15 @@ pub fn compare(pinned: &[Function], listed: &Listing) -> Comparison {
 fn differences(pinned: &Function, listed: &Function) -> Vec<Difference> {
     let canonical = |raw: &RawValue| json::canonical(&parsed(raw));
     let is_output = pinned.output.as_deref().map(canonical) == listed.output.as_deref().map(canonical);
-    // Whoever accepted a tool may have taken it for more dangerous than it says it is; that stays so.
+    // What changes nothing can be repeated, so a tool that says either no longer has lost that. Whoever accepted it may have
+    // taken it for more dangerous, or for less, than it said it was; that stays so.
+    let is_less_safe = pinned.idempotent && !listed.idempotent;
     let found = [
         (pinned.description != listed.description, Difference::Description),
         (canonical(&pinned.parameters) != canonical(&listed.parameters), Difference::Parameters),
         (!is_output, Difference::Output),
-        (listed.side_effects && !pinned.side_effects, Difference::SideEffects),
-        (pinned.idempotent && !listed.idempotent, Difference::NotIdempotent),
+        (is_less_safe && listed.side_effects && !pinned.side_effects, Difference::SideEffects),
+        (is_less_safe, Difference::NotIdempotent),
     ];
     found.into_iter().filter_map(|(is_so, difference)| is_so.then_some(difference)).collect()
 }
@@ -281,6 +283,16 @@ mod tests {
     fn what_nobody_has_accepted_is_told_and_blocks_nothing() {
         let compared = compare(&accepted(), &listing(vec![tool("drop"), tool("orders.get")]));
         assert_eq!(compared, Comparison { changed: Vec::new(), added: vec!["drop".to_owned()] });
+    }
+
+    #[test]
+    fn a_tool_that_was_taken_for_harmless_stays_so() {
+        let silent = || listing(vec![RemoteTool { read_only: false, ..tool("a") }]);
+        let mut accepted = functions(&silent()).unwrap();
+        for function in &mut accepted {
+            (function.side_effects, function.needs_approval) = (false, false);
+        }
+        assert_eq!(compare(&accepted, &silent()), Comparison::default());
     }
 
     #[test]

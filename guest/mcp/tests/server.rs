@@ -148,7 +148,7 @@ impl Asked {
             name: "waggle".to_owned(),
             version: "1".to_owned(),
             instructions: None,
-            origins: vec!["https://app.example".to_owned()],
+            origins: Some(vec!["https://app.example".to_owned()]),
         };
         let prompts = r#"[{"name": "hello", "arguments": [{"name": "who", "required": true}],
             "messages": [{"text": "Greet {{who}}."}]}]"#;

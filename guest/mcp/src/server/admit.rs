@@ -91,8 +91,9 @@ pub(super) fn head(settings: &Settings, head: Head<'_>) -> Result<(), Refusal> {
     let refused = |status, message: &str| {
         Err(Refusal::new(code::INVALID_REQUEST, message).with_status(status))
     };
-    if let Some(origin) = only(head, "origin")?
-        && !settings.origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
+    if let Some(origins) = &settings.origins
+        && let Some(origin) = only(head, "origin")?
+        && !origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
     {
         return refused(403, "pages of this origin may not call");
     }

@@ -40,8 +40,9 @@ pub struct Settings {
     /// What a model should know of it as a whole, if anything.
     pub instructions: Option<String>,
     /// The web origins (`https://host[:port]`) whose pages may call it. A request with another `Origin` is refused with
-    /// 403: a page could otherwise aim a browser at it by DNS rebinding. Requests without one come from no page.
-    pub origins: Vec<String>,
+    /// 403: a page could otherwise aim a browser at it by DNS rebinding. Requests without one come from no page. `None`
+    /// where somebody in front has looked already.
+    pub origins: Option<Vec<String>>,
 }
 
 /// The head of a request.
