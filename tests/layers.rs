@@ -110,6 +110,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-agent", &["waggle-conversation", "waggle-openai", "waggle-tool"]),
     ("waggle-tool", &[]),
     ("waggle-documents", &[]),
+    ("waggle-mcp", &["waggle-model", "waggle-platform", "waggle-tool"]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-openai", &[]),
     // The bench measures from outside.
