@@ -33,7 +33,6 @@ pub mod reply;
 mod responses;
 mod rights;
 pub mod route;
-mod schema;
 mod scout;
 pub mod service;
 mod session;
