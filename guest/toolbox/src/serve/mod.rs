@@ -35,7 +35,7 @@ where
     P: Platform,
     C: ChunkSource,
 {
-    let settings = settings(&service.platform, headers).await?;
+    let settings = settings(&service.platform).await?;
     let prompts = text(&service.platform, "mcp_prompts").await?;
     let prompts = PromptSet::read(&prompts)
         .map_err(|error| internal(format!("the variable 'mcp_prompts' cannot be used: {error}")))?;
@@ -53,19 +53,14 @@ where
     })
 }
 
-async fn settings<P: Platform>(platform: &P, headers: &[(String, Vec<u8>)]) -> Result<Settings, Problem> {
+async fn settings<P: Platform>(platform: &P) -> Result<Settings, Problem> {
     let origins = text(platform, "mcp_origins").await?;
-    let origins = if origins.is_empty() || origins == ANY {
-        let named = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("origin"));
-        named.filter_map(|(_, value)| String::from_utf8(value.clone()).ok()).collect()
-    } else {
-        listed(&origins).map(str::to_owned).collect()
-    };
+    let is_any = origins.is_empty() || origins == ANY;
     let instructions = text(platform, "mcp_instructions").await?;
     Ok(Settings {
         name: "waggle".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instructions: (!instructions.is_empty()).then_some(instructions),
-        origins,
+        origins: (!is_any).then(|| listed(&origins).map(str::to_owned).collect()),
     })
 }
