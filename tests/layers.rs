@@ -129,6 +129,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-mcp", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
     ("waggle-documents", &[]),
+    ("waggle-mcp", &["waggle-model", "waggle-platform", "waggle-tool"]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-schema", &[]),
     ("waggle-tool", &[]),
