@@ -34,7 +34,6 @@ pub mod reply;
 mod responses;
 mod rights;
 pub mod route;
-mod schema;
 mod scout;
 pub mod service;
 mod session;

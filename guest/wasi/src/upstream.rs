@@ -47,7 +47,7 @@ fn denied(reason: &str) -> TransportFailure {
     TransportFailure::Denied(reason.to_owned())
 }
 
-fn options(timeout_ms: u64) -> RequestOptions {
+pub(crate) fn options(timeout_ms: u64) -> RequestOptions {
     let options = RequestOptions::new();
     let timeout_ns = timeout_ms.saturating_mul(1_000_000);
     // A host that does not support one of them has bounds of its own.

@@ -1,13 +1,17 @@
-//! JSON Schema (draft 2020-12), as far as the answer of a model is held to one.
+//! JSON Schema (draft 2020-12), as far as the answer of a model and the arguments of a tool are held to one.
 //!
 //! All keywords that say something of the instance itself are here, but those that need to know what other keywords
 //! have looked at (`unevaluatedProperties`, `unevaluatedItems`) or where a reference was followed from
-//! (`$dynamicRef`); a schema with one of these is refused. References lead to places of the same document
-//! (`#`, `#/$defs/a`) and nowhere else: nothing is ever fetched. `format` is an annotation, as the draft has it.
-//! Whole libraries for it are four times as large as the function: docs/decisions/0012-answers-are-held-to-schemas.md.
+//! (`$dynamicRef`). [`Schema::read`] refuses a schema with one of these, as it does one with a mistake: who wrote it is
+//! there to mend it. [`Schema::read_lenient`] leaves such parts out: the schemas of tools come from strangers, and a tool
+//! is not to be lost for a keyword that nobody knows. References lead to places of the same document (`#`, `#/$defs/a`)
+//! and nowhere else: nothing is ever fetched. `format` is an annotation, as the draft has it. Whole libraries for it are
+//! four times as large as a function: docs/decisions/0012-answers-are-held-to-schemas.md.
 
 mod check;
 mod decimal;
+mod describe;
+mod lenient;
 mod read;
 
 use regex_lite::Regex;
@@ -16,33 +20,36 @@ use std::collections::HashMap;
 
 /// A schema that was read and found to be one.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     root: Value,
     /// Its patterns, compiled.
     patterns: HashMap<String, Regex>,
 }
 
-/// Why a text is no schema, or none this module knows.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SchemaError {
+/// Why a text is no schema, or none this crate knows.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at '{at}': {reason}")]
+pub struct SchemaError {
     /// Where, as a JSON pointer.
-    pub(crate) at: String,
+    pub at: String,
     /// What is wrong.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// Where an instance does not fit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
-    /// The keyword that it does not fit.
-    pub(crate) keyword: &'static str,
+#[derive(Debug, PartialEq)]
+pub struct Mismatch<'s> {
+    /// The keyword that it does not fit; `false` for a schema that nothing fits.
+    pub keyword: &'static str,
+    /// What the schema says there.
+    expected: Option<&'s Value>,
     /// The place in the instance, innermost first.
     path: Vec<String>,
 }
 
-impl Mismatch {
+impl Mismatch<'_> {
     /// The place in the instance, as a JSON pointer.
-    pub(crate) fn pointer(&self) -> String {
+    pub fn pointer(&self) -> String {
         self.path.iter().rev().map(|name| format!("/{}", escaped(name))).collect()
     }
 }
@@ -52,6 +59,11 @@ fn escaped(name: &str) -> String {
 }
 
 impl Schema {
+    /// The schema itself.
+    pub fn root(&self) -> &Value {
+        &self.root
+    }
+
     /// Where the reference leads; `None` when that is out of the document, or nowhere.
     fn target(&self, reference: &str) -> Option<&Value> {
         target(&self.root, reference)
@@ -218,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_mismatch_says_where_it_is() {
-        let schema = r#"{"properties":{"a/b":{"items":{"type":"string"}}}}"#;
-        let mismatch = Schema::read(schema).unwrap().check(&json!({"a/b": ["x", 1]})).unwrap_err();
+        let schema = Schema::read(r#"{"properties":{"a/b":{"items":{"type":"string"}}}}"#).unwrap();
+        let mismatch = schema.check(&json!({"a/b": ["x", 1]})).unwrap_err();
         assert_eq!((mismatch.keyword, mismatch.pointer().as_str()), ("type", "/a~1b/1"));
     }
 

@@ -1,7 +1,7 @@
 //! Holding an instance to a schema.
 
-use super::decimal::is_multiple;
-use super::{Mismatch, Schema};
+use crate::decimal::is_multiple;
+use crate::{Mismatch, Schema};
 use serde_json::{Map, Number, Value};
 
 /// How deep schemas may lead into one another for one instance: a reference may lead to itself.
@@ -17,7 +17,7 @@ impl Schema {
     ///
     /// # Errors
     /// The first place where it does not fit; or it takes too many steps to tell.
-    pub(crate) fn check(&self, instance: &Value) -> Result<(), Mismatch> {
+    pub fn check(&self, instance: &Value) -> Result<(), Mismatch<'_>> {
         Checker { schema: self, steps: 0, depth: 0 }.fits(&self.root, instance)
     }
 }
@@ -28,25 +28,25 @@ struct Checker<'s> {
     depth: usize,
 }
 
-fn mismatch(keyword: &'static str) -> Mismatch {
-    Mismatch { keyword, path: Vec::new() }
+fn mismatch<'s>(keyword: &'static str) -> Mismatch<'s> {
+    Mismatch { keyword, expected: None, path: Vec::new() }
 }
 
-fn hold(keyword: &'static str, holds: bool) -> Result<(), Mismatch> {
+fn hold<'s>(keyword: &'static str, holds: bool) -> Result<(), Mismatch<'s>> {
     if holds { Ok(()) } else { Err(mismatch(keyword)) }
 }
 
 /// That the limit at `keyword`, if there is one, lets `count` pass.
-fn limit(
+fn limit<'s>(
     keywords: &Map<String, Value>,
     keyword: &'static str,
     holds: impl Fn(u64) -> bool,
-) -> Result<(), Mismatch> {
+) -> Result<(), Mismatch<'s>> {
     hold(keyword, keywords.get(keyword).and_then(Value::as_u64).is_none_or(holds))
 }
 
 impl<'s> Checker<'s> {
-    fn fits(&mut self, schema: &'s Value, instance: &Value) -> Result<(), Mismatch> {
+    fn fits(&mut self, schema: &'s Value, instance: &Value) -> Result<(), Mismatch<'s>> {
         let Value::Object(keywords) = schema else { return hold("false", schema != &Value::Bool(false)) };
         self.steps += 1;
         if self.steps > STEPS_MAX || self.depth == DEPTH_MAX {
@@ -55,7 +55,13 @@ impl<'s> Checker<'s> {
         self.depth += 1;
         let result = self.keywords(keywords, instance);
         self.depth -= 1;
-        result
+        result.map_err(|mut mismatch| {
+            // What lies deeper in the instance was told by the schema there.
+            if mismatch.path.is_empty() && mismatch.expected.is_none() {
+                mismatch.expected = keywords.get(mismatch.keyword);
+            }
+            mismatch
+        })
     }
 
     /// The same, one name deeper in the instance.
@@ -64,14 +70,14 @@ impl<'s> Checker<'s> {
         schema: &'s Value,
         instance: &Value,
         name: impl ToString,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Mismatch<'s>> {
         self.fits(schema, instance).map_err(|mut mismatch| {
             mismatch.path.push(name.to_string());
             mismatch
         })
     }
 
-    fn keywords(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch> {
+    fn keywords(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch<'s>> {
         if let Some(types) = keywords.get("type") {
             hold("type", is_of(types, instance))?;
         }
@@ -94,12 +100,12 @@ impl<'s> Checker<'s> {
     }
 
     /// Counts work that is about to be done.
-    fn spend(&mut self, steps: usize) -> Result<(), Mismatch> {
+    fn spend(&mut self, steps: usize) -> Result<(), Mismatch<'s>> {
         self.steps = self.steps.saturating_add(steps);
         hold("$ref", self.steps <= STEPS_MAX)
     }
 
-    fn text(&mut self, keywords: &Map<String, Value>, text: &str) -> Result<(), Mismatch> {
+    fn text(&mut self, keywords: &Map<String, Value>, text: &str) -> Result<(), Mismatch<'s>> {
         if ["minLength", "maxLength"].iter().any(|keyword| keywords.contains_key(*keyword)) {
             self.spend(text.len() / TEXT_BYTES_PER_STEP)?;
         }
@@ -111,13 +117,13 @@ impl<'s> Checker<'s> {
         hold("pattern", fits != Some(false))
     }
 
-    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool, Mismatch> {
+    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool, Mismatch<'s>> {
         // A pattern is held against a text in steps of the one for each byte of the other.
         self.spend(1 + text.len().saturating_mul(pattern.len()) / TEXT_BYTES_PER_STEP)?;
-        Ok(self.schema.patterns.get(pattern).is_some_and(|pattern| pattern.is_match(text)))
+        Ok(self.schema.patterns.get(pattern).is_none_or(|pattern| pattern.is_match(text)))
     }
 
-    fn array(&mut self, keywords: &'s Map<String, Value>, items: &[Value]) -> Result<(), Mismatch> {
+    fn array(&mut self, keywords: &'s Map<String, Value>, items: &[Value]) -> Result<(), Mismatch<'s>> {
         let count = items.len() as u64;
         limit(keywords, "minItems", |least| count >= least)?;
         limit(keywords, "maxItems", |most| count <= most)?;
@@ -152,7 +158,7 @@ impl<'s> Checker<'s> {
         &mut self,
         keywords: &'s Map<String, Value>,
         properties: &Map<String, Value>,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Mismatch<'s>> {
         let count = properties.len() as u64;
         limit(keywords, "minProperties", |least| count >= least)?;
         limit(keywords, "maxProperties", |most| count <= most)?;
@@ -190,7 +196,7 @@ impl<'s> Checker<'s> {
         keywords: &'s Map<String, Value>,
         name: &str,
         value: &Value,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Mismatch<'s>> {
         let mut known = false;
         if let Some(schema) = keywords.get("properties").and_then(|properties| properties.get(name)) {
             known = true;
@@ -213,7 +219,7 @@ impl<'s> Checker<'s> {
         }
     }
 
-    fn combined(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch> {
+    fn combined(&mut self, keywords: &'s Map<String, Value>, instance: &Value) -> Result<(), Mismatch<'s>> {
         if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
             let whole: &'s Schema = self.schema;
             self.fits(whole.target(reference).ok_or_else(|| mismatch("$ref"))?, instance)?;
@@ -284,7 +290,7 @@ fn is_whole(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
-fn numbers(keywords: &Map<String, Value>, number: &Number) -> Result<(), Mismatch> {
+fn numbers<'s>(keywords: &Map<String, Value>, number: &Number) -> Result<(), Mismatch<'s>> {
     let Some(value) = number.as_f64() else { return Ok(()) };
     let bound = |keyword: &'static str, holds: fn(f64, f64) -> bool| {
         let bound = keywords.get(keyword).and_then(Value::as_f64);

@@ -1,7 +1,7 @@
 //! Reading a schema: every keyword has the form it must have, every reference leads somewhere.
 
-use super::{Schema, SchemaError, escaped, target};
-use regex_lite::RegexBuilder;
+use crate::{Schema, SchemaError, escaped, target};
+use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -20,24 +20,32 @@ impl Schema {
     ///
     /// # Errors
     /// It is no JSON, no schema, or uses what is not supported.
-    pub(crate) fn read(text: &str) -> Result<Self, SchemaError> {
-        let no_json = |error: serde_json::Error| SchemaError { at: String::new(), reason: error.to_string() };
-        let root: Value = serde_json::from_str(text).map_err(no_json)?;
-        let mut reader =
-            Reader { root: &root, patterns: HashMap::new(), seen: HashSet::new(), referred: Vec::new() };
-        reader.schema(&root, &mut String::new())?;
-        // Most of them were read where they stand.
-        while let Some((schema, mut at)) = reader.referred.pop() {
-            reader.schema(schema, &mut at)?;
-        }
-        let patterns = reader.patterns;
+    pub fn read(text: &str) -> Result<Self, SchemaError> {
+        let root = json(text)?;
+        let patterns = patterns(&root)?;
         Ok(Self { root, patterns })
     }
 }
 
+pub(crate) fn json(text: &str) -> Result<Value, SchemaError> {
+    let no_json = |error: serde_json::Error| SchemaError { at: String::new(), reason: error.to_string() };
+    serde_json::from_str(text).map_err(no_json)
+}
+
+/// Reads all of a schema and compiles its patterns.
+pub(crate) fn patterns(root: &Value) -> Result<HashMap<String, Regex>, SchemaError> {
+    let mut reader = Reader { root, patterns: HashMap::new(), seen: HashSet::new(), referred: Vec::new() };
+    reader.schema(root, &mut String::new())?;
+    // Most of them were read where they stand.
+    while let Some((schema, mut at)) = reader.referred.pop() {
+        reader.schema(schema, &mut at)?;
+    }
+    Ok(reader.patterns)
+}
+
 struct Reader<'v> {
     root: &'v Value,
-    patterns: HashMap<String, regex_lite::Regex>,
+    patterns: HashMap<String, Regex>,
     /// The schemas that were read, by their places in memory: a reference may lead back to one.
     seen: HashSet<*const Value>,
     /// Where references lead, to be read when all else is: one after another they may go deeper than the stack.

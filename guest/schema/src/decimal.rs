@@ -37,7 +37,7 @@ fn power_of_ten(mut exponent: u32, modulus: u128) -> u128 {
 }
 
 /// Whether `value` is a whole number of times `of`, which is above 0.
-pub(super) fn is_multiple(value: &Number, of: &Number) -> bool {
+pub(crate) fn is_multiple(value: &Number, of: &Number) -> bool {
     let (Some(value), Some(of)) = (Decimal::of(value), Decimal::of(of)) else { return false };
     if value.digits == 0 || of.digits == 0 {
         return value.digits == 0;
