@@ -101,8 +101,8 @@ struct Detail {
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// As its author counts
-    #[arg(long = "tool-version", value_name = "VERSION")]
-    version: Option<String>,
+    #[arg(long, value_name = "VERSION")]
+    tool_version: Option<String>,
     /// Of an OpenAPI document: an operationId, or 'METHOD /path'; may be repeated [default: all]
     #[arg(long, value_name = "OPERATION", requires = "openapi")]
     operation: Vec<String>,
@@ -365,7 +365,7 @@ impl Detail {
         if let Some(description) = self.description {
             tool.description = description;
         }
-        if let Some(version) = self.version {
+        if let Some(version) = self.tool_version {
             tool.version = version;
         }
         if !self.only.is_empty() {
@@ -490,7 +490,7 @@ mod tests {
         let detail = Detail {
             name: Some("b".to_owned()),
             description: None,
-            version: Some("2".to_owned()),
+            tool_version: Some("2".to_owned()),
             operation: Vec::new(),
             base_url: None,
             argument: Vec::new(),
