@@ -3,7 +3,7 @@
 use crate::admin_client::{Connection, block_on};
 use crate::moment::moment;
 use crate::screen;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -309,8 +309,9 @@ fn given(what: &What, detail: &Detail) -> Result<Given> {
         let tool = new_tool(detail.name_or(&stem(file)), Kind::Component);
         return Ok(Given { tool, component: Some(bytes), notes: Vec::new() });
     }
-    let tool = serde_json::from_slice(&bytes)
-        .with_context(|| format!("{} is neither a component nor a tool as JSON", file.display()))?;
+    let tool = NewTool::parse(&bytes).map_err(|reason| {
+        anyhow!("{} is neither a component nor a tool as JSON: {reason}", file.display())
+    })?;
     Ok(Given { tool, component: None, notes: Vec::new() })
 }
 
