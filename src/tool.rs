@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use waggle_admin::AdminClient;
@@ -57,6 +58,9 @@ struct Read {
     /// The digest of the version that was read [default: the one that is shown now]
     #[arg(long)]
     digest: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Args)]
@@ -252,12 +256,13 @@ impl Command {
             None if shown_now.is_empty() => bail!("no version of `{}` waits to be accepted or rejected", read.name),
             None => json!({ "digest": shown_now, "revision": tool["revision"] }),
         };
+        if action == "accept" && read.digest.is_none() && !read.yes {
+            confirm(&tool)?;
+        }
         let answer = self.client.post(&format!("{path}/{action}"), &body).await?;
         self.tell(&answer, || {
-            let mut out = differences(&tool["pending"]);
             let done = if action == "accept" { "is in force" } else { "is dropped" };
-            let _ = write!(out, "This version of `{}` {done}.", read.name);
-            out
+            format!("{}This version of `{}` {done}.", differences(&tool["pending"]), read.name)
         })
     }
 
@@ -397,6 +402,17 @@ impl May {
             *limit = given.unwrap_or(*limit);
         }
     }
+}
+
+/// Asks at a terminal whether what waits was read. A program that did not read it has at least its differences in its log.
+fn confirm(tool: &Value) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    screen::prompt(&format!("{}Type `yes` to put this version in force: ", describe(tool)))?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if line.trim() == "yes" { Ok(()) } else { bail!("nothing was changed") }
 }
 
 /// A line of the list.
