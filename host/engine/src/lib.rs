@@ -28,6 +28,7 @@ mod request;
 mod state;
 mod stdio;
 mod store_span;
+mod tenant_use;
 mod tokenizer;
 mod variables;
 mod vector;
@@ -43,8 +44,10 @@ pub use lanes::ConnectionLane;
 pub use metrics::{EndingKind, FunctionMetrics};
 pub use outbound::{carry as carry_trace, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
+pub use tenant_use::{InstancePlace, MemoryUse, TenantUse};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,
-    OutboundDecision, OutboundPolicy, StoreHandle, TokenCount, TokenCounts, TokenSink, WorkCalls,
+    OutboundDecision, OutboundPolicy, StoreHandle, TokenCount, TokenCounts, TokenSink, ToolCallContext,
+    ToolCalls, ToolRefusal, ToolTerms, WorkCalls,
 };
