@@ -78,11 +78,6 @@ impl TenantAccount {
         self.instances.load(SeqCst)
     }
 
-    /// How many there may be.
-    pub(crate) fn instances_max(&self) -> u32 {
-        self.instances_max.load(Relaxed)
-    }
-
     /// Takes `bytes` of memory; false when that is more than the tenant may have.
     pub(crate) fn take_memory(&self, bytes: u64) -> bool {
         let most = self.memory_bytes_max.load(Relaxed);

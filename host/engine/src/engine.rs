@@ -142,15 +142,9 @@ impl Engine {
         Ok(cached)
     }
 
-    /// What components are compiled and run with; its epoch is advanced every 2 ms for as long as the engine lives. An
-    /// instance of whoever else uses it needs a place of [`Engine::reserve_instance`].
-    #[must_use]
-    pub fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.shared.wasmtime
-    }
-
-    pub(crate) fn shared(&self) -> &EngineShared {
-        &self.shared
+    /// The lanes that work done for tenants runs in.
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        &self.shared.lanes
     }
 
     /// Whether a function that is loaded imports `interface`, such as `waggle:vector/index@0.1.0`.
@@ -378,19 +372,10 @@ impl EngineShared {
     /// A permit for one more instance. When all are taken, an idle instance of another pool is told to end, and
     /// whoever waits is told when it has.
     pub(crate) fn reserve_instance(&self, asking: &Pool, weight: u32) -> Option<OwnedSemaphorePermit> {
-        self.reserve_beside(Some(asking), weight)
-    }
-
-    /// As [`EngineShared::reserve_instance`], for an instance that is in no pool.
-    pub(crate) fn reserve_any(&self, weight: u32) -> Option<OwnedSemaphorePermit> {
-        self.reserve_beside(None, weight)
-    }
-
-    fn reserve_beside(&self, asking: Option<&Pool>, weight: u32) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.instances).try_acquire_many_owned(weight) {
             return Some(permit);
         }
-        self.pools.upgrade()?.give_up_idle(asking);
+        self.pools.upgrade()?.give_up_idle(Some(asking));
         None
     }
 

@@ -44,7 +44,7 @@ pub use lanes::ConnectionLane;
 pub use metrics::{EndingKind, FunctionMetrics};
 pub use outbound::{carry as carry_trace, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
-pub use tenant_use::{InstancePlace, MemoryUse, TenantUse};
+pub use tenant_use::{MemoryUse, TenantUse};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,

@@ -1,16 +1,16 @@
-//! What is done for a tenant outside of its functions' instances, and yet at its expense: tools that the host runs count
-//! among its instances, its memory and its CPU time like everything else.
+//! What is done for a tenant outside of its functions' instances, and yet at its expense: tools that the host runs take of
+//! its memory and of its CPU time like everything else, and go to the back lane as its instances do.
 
-use crate::account::{InstanceCount, TenantAccount};
+use crate::account::TenantAccount;
+use crate::cpu::CpuAccount;
 use crate::engine::Engine;
-use crate::error::Limit;
-use std::pin::pin;
+use crate::lanes::{Lane, Rider};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
-
-/// How long it takes at most until it is looked again whether there is room.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 /// A tenant's account. Cheap to clone.
 #[derive(Clone)]
@@ -18,24 +18,13 @@ pub struct TenantUse(Arc<TenantAccount>);
 
 impl std::fmt::Debug for TenantUse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TenantUse").field("instances", &self.0.instances()).finish_non_exhaustive()
+        f.debug_struct("TenantUse").field("memory_bytes", &self.0.memory_bytes()).finish_non_exhaustive()
     }
 }
 
 impl TenantUse {
     pub(crate) fn new(account: Arc<TenantAccount>) -> Self {
         Self(account)
-    }
-
-    /// Charges CPU time to the tenant.
-    pub fn charge(&self, used: Duration) {
-        self.0.charge(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// How long what runs for the tenant has to wait, because the CPU time of this second is used up.
-    #[must_use]
-    pub fn pause(&self) -> Option<Duration> {
-        self.0.pause()
     }
 
     /// Takes `bytes` of the tenant's memory, until the returned value is dropped; none when that is more than there is.
@@ -51,81 +40,74 @@ pub struct MemoryUse {
     bytes: u64,
 }
 
-impl MemoryUse {
-    /// Takes `more` bytes as well; false, and nothing is taken, when that is more than there is.
-    pub fn grow(&mut self, more: u64) -> bool {
-        let is_there = self.account.take_memory(more);
-        if is_there {
-            self.bytes += more;
-        }
-        is_there
-    }
-}
-
 impl Drop for MemoryUse {
     fn drop(&mut self) {
         self.account.give_memory_back(self.bytes);
     }
 }
 
-/// A place for one instance that is no function's, of the host and of the tenant. Free again when it is dropped.
-pub struct InstancePlace {
-    engine: Engine,
-    host: Option<OwnedSemaphorePermit>,
-    tenant: Option<InstanceCount>,
-}
-
-impl Drop for InstancePlace {
-    fn drop(&mut self) {
-        // Before anybody is told, so that whoever looks then finds it free.
-        drop((self.host.take(), self.tenant.take()));
-        self.engine.shared().instance_released.notify_waiters();
-    }
-}
-
 impl Engine {
-    /// A place for one instance that is no function's and counts as `weight`: as many as it has linear memories. Where all
-    /// are taken, an idle instance is told to end, and it is waited for a place until `until`. Without `tenant` it is the
-    /// host's own.
+    /// Runs `work` at the expense of `tenant`: its polls are the tenant's CPU time, it pauses when that of a second is used
+    /// up, and it runs behind when it computes for long, as the tenant's instances do. `allowance` is the CPU time that it is
+    /// expected to stay within; to end it there is its own business. It ends with the returned future.
     ///
-    /// # Errors
-    /// The limit that was met.
-    pub async fn reserve_instance(
+    /// None when it ended without an answer, because it panicked or the host ends.
+    pub async fn run_for<T: Send + 'static>(
         &self,
-        tenant: Option<&TenantUse>,
-        weight: u32,
-        until: Instant,
-    ) -> Result<InstancePlace, Limit> {
-        loop {
-            // It is listened before the attempt, so that nothing is missed between it and the wait.
-            let mut released = pin!(self.shared().instance_released.notified());
-            released.as_mut().enable();
-            let limit = match self.try_reserve(tenant, weight) {
-                Ok(place) => return Ok(place),
-                Err(limit) => limit,
+        tenant: &TenantUse,
+        allowance: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let seat = Arc::new(WorkSeat(CpuAccount::new(allowance, Arc::clone(&tenant.0))));
+        let (mut sender, answer) = oneshot::channel();
+        let charged = Charged { work: Box::pin(work), seat: Arc::clone(&seat), pause: None };
+        self.lanes().spawn(&seat, async move {
+            let answer = tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                answer = charged => answer,
             };
-            if Instant::now() >= until {
-                return Err(limit);
-            }
-            let again = (Instant::now() + LOOK_AGAIN).min(until);
-            tokio::select! {
-                () = released => {}
-                () = tokio::time::sleep_until(again.into()) => {}
-            }
-        }
+            // Nobody may wait any more.
+            let _ = sender.send(answer);
+        });
+        answer.await.ok()
     }
+}
 
-    fn try_reserve(&self, tenant: Option<&TenantUse>, weight: u32) -> Result<InstancePlace, Limit> {
-        let tenant = match tenant {
-            None => None,
-            Some(tenant) => {
-                let counted = tenant.0.add_instance(weight);
-                Some(counted.ok_or_else(|| Limit::TenantInstances(tenant.0.instances_max()))?)
+/// Where the work belongs, and what it has used.
+struct WorkSeat(CpuAccount);
+
+impl Rider for WorkSeat {
+    fn lane(&self) -> Lane {
+        self.0.lane()
+    }
+}
+
+/// Work whose polls are charged to its tenant.
+struct Charged<F> {
+    work: Pin<Box<F>>,
+    seat: Arc<WorkSeat>,
+    /// Until the tenant has CPU time again.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
             }
-        };
-        let host = self.shared().reserve_any(weight);
-        let host = host.ok_or_else(|| Limit::HostInstances(self.shared().config.instances_max))?;
-        Ok(InstancePlace { engine: self.clone(), host: Some(host), tenant })
+            let Some(wait) = self.seat.0.pause() else { break };
+            self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        let seat = Arc::clone(&self.seat);
+        seat.0.enter();
+        let polled = self.work.as_mut().poll(cx);
+        seat.0.leave();
+        polled
     }
 }
 
@@ -134,52 +116,65 @@ mod tests {
     use super::*;
     use crate::account::{Active, TenantBounds};
     use crate::config::EngineConfig;
+    use std::time::Instant;
 
-    fn tenant(bounds: TenantBounds) -> TenantUse {
-        let account = TenantAccount::new(&Arc::new(Active::default()));
+    fn tenant(bounds: TenantBounds) -> (Arc<Active>, TenantUse) {
+        let active = Arc::new(Active::default());
+        let account = TenantAccount::new(&active);
         account.set_bounds(bounds);
-        TenantUse::new(account)
+        (active, TenantUse::new(account))
     }
 
-    fn engine(instances_max: u32) -> Engine {
-        let config = EngineConfig { instances_max, ..EngineConfig::default() };
+    fn engine() -> Engine {
+        let config = EngineConfig { instances_max: 1, ..EngineConfig::default() };
         Engine::new(config, None).unwrap()
     }
 
-    #[tokio::test]
-    async fn places_are_the_hosts_and_the_tenants_and_come_back() {
-        let (engine, now) = (engine(2), Instant::now());
-        let small = tenant(TenantBounds { instances_max: Some(1), ..TenantBounds::default() });
-        let first = engine.reserve_instance(Some(&small), 1, now).await.unwrap();
-        let refused = engine.reserve_instance(Some(&small), 1, now).await.err();
-        assert_eq!(refused, Some(Limit::TenantInstances(1)));
-        let second = engine.reserve_instance(None, 1, now).await.unwrap();
-        drop(first);
-        let third = engine.reserve_instance(Some(&small), 1, now).await.unwrap();
-        let large = tenant(TenantBounds::default());
-        let refused = engine.reserve_instance(Some(&large), 1, now).await.err();
-        assert_eq!(refused, Some(Limit::HostInstances(2)));
-        drop((second, third));
-        assert!(engine.reserve_instance(Some(&large), 2, now).await.is_ok());
+    fn compute(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
     }
 
-    #[tokio::test]
-    async fn who_waits_gets_the_place_that_becomes_free() {
-        let engine = engine(1);
-        let held = engine.reserve_instance(None, 1, Instant::now()).await.unwrap();
-        let mut waiting =
-            Box::pin(engine.reserve_instance(None, 1, Instant::now() + Duration::from_secs(3_600)));
-        assert!(futures::poll!(&mut waiting).is_pending());
-        drop(held);
-        assert!(waiting.await.is_ok());
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_run_for_a_tenant_is_its_cpu_time() {
+        let (active, tenant) = tenant(TenantBounds::default());
+        let engine = engine();
+        let answer = engine.run_for(&tenant, Duration::from_secs(1), async {
+            compute(Duration::from_millis(2));
+            7
+        });
+        assert_eq!(answer.await, Some(7));
+        assert!(active.drain().iter().map(|(_account, used)| *used).sum::<u64>() > 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_ends_when_nobody_waits_for_it() {
+        let (_active, tenant) = tenant(TenantBounds::default());
+        let (held, dropped) = oneshot::channel::<()>();
+        let engine = engine();
+        let mut running = Box::pin(engine.run_for(&tenant, Duration::from_secs(1), async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }));
+        assert!(futures::poll!(&mut running).is_pending());
+        drop(running);
+        assert!(dropped.await.is_err(), "what it held is gone");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_panics_gives_no_answer() {
+        let (_active, tenant) = tenant(TenantBounds::default());
+        let panics = async { std::panic::resume_unwind(Box::new("on purpose")) };
+        assert_eq!(engine().run_for::<()>(&tenant, Duration::from_secs(1), panics).await, None);
     }
 
     #[test]
     fn memory_counts_until_it_is_dropped() {
-        let tenant = tenant(TenantBounds { memory_bytes_max: Some(100), ..TenantBounds::default() });
-        let mut taken = tenant.memory(60).unwrap();
+        let (_active, tenant) = tenant(TenantBounds { memory_bytes_max: Some(100), ..TenantBounds::default() });
+        let taken = tenant.memory(60).unwrap();
         assert!(tenant.memory(41).is_none());
-        assert!(taken.grow(40) && !taken.grow(1));
         drop(taken);
         assert!(tenant.memory(100).is_some());
     }
