@@ -42,9 +42,9 @@ pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
 pub use metrics::{EndingKind, FunctionMetrics};
-pub use outbound::{carry as carry_trace, to_wasi as egress_error};
+pub use outbound::{ToolSend, carry as carry_trace, send_on_terms, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
-pub use tenant_use::{MemoryUse, TenantUse};
+pub use tenant_use::{MemoryUse, TenantUse, TenantWork};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,

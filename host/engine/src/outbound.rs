@@ -34,6 +34,8 @@ use wasmtime_wasi_http::{
 pub(crate) mod tests;
 mod tool;
 
+pub use tool::{ToolSend, send_on_terms};
+
 /// The field by which functions learn which user asks.
 const USER_FIELD: &str = "waggle-user";
 
@@ -218,9 +220,9 @@ impl Call {
         }
         if let Some(tools) = self.world.tools.as_ref().filter(|tools| tools.takes(host)) {
             let context = self.tool_context();
-            return Box::pin(self.answered(context.deadline, tools.call(request, context))).await;
+            return Box::pin(self.answered(context.call.body_deadline, tools.call(request, context))).await;
         }
-        let mut span = self.call_span(&mut request, host, port);
+        let mut span = call_span(&self.context().span, &mut request, host, port);
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),
             first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
@@ -247,22 +249,6 @@ impl Call {
                 MeteredBody::new(body, request_bytes, tell).map_err(to_wasi).boxed_unsync()
             }),
         })
-    }
-
-    /// Begins the span of a call to the outside, and puts it on the request.
-    fn call_span(&self, request: &mut http::Request<WasiBody>, host: &str, port: u16) -> Span {
-        let mut span = self.context().span.child("HTTP", SpanKind::Client);
-        if span.is_recorded() {
-            span.rename(request.method().as_str().to_owned());
-            span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
-            span.set_text(attribute::SERVER_ADDRESS, host);
-            span.set(attribute::SERVER_PORT, port);
-        }
-        // A function that traces by itself has said whose child the call is.
-        if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
-            carry(request.headers_mut(), context);
-        }
-        span
     }
 
     /// Hands work to the host. What is asked for after the response is complete is asked for the same caller.
@@ -322,6 +308,22 @@ fn scheme_and_port(uri: &http::Uri) -> (&str, u16) {
     let scheme = uri.scheme_str().unwrap_or("http");
     let default_port = if scheme == "https" { 443 } else { 80 };
     (scheme, uri.port_u16().unwrap_or(default_port))
+}
+
+/// Begins the span of a call to the outside, and puts it on the request.
+fn call_span(parent: &Parent, request: &mut http::Request<WasiBody>, host: &str, port: u16) -> Span {
+    let mut span = parent.child("HTTP", SpanKind::Client);
+    if span.is_recorded() {
+        span.rename(request.method().as_str().to_owned());
+        span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
+        span.set_text(attribute::SERVER_ADDRESS, host);
+        span.set(attribute::SERVER_PORT, port);
+    }
+    // A function that traces by itself has said whose child the call is.
+    if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
+        carry(request.headers_mut(), context);
+    }
+    span
 }
 
 /// Counts a call between functions until its response is there.

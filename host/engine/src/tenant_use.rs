@@ -4,7 +4,7 @@
 use crate::account::TenantAccount;
 use crate::cpu::CpuAccount;
 use crate::engine::Engine;
-use crate::lanes::{Lane, Rider};
+use crate::lanes::{Lane, Lanes, Rider};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,6 +27,13 @@ impl TenantUse {
         Self(account)
     }
 
+    /// Whether there may be one more line in the log about what the tenant's code does wrong, and how many were left out
+    /// since the last one.
+    #[must_use]
+    pub fn admit_line(&self) -> Option<u64> {
+        self.0.failures.admit()
+    }
+
     /// Takes `bytes` of the tenant's memory, until the returned value is dropped; none when that is more than there is.
     #[must_use]
     pub fn memory(&self, bytes: u64) -> Option<MemoryUse> {
@@ -46,13 +53,25 @@ impl Drop for MemoryUse {
     }
 }
 
+/// Where work runs that is done for tenants. Cheap to clone.
+#[derive(Clone)]
+pub struct TenantWork(Arc<Lanes>);
+
 impl Engine {
+    /// Where work runs that is done for tenants, beside their instances.
+    #[must_use]
+    pub fn tenant_work(&self) -> TenantWork {
+        TenantWork(Arc::clone(self.lanes()))
+    }
+}
+
+impl TenantWork {
     /// Runs `work` at the expense of `tenant`: its polls are the tenant's CPU time, it pauses when that of a second is used
     /// up, and it runs behind when it computes for long, as the tenant's instances do. `allowance` is the CPU time that it is
     /// expected to stay within; to end it there is its own business. It ends with the returned future.
     ///
     /// None when it ended without an answer, because it panicked or the host ends.
-    pub async fn run_for<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         tenant: &TenantUse,
         allowance: Duration,
@@ -61,7 +80,7 @@ impl Engine {
         let seat = Arc::new(WorkSeat(CpuAccount::new(allowance, Arc::clone(&tenant.0))));
         let (mut sender, answer) = oneshot::channel();
         let charged = Charged { work: Box::pin(work), seat: Arc::clone(&seat), pause: None };
-        self.lanes().spawn(&seat, async move {
+        self.0.spawn(&seat, async move {
             let answer = tokio::select! {
                 biased;
                 () = sender.closed() => return,
@@ -140,8 +159,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_run_for_a_tenant_is_its_cpu_time() {
         let (active, tenant) = tenant(TenantBounds::default());
-        let engine = engine();
-        let answer = engine.run_for(&tenant, Duration::from_secs(1), async {
+        let work = engine().tenant_work();
+        let answer = work.run(&tenant, Duration::from_secs(1), async {
             compute(Duration::from_millis(2));
             7
         });
@@ -153,8 +172,8 @@ mod tests {
     async fn it_ends_when_nobody_waits_for_it() {
         let (_active, tenant) = tenant(TenantBounds::default());
         let (held, dropped) = oneshot::channel::<()>();
-        let engine = engine();
-        let mut running = Box::pin(engine.run_for(&tenant, Duration::from_secs(1), async move {
+        let work = engine().tenant_work();
+        let mut running = Box::pin(work.run(&tenant, Duration::from_secs(1), async move {
             let _held = held;
             std::future::pending::<()>().await;
         }));
@@ -167,7 +186,8 @@ mod tests {
     async fn what_panics_gives_no_answer() {
         let (_active, tenant) = tenant(TenantBounds::default());
         let panics = async { std::panic::resume_unwind(Box::new("on purpose")) };
-        assert_eq!(engine().run_for::<()>(&tenant, Duration::from_secs(1), panics).await, None);
+        let work = engine().tenant_work();
+        assert_eq!(work.run::<()>(&tenant, Duration::from_secs(1), panics).await, None);
     }
 
     #[test]

@@ -135,16 +135,10 @@ pub trait ToolCalls: Send + Sync + 'static {
 /// For whom and until when the host's address of tools is called.
 #[derive(Clone, Debug)]
 pub struct ToolCallContext {
-    /// Names the request in logs.
-    pub request_id: Arc<str>,
-    /// When the client's request ends, whatever has come by then.
-    pub deadline: Instant,
-    /// Who asks for what the function does.
-    pub caller: CallerFields,
+    /// The request it is asked for: its deadlines, its caller, its trace.
+    pub call: CallContext,
     /// At whose expense it is.
     pub account: TenantUse,
-    /// As whose child the call is traced.
-    pub span: Parent,
 }
 
 /// On which terms one call leaves in the name of a tool.

@@ -1,6 +1,6 @@
 //! What is counted of tools, and the names it has in metrics.
 
-use std::sync::Arc;
+use super::Tools;
 use std::time::Duration;
 use waggle_measure::{Counter, Histogram};
 use waggle_telemetry::metrics::Families;
@@ -160,7 +160,8 @@ impl ToolMetrics {
 }
 
 /// Tells what was counted, and how many calls there are.
-pub(crate) fn tell(metrics: &Arc<ToolMetrics>, under_way: u32, families: &mut Families) {
+pub(crate) fn tell(tools: &Tools, families: &mut Families) {
+    let (metrics, under_way) = tools.counted();
     let mut calls = families.counter("waggle_tool_calls_total", "Calls of tools, by who makes them and how they ended");
     for kind in CallKind::ALL {
         for outcome in CallOutcome::ALL {

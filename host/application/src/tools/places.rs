@@ -1,7 +1,6 @@
 //! How many calls of tools there are at once: of the host, of a tenant, and of a tool. Nobody waits here: a call that finds no
 //! place was not made, and whoever asked may ask again.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waggle_tenancy::TenantId;
@@ -41,8 +40,6 @@ pub(crate) struct Place {
     places: Arc<Places>,
     tenant: TenantId,
     tool: Arc<str>,
-    /// What else lasts as long.
-    _kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Places {
@@ -50,7 +47,7 @@ impl Places {
         Arc::new(Self { host_max, tenant_max, taken: Mutex::default() })
     }
 
-    /// A place for a call of `tool`, which may have `tool_max`; `kept` is dropped with it.
+    /// A place for a call of `tool`, which may have `tool_max`.
     ///
     /// # Errors
     /// Whose bound was met.
@@ -59,7 +56,6 @@ impl Places {
         tenant: &TenantId,
         tool: &Arc<str>,
         tool_max: u32,
-        kept: Option<Box<dyn Any + Send + Sync>>,
     ) -> Result<Place, Full> {
         let mut taken = self.lock();
         if taken.host >= self.host_max {
@@ -77,7 +73,7 @@ impl Places {
         of_tenant.all += 1;
         *of_tenant.tools.entry(Arc::clone(tool)).or_default() += 1;
         drop(taken);
-        Ok(Place { places: Arc::clone(self), tenant: tenant.clone(), tool: Arc::clone(tool), _kept: kept })
+        Ok(Place { places: Arc::clone(self), tenant: tenant.clone(), tool: Arc::clone(tool) })
     }
 
     /// Calls under way.
@@ -126,7 +122,7 @@ mod tests {
         let places = Places::new(4, 3);
         let (bank, shop): (TenantId, TenantId) = ("bank".parse().unwrap(), "shop".parse().unwrap());
         let (orders, stock): (Arc<str>, Arc<str>) = ("orders".into(), "stock".into());
-        let enter = |tenant: &TenantId, tool: &Arc<str>| places.enter(tenant, tool, 2, None);
+        let enter = |tenant: &TenantId, tool: &Arc<str>| places.enter(tenant, tool, 2);
         let first = enter(&bank, &orders).unwrap();
         let _second = enter(&bank, &orders).unwrap();
         assert_eq!(enter(&bank, &orders).err(), Some(Full::Tool));
@@ -144,7 +140,7 @@ mod tests {
         let places = Places::new(10, 10);
         let tenant: TenantId = "bank".parse().unwrap();
         let tools: Vec<Arc<str>> = (0..5).map(|number| format!("tool-{number}").into()).collect();
-        let held: Vec<_> = tools.iter().map(|tool| places.enter(&tenant, tool, 1, None).unwrap()).collect();
+        let held: Vec<_> = tools.iter().map(|tool| places.enter(&tenant, tool, 1).unwrap()).collect();
         assert_eq!(places.lock().tenants[&tenant].tools.len(), 5);
         drop(held);
         assert_eq!((places.taken(), places.lock().tenants.len()), (0, 0));

@@ -1,7 +1,7 @@
 //! Calls that a function makes in the name of one of the tenant's tools, which it says by the header field `waggle-tool`: they
 //! leave on the tool's terms, and on no others. The field itself never leaves.
 
-use super::{Call, scheme_and_port, to_wasi};
+use super::{Call, call_span, scheme_and_port, to_wasi};
 use crate::failures::reason;
 use crate::internal::internal_target;
 use crate::tenant_use::TenantUse;
@@ -14,9 +14,11 @@ use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use waggle_egress::SendOptions;
-use waggle_measure::trace::attribute;
+use tokio_util::sync::CancellationToken;
+use waggle_egress::{Egress, SendOptions};
+use waggle_measure::trace::{Parent, attribute};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// Names the tool.
@@ -32,64 +34,36 @@ pub(super) fn take_field(headers: &mut HeaderMap) -> Option<HeaderValue> {
 impl Call {
     /// What the host is told of a call to its own address of tools.
     pub(super) fn tool_context(&self) -> ToolCallContext {
-        let context = self.context();
-        ToolCallContext {
-            request_id: context.request_id,
-            deadline: context.body_deadline,
-            caller: context.caller,
-            account: TenantUse::new(Arc::clone(&self.account)),
-            span: context.span,
-        }
+        ToolCallContext { call: self.context(), account: TenantUse::new(Arc::clone(&self.account)) }
     }
 
     /// Makes a call in the name of `tool`. It goes out of the process or nowhere: no tool is another function, a model, or an
     /// address of the host's.
     pub(super) async fn as_tool(
         &self,
-        mut request: http::Request<WasiBody>,
+        request: http::Request<WasiBody>,
         tool: &HeaderValue,
         options: Option<RequestOptions>,
     ) -> Result<http::Response<WasiBody>, Error> {
-        let host = request.uri().host().unwrap_or_default().to_owned();
+        let host = request.uri().host().unwrap_or_default();
         let (scheme, port) = scheme_and_port(request.uri());
         let destination = format!("{scheme}://{host}:{port}");
-        let terms = match self.terms(tool, &host) {
+        let terms = match self.terms(tool, host) {
             Ok(terms) => terms,
             Err(refusal) => return Err(self.refuse_tool(tool, &destination, refusal)),
         };
-        let allow_private = match terms.outbound.decide(scheme, &host, port) {
-            OutboundDecision::Denied => {
-                self.tell_refused(tool, &destination, "it is not among the tool's grants");
-                return Err(Error::HttpRequestDenied);
-            }
-            OutboundDecision::Public => false,
-            OutboundDecision::Private => true,
-        };
-        let until = Instant::now() + terms.timeout;
-        let wait = |wish: Option<_>| Some(wish.unwrap_or(terms.timeout).min(terms.timeout));
-        let send = SendOptions {
+        let send = ToolSend {
             connect_timeout: options.and_then(|options| options.connect_timeout),
-            first_byte_timeout: wait(options.and_then(|options| options.first_byte_timeout)),
+            first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
             between_bytes_timeout: options.and_then(|options| options.between_bytes_timeout),
             cancelled: self.cancelled(),
-            allow_private,
-            credentials: Some(Arc::clone(&terms.credentials)),
-            without_configured_credentials: true,
-            ..SendOptions::default()
+            span: self.context().span,
         };
-        let mut span = self.call_span(&mut request, &host, port);
-        let sent = timeout_at(until, self.world.egress.send(request, send)).await;
-        let sent = sent.map_or(Err(Error::ConnectionReadTimeout), |sent| sent.map_err(to_wasi));
-        match &sent {
-            Ok(response) => span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16()),
-            Err(_error) => span.fail("the call failed"),
+        let sent = send_on_terms(&self.world.egress, terms, request, send).await;
+        if let Err(Error::HttpRequestDenied) = &sent {
+            self.tell_refused(tool, &destination, "it is not among the tool's grants");
         }
-        span.end();
-        let ToolTerms { response_bytes_max, place, .. } = terms;
-        Ok(sent?.map(|body| {
-            let body = body.map_err(to_wasi).boxed_unsync();
-            ToolBody::new(body, until, response_bytes_max, place).boxed_unsync()
-        }))
+        sent
     }
 
     /// The terms of the tool, where it may call `host` at all.
@@ -127,6 +101,66 @@ impl Call {
             "outbound call of a tool refused"
         );
     }
+}
+
+/// How one call differs from others on the same terms.
+#[derive(Clone, Debug)]
+pub struct ToolSend {
+    /// How long to wait for a connection, if that was said.
+    pub connect_timeout: Option<Duration>,
+    /// How long to wait for the head of the response, if that was said.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long the response may pause, if that was said.
+    pub between_bytes_timeout: Option<Duration>,
+    /// Ends the call, its response's body included.
+    pub cancelled: Option<CancellationToken>,
+    /// As whose child the call is traced.
+    pub span: Parent,
+}
+
+/// Makes a call on `terms`: where they allow it to go, with their credentials and none of the configuration's, within their
+/// time and their bound on the response.
+///
+/// # Errors
+/// [`Error::HttpRequestDenied`] where the terms do not have the destination; or what went wrong on the way.
+pub async fn send_on_terms(
+    egress: &Egress,
+    terms: ToolTerms,
+    mut request: http::Request<WasiBody>,
+    send: ToolSend,
+) -> Result<http::Response<WasiBody>, Error> {
+    let host = request.uri().host().unwrap_or_default().to_owned();
+    let (scheme, port) = scheme_and_port(request.uri());
+    let allow_private = match terms.outbound.decide(scheme, &host, port) {
+        OutboundDecision::Denied => return Err(Error::HttpRequestDenied),
+        OutboundDecision::Public => false,
+        OutboundDecision::Private => true,
+    };
+    let until = Instant::now() + terms.timeout;
+    let options = SendOptions {
+        connect_timeout: send.connect_timeout,
+        // The terms' time holds for all of it, below.
+        first_byte_timeout: Some(send.first_byte_timeout.unwrap_or(terms.timeout)),
+        between_bytes_timeout: send.between_bytes_timeout,
+        cancelled: send.cancelled,
+        allow_private,
+        credentials: Some(Arc::clone(&terms.credentials)),
+        without_configured_credentials: true,
+        ..SendOptions::default()
+    };
+    let mut span = call_span(&send.span, &mut request, &host, port);
+    let sent = timeout_at(until, egress.send(request, options)).await;
+    let sent = sent.map_or(Err(Error::ConnectionReadTimeout), |sent| sent.map_err(to_wasi));
+    match &sent {
+        Ok(response) => span.set(attribute::HTTP_RESPONSE_STATUS_CODE, response.status().as_u16()),
+        Err(_error) => span.fail("the call failed"),
+    }
+    span.end();
+    let ToolTerms { response_bytes_max, place, .. } = terms;
+    Ok(sent?.map(|body| {
+        let body = body.map_err(to_wasi).boxed_unsync();
+        ToolBody::new(body, until, response_bytes_max, place).boxed_unsync()
+    }))
 }
 
 /// The response to a call of a tool: until its time is over, and no longer than its bound.

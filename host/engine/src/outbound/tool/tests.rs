@@ -9,11 +9,10 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use waggle_egress::{Credential, Credentials, Egress, EgressConfig};
+use waggle_egress::{Credential, Credentials, EgressConfig};
 use waggle_secret::Secret;
 
 const TOOLS: &str = "tools.waggle.internal";
