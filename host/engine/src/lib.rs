@@ -41,6 +41,7 @@ pub use engine::{Engine, WorldSource};
 pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
+pub use load::compile_cached;
 pub use metrics::{EndingKind, FunctionMetrics};
 pub use outbound::{ToolSend, carry as carry_trace, send_on_terms, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};

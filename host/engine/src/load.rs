@@ -73,6 +73,20 @@ impl Components {
     }
 }
 
+/// Compiles a component, or takes its code from `folder`, where it is kept for the next time. True when it came from there.
+/// The folder is made if need be, for this user alone.
+///
+/// # Errors
+/// What the compiler says.
+pub fn compile_cached(
+    engine: &wasmtime::Engine,
+    wasm: &[u8],
+    folder: Option<&Path>,
+) -> wasmtime::Result<(Component, bool)> {
+    let entry = folder.map(|folder| folder.join(entry_name(engine, wasm)));
+    compile(engine, wasm, entry.as_deref())
+}
+
 /// Loads the component of `function` from `path`.
 pub(crate) fn load(
     linker: &Linker<InstanceState>,
