@@ -11,16 +11,16 @@ const PRIVATE_HOSTS_MAX: usize = 256;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ToolsConfig {
-    /// Calls of tools at once, of all tenants; over it, 429 for the function. 1 to 10,000.
+    /// Calls of tools at once, of all tenants; over it, 429 for the function. 1 to 4,000.
     pub(crate) concurrent_calls_max: u32,
-    /// Calls of one tenant's tools at once. 1 to 10,000.
+    /// Calls of one tenant's tools at once. 1 to 4,000.
     pub(crate) tenant_concurrent_calls_max: u32,
     /// Bytes of a component. 64 KiB to 64 MiB.
     pub(crate) component_bytes_max: u64,
     /// Bytes of components' compiled code that is ready to run; over it, what was not used for longest is loaded again when
     /// it is needed. 16 MiB to 1 TiB.
     pub(crate) compiled_bytes_max: u64,
-    /// Linear memory of one call, bytes. 64 KiB to 4 GiB; `instance_memory_bytes_max` of `[engine]` holds as well.
+    /// Linear memory of one call, bytes. 1 MiB to 4 GiB.
     pub(crate) memory_bytes_max: u64,
     /// CPU time of one call, milliseconds. 1 to 600,000.
     pub(crate) cpu_ms_max: u64,
@@ -40,7 +40,7 @@ pub(crate) struct ToolsConfig {
 impl Default for ToolsConfig {
     fn default() -> Self {
         Self {
-            concurrent_calls_max: 256,
+            concurrent_calls_max: 128,
             tenant_concurrent_calls_max: 64,
             component_bytes_max: 64 * MEBI,
             compiled_bytes_max: 512 * MEBI,
@@ -62,11 +62,11 @@ impl ToolsConfig {
     /// A sentence that names the field, its value and its bounds.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let bounds = [
-            ("concurrent_calls_max", u64::from(self.concurrent_calls_max), 1, 10_000),
-            ("tenant_concurrent_calls_max", u64::from(self.tenant_concurrent_calls_max), 1, 10_000),
+            ("concurrent_calls_max", u64::from(self.concurrent_calls_max), 1, 4_000),
+            ("tenant_concurrent_calls_max", u64::from(self.tenant_concurrent_calls_max), 1, 4_000),
             ("component_bytes_max", self.component_bytes_max, 64 << 10, 64 * MEBI),
             ("compiled_bytes_max", self.compiled_bytes_max, 16 * MEBI, MEBI * MEBI),
-            ("memory_bytes_max", self.memory_bytes_max, 64 << 10, 4_096 * MEBI),
+            ("memory_bytes_max", self.memory_bytes_max, MEBI, 4_096 * MEBI),
             ("cpu_ms_max", self.cpu_ms_max, 1, 600_000),
             ("time_ms_max", self.time_ms_max, 1, 600_000),
             ("output_bytes_max", self.output_bytes_max, 1 << 10, 16 * MEBI),
