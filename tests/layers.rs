@@ -56,6 +56,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["waggle-engine", "waggle-listen", "waggle-manifest", "waggle-measure", "waggle-tenancy"],
     ),
     ("waggle-engine", &["waggle-egress", "waggle-kv", "waggle-measure", "waggle-tenancy", "waggle-vector"]),
+    // Shares with the engine how code is compiled and kept, and what a store is.
+    ("waggle-tool-runner", &["waggle-engine", "waggle-kv"]),
     // Leaves: they know none of ours but the types of a secret and of an amount of money, and what to measure with.
     ("waggle-listen", &[]),
     ("waggle-secret", &[]),

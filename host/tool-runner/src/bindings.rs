@@ -25,3 +25,15 @@ mod generated {
 pub(crate) use generated::ToolComponentPre;
 pub(crate) use generated::exports::waggle::tool::tool;
 pub(crate) use generated::wasi;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_examples_are_written_against_the_interface_as_it_is() {
+        let ours = include_str!("../../../wit/deps/waggle-tool@0.1.0/package.wit");
+        let examples = include_str!("../../../examples/tools/wit/tool.wit");
+        let ours = ours.split("/// What a tool is written against").next().unwrap();
+        let copied = examples.split("/// What these examples are written against").next().unwrap();
+        assert_eq!(ours, copied);
+    }
+}

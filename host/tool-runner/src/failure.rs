@@ -107,6 +107,8 @@ impl ToolFailure {
             let message = format!("the tool ended itself with status {} and gave no answer", exit.0);
             Self::new(FailureCode::Trapped, message)
         } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            let trap = trap.to_string();
+            let trap = trap.trim_start_matches("wasm trap: ");
             Self::new(FailureCode::Trapped, format!("the tool crashed: {trap}"))
         } else {
             Self::new(FailureCode::Trapped, "the tool crashed")

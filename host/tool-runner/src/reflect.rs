@@ -25,6 +25,12 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.export, self.reason)
+    }
+}
+
 /// A function that is a tool.
 pub(crate) struct PlainFunction {
     pub(crate) description: FunctionDescription,

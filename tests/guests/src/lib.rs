@@ -12,6 +12,7 @@ use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, St
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 
 pub mod p2;
+pub mod tool;
 
 /// The imports beyond what spin-sdk brings. What a guest does not call is not in its component.
 pub mod imports {
