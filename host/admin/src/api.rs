@@ -10,6 +10,7 @@ use crate::problem::{Mistake, Problem};
 use crate::query::Query;
 use crate::route::{BASE, Operation, Route};
 use crate::shape;
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use serde::de::DeserializeOwned;
@@ -28,19 +29,21 @@ const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A request that was let in, read whole.
 pub(crate) struct Call {
     pub(crate) route: &'static Route,
-    /// What stands for `{id}` and `{key}` in the path, not checked yet.
+    /// What stands for `{id}`, and for `{key}` or `{name}`, in the path, not checked yet.
     pub(crate) id: String,
     pub(crate) key: String,
     pub(crate) query: String,
     pub(crate) if_match: Vec<HeaderValue>,
     pub(crate) body: Value,
+    /// The body of a route that takes no JSON.
+    pub(crate) bytes: Bytes,
     pub(crate) remote: SocketAddr,
 }
 
 /// The operations.
 pub(crate) struct Api {
-    registry: Arc<Registry>,
-    host: Arc<dyn Host>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) host: Arc<dyn Host>,
 }
 
 impl Api {
@@ -64,6 +67,16 @@ impl Api {
                 let usage = self.host.usage(&self.view(&call)?.tenant.id).await;
                 Ok(Answer::json(StatusCode::OK, &usage))
             }
+            Operation::ListTools
+            | Operation::UploadComponent
+            | Operation::AddTool
+            | Operation::ShowTool
+            | Operation::AcceptTool
+            | Operation::RejectTool
+            | Operation::EnableTool
+            | Operation::DisableTool
+            | Operation::RefreshTool
+            | Operation::RemoveTool => self.carry_out_on_tools(&call).await,
             Operation::Health | Operation::Document => Err(Problem::internal(&"answered before")),
         }
     }
@@ -269,7 +282,7 @@ impl Api {
         Ok(created_key(&key, secret.expose()))
     }
 
-    fn id(&self, call: &Call) -> Result<TenantId, Problem> {
+    pub(crate) fn id(&self, call: &Call) -> Result<TenantId, Problem> {
         TenantId::new(&call.id).map_err(|_no_id| {
             Problem::new(
                 StatusCode::NOT_FOUND,
@@ -322,7 +335,7 @@ fn created_key(key: &ApiKey, secret: &str) -> Answer {
 }
 
 /// The body as `T`, checked against the schema that the document has for it.
-fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
     let name = call.route.body.map_or("", |(name, _)| name);
     let found = check(schemas(), &json!({ "$ref": name }), &call.body);
     if !found.is_empty() {
@@ -351,7 +364,7 @@ fn no_tenant(id: &TenantId) -> Problem {
 }
 
 /// The answer to what the registry refuses; `base` is where the settings stand in the body.
-fn refused(error: RegistryError, base: &str) -> Problem {
+pub(crate) fn refused(error: RegistryError, base: &str) -> Problem {
     let sentence = error.to_string();
     let conflict = |code| Problem::new(StatusCode::CONFLICT, code, sentence);
     match error {

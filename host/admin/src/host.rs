@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 use waggle_tenancy::TenantId;
+use waggle_tools::{Registry, ToolSource};
 
 /// What the application does for the admin API.
 #[async_trait]
@@ -29,6 +31,20 @@ pub trait Host: Send + Sync {
 
     /// Whether the application declares the variable `name` as secret; its value is then never shown.
     fn is_secret_variable(&self, name: &str) -> bool;
+
+    /// Tenants' tools; none where the application has no function that they could be called by.
+    fn tools(&self) -> Option<&Tools> {
+        None
+    }
+}
+
+/// What the routes of tools ask.
+#[derive(Clone)]
+pub struct Tools {
+    /// The tools themselves.
+    pub registry: Arc<Registry>,
+    /// What says what a tool can do.
+    pub source: Arc<dyn ToolSource>,
 }
 
 /// The proof of an erasure: what was removed, and that a second look found nothing.

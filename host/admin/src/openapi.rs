@@ -2,8 +2,9 @@
 
 use crate::host::{BudgetUse, ErasureReport, StoreErasure, Usage};
 use crate::problem::{self, Details, Mistake};
-use crate::route::{BASE, ROUTES, Route};
+use crate::route::{BASE, JSON, ROUTES, Route};
 use crate::shape;
+use crate::tool_shape as tool;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -98,6 +99,11 @@ pub(crate) fn limits() -> RefOr<Schema> {
     StoreErasure,
     Usage,
     BudgetUse,
+    tool::Tool,
+    tool::ToolList,
+    tool::NewTool,
+    tool::ReadVersion,
+    tool::Component,
     Details,
     Mistake,
 )))]
@@ -116,7 +122,7 @@ fn document() -> Value {
         "info": {
             "title": "Waggle admin API",
             "version": "1",
-            "description": "Tenants and their API keys. Secret values and hashes are never shown.",
+            "description": "Tenants, their API keys and their tools. Secret values and hashes are never shown.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
         "paths": paths,
@@ -141,7 +147,8 @@ fn operation(route: &Route) -> Value {
         operation["description"] = json!(route.description);
     }
     if let Some((shape, required)) = route.body {
-        operation["requestBody"] = json!({ "required": required, "content": { "application/json": { "schema": reference(shape) } } });
+        let schema = if route.media_type == JSON { reference(shape) } else { json!({ "type": "string", "format": "binary" }) };
+        operation["requestBody"] = json!({ "required": required, "content": { route.media_type: { "schema": schema } } });
     }
     operation
 }
@@ -157,6 +164,11 @@ fn parameters(route: &Route) -> Value {
         parameters
             .push(json!({ "name": "key", "in": "path", "required": true, "description": "The API key's id.",
             "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" } }));
+    }
+    if route.path.contains("{name}") {
+        parameters
+            .push(json!({ "name": "name", "in": "path", "required": true, "description": "The tool's name.",
+            "schema": { "type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$" } }));
     }
     for name in route.query {
         let (schema, description) = match *name {
@@ -211,14 +223,15 @@ fn refusal(status: u16) -> Value {
     let (description, header) = match status {
         400 => ("Not well formed.", None),
         401 => ("No admin key, or a wrong one.", Some("WWW-Authenticate")),
-        404 => ("There is no such tenant or key.", None),
+        404 => ("There is no such tenant, key or tool.", None),
         408 => ("The body took too long to arrive.", None),
         409 => {
-            ("What there is stands against it: the id is taken, or the tenant is one of tenants.toml.", None)
+            ("What there is stands against it: the id is taken, the tenant is one of tenants.toml, or another version \
+              waits than the one that was read.", None)
         }
         412 => ("The tenant has been changed since it was shown.", None),
         413 => ("The body is too large.", None),
-        415 => ("The body is not `application/json`.", None),
+        415 => ("The body is not of the type that the route takes.", None),
         421 => ("The `Host` field names another server.", None),
         422 => ("The body has mistakes; `errors` tells all of them.", None),
         429 => ("Too many wrong admin keys.", Some("Retry-After")),

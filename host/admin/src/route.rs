@@ -2,6 +2,10 @@
 
 use http::Method;
 
+/// The type of a body, where nothing else is said.
+pub(crate) const JSON: &str = "application/json";
+/// The type of a component's bytes.
+pub(crate) const WASM: &str = "application/wasm";
 /// What all paths begin with.
 pub(crate) const BASE: &str = "/admin/v1";
 
@@ -22,13 +26,23 @@ pub(crate) enum Operation {
     RevokeKey,
     RotateKey,
     ShowUsage,
+    ListTools,
+    AddTool,
+    UploadComponent,
+    ShowTool,
+    RemoveTool,
+    AcceptTool,
+    RejectTool,
+    EnableTool,
+    DisableTool,
+    RefreshTool,
 }
 
 /// One method of one path.
 pub(crate) struct Route {
     pub(crate) operation: Operation,
     pub(crate) method: Method,
-    /// Below [`BASE`]; `{id}` and `{key}` stand for any one step.
+    /// Below [`BASE`]; `{id}`, `{key}` and `{name}` stand for any one step.
     pub(crate) path: &'static str,
     /// The operation's name in the document.
     pub(crate) name: &'static str,
@@ -40,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) query: &'static [&'static str],
     /// The shape of the body and whether it must be there.
     pub(crate) body: Option<(&'static str, bool)>,
+    /// What the body is; of one that is no JSON, the name of its shape says nothing.
+    pub(crate) media_type: &'static str,
     /// Status and shape of the answers that are no refusals.
     pub(crate) answers: &'static [(u16, Option<&'static str>)],
     /// Statuses of the refusals, beside those that every guarded route has.
@@ -60,6 +76,7 @@ const PLAIN: Route = Route {
     guarded: true,
     query: &[],
     body: None,
+    media_type: JSON,
     answers: &[],
     refusals: &[],
     if_match: false,
@@ -67,7 +84,7 @@ const PLAIN: Route = Route {
 };
 
 /// All routes.
-pub(crate) static ROUTES: [Route; 14] = [
+pub(crate) static ROUTES: [Route; 24] = [
     Route {
         operation: Operation::Health,
         path: "/health",
@@ -229,11 +246,126 @@ pub(crate) static ROUTES: [Route; 14] = [
         refusals: &[404],
         ..PLAIN
     },
+    Route {
+        operation: Operation::ListTools,
+        path: "/tenants/{id}/tools",
+        name: "listTools",
+        summary: "List a tenant's tools",
+        description: "In the order of their names. As long as there are no tenants, `default` has tools as well.",
+        answers: &[(200, Some("ToolList"))],
+        refusals: &[404],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::AddTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools",
+        name: "addTool",
+        summary: "Add a tool, or another version of one",
+        description: "It waits to be accepted, unless `accept` says that it is, or the same version runs already; a version \
+                      that waited before is dropped. A component is uploaded first. An MCP server is asked what it can do, \
+                      and 503 `tool_unavailable` says that it does not answer. 201 for a new tool, 200 for another version.",
+        body: Some(("NewTool", true)),
+        answers: &[(200, Some("Tool")), (201, Some("Tool"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::UploadComponent,
+        method: Method::POST,
+        path: "/tenants/{id}/components",
+        name: "uploadComponent",
+        summary: "Upload a component",
+        description: "Its bytes, at most 64 MiB. It is compiled and asked what it can do; what is wrong with it is told as \
+                      422 `tool_refused`. It is no tool yet, and may be removed again when it is none within an hour.",
+        body: Some(("", true)),
+        media_type: WASM,
+        answers: &[(201, Some("Component"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::ShowTool,
+        path: "/tenants/{id}/tools/{name}",
+        name: "showTool",
+        summary: "Show a tool",
+        description: "What runs, what waits, and what that would change.",
+        answers: &[(200, Some("Tool"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::RemoveTool,
+        method: Method::DELETE,
+        path: "/tenants/{id}/tools/{name}",
+        name: "removeTool",
+        summary: "Remove a tool",
+        description: "And the components that no other tool of the tenant has. Calls under way are finished.",
+        answers: &[(204, None)],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::AcceptTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools/{name}/accept",
+        name: "acceptTool",
+        summary: "Put the version that waits in force",
+        description: "If it is the one that was read: another digest, or another revision where one is named, is refused with \
+                      409 `other_pending`.",
+        body: Some(("ReadVersion", true)),
+        answers: &[(200, Some("Tool"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::RejectTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools/{name}/reject",
+        name: "rejectTool",
+        summary: "Drop the version that waits",
+        description: "A tool of which no version was ever accepted is removed with it: 204.",
+        body: Some(("ReadVersion", true)),
+        answers: &[(200, Some("Tool")), (204, None)],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::EnableTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools/{name}/enable",
+        name: "enableTool",
+        summary: "Let a disabled tool be called again",
+        answers: &[(200, Some("Tool"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::DisableTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools/{name}/disable",
+        name: "disableTool",
+        summary: "Let a tool not be called from now on",
+        answers: &[(200, Some("Tool"))],
+        refusals: &[404, 409],
+        ..PLAIN
+    },
+    Route {
+        operation: Operation::RefreshTool,
+        method: Method::POST,
+        path: "/tenants/{id}/tools/{name}/refresh",
+        name: "refreshTool",
+        summary: "List what an MCP server can do anew",
+        description: "What differs from the accepted version waits to be accepted. What is no longer listed is left out.",
+        answers: &[(200, Some("Tool"))],
+        refusals: &[404, 409, 422],
+        ..PLAIN
+    },
 ];
 
 /// Where a path leads.
 pub(crate) enum Found<'p> {
-    /// To a route, with the steps that `{id}` and `{key}` stand for.
+    /// To a route, with the steps that `{id}`, and `{key}` or `{name}`, stand for.
     Route(&'static Route, [&'p str; 2]),
     /// To a path that has other methods: the value of `Allow`.
     OtherMethods(String),
@@ -265,7 +397,7 @@ fn matched<'p>(template: &str, path: &'p str) -> Option<[&'p str; 2]> {
         match (templates.next(), parts.next()) {
             (None, None) => return Some(steps),
             (Some("{id}"), Some(part)) if !part.is_empty() => steps[0] = part,
-            (Some("{key}"), Some(part)) if !part.is_empty() => steps[1] = part,
+            (Some("{key}" | "{name}"), Some(part)) if !part.is_empty() => steps[1] = part,
             (Some(fixed), Some(part)) if fixed == part => {}
             _ => return None,
         }
@@ -291,6 +423,8 @@ mod tests {
         check(Method::GET, "/admin/v1/tenants", Some((Operation::ListTenants, ["", ""])));
         check(Method::HEAD, "/admin/v1/tenants/a", Some((Operation::ShowTenant, ["a", ""])));
         check(Method::POST, "/admin/v1/tenants/a/keys/b/rotate", Some((Operation::RotateKey, ["a", "b"])));
+        check(Method::GET, "/admin/v1/tenants/a/tools/b", Some((Operation::ShowTool, ["a", "b"])));
+        check(Method::POST, "/admin/v1/tenants/a/components", Some((Operation::UploadComponent, ["a", ""])));
         check(Method::GET, "/admin/v1/health", Some((Operation::Health, ["", ""])));
         for path in [
             "/",

@@ -196,8 +196,21 @@ impl AdminClient {
         self.ask(Method::DELETE, path, None).await
     }
 
+    /// Posts `bytes`, which are of the type `media_type`.
+    ///
+    /// # Errors
+    /// As [`AdminClient::get`].
+    pub async fn upload(&self, path: &str, media_type: &str, bytes: Bytes) -> Result<Value, ClientError> {
+        let request = self.request(Method::POST, path, Some((media_type, bytes)))?;
+        self.answered(request).await
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
-        let request = self.request(method, path, body)?;
+        let body = body.map(|body| (crate::route::JSON, Bytes::from(body.to_string())));
+        self.answered(self.request(method, path, body)?).await
+    }
+
+    async fn answered(&self, request: Request<Full<Bytes>>) -> Result<Value, ClientError> {
         let (status, bytes) = match tokio::time::timeout(ANSWER_MAX, self.send(request)).await {
             Ok(answer) => answer?,
             Err(_elapsed) => return Err(self.answer("took too long to answer")),
@@ -214,7 +227,7 @@ impl AdminClient {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<(&str, Bytes)>,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let mut builder = Request::builder()
             .method(method)
@@ -222,11 +235,11 @@ impl AdminClient {
             .header(header::HOST, &self.authority)
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONNECTION, "close");
-        if body.is_some() {
-            builder = builder.header(header::CONTENT_TYPE, "application/json");
+        let (media_type, bytes) = body.unzip();
+        if let Some(media_type) = media_type {
+            builder = builder.header(header::CONTENT_TYPE, media_type);
         }
-        let text = body.map(Value::to_string).unwrap_or_default();
-        builder.body(Full::from(text)).map_err(|_invalid| self.answer("has no such path"))
+        builder.body(Full::from(bytes.unwrap_or_default())).map_err(|_invalid| self.answer("has no such path"))
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {

@@ -3,9 +3,10 @@
 mod lifecycle;
 mod refusals;
 mod secrecy;
+mod tools;
 
 use crate::check::check;
-use crate::host::{ErasureReport, Host, StoreErasure, Usage};
+use crate::host::{ErasureReport, Host, StoreErasure, Tools, Usage};
 use crate::key::AdminKey;
 use crate::openapi::{DOCUMENT, schemas};
 use crate::route::{Found, find};
@@ -17,6 +18,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -28,12 +30,13 @@ use waggle_tenancy::{
     Directory, DirectoryConfig, FetchedJwks, FieldMistake, JwksFetch, Limits, MemoryTenantStore, Origin,
     Registry, SealingKey, Tenant, TenantId, TenantRules, TenantSettings, TenantStore, TokenIssuers,
 };
+use waggle_tools::{Function, Grants, MemoryToolKeys, ToolSource, Unlisted};
 
 const KEY: &str = "wadm_0123456789abcdef0123456789abcdef";
 
 /// What the application was asked to do, and what it answers.
-#[derive(Default)]
 struct Application {
+    tools: Tools,
     calls: Mutex<Vec<String>>,
     fails: Mutex<Option<ErasureReport>>,
     quiet_after: Mutex<Duration>,
@@ -65,6 +68,52 @@ impl Host for Application {
     fn is_secret_variable(&self, name: &str) -> bool {
         name.starts_with("secret_")
     }
+
+    fn tools(&self) -> Option<&Tools> {
+        Some(&self.tools)
+    }
+}
+
+/// What can say what tools can do: a component the same each time, a server one thing more each time it is asked.
+#[derive(Default)]
+struct Listing {
+    asked: Mutex<u32>,
+}
+
+fn function(name: &str) -> Function {
+    let parameters = json!({ "type": "object" });
+    serde_json::from_value(json!({ "name": name, "description": "", "parameters": parameters, "side_effects": true,
+        "needs_approval": false }))
+    .unwrap()
+}
+
+#[async_trait]
+impl ToolSource for Listing {
+    async fn inspect(&self, component: Bytes) -> Result<Vec<Function>, Unlisted> {
+        let is_one = component.starts_with(b"\0asm");
+        if is_one { Ok(vec![function("run")]) } else { Err(Unlisted::Refused("it is no component".into())) }
+    }
+
+    async fn list_remote(
+        &self,
+        _tenant: &str,
+        _name: &str,
+        url: &str,
+        grants: &Grants,
+        _limits: &waggle_tools::Limits,
+    ) -> Result<Vec<Function>, Unlisted> {
+        assert!(grants.allows("https", url.split('/').nth(2).unwrap(), None), "its own place is granted: {url}");
+        if url.starts_with("https://away.test") {
+            return Err(Unlisted::Unavailable(format!("nobody answers at {url}")));
+        }
+        let mut asked = self.asked.lock().unwrap();
+        *asked += 1;
+        Ok((1..=*asked).map(|number| function(&format!("list_{number}"))).collect())
+    }
+
+    fn stores(&self) -> BTreeSet<String> {
+        BTreeSet::from(["default".to_owned()])
+    }
 }
 
 struct NoKeys;
@@ -82,6 +131,7 @@ struct Served {
     application: Arc<Application>,
     directory: Arc<Directory>,
     store: Arc<MemoryTenantStore>,
+    tools: Arc<waggle_tools::Registry>,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -122,7 +172,13 @@ async fn served() -> Served {
     };
     let tenants: Arc<dyn TenantStore> = Arc::clone(&store) as _;
     let registry = Registry::open(tenants, Arc::clone(&directory), sealing, rules).await.unwrap();
-    let application = Arc::new(Application::default());
+    let tools = waggle_tools::Registry::open(Arc::new(MemoryToolKeys::default())).await.unwrap();
+    let application = Arc::new(Application {
+        tools: Tools { registry: Arc::clone(&tools), source: Arc::new(Listing::default()) },
+        calls: Mutex::default(),
+        fails: Mutex::default(),
+        quiet_after: Mutex::default(),
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -131,7 +187,7 @@ async fn served() -> Served {
         let key = AdminKey::new(&Secret::new(KEY)).unwrap();
         serve(listener, registry, host, key, async move { drop(stopped.await) }).await;
     });
-    Served { address, application, directory, store, stop: Some(stop), ended: Some(ended), _folder: folder }
+    Served { address, application, directory, store, tools, stop: Some(stop), ended: Some(ended), _folder: folder }
 }
 
 impl Served {

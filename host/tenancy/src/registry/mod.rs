@@ -132,6 +132,12 @@ impl Registry {
         ids.iter().filter_map(|id| self.get(id).ok()).take(most).collect()
     }
 
+    /// Whether there are no tenants yet, so that everybody on this machine is the one of [`TenantId::default_tenant`].
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.directory.is_open()
+    }
+
     /// One tenant of either origin.
     ///
     /// # Errors
