@@ -23,7 +23,8 @@ pub(crate) struct Sources {
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) models: Arc<Models>,
     pub(crate) work: Queue,
-    pub(crate) tools: Arc<Tools>,
+    /// The tools of all tenants, where a function may ask for them.
+    pub(crate) tools: Option<Arc<Tools>>,
     /// The indexes of all tenants, where functions ask for them.
     pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     /// What tells of itself.
@@ -46,7 +47,9 @@ pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
     metrics.register(Box::new(move |families: &mut Families| instances(&engine, families)));
     metrics.register(Box::new(move |families: &mut Families| operations(&stores, families)));
     metrics.register(Box::new(move |families: &mut Families| pending_work(&work, families)));
-    metrics.register(Box::new(move |families: &mut Families| tools::tell(&tools, families)));
+    if let Some(tools) = tools {
+        metrics.register(Box::new(move |families: &mut Families| tools::tell(&tools, families)));
+    }
     if let Some(indexes) = indexes {
         metrics.register(Box::new(move |families: &mut Families| index_metrics::tell(&*indexes, families)));
     }

@@ -52,7 +52,7 @@ pub struct Running {
     tenancy: Tenancy,
     models: Arc<Models>,
     work: Queue,
-    tools: Arc<Tools>,
+    tools: Option<Arc<Tools>>,
     summary: Summary,
 }
 
@@ -140,7 +140,9 @@ impl Running {
         deliveries.stop(until).await;
         admin.stop().await;
         drop(self.tenancy);
-        self.tools.leave();
+        if let Some(tools) = &self.tools {
+            tools.leave();
+        }
         self.models.close().await;
         close(&self.stores).await;
         close_records(&self.records).await;
@@ -165,7 +167,7 @@ struct Opened {
     indexes: Option<Arc<dyn VectorIndexes>>,
     internal: Arc<ToGateway>,
     work: Queue,
-    tools: Arc<Tools>,
+    tools: Option<Arc<Tools>>,
 }
 
 impl Opened {
@@ -202,7 +204,7 @@ impl Opened {
             gateway: &internal,
             log_files: &log_files,
         };
-        let tools = Tools::open(plan, parts).await?;
+        let tools = if Tools::are_wanted(plan) { Some(Tools::open(plan, parts).await?) } else { None };
         Ok(Self {
             engine,
             loaded,
@@ -240,7 +242,7 @@ impl Opened {
             indexes: self.indexes.clone(),
             internal: Arc::clone(&self.internal),
             work: self.work.clone(),
-            tools: Arc::clone(&self.tools),
+            tools: self.tools.clone(),
             log_files: Arc::clone(&self.log_files),
             quiet: plan.options.quiet,
         });
@@ -264,7 +266,7 @@ impl Opened {
             stores,
             models: Arc::clone(&self.models),
             work: self.work.clone(),
-            tools: Arc::clone(&self.tools),
+            tools: self.tools.clone(),
             indexes: self.indexes.clone(),
             others: telemetry.sources(),
         }
@@ -286,7 +288,8 @@ impl Opened {
             indexes: self.indexes.clone(),
             models: Arc::clone(&self.models),
             work: self.work.clone(),
-            tools: Arc::clone(&self.tools),
+            admin_tools: self.tools.as_ref().map(|tools| tools.for_admin()),
+            tools: self.tools.clone(),
             log_files: Arc::clone(&self.log_files),
             checks: Arc::clone(&self.checks),
             quiet_after: quiet(plan, stores, records),

@@ -52,7 +52,8 @@ pub(crate) struct Worlds {
     pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     pub(crate) internal: Arc<ToGateway>,
     pub(crate) work: Queue,
-    pub(crate) tools: Arc<Tools>,
+    /// The tools of all tenants, where a function may ask for them.
+    pub(crate) tools: Option<Arc<Tools>>,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) quiet: bool,
 }
@@ -85,7 +86,11 @@ impl WorldSource for Worlds {
                 .map(|(name, value)| (name, value.expose().to_owned()))
                 .collect(),
             // Whoever may call that address may also call in the names of tools.
-            tools: may_use_tools(&*outbound).then(|| Arc::new(self.tools.of(&entry)) as _),
+            tools: self
+                .tools
+                .as_ref()
+                .filter(|_tools| may_use_tools(&*outbound))
+                .map(|tools| Arc::new(tools.of(&entry)) as _),
             outbound,
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
@@ -138,8 +143,8 @@ impl Worlds {
     }
 }
 
-/// Whether the function's list has the address of tools.
-fn may_use_tools(outbound: &dyn OutboundPolicy) -> bool {
+/// Whether the list has the address of tools.
+pub(crate) fn may_use_tools(outbound: &dyn OutboundPolicy) -> bool {
     outbound.decide("http", TOOLS_HOST, 80) != OutboundDecision::Denied
 }
 

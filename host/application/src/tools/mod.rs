@@ -24,8 +24,9 @@ use self::store::RecordedTools;
 use self::trials::Trials;
 use crate::error::StartError;
 use crate::plan::Plan;
+use crate::policy::AllowList;
 use crate::quotas::Quotas;
-use crate::worlds::ToGateway;
+use crate::worlds::{ToGateway, may_use_tools};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -93,6 +94,12 @@ impl Drop for Following {
 }
 
 impl Tools {
+    /// Whether a function of the application may ask for tools; else there are none.
+    pub(crate) fn are_wanted(plan: &Plan) -> bool {
+        let lists = plan.manifest.components.iter().map(|one| plan.variables.outbound_hosts(&one.id.value));
+        lists.map(AllowList::new).any(|list| may_use_tools(&list))
+    }
+
     /// Puts all tools in force that the store has, and follows what other hosts change.
     ///
     /// # Errors
@@ -131,6 +138,11 @@ impl Tools {
     /// Follows other hosts no longer, as the store is about to be closed.
     pub(crate) fn leave(&self) {
         self.following.0.abort();
+    }
+
+    /// What the admin API asks of them.
+    pub(crate) fn for_admin(self: &Arc<Self>) -> waggle_admin::Tools {
+        waggle_admin::Tools { registry: Arc::clone(&self.registry), source: Arc::clone(self) as _ }
     }
 
     /// The tools of one tenant, as it is now, for one of its functions.
