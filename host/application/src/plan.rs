@@ -489,6 +489,8 @@ mod tests {
         check("[engine]\nisolation = \"hunter2\"\n", "2:13", &["known ones here: `tenant`, `request`"]);
         check("[tenancy]\nstore = \"nowhere\" # hunter2\n", "2:9", &["`nowhere` is not configured"]);
         check("[engine]\ninstances_max = 0 # hunter2\n", "1:2", &["instances_max"]);
+        check("[tools]\ncpu_ms_max = 0 # hunter2\n", "1:2", &["cpu_ms_max", "1 to 600000"]);
+        check("[mcp]\nscopes = [\"a b\"] # hunter2\n", "1:2", &["`scopes`"]);
         check("admin_key = \"hunter2\"\n", "1:1", &["`admin_key`", "1 | admin_key = …"]);
         let upstream = "[upstream.u]\nurl = \"http://127.0.0.1:9/v1\"\n";
         let model = "[model.m]\nupstream = \"u\"\ntokenizer = \"hunter2\"\n";

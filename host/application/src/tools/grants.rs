@@ -89,6 +89,8 @@ pub(crate) fn credentials(entry: &TenantEntry, granted: &[String]) -> Credential
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jwks::EgressJwks;
+    use waggle_egress::{Egress, EgressConfig};
     use waggle_tenancy::{Directory, DirectoryConfig, Limits, Origin, Tenant, TenantSettings, TokenIssuers};
 
     fn entry(hosts: Option<&[&str]>) -> Arc<TenantEntry> {
@@ -103,16 +105,10 @@ mod tests {
     }
 
     fn directory() -> Arc<Directory> {
-        struct NoKeys;
-        #[async_trait::async_trait]
-        impl waggle_tenancy::JwksSource for NoKeys {
-            async fn fetch(&self, _url: &str) -> Result<Vec<u8>, String> {
-                Err("there are none".into())
-            }
-        }
+        let egress = Egress::new(EgressConfig::default()).unwrap();
         Directory::new(DirectoryConfig {
             defaults: Limits::default(),
-            issuers: TokenIssuers::new(Arc::new(NoKeys)),
+            issuers: TokenIssuers::new(Arc::new(EgressJwks(Arc::new(egress)))),
             sealing: None,
             base_dir: std::path::PathBuf::new(),
         })

@@ -151,12 +151,6 @@ impl ToolMetrics {
     pub(crate) fn denials(&self, denial: Denial) -> u64 {
         self.denials[denial as usize].get()
     }
-
-    /// How many calls ended so.
-    #[cfg(test)]
-    pub(crate) fn calls(&self, kind: CallKind, outcome: CallOutcome) -> u64 {
-        self.calls[kind as usize][outcome as usize].get()
-    }
 }
 
 /// Tells what was counted, and how many calls there are.

@@ -80,7 +80,7 @@ async fn server(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
             let read = stream.read(&mut head).await.unwrap();
             told.lock().unwrap().push(String::from_utf8_lossy(&head[..read]).into_owned());
             let length = answer.len();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
             stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
         }
     });
