@@ -48,7 +48,7 @@ impl McpConfig {
     /// Says which field is wrong, if one is.
     ///
     /// # Errors
-    /// A sentence that names the field, its value and what it must be.
+    /// A sentence that names the field and what it must be, without what stands there.
     pub fn validate(&self) -> Result<(), String> {
         let lists = [
             ("paths", &self.paths),
@@ -92,9 +92,10 @@ fn check(
     what: &str,
     is_right: impl Fn(&str) -> bool,
 ) -> Result<(), String> {
-    match values.iter().find(|value| !is_right(value)) {
+    match values.iter().position(|value| !is_right(value)) {
         None => Ok(()),
-        Some(wrong) => Err(format!("`{field}` has {wrong:?}, which is not {what}")),
+        // By its number: what stands there may be what does not belong there.
+        Some(wrong) => Err(format!("value {} of `{field}` is not {what}", wrong + 1)),
     }
 }
 
@@ -332,7 +333,7 @@ mod tests {
         check("{}", "");
         check(r#"{"resource": "https://a.example/mcp", "authorization_servers": ["https://b.example/x"]}"#, "");
         check(r#"{"resource": "http://localhost:3000/mcp"}"#, "");
-        check(r#"{"resource": "http://a.example/mcp"}"#, "`resource` has \"http://a.example/mcp\"");
+        check(r#"{"resource": "http://a.example/mcp"}"#, "value 1 of `resource` is not a URL with https");
         check(r#"{"resource": "https://a.example/mcp?x"}"#, "without a query");
         check(r#"{"authorization_servers": ["https://b.example"]}"#, "needs `resource`");
         check(r#"{"allowed_origins": ["https://a.example/"]}"#, "such as https://app.example.com");

@@ -91,11 +91,16 @@ impl ToolsConfig {
     }
 
     fn private_entries(&self) -> Result<Vec<OutboundHost>, String> {
-        let entries = self.private_outbound_hosts.iter().map(|text| {
-            let wrong = |why: &str| format!("`private_outbound_hosts` has {text:?}: {why}");
-            let entry = OutboundHost::parse(text).map_err(|error| wrong(&error.to_string()))?;
-            let is_meant = !matches!(entry.host, HostPattern::Any | HostPattern::Itself);
-            is_meant.then_some(entry).ok_or_else(|| wrong("name the hosts that are meant"))
+        let entries = self.private_outbound_hosts.iter().enumerate().map(|(index, text)| {
+            let entry = OutboundHost::parse(text).ok();
+            let entry = entry.filter(|entry| !matches!(entry.host, HostPattern::Any | HostPattern::Itself));
+            // By its number: what stands there may be what does not belong there.
+            let number = index + 1;
+            entry.ok_or_else(|| {
+                format!(
+                    "value {number} of `private_outbound_hosts` does not name hosts, as http://orders.shop.svc:8080 does"
+                )
+            })
         });
         entries.collect()
     }
@@ -118,7 +123,7 @@ mod tests {
         let private = |entry: &str| ToolsConfig { private_outbound_hosts: vec![entry.into()], ..defaults() };
         check(private("http://orders.shop.svc:8080"), "");
         check(private("https://*.corp.example"), "");
-        check(private("http://*"), "name the hosts that are meant");
+        check(private("http://*"), "value 1 of `private_outbound_hosts`");
         check(private("orders"), "private_outbound_hosts");
     }
 }
