@@ -139,7 +139,8 @@ impl Scene {
             calls_max: 8,
             background_timeout: PATIENCE,
         };
-        call.send(request.body(body()).unwrap(), None)
+        let nothing = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+        call.send(request.body(nothing).unwrap(), None)
     }
 
     fn url(&self) -> String {
