@@ -9,6 +9,7 @@ mod screen;
 mod signals;
 mod tenant;
 mod token;
+mod tool;
 mod top;
 mod up;
 
@@ -33,6 +34,8 @@ enum Command {
     Up(Box<up::Up>),
     /// Tenants of a running server: add, list, suspend, remove, and their keys
     Tenant(tenant::Tenant),
+    /// Tools of a tenant of a running server: add, accept, list, disable, remove
+    Tool(Box<tool::Tool>),
     /// Make a token for one user of a tenant, for development
     Token(token::Token),
     /// Files and folders as the knowledge that turns are answered from: add, list, search, remove
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Up(up) => up.run(),
         Command::Tenant(tenant) => tenant.run(),
+        Command::Tool(tool) => tool.run(),
         Command::Token(token) => token.run(),
         Command::Kb(kb) => kb.run(),
         Command::Top(top) => top.run(),

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-secret",
             "waggle-telemetry",
             "waggle-tenancy",
+            "waggle-tools",
             "model-sim",
         ],
     ),
@@ -46,8 +47,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-work",
         ],
     ),
-    // The admin API writes tenants and reads nothing else.
-    ("waggle-admin", &["waggle-listen", "waggle-secret", "waggle-tenancy"]),
+    // The admin API writes tenants and their tools and reads nothing else.
+    ("waggle-admin", &["waggle-listen", "waggle-secret", "waggle-tenancy", "waggle-tools"]),
     // A client of the public API: it knows nothing of the server but what clients do.
     ("waggle-knowledge", &["waggle-secret"]),
     // gateway -> engine -> capabilities.
@@ -70,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-telemetry", &["waggle-measure"]),
     ("waggle-work", &["waggle-measure"]),
     ("waggle-tokenizer", &[]),
+    ("waggle-tools", &[]),
     ("waggle-vector", &["waggle-measure"]),
     // A backend of it, apart because of what it brings along.
     ("waggle-vector-postgres", &["waggle-vector"]),
