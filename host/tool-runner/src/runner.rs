@@ -103,7 +103,9 @@ impl Runner {
     /// Any [`ComponentError`] but [`ComponentError::Describe`] and its like.
     pub async fn prepare(&self, wasm: Bytes) -> Result<Arc<Prepared>, ComponentError> {
         check_kind(&wasm, self.shared.config.component_bytes_max)?;
-        let digest = digest(&wasm);
+        let bytes = wasm.clone();
+        let digest = tokio::task::spawn_blocking(move || digest(&bytes)).await;
+        let digest = digest.map_err(|error| ComponentError::Compile(error.to_string()))?;
         if let Some(prepared) = self.prepared(&digest) {
             return Ok(prepared);
         }
