@@ -40,6 +40,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "waggle-telemetry",
             "waggle-tenancy",
             "waggle-tokenizer",
+            "waggle-tool-runner",
+            "waggle-tools",
             "waggle-vector",
             "waggle-vector-postgres",
             "waggle-work",

@@ -41,6 +41,7 @@ mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
 mod tokens;
+mod tools_host;
 mod vector;
 mod vector_hostile;
 mod websocket;

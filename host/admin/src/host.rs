@@ -111,6 +111,12 @@ pub struct Usage {
     /// About how many bytes they take, what is staged included; the limit `vector_bytes_max` goes by the same count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector_bytes: Option<u64>,
+    /// Its tools, accepted or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<u64>,
+    /// Calls of them under way, on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<u64>,
     /// What is used of each budget that the tenant has as a whole; those of its users are not told here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetUse>,

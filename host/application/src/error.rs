@@ -79,6 +79,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Tools cannot be had: the registry does not answer, or the machine lacks the address space for their calls.
+    #[error("tools: {reason}")]
+    Tools {
+        /// What was wrong.
+        reason: String,
+    },
     /// The admin API cannot be offered.
     #[error("the admin API: {reason}")]
     Admin {

@@ -36,6 +36,7 @@ mod tenant_host;
 mod tenant_store;
 mod tenants_file;
 mod tokenizers;
+mod tools;
 mod work;
 mod work_store;
 mod worlds;

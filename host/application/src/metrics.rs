@@ -4,6 +4,7 @@
 use crate::index_metrics;
 use crate::model_metrics::ModelMetrics;
 use crate::models::Models;
+use crate::tools::{self, Tools};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use waggle_egress::upstream::{BreakerState, Quantiles, UpstreamSnapshot};
@@ -22,6 +23,8 @@ pub(crate) struct Sources {
     pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
     pub(crate) models: Arc<Models>,
     pub(crate) work: Queue,
+    /// The tools of all tenants, where a function may ask for them.
+    pub(crate) tools: Option<Arc<Tools>>,
     /// The indexes of all tenants, where functions ask for them.
     pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     /// What tells of itself.
@@ -33,7 +36,7 @@ pub(crate) const RECORDS: &str = "waggle";
 
 /// Everything there is to tell.
 pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
-    let Sources { gateway, engine, stores, models, work, indexes, others } = sources;
+    let Sources { gateway, engine, stores, models, work, tools, indexes, others } = sources;
     let metrics = Metrics::new();
     others.into_iter().for_each(|source| metrics.register(source));
     metrics.register(Box::new(ProcessSource::new(BuildInfo {
@@ -44,6 +47,9 @@ pub(crate) fn metrics(sources: Sources) -> Arc<Metrics> {
     metrics.register(Box::new(move |families: &mut Families| instances(&engine, families)));
     metrics.register(Box::new(move |families: &mut Families| operations(&stores, families)));
     metrics.register(Box::new(move |families: &mut Families| pending_work(&work, families)));
+    if let Some(tools) = tools {
+        metrics.register(Box::new(move |families: &mut Families| tools::tell(&tools, families)));
+    }
     if let Some(indexes) = indexes {
         metrics.register(Box::new(move |families: &mut Families| index_metrics::tell(&*indexes, families)));
     }

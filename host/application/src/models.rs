@@ -339,6 +339,7 @@ impl Calls {
             allow_private: true,
             upstream_credentials: keys.get(index).cloned(),
             credentials: Some(Arc::clone(&self.own)),
+            without_configured_credentials: false,
             transport: self.models.upstreams.transport(index),
         };
         let sending = self.models.egress.send(request, options);

@@ -6,6 +6,7 @@ use crate::error::StartError;
 use crate::machine;
 use crate::model::{self, ModelChoice, ModelOptions};
 use crate::tokenizers;
+use crate::tools::ToolsConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -98,6 +99,7 @@ pub struct Plan {
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) work: WorkConfig,
     pub(crate) vector: VectorConfig,
+    pub(crate) tools: ToolsConfig,
     /// The folder that relative paths of the runtime configuration are relative to.
     pub(crate) configuration_dir: PathBuf,
     pub(crate) model: ModelChoice,
@@ -142,6 +144,7 @@ impl Plan {
             telemetry,
             work,
             vector,
+            tools,
             dir,
             ..
         } = configuration;
@@ -161,6 +164,7 @@ impl Plan {
             telemetry,
             work,
             vector,
+            tools,
             configuration_dir: dir,
             model,
             warnings,
@@ -222,6 +226,7 @@ struct Configuration {
     telemetry: TelemetryConfig,
     work: WorkConfig,
     vector: VectorConfig,
+    tools: ToolsConfig,
     dir: PathBuf,
 }
 
@@ -250,9 +255,11 @@ fn configuration(
     let work: WorkConfig = file.section("work", &mut read).unwrap_or_default();
     let vector: VectorConfig = file.section("vector", &mut read).unwrap_or_default();
     let vector = vector.below(file.dir());
+    let tools: ToolsConfig = file.section("tools", &mut read).unwrap_or_default();
+    gateway.mcp = file.section("mcp", &mut read).unwrap_or_default();
     file.finish(&mut read);
     found.append(discreet::values(&read));
-    let checked: [(&[&str], Result<(), String>); 7] = [
+    let checked: [(&[&str], Result<(), String>); 9] = [
         (&["engine"], engine.validate()),
         (&["gateway"], gateway.validate()),
         (&["tenancy", "limits"], tenancy.limits.validate()),
@@ -260,6 +267,8 @@ fn configuration(
         (&["telemetry"], telemetry.validate()),
         (&["work"], work.validate()),
         (&["vector"], vector.validate()),
+        (&["tools"], tools.validate()),
+        (&["mcp"], gateway.mcp.validate()),
     ];
     for (section, outcome) in checked {
         if let Err(mistake) = outcome {
@@ -293,6 +302,7 @@ fn configuration(
         telemetry,
         work,
         vector,
+        tools,
         dir,
     })
 }
@@ -479,6 +489,8 @@ mod tests {
         check("[engine]\nisolation = \"hunter2\"\n", "2:13", &["known ones here: `tenant`, `request`"]);
         check("[tenancy]\nstore = \"nowhere\" # hunter2\n", "2:9", &["`nowhere` is not configured"]);
         check("[engine]\ninstances_max = 0 # hunter2\n", "1:2", &["instances_max"]);
+        check("[tools]\ncpu_ms_max = 0 # hunter2\n", "1:2", &["cpu_ms_max", "1 to 600000"]);
+        check("[mcp]\nscopes = [\"a b\"] # hunter2\n", "1:2", &["`scopes`"]);
         check("admin_key = \"hunter2\"\n", "1:1", &["`admin_key`", "1 | admin_key = …"]);
         let upstream = "[upstream.u]\nurl = \"http://127.0.0.1:9/v1\"\n";
         let model = "[model.m]\nupstream = \"u\"\ntokenizer = \"hunter2\"\n";

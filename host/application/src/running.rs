@@ -18,6 +18,7 @@ use crate::tenancy::Tenancy;
 use crate::tenant_checks::TenantChecks;
 use crate::tenant_host::{RunningHost, quiet_after};
 use crate::tokenizers::Tokenizers;
+use crate::tools::{Parts, Tools};
 use crate::work::{ByGateway, Deliveries};
 use crate::work_store::RecordedWork;
 use crate::worlds::{FunctionPlan, ToGateway, Worlds};
@@ -51,6 +52,7 @@ pub struct Running {
     tenancy: Tenancy,
     models: Arc<Models>,
     work: Queue,
+    tools: Option<Arc<Tools>>,
     summary: Summary,
 }
 
@@ -81,7 +83,7 @@ impl Running {
         records: &Arc<dyn Store>,
         began: Instant,
     ) -> Result<Self, StartError> {
-        let opened = Opened::open(plan, records).await?;
+        let opened = Opened::open(plan, &stores, records).await?;
         let telemetry = Telemetry::start(plan)?;
         let observers = telemetry.observers(Arc::clone(&opened.top_tenants));
         let gateway = opened.gateway(plan, &stores, observers)?;
@@ -92,7 +94,7 @@ impl Running {
         let operations = OperationsListener::bind(&plan.telemetry.metrics, sources).await?;
         let url = url(plan, &listener);
         let admin = Admin::bind(plan, opened.host(plan, &stores, records), &url).await?;
-        let Opened { mut tenancy, models, loaded, work, .. } = opened;
+        let Opened { mut tenancy, models, loaded, work, tools, .. } = opened;
         tenancy.follow();
         let summary = summary(plan, url, &admin, &operations, &tenancy, loaded, began);
         many_mappings(&plan.engine);
@@ -108,6 +110,7 @@ impl Running {
             tenancy,
             models,
             work,
+            tools,
             summary,
         })
     }
@@ -137,6 +140,9 @@ impl Running {
         deliveries.stop(until).await;
         admin.stop().await;
         drop(self.tenancy);
+        if let Some(tools) = &self.tools {
+            tools.leave();
+        }
         self.models.close().await;
         close(&self.stores).await;
         close_records(&self.records).await;
@@ -161,11 +167,16 @@ struct Opened {
     indexes: Option<Arc<dyn VectorIndexes>>,
     internal: Arc<ToGateway>,
     work: Queue,
+    tools: Option<Arc<Tools>>,
 }
 
 impl Opened {
     /// Loads the functions, puts the tenants in force, and connects the two: a tenant that changes gets new instances.
-    async fn open(plan: &Plan, records: &Arc<dyn Store>) -> Result<Self, StartError> {
+    async fn open(
+        plan: &Plan,
+        stores: &BTreeMap<String, Arc<dyn Store>>,
+        records: &Arc<dyn Store>,
+    ) -> Result<Self, StartError> {
         let engine = Engine::new(plan.engine.clone(), Some(plan.state_dir.join("compiled")))?;
         let loaded = load_functions(plan, &engine).await?;
         let indexes = open_indexes(plan, &engine).await?;
@@ -184,6 +195,16 @@ impl Opened {
         let internal = Arc::new(ToGateway::default());
         let work = work(plan, records, &tenancy.directory, &internal)?;
         retire_what_changes(&tenancy.directory, &engine, &quotas, &models, &work);
+        let parts = Parts {
+            engine: &engine,
+            stores,
+            records,
+            quotas: &quotas,
+            egress: &egress,
+            gateway: &internal,
+            log_files: &log_files,
+        };
+        let tools = if Tools::are_wanted(plan) { Some(Tools::open(plan, parts).await?) } else { None };
         Ok(Self {
             engine,
             loaded,
@@ -197,6 +218,7 @@ impl Opened {
             indexes,
             internal,
             work,
+            tools,
         })
     }
 
@@ -220,6 +242,7 @@ impl Opened {
             indexes: self.indexes.clone(),
             internal: Arc::clone(&self.internal),
             work: self.work.clone(),
+            tools: self.tools.clone(),
             log_files: Arc::clone(&self.log_files),
             quiet: plan.options.quiet,
         });
@@ -243,6 +266,7 @@ impl Opened {
             stores,
             models: Arc::clone(&self.models),
             work: self.work.clone(),
+            tools: self.tools.clone(),
             indexes: self.indexes.clone(),
             others: telemetry.sources(),
         }
@@ -264,6 +288,8 @@ impl Opened {
             indexes: self.indexes.clone(),
             models: Arc::clone(&self.models),
             work: self.work.clone(),
+            admin_tools: self.tools.as_ref().map(|tools| tools.for_admin()),
+            tools: self.tools.clone(),
             log_files: Arc::clone(&self.log_files),
             checks: Arc::clone(&self.checks),
             quiet_after: quiet(plan, stores, records),

@@ -4,6 +4,7 @@ use crate::models::Models;
 use crate::quotas::Quotas;
 use crate::tenancy::STORE_FOLLOWED_WITHIN;
 use crate::tenant_checks::TenantChecks;
+use crate::tools::Tools;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub(crate) struct RunningHost {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     pub(crate) work: Queue,
+    /// The tools of all tenants, where a function may ask for them.
+    pub(crate) tools: Option<Arc<Tools>>,
+    /// The same, as the admin API asks for them.
+    pub(crate) admin_tools: Option<waggle_admin::Tools>,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) checks: Arc<TenantChecks>,
     /// See [`quiet_after`].
@@ -137,6 +142,10 @@ impl Host for RunningHost {
                 remaining: counters.remaining,
             });
         }
+        // Its tools were among these; now they are not called either.
+        if let Some(tools) = &self.tools {
+            tools.forget(tenant).await.map_err(|error| format!("tools: {error}"))?;
+        }
         if let Some(indexes) = &self.indexes {
             let erased =
                 erase_indexes(&**indexes, tenant).await.map_err(|error| format!("indexes: {error}"))?;
@@ -176,6 +185,7 @@ impl Host for RunningHost {
             Err(_late) => None,
         };
         let indexes = self.indexes(tenant).await;
+        let tools = self.tools.as_ref().map(|tools| tools.used(tenant));
         let meter = self.directory.entry(tenant).map(|entry| Arc::clone(&entry.meter));
         Usage {
             concurrent_requests: meter.as_ref().map(|meter| u64::from(meter.requests_under_way())),
@@ -187,11 +197,17 @@ impl Host for RunningHost {
             vector_indexes: indexes.as_ref().map(|indexes| indexes.indexes),
             vector_chunks: indexes.as_ref().map(|indexes| indexes.chunks),
             vector_bytes: indexes.as_ref().map(|indexes| indexes.bytes),
+            tools: tools.map(|(tools, _calls)| tools),
+            tool_calls: tools.map(|(_tools, calls)| calls),
             budgets: self.budgets(tenant).await,
         }
     }
 
     fn is_secret_variable(&self, name: &str) -> bool {
         self.checks.is_secret(name)
+    }
+
+    fn tools(&self) -> Option<&waggle_admin::Tools> {
+        self.admin_tools.as_ref()
     }
 }

@@ -7,6 +7,7 @@ use crate::policy::{AllowList, NarrowedList};
 use crate::quotas::Quotas;
 use crate::tenant_checks::{MODELS_VARIABLE, models};
 use crate::tokenizers::Tokenizers;
+use crate::tools::{TOOLS_HOST, Tools};
 use crate::work::{FunctionWork, WORK_HOST};
 use async_trait::async_trait;
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ use waggle_egress::upstream::MODELS_HOST;
 use waggle_egress::{Credential, Credentials, Egress};
 use waggle_engine::{
     CallContext, EngineConfig, FunctionWorld, InstanceBounds, InternalCalls, InternalTarget, LogSink,
-    OutboundPolicy, StoreHandle, TenantBounds, TokenSink, WasiBody, WorldSource,
+    OutboundDecision, OutboundPolicy, StoreHandle, TenantBounds, TokenSink, WasiBody, WorldSource,
 };
 use waggle_gateway::Gateway;
 use waggle_kv::{Partition, Store};
@@ -51,6 +52,8 @@ pub(crate) struct Worlds {
     pub(crate) indexes: Option<Arc<dyn VectorIndexes>>,
     pub(crate) internal: Arc<ToGateway>,
     pub(crate) work: Queue,
+    /// The tools of all tenants, where a function may ask for them.
+    pub(crate) tools: Option<Arc<Tools>>,
     pub(crate) log_files: Arc<TenantLogFiles>,
     pub(crate) quiet: bool,
 }
@@ -70,6 +73,7 @@ impl WorldSource for Worlds {
             Some((label.as_str().into(), StoreHandle { store, partition }))
         });
         let credentials = Arc::new(credentials(&entry));
+        let outbound = outbound(&entry, variables.outbound_hosts(function));
         Some(FunctionWorld {
             tenant: tenant.clone(),
             function: function.into(),
@@ -81,7 +85,13 @@ impl WorldSource for Worlds {
                 .into_iter()
                 .map(|(name, value)| (name, value.expose().to_owned()))
                 .collect(),
-            outbound: outbound(&entry, variables.outbound_hosts(function)),
+            // Whoever may call that address may also call in the names of tools.
+            tools: self
+                .tools
+                .as_ref()
+                .filter(|_tools| may_use_tools(&*outbound))
+                .map(|tools| Arc::new(tools.of(&entry)) as _),
+            outbound,
             egress: Arc::clone(&self.egress),
             internal: Arc::clone(&self.internal) as Arc<_>,
             log: self.log(&entry, function),
@@ -133,14 +143,20 @@ impl Worlds {
     }
 }
 
+/// Whether the list has the address of tools.
+pub(crate) fn may_use_tools(outbound: &dyn OutboundPolicy) -> bool {
+    outbound.decide("http", TOOLS_HOST, 80) != OutboundDecision::Denied
+}
+
 /// The function's list, narrowed by the tenant's where it has one.
 fn outbound(entry: &TenantEntry, function: OutboundHosts) -> Arc<dyn OutboundPolicy> {
     let list = AllowList::new(function);
     match &entry.tenant.settings.allowed_outbound_hosts {
         None => Arc::new(list),
         Some(hosts) => {
-            // Which models a tenant may call is not said by where they are, and work does not leave the host.
-            let own = [MODELS_HOST, WORK_HOST].into_iter();
+            // Which models a tenant may call is not said by where they are; work does not leave the host; and what tools may
+            // reach is said by their grants.
+            let own = [MODELS_HOST, WORK_HOST, TOOLS_HOST].into_iter();
             let own = own.filter_map(|host| OutboundHost::parse(&format!("http://{host}")).ok());
             let hosts = hosts.iter().filter_map(|host| OutboundHost::parse(host).ok()).chain(own);
             Arc::new(NarrowedList::new(list, OutboundHosts::new(hosts, [])))

@@ -1,7 +1,6 @@
 //! One call from end to end.
 
 use std::error::Error as StdError;
-use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -53,6 +52,9 @@ pub struct SendOptions {
     pub upstream_credentials: Option<Arc<Credentials>>,
     /// Credentials of whoever the call is made for; they are put on last, in place of all others.
     pub credentials: Option<Arc<Credentials>>,
+    /// Whether the credentials of the configuration stay off, because whoever the call is made for has named where it goes:
+    /// the operator's keys are not for a tenant's tool.
+    pub without_configured_credentials: bool,
     /// How the connection is made, if not as all others are. Connections are shared only between calls of one profile.
     pub transport: Option<Arc<TransportProfile>>,
 }
@@ -203,7 +205,8 @@ impl Inner {
         strip_hop_by_hop(request.headers_mut());
         let mut in_query = QuerySecrets::default();
         let own = [options.upstream_credentials.as_deref(), options.credentials.as_deref()];
-        for credentials in iter::once(&self.credentials).chain(own.into_iter().flatten()) {
+        let configured = (!options.without_configured_credentials).then_some(&self.credentials);
+        for credentials in configured.into_iter().chain(own.into_iter().flatten()) {
             credentials.inject(&target, &mut path, request.headers_mut(), &mut in_query)?;
         }
 

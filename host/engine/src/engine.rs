@@ -142,6 +142,11 @@ impl Engine {
         Ok(cached)
     }
 
+    /// The lanes that work done for tenants runs in.
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        &self.shared.lanes
+    }
+
     /// Whether a function that is loaded imports `interface`, such as `waggle:vector/index@0.1.0`.
     #[must_use]
     pub fn imports(&self, interface: &str) -> bool {

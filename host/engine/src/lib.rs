@@ -28,6 +28,7 @@ mod request;
 mod state;
 mod stdio;
 mod store_span;
+mod tenant_use;
 mod tokenizer;
 mod variables;
 mod vector;
@@ -42,10 +43,12 @@ pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
 pub use load::compile_cached;
 pub use metrics::{EndingKind, FunctionMetrics};
-pub use outbound::{carry as carry_trace, to_wasi as egress_error};
+pub use outbound::{ToolSend, carry as carry_trace, send_on_terms, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
+pub use tenant_use::{MemoryUse, TenantUse, TenantWork};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{
     FunctionWorld, InstanceBounds, LogSink, LogStream, LogWriter, ModelCallContext, ModelCalls,
-    OutboundDecision, OutboundPolicy, StoreHandle, TokenCount, TokenCounts, TokenSink, WorkCalls,
+    OutboundDecision, OutboundPolicy, StoreHandle, TokenCount, TokenCounts, TokenSink, ToolCallContext,
+    ToolCalls, ToolRefusal, ToolTerms, WorkCalls,
 };

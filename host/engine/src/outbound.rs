@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use waggle_egress::usage::{MeteredBody, Usage, is_metered};
 use waggle_egress::{EgressError, SendOptions};
-use waggle_measure::trace::{Parent, SpanContext, SpanKind, attribute};
+use waggle_measure::trace::{Parent, Span, SpanContext, SpanKind, attribute};
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, HasData, Resource};
 use wasmtime_wasi_http::p3::bindings::http::client;
@@ -32,6 +32,9 @@ use wasmtime_wasi_http::{
 
 #[cfg(test)]
 pub(crate) mod tests;
+mod tool;
+
+pub use tool::{ToolSend, send_on_terms};
 
 /// The field by which functions learn which user asks.
 const USER_FIELD: &str = "waggle-user";
@@ -114,21 +117,27 @@ struct Call {
 impl Call {
     async fn send(
         self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<http::Response<WasiBody>, Error> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        // What leaves the process may depend on what was written; it waits as a response would.
-        let pending = if self.world.models.takes(&host) {
-            self.ledger.pending_for_model()
+        let is_model = self.world.models.takes(&host);
+        // A function without tools calls its model as if there were none, and without a look at the fields.
+        let tool = if is_model && self.world.tools.is_none() {
+            None
         } else {
-            self.ledger.pending()
+            tool::take_field(request.headers_mut())
         };
+        // What leaves the process may depend on what was written; it waits as a response would.
+        let pending = if is_model { self.ledger.pending_for_model() } else { self.ledger.pending() };
         if let Some(commit) = pending {
             let caller = self.caller.as_ref().filter(|caller| !caller.is_completed());
             let span = caller.map(|caller| &caller.context.span);
             let durable = durable(commit, span.unwrap_or(&Parent::none())).await;
             durable.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        }
+        if let Some(tool) = tool {
+            return Box::pin(self.as_tool(request, &tool, options)).await;
         }
         match internal_target(&host) {
             Some(target) => Box::pin(self.inside(request, target, &host)).await,
@@ -194,9 +203,7 @@ impl Call {
         host: &str,
         options: Option<RequestOptions>,
     ) -> Result<http::Response<WasiBody>, Error> {
-        let scheme = request.uri().scheme_str().unwrap_or("http");
-        let default_port = if scheme == "https" { 443 } else { 80 };
-        let port = request.uri().port_u16().unwrap_or(default_port);
+        let (scheme, port) = scheme_and_port(request.uri());
         let allow_private = match self.world.outbound.decide(scheme, host, port) {
             OutboundDecision::Denied => {
                 self.deny(&format!("{scheme}://{host}:{port}"));
@@ -211,17 +218,11 @@ impl Call {
         if self.world.work.takes(host) {
             return Box::pin(self.hand_over(request)).await;
         }
-        let mut span = self.context().span.child("HTTP", SpanKind::Client);
-        if span.is_recorded() {
-            span.rename(request.method().as_str().to_owned());
-            span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
-            span.set_text(attribute::SERVER_ADDRESS, host);
-            span.set(attribute::SERVER_PORT, port);
+        if let Some(tools) = self.world.tools.as_ref().filter(|tools| tools.takes(host)) {
+            let context = self.tool_context();
+            return Box::pin(self.answered(context.call.body_deadline, tools.call(request, context))).await;
         }
-        // A function that traces by itself has said whose child the call is.
-        if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
-            carry(request.headers_mut(), context);
-        }
+        let mut span = call_span(&self.context().span, &mut request, host, port);
         let send = SendOptions {
             connect_timeout: options.and_then(|options| options.connect_timeout),
             first_byte_timeout: options.and_then(|options| options.first_byte_timeout),
@@ -253,8 +254,16 @@ impl Call {
     /// Hands work to the host. What is asked for after the response is complete is asked for the same caller.
     async fn hand_over(&self, request: http::Request<WasiBody>) -> Result<http::Response<WasiBody>, Error> {
         let context = self.context();
-        let call = self.world.work.call(request, context.caller);
-        let call = tokio::time::timeout_at(context.body_deadline.into(), call);
+        self.answered(context.body_deadline, self.world.work.call(request, context.caller)).await
+    }
+
+    /// What the host itself answers, as long as somebody waits for it.
+    async fn answered(
+        &self,
+        deadline: Instant,
+        call: impl Future<Output = http::Response<WasiBody>>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let call = tokio::time::timeout_at(deadline.into(), call);
         let answered = match self.cancelled() {
             None => call.await,
             Some(cancelled) => tokio::select! {
@@ -292,6 +301,29 @@ impl Call {
              if it is meant to be reachable"
         );
     }
+}
+
+/// Where a call goes, beside the host.
+fn scheme_and_port(uri: &http::Uri) -> (&str, u16) {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    (scheme, uri.port_u16().unwrap_or(default_port))
+}
+
+/// Begins the span of a call to the outside, and puts it on the request.
+fn call_span(parent: &Parent, request: &mut http::Request<WasiBody>, host: &str, port: u16) -> Span {
+    let mut span = parent.child("HTTP", SpanKind::Client);
+    if span.is_recorded() {
+        span.rename(request.method().as_str().to_owned());
+        span.set_text(attribute::HTTP_REQUEST_METHOD, request.method().as_str());
+        span.set_text(attribute::SERVER_ADDRESS, host);
+        span.set(attribute::SERVER_PORT, port);
+    }
+    // A function that traces by itself has said whose child the call is.
+    if let Some(context) = span.context().filter(|_| !request.headers().contains_key("traceparent")) {
+        carry(request.headers_mut(), context);
+    }
+    span
 }
 
 /// Counts a call between functions until its response is there.

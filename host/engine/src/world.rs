@@ -4,6 +4,7 @@
 use crate::account::TenantBounds;
 use crate::internal::InternalCalls;
 use crate::request::{CallContext, CallerFields};
+use crate::tenant_use::TenantUse;
 use async_trait::async_trait;
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub struct FunctionWorld {
     pub token_counts: Arc<dyn TokenCounts>,
     /// Takes work of this function that is to be done later.
     pub work: Arc<dyn WorkCalls>,
+    /// The tenant's tools; none where the function may not call them, which its allow-list says.
+    pub tools: Option<Arc<dyn ToolCalls>>,
     /// The tenant's own keys at upstreams; the host puts them on, before those that all tenants share.
     pub credentials: Arc<Credentials>,
     /// Told what models used that were called past [`ModelCalls`], where the tenant's use is limited.
@@ -105,6 +108,65 @@ pub trait WorkCalls: Send + Sync + 'static {
     /// Makes the call. `caller` is who asked for what the function does, and for whom the work will be done. Whatever is
     /// wrong is a response too.
     async fn call(&self, request: http::Request<WasiBody>, caller: CallerFields) -> http::Response<WasiBody>;
+}
+
+/// A tenant's tools, as its functions have them: what there is, calls of those that the host runs, and the terms on which a
+/// function calls the others itself. Made for one tenant and function, as all of a world.
+#[async_trait]
+pub trait ToolCalls: Send + Sync + 'static {
+    /// Whether a call to `host` is one to the host's own address of tools.
+    fn takes(&self, host: &str) -> bool;
+
+    /// Answers it. Whatever is wrong is a response too. It is dropped where the request is over for which it is asked.
+    async fn call(
+        &self,
+        request: http::Request<WasiBody>,
+        context: ToolCallContext,
+    ) -> http::Response<WasiBody>;
+
+    /// On which terms a call leaves that is made in the name of the tool `name`, for `caller`. They hold in place of the
+    /// function's own allow-list, and of all the tenant's credentials.
+    ///
+    /// # Errors
+    /// Why it may not be made.
+    fn terms(&self, name: &str, caller: &CallerFields) -> Result<ToolTerms, ToolRefusal>;
+}
+
+/// For whom and until when the host's address of tools is called.
+#[derive(Clone, Debug)]
+pub struct ToolCallContext {
+    /// The request it is asked for: its deadlines, its caller, its trace.
+    pub call: CallContext,
+    /// At whose expense it is.
+    pub account: TenantUse,
+}
+
+/// On which terms one call leaves in the name of a tool.
+pub struct ToolTerms {
+    /// Where it may go: the tool's grants, within the tenant's own list.
+    pub outbound: Arc<dyn OutboundPolicy>,
+    /// The tenant's credentials that the tool was granted; no others are put on, but the operator's.
+    pub credentials: Arc<Credentials>,
+    /// How long it may take, the body of its response included.
+    pub timeout: Duration,
+    /// Bytes of its response's body; over it the body breaks off.
+    pub response_bytes_max: u64,
+    /// Its place among the calls of the tool, kept until the response has ended.
+    pub place: Box<dyn std::any::Any + Send>,
+}
+
+/// Why no call is made in the name of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ToolRefusal {
+    /// The tenant has no tool of this name that is accepted, enabled and called by a function.
+    #[error("no tool of this name is accepted and enabled")]
+    Unknown,
+    /// The destination is a function, a model or an address of the host's.
+    #[error("a tool calls nothing inside of the host")]
+    Inside,
+    /// There are as many calls as there may be at once.
+    #[error("there are as many calls as there may be at once")]
+    Busy,
 }
 
 /// For whom and until when a model is called.

@@ -1,5 +1,6 @@
 //! The `[gateway]` slice of the runtime configuration.
 
+use crate::mcp::McpConfig;
 use crate::websocket::WebSocketConfig;
 use serde::Deserialize;
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub struct GatewayConfig {
     pub memory_bytes_max: Option<u64>,
     /// Which paths can be had over a WebSocket, and the bounds of these.
     pub websocket: WebSocketConfig,
+    /// The section `[mcp]`, which is one of its own.
+    #[serde(skip)]
+    pub mcp: McpConfig,
 }
 
 impl Default for GatewayConfig {
@@ -48,6 +52,7 @@ impl Default for GatewayConfig {
             client_requests_per_minute: None,
             memory_bytes_max: None,
             websocket: WebSocketConfig::default(),
+            mcp: McpConfig::default(),
         }
     }
 }

@@ -73,6 +73,12 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message.into())
     }
 
+    /// A page that is not meant to call an MCP server.
+    pub(crate) fn foreign_origin_of_mcp() -> Self {
+        let message = "Pages of this origin may not call this; ask whoever runs the service (allowed_origins).";
+        Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message.into())
+    }
+
     /// There are as many WebSockets as there may be.
     pub(crate) fn no_websocket(full: Full) -> Self {
         match full {

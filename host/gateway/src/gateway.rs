@@ -9,6 +9,7 @@ use crate::config::GatewayConfig;
 use crate::error::Refusal;
 use crate::headers::{set_spin_headers, strip_hop_by_hop, strip_reserved};
 use crate::identity;
+use crate::mcp::McpServers;
 use crate::metrics::GatewayMetrics;
 use crate::observe::{Heard, Observers};
 use crate::peer::{Bound, Peer};
@@ -43,6 +44,8 @@ const FUNCTION_REQUEST_ID: HeaderName = HeaderName::from_static("waggle-request-
 
 /// Where load balancers and orchestrators ask whether the host serves, as under Spin.
 const HEALTH_PATH: &str = "/.well-known/spin/health";
+/// Below it is what is known of a site without asking for more (RFC 8615).
+const WELL_KNOWN: &str = "/.well-known/";
 
 /// Takes requests and answers them. Shared by all connections.
 pub struct Gateway {
@@ -53,6 +56,7 @@ pub struct Gateway {
     metrics: Arc<GatewayMetrics>,
     observers: Observers,
     sockets: Arc<Sockets>,
+    mcp: McpServers,
     config: GatewayConfig,
     request_timeout: Duration,
     response_timeout: Duration,
@@ -78,6 +82,7 @@ impl Gateway {
             metrics: Arc::new(GatewayMetrics::new(&routes, Arc::clone(&observers.tenants))),
             observers,
             sockets: Sockets::new(&config.websocket),
+            mcp: McpServers::new(&config.mcp),
             engine,
             worlds,
             routes,
@@ -167,6 +172,7 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        self.mcp.challenge(path, &mut response);
         self.metrics.count_answer(seen.slot, seen.route, &response);
         if let Some(fields) = seen.tenant.as_ref().and_then(|tenant| rate_limit_fields(&tenant.meter)) {
             response.headers_mut().insert(RATE_LIMIT_POLICY, fields.policy);
@@ -188,6 +194,12 @@ impl Gateway {
         if from.path == HEALTH_PATH {
             return Ok(Response::new(body::full("OK".to_owned())));
         }
+        if from.path.starts_with(WELL_KNOWN) {
+            let is_routed = self.routes.lookup(from.path).is_some();
+            if let Some(answer) = self.mcp.metadata(request.method(), from.path, is_routed) {
+                return answer.map_err(|refusal| (refusal, None));
+            }
+        }
         let (mut admission, caller) = match self.let_in(&request, from, seen).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -203,6 +215,10 @@ impl Gateway {
             return Err((refusal, Some(request.into_body())));
         };
         seen.route = route.number;
+        let is_open = caller.tenant.revision == 0;
+        if let Err(refusal) = self.mcp.check_origin(from.path, &request, is_open) {
+            return Err((refusal, Some(request.into_body())));
+        }
         if let Some(answer) = self.websocket(&mut request, from, &caller, seen) {
             return answer.map_err(|refusal| (refusal, None));
         }

@@ -9,6 +9,7 @@ mod error;
 mod gateway;
 mod headers;
 mod identity;
+mod mcp;
 mod metrics;
 mod observe;
 mod peer;
@@ -20,6 +21,7 @@ mod websocket;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, WorkDelivery, WorkFailure, shutting_down};
+pub use mcp::McpConfig;
 pub use metrics::{Answers, GatewayMetrics, RouteMetrics};
 pub use observe::{AccessSink, EndedRequest, Observers, RequestOutcome};
 pub use server::serve;

@@ -11,7 +11,10 @@ mod tests;
 use crate::api_key::{API_KEY_PREFIX, CredentialHash, KeyId};
 use crate::directory::{Directory, KeyPlace, Snapshot, TenantEntry};
 use crate::jwt::{Claims, TokenError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,12 +38,15 @@ pub enum Denied {
     /// No `Authorization`.
     #[error("no credential was sent; send `Authorization: Bearer` and an API key or a token")]
     Missing,
-    /// Another scheme than `Bearer` (RFC 6750).
+    /// Another scheme than `Bearer` (RFC 6750) and `Basic` (RFC 7617).
     #[error("the scheme of `Authorization` is not `Bearer`")]
     Scheme,
     /// What follows `Bearer` is no credential.
     #[error("what follows `Bearer` is neither an API key nor a token")]
     Malformed,
+    /// What follows `Basic` has no API key for its password.
+    #[error("what follows `Basic` is not a user name and an API key as its password, in base64")]
+    Basic,
     /// No such key: the id or the secret is wrong, or it was revoked.
     #[error("the API key is not valid")]
     UnknownKey,
@@ -126,7 +132,8 @@ impl Door {
         if self.directory.is_open() {
             return self.default_caller(from_loopback);
         }
-        let credential = bearer(authorization.ok_or(Denied::Missing)?)?;
+        let credential = credential(authorization.ok_or(Denied::Missing)?)?;
+        let credential = &*credential;
         let hash = CredentialHash::of(credential.as_bytes());
         if credential.starts_with(API_KEY_PREFIX) {
             return key_holder(&self.directory.snapshot(), credential, &hash, now_s);
@@ -207,19 +214,31 @@ impl Verified {
 }
 
 /// The credential of a `Bearer` header (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section
-/// 11.1).
-fn bearer(authorization: &[u8]) -> Result<&str, Denied> {
+/// 11.1), or the API key of a `Basic` one.
+fn credential(authorization: &[u8]) -> Result<Cow<'_, str>, Denied> {
     let text = std::str::from_utf8(authorization).map_err(|_| Denied::Malformed)?;
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Denied::Scheme);
-    }
     let credential = credential.trim_matches(' ');
-    let plain = |byte: u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
-    if credential.is_empty() || credential.len() > CREDENTIAL_BYTES_MAX || !credential.bytes().all(plain) {
-        return Err(Denied::Malformed);
+    let is_token = (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len()) && credential.bytes().all(is_token_byte);
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return if is_token { Ok(Cow::Borrowed(credential)) } else { Err(Denied::Malformed) };
     }
-    Ok(credential)
+    if scheme.eq_ignore_ascii_case("basic") {
+        return basic(credential).filter(|_key| is_token).map(Cow::Owned).ok_or(Denied::Basic);
+    }
+    Err(Denied::Scheme)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// The API key that is the password (RFC 7617, section 2), for those who can be given nothing but a URL. The user name says
+/// nothing, as a key says whose it is; tokens of users are no passwords.
+fn basic(credential: &str) -> Option<String> {
+    let pair = String::from_utf8(STANDARD.decode(credential).ok()?).ok()?;
+    let (_user, key) = pair.split_once(':')?;
+    (key.starts_with(API_KEY_PREFIX) && key.bytes().all(is_token_byte)).then(|| key.to_owned())
 }
 
 /// The holder of an API key. A key whose id is unknown takes the same way as one whose secret is wrong.

@@ -66,6 +66,8 @@ const BASE_PATH: &str = "/v1";
 const MODEL_FIELD: HeaderName = HeaderName::from_static("waggle-model");
 const UPSTREAM_FIELD: HeaderName = HeaderName::from_static("waggle-upstream");
 const ATTEMPTS_FIELD: HeaderName = HeaderName::from_static("waggle-attempts");
+/// What the answer's tokens cost, where that is configured.
+const PRICE_FIELD: HeaderName = HeaderName::from_static("waggle-price");
 
 /// For whom a call is made, and until when.
 #[derive(Clone, Default)]
@@ -185,7 +187,8 @@ impl<C: Carrier> Upstreams<C> {
     /// call is answered with 400 or 413, a model that does not exist with 404.
     ///
     /// Response fields: `waggle-model` (who answered: the configured name, or the name at the upstream where that is a
-    /// pattern), `waggle-upstream` and `waggle-attempts`.
+    /// pattern), `waggle-upstream`, `waggle-attempts` and, where prices are configured, `waggle-price` (as [`Prices`] are
+    /// written).
     ///
     /// # Errors
     /// [`EgressError::Cancelled`], or what is wrong with the request: its body broke off, its path or its headers cannot be
@@ -346,6 +349,11 @@ fn answered<B: Body>(
     }
     headers.insert(UPSTREAM_FIELD, upstream.name_value.clone());
     headers.insert(ATTEMPTS_FIELD, HeaderValue::from(attempts));
+    if !candidate.prices.is_free()
+        && let Ok(price) = HeaderValue::try_from(candidate.prices.to_string())
+    {
+        headers.insert(PRICE_FIELD, price);
+    }
     response.extensions_mut().insert(Answered {
         model: Arc::clone(&candidate.configured),
         upstream: upstream.name.clone(),

@@ -28,7 +28,7 @@ fn answer() -> http::Response<WasiBody> {
     http::Response::new(body())
 }
 
-fn body() -> WasiBody {
+pub(crate) fn body() -> WasiBody {
     http_body_util::Full::from("word").map_err(|never| match never {}).boxed_unsync()
 }
 
@@ -122,6 +122,7 @@ pub(crate) fn world() -> Arc<FunctionWorld> {
         vectors: None,
         token_counts: Arc::clone(&others) as Arc<_>,
         work: others,
+        tools: None,
         credentials: Arc::new(Credentials::default()),
         tokens: None,
         bounds: InstanceBounds {

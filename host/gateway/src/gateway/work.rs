@@ -4,11 +4,11 @@
 use super::{Call, Gateway, direct, new_request_id};
 use crate::body;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Limited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use waggle_engine::{Admission, CallContext, CallerFields};
+use waggle_engine::{Admission, CallContext, CallerFields, WasiBody};
 use waggle_measure::trace::Parent;
 use waggle_tenancy::TenantId;
 
@@ -69,6 +69,31 @@ impl Gateway {
     /// # Errors
     /// Why it is not done; a status outside 2xx is one of the reasons.
     pub async fn deliver(&self, tenant: &TenantId, work: WorkDelivery) -> Result<(), WorkFailure> {
+        let (head, mut body) = self.begin(tenant, work).await?.into_parts();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|error| WorkFailure::BrokeOff(error.to_string()))?;
+        }
+        if head.status.is_success() { Ok(()) } else { Err(WorkFailure::Status(head.status)) }
+    }
+
+    /// Asks a function of the tenant something in the same way: what it answers, whatever its status, with at most
+    /// `bytes_max` of its body. The request ends when this is dropped.
+    ///
+    /// # Errors
+    /// Why there is no answer, or no whole one.
+    pub async fn ask(
+        &self,
+        tenant: &TenantId,
+        work: WorkDelivery,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), WorkFailure> {
+        let (head, body) = self.begin(tenant, work).await?.into_parts();
+        let body = Limited::new(body, bytes_max).collect().await;
+        let body = body.map_err(|error| WorkFailure::BrokeOff(error.to_string()))?;
+        Ok((head.status, body.to_bytes()))
+    }
+
+    async fn begin(&self, tenant: &TenantId, work: WorkDelivery) -> Result<Response<WasiBody>, WorkFailure> {
         let until = Instant::now() + work.timeout;
         let context = CallContext {
             request_id: new_request_id().into(),
@@ -84,12 +109,7 @@ impl Gateway {
         let path = request.uri().path().to_owned();
         let call = Call { client: None, context, admission: Admission::default() };
         let answer = self.run(tenant, &direct(&function, &path), request.map(body::full), call).await;
-        let answer = answer.map_err(|refusal| WorkFailure::NoAnswer(refusal.code().to_owned()))?;
-        let (head, mut body) = answer.into_parts();
-        while let Some(frame) = body.frame().await {
-            frame.map_err(|error| WorkFailure::BrokeOff(error.to_string()))?;
-        }
-        if head.status.is_success() { Ok(()) } else { Err(WorkFailure::Status(head.status)) }
+        answer.map_err(|refusal| WorkFailure::NoAnswer(refusal.code().to_owned()))
     }
 }
 

@@ -19,6 +19,11 @@ pub const GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.cache_read.
 /// Tokens of the answer.
 pub const GEN_AI_USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
 
+/// The tool that is called: its name and that of its function, with a dot between them.
+pub const GEN_AI_TOOL_NAME: &str = "gen_ai.tool.name";
+/// What names the call, the same for every attempt at it.
+pub const GEN_AI_TOOL_CALL_ID: &str = "gen_ai.tool.call.id";
+
 /// What the model was told to do, as a JSON text of parts. Content: only of a tenant that wants it, and redacted.
 pub const GEN_AI_SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
 /// What the model was asked, as a JSON text of messages. Content, as above.
@@ -79,4 +84,6 @@ pub mod event {
 pub mod operation {
     /// A model is asked for the next message of a conversation.
     pub const CHAT: &str = "chat";
+    /// A tool is called.
+    pub const EXECUTE_TOOL: &str = "execute_tool";
 }

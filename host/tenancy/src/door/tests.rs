@@ -61,9 +61,15 @@ async fn an_empty_file_of_tenants_and_a_claim_close_the_door() {
 async fn a_header_that_holds_no_credential_is_refused_for_what_it_lacks() {
     let (_directory, door) = door_of(vec![tenant("bank")]);
     let long = format!("Bearer {}", "a".repeat(CREDENTIAL_BYTES_MAX + 1));
-    let table: [(&[u8], Denied); 11] = [
+    let table: [(&[u8], Denied); 16] = [
         (b"", Denied::Scheme),
-        (b"Basic dXNlcg==", Denied::Scheme),
+        (b"Digest dXNlcg==", Denied::Scheme),
+        (b"Basic", Denied::Basic),
+        // `user`, `user:password`, `user:` and a token of three parts, and what is no base64.
+        (b"Basic dXNlcg==", Denied::Basic),
+        (b"Basic dXNlcjpwYXNzd29yZA==", Denied::Basic),
+        (b"Basic dXNlcjphLmIuYw==", Denied::Basic),
+        (b"Basic !", Denied::Basic),
         (b"BearerX", Denied::Scheme),
         (b"Bearer", Denied::Malformed),
         (b"Bearer ", Denied::Malformed),
@@ -93,6 +99,24 @@ async fn a_key_is_its_tenants_whatever_the_case_of_the_scheme() {
         assert!(caller.user.is_none() && caller.session.is_none());
     }
     assert_eq!(knock(&door, other.expose()).await.unwrap().tenant.tenant.id, id("shop"));
+}
+
+#[tokio::test]
+async fn a_key_may_come_as_a_password_under_any_user_name() {
+    let (bank, key) = tenant_with_key("bank");
+    let (_directory, door) = door_of(vec![bank]);
+    let basic = |pair: String| format!("basic {}", STANDARD.encode(pair));
+    for user in ["", "waggle", "chatwoot@example.com"] {
+        let header = basic(format!("{user}:{}", key.expose()));
+        let caller = door.identify_at(Some(header.as_bytes()), !LOOPBACK, NOW_S).await.unwrap();
+        assert_eq!((caller.tenant.tenant.id.clone(), &*caller.scopes), (id("bank"), "chat read"));
+    }
+    let wrong = basic(format!("waggle:{}x", key.expose()));
+    let refused = denied(door.identify_at(Some(wrong.as_bytes()), !LOOPBACK, NOW_S).await);
+    assert_eq!(refused, Denied::UnknownKey);
+    let long = basic(format!("{}:{}", "a".repeat(CREDENTIAL_BYTES_MAX), key.expose()));
+    let refused = denied(door.identify_at(Some(long.as_bytes()), !LOOPBACK, NOW_S).await);
+    assert_eq!(refused, Denied::Basic);
 }
 
 #[tokio::test]

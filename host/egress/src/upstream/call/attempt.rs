@@ -214,6 +214,7 @@ impl Shot<'_> {
             allow_private: true,
             upstream_credentials: self.credentials.clone(),
             credentials: self.own.clone(),
+            without_configured_credentials: false,
             transport: self.upstream.transport.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! What tokens cost: exact, in whole millionths of the operator's currency.
 
 use serde::Deserialize;
+use std::fmt;
 use waggle_money::{MICROS_PER_UNIT, Money};
 
 /// The highest price of a million tokens: a million units of the currency.
@@ -65,6 +66,15 @@ impl Prices {
     }
 }
 
+impl fmt::Display for Prices {
+    /// As functions read it, in millionths of the currency for a million tokens: `input=250000; cached=25000; output=2000000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [input, cached, output] =
+            [self.input, self.cached_input, self.output].map(Price::micros_per_million);
+        write!(f, "input={input}; cached={cached}; output={output}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +121,7 @@ mod tests {
     fn a_cost_is_rounded_up_and_never_overflows() {
         let price = |text: &str| Price::try_from(text.parse::<Money>().unwrap()).unwrap();
         let prices = Prices { input: price("0.25"), cached_input: price("0.025"), output: price("2") };
+        assert_eq!(prices.to_string(), "input=250000; cached=25000; output=2000000");
         assert_eq!(prices.cost_micros(1_000_000, 0, 0), 250_000);
         assert_eq!(prices.cost_micros(1_000, 400, 100), 150 + 10 + 200);
         assert_eq!(prices.cost_micros(1, 0, 0), 1);

@@ -1,6 +1,6 @@
 //! What is told of calls: fields, extensions, reports, snapshots.
 
-use super::script::{Act, STREAMED, Scene, TOKEN, WHOLE, one, refused};
+use super::script::{Act, STREAMED, Scene, TOKEN, WHOLE, one, refused, request};
 use crate::upstream::call::Answered;
 use crate::upstream::report::{Ending, FailureKind};
 use std::time::Duration;
@@ -13,6 +13,28 @@ async fn the_host_learns_who_answered_and_at_which_price() {
     let answered = response.extensions().get::<Answered>().unwrap();
     assert_eq!((&*answered.model, answered.upstream.as_str(), answered.attempts), ("m", "one", 2));
     assert_ne!(answered.prices, crate::upstream::Prices::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_function_learns_the_price_where_there_is_one() {
+    let priced = "input_price_per_million = '0.25'\noutput_price_per_million = '2'\n";
+    for (prices, expected) in [("", None), (priced, Some("input=250000; cached=250000; output=2000000"))] {
+        let act = Act::json().header("waggle-price", "forged");
+        let scene = Scene::new(&format!("{}{prices}", one("")), move |_, _| act.clone());
+        let response = scene.begin(WHOLE, scene.options()).await.unwrap();
+        let told = response.headers().get("waggle-price").map(|value| value.to_str().unwrap());
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_has_the_functions_idempotency_key() {
+    let scene = Scene::new(&one(""), |_, before| if before == 0 { Act::status(500) } else { Act::json() });
+    let mut asked = request(WHOLE);
+    asked.headers_mut().insert("idempotency-key", "resp_1/2".parse().unwrap());
+    scene.upstreams.call(asked, scene.options()).await.unwrap();
+    let keys = scene.arrived().into_iter().map(|one| one.request["idempotency-key"].clone());
+    assert_eq!(keys.collect::<Vec<_>>(), ["resp_1/2", "resp_1/2"]);
 }
 
 #[tokio::test(start_paused = true)]
