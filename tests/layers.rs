@@ -80,7 +80,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vector-fallback", &["waggle-index", "waggle-wasi"]),
     (
         "waggle-chat",
-        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],
+        &[
+            "waggle-conversation",
+            "waggle-model",
+            "waggle-openai",
+            "waggle-platform",
+            "waggle-search",
+            "waggle-tool",
+        ],
     ),
     (
         "waggle-retrieval",

@@ -86,7 +86,10 @@ impl From<Gone> for End {
 impl Heard {
     /// Nothing yet, of a turn whose next event has the number `next`.
     fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
-        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        let mut output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        if turn.silent {
+            output.keep_silent();
+        }
         Self { wire, parser: wire.parser(), output, finish: None, usage: None, done: false }
     }
 

@@ -144,7 +144,9 @@ pub(crate) struct Surroundings {
     pub(crate) knowledge: Rc<RefCell<VecDeque<Result<NeighbourAnswer, TransportFailure>>>>,
     /// Whether it keeps no answers.
     pub(crate) keeping_fails: Rc<Cell<bool>>,
-    /// What it was called with: path and body.
+    /// What the tools function answers to calls, one after the other.
+    pub(crate) desk: Rc<RefCell<VecDeque<NeighbourAnswer>>>,
+    /// What functions were called with: path and body.
     pub(crate) looked_up: Rc<RefCell<Vec<(String, Value)>>>,
 }
 
@@ -202,9 +204,13 @@ impl Platform for Surroundings {
     }
 
     async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
-        assert_eq!(call.function, "retrieval");
         let body = serde_json::from_slice(&call.body).expect("a body of JSON");
         self.looked_up.borrow_mut().push((call.path.to_owned(), body));
+        if call.function == "tools" {
+            let answer = if call.path == "/v1/tools/catalog" { desk() } else { self.desk.borrow_mut().pop_front() };
+            return Ok(answer.expect("a tool was called once too often"));
+        }
+        assert_eq!(call.function, "retrieval");
         if call.path == "/v1/retrieval/answers" {
             let status = if self.keeping_fails.get() { 503 } else { 204 };
             return Ok(NeighbourAnswer { status, retry_after: None, body: Vec::new() });
@@ -212,6 +218,14 @@ impl Platform for Surroundings {
         assert_eq!(call.path, "/v1/retrieval/search");
         self.knowledge.borrow_mut().pop_front().expect("it was searched once too often")
     }
+}
+
+/// The catalogue of a tenant that has one tool, which tells people.
+fn desk() -> Option<NeighbourAnswer> {
+    let tool = serde_json::json!({"name": "desk__notify", "label": "desk", "function": "notify", "description": "",
+        "parameters": {}, "side_effects": true, "idempotent": true, "needs_approval": false, "digest": "d"});
+    let body = serde_json::json!({"tools": [tool], "missing": []}).to_string().into_bytes();
+    Some(NeighbourAnswer { status: 200, retry_after: None, body })
 }
 
 /// A client that reads a stream; it goes away after so many writes.
