@@ -21,6 +21,7 @@ pub(crate) async fn call(call: NeighbourCall<'_>) -> Result<NeighbourAnswer, Tra
         events: false,
         timeout_ms,
         choice: None,
+        idempotency_key: String::new(),
     };
     let UpstreamResponse { status, retry_after, mut body, .. } = WasiUpstream.send(request).await?;
     let body = read_whole(&mut body, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {

@@ -68,6 +68,9 @@ fn headers(request: &UpstreamRequest, of_host: bool) -> Result<Fields, Transport
         entries.push(("waggle-tier".to_owned(), choice.tier.name().as_bytes().to_vec()));
         entries.push(("waggle-tier-reason".to_owned(), choice.reason.as_bytes().to_vec()));
     }
+    if !request.idempotency_key.is_empty() {
+        entries.push(("idempotency-key".to_owned(), request.idempotency_key.as_bytes().to_vec()));
+    }
     if !request.api_key.is_empty() {
         let value = format!("Bearer {}", request.api_key);
         entries.push(("authorization".to_owned(), value.into_bytes()));
@@ -123,11 +126,11 @@ impl Upstream for WasiUpstream {
         })?;
         let mut fields = HeaderFields::of(&response.get_headers());
         let (content_type, retry_after) = (fields.text("content-type"), fields.text("retry-after"));
-        let model = fields.text("waggle-model");
+        let (model, price) = (fields.text("waggle-model"), fields.text("waggle-price"));
         let length = fields.text("content-length").and_then(|length| length.parse().ok());
         let status = response.get_status_code();
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);
-        Ok(UpstreamResponse { status, content_type, retry_after, model, body })
+        Ok(UpstreamResponse { status, content_type, retry_after, model, price, body })
     }
 }

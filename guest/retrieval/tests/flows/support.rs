@@ -146,6 +146,7 @@ impl Upstream for Model {
             content_type: Some("application/json".to_owned()),
             retry_after: None,
             model: None,
+            price: None,
             body: Body { chunks: [body.to_string().into_bytes()].into(), cut: false },
         })
     }
