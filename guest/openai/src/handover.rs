@@ -15,6 +15,8 @@ pub struct HandoverBody<'a> {
     pub reference: Option<Text<'a>>,
     /// Who hands over: `model`, `user` or `service`; absent: whoever asks.
     pub by: Option<Text<'a>>,
+    /// `false` hands the conversation back, for callers that can only post; absent: it is handed over.
+    pub handed_over: Option<bool>,
 }
 
 impl<'de: 'a, 'a> Fields<'de> for HandoverBody<'a> {
@@ -23,6 +25,7 @@ impl<'de: 'a, 'a> Fields<'de> for HandoverBody<'a> {
             "reason" => self.reason = map.next_value()?,
             "reference" => self.reference = map.next_value()?,
             "by" => self.by = map.next_value()?,
+            "handed_over" => self.handed_over = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -110,6 +113,8 @@ mod tests {
         check(r#"{"reason":"1234","reference":"好好","by":"user"}"#, None);
         check(r#"{"reason":"12345"}"#, Some("reason"));
         check(r#"{"reference":"123"}"#, Some("reference"));
+        check(r#"{"handed_over":false}"#, None);
+        check(r#"{"handed_over":"no"}"#, Some("handed_over"));
         check(r#"{"reason":1}"#, Some("reason"));
         check(r#"{"why":"x"}"#, Some("why"));
     }

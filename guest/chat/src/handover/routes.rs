@@ -61,7 +61,7 @@ impl From<QueueFailure> for Problem {
 }
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
-    /// Marks the conversation and has people told. Done twice, it is done once.
+    /// Marks the conversation and has people told, or takes the mark off. Done twice, it is done once.
     pub(crate) async fn hand_over(
         self,
         viewer: &Viewer,
@@ -87,6 +87,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         body: &[u8],
     ) -> Result<(Reply, Option<Telling>), Problem> {
         let body = HandoverBody::read(body, REASON_CHARACTERS_MAX, REFERENCE_CHARACTERS_MAX)?;
+        if body.handed_over == Some(false) {
+            return Ok((self.hand_back(viewer, id).await?, None));
+        }
         let by = by(viewer, body.by.as_deref())?;
         let conversation = self.conversation(viewer, id).await?;
         let telling = Telling { id };

@@ -63,6 +63,7 @@ fn a_conversation_is_handed_over_once_and_handed_back() {
     assert_eq!(object, changed);
     for _ in 0..2 {
         assert_eq!(world.json("DELETE", &path(&conversation), &Value::Null, 200), not);
+        assert_eq!(world.json("POST", &path(&conversation), &json!({"handed_over": false}), 200), not);
     }
     let object = world.json("GET", &format!("/v1/conversations/{conversation}"), &Value::Null, 200);
     assert_eq!(object.get("waggle_handover"), None);
