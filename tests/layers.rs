@@ -72,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
+    ("channels", &["waggle-desk", "waggle-wasi"]),
     ("chat", &["waggle-chat", "waggle-wasi"]),
     ("docs", &[]),
     ("hello", &[]),
@@ -104,6 +105,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "waggle-search",
         &["waggle-conversation", "waggle-index", "waggle-model", "waggle-openai", "waggle-platform"],
+    ),
+    (
+        "waggle-desk",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-tool"],
     ),
     ("waggle-documents", &[]),
     ("waggle-platform", &["waggle-conversation", "waggle-model", "waggle-openai"]),
