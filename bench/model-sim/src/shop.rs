@@ -3,7 +3,8 @@
 //!
 //! It is asked for by the model name `shop`, or by `[sim: persona=shop]` in the instructions. It hands over whoever asks for
 //! a person, cancels and looks up orders by the tools whose names say so, asks for an order's number when none was told, says
-//! what tools have answered, and else tells the beginning of the first source it was shown.
+//! what tools have answered, and else tells the beginning of the first source it was shown, or has its question looked up if
+//! there is a tool for that.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -139,8 +140,15 @@ pub(crate) fn reply(prompt: &Prompt<'_>) -> Reply {
             (None, _) => Reply::Text(language.say("What is the number of your order?", "请问您的订单号是多少？")),
         };
     }
-    let nothing = || language.say("I am the shop's bot. Ask me about orders, shipping and returns.", "我是商店的客服机器人，可以问我订单、配送和退货的问题。");
-    Reply::Text(source(prompt).unwrap_or_else(nothing))
+    let nothing = || {
+        let chinese = "我是商店的客服机器人，可以问我订单、配送和退货的问题。";
+        language.say("I am the shop's bot. Ask me about orders, shipping and returns.", chinese)
+    };
+    match (source(prompt), tool("searchknowledge")) {
+        (Some(source), _) => Reply::Text(source),
+        (None, Some(tool)) if !said.is_empty() => tool.call(None, said),
+        (None, _) => Reply::Text(nothing()),
+    }
 }
 
 fn last_said<'a>(prompt: &'a Prompt<'_>) -> &'a str {
