@@ -3,7 +3,7 @@
 //!
 //! `routes.rs` sets the mark, shows it and takes it off; `silence.rs` is what becomes of a turn meanwhile; `tell.rs` is the
 //! work by which people are told, through a tool of the tenant's registry, with `event.rs` and `transcript.rs` as what they
-//! read. [Decision 28](../../../docs/decisions/0028-hand-over.md).
+//! read. `docs/decisions/0029-hand-over.md` says why it is so.
 
 mod event;
 mod routes;
