@@ -78,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
+    ("channels", &["waggle-desk", "waggle-wasi"]),
     ("chat", &["waggle-chat", "waggle-wasi"]),
     ("docs", &[]),
     ("hello", &[]),
@@ -88,12 +89,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "waggle-chat",
         &[
+            "waggle-agent",
             "waggle-conversation",
             "waggle-model",
             "waggle-openai",
             "waggle-platform",
             "waggle-schema",
             "waggle-search",
+            "waggle-tool",
         ],
     ),
     (
@@ -125,6 +128,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "waggle-search",
         &["waggle-conversation", "waggle-index", "waggle-model", "waggle-openai", "waggle-platform"],
     ),
+    (
+        "waggle-desk",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-tool"],
+    ),
     ("waggle-documents", &[]),
     ("waggle-platform", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-index", &["waggle-conversation"]),
@@ -146,6 +153,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model-sim", &[]),
     ("waggle-bench", &["model-sim"]),
     ("native-peer", &[]),
+    // What the examples call knows nothing of us.
+    ("order-service", &[]),
     // But for what a library of the host adds, which is measured at its calls.
     ("waggle-egress-overhead", &["model-sim", "waggle-egress"]),
 ];

@@ -129,6 +129,7 @@ async fn every_route_is_described_and_answers_as_described() {
         .chain(retrieval_endpoints())
         .chain(tools_endpoints())
         .map(|endpoint| format!("{} {}", endpoint.method.to_lowercase(), endpoint.path))
+        .chain(["post /v1/channels/chatwoot".to_owned()])
         .collect();
     assert_eq!(described(&api.description), routes);
 
@@ -161,6 +162,11 @@ async fn every_route_is_described_and_answers_as_described() {
         ("post", "/v1/conversations/{conversation}/items/{item}/pin"),
         ("get", "/v1/conversations/{conversation}"),
         ("delete", "/v1/conversations/{conversation}/items/{item}/pin"),
+        ("post", "/v1/conversations/{conversation}/handover"),
+        ("get", "/v1/conversations/{conversation}/handover"),
+        ("get", "/v1/conversations/{conversation}"),
+        ("delete", "/v1/conversations/{conversation}/handover"),
+        ("post", "/v1/channels/chatwoot"),
         ("post", "/v1/chat/completions"),
         ("get", "/v1/models"),
         ("get", "/v1/models/{model}"),

@@ -14,6 +14,7 @@ mod embedding;
 mod fallback;
 mod fit;
 mod format;
+mod handover;
 mod heartbeat;
 mod idempotency;
 mod input_tokens;

@@ -43,6 +43,8 @@ pub(crate) struct Output {
     slots: Slots,
     /// Finds what the answer cites of what was looked up.
     citing: Option<Box<Citing>>,
+    /// Whether it stays empty.
+    silent: bool,
     /// How it grew, where it is streamed.
     pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
@@ -62,9 +64,15 @@ impl Output {
             bytes: 0,
             slots: Slots::default(),
             citing: None,
+            silent: false,
             trace: Trace::default(),
             events,
         }
+    }
+
+    /// The output of a turn that is answered by nobody: no message stands for what a model did not say.
+    pub(crate) fn keep_silent(&mut self) {
+        self.silent = true;
     }
 
     /// Takes a whole answer.
@@ -210,7 +218,8 @@ impl Output {
         self.end_heard_text()?;
         let mut said = self.pieces.iter().skip(self.before);
         let thought_only = said.all(|piece| piece.takes(Kind::Reasoning));
-        if self.is_empty() || thought_only && finish == FinishReason::Stop {
+        let says_nothing = self.is_empty() || thought_only && finish == FinishReason::Stop;
+        if says_nothing && !self.silent {
             self.say(Kind::Text, "", Vec::new())?;
         }
         let last = self.pieces.len().saturating_sub(1);

@@ -5,6 +5,7 @@ use crate::ask::Course;
 use crate::fallback::Reader;
 use crate::fit::Fit;
 use crate::format::Format;
+use crate::handover::{Telling, begun_by, mark_silent, silence};
 use crate::knowledge::{Kept, Looked, Turning};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
@@ -59,6 +60,8 @@ pub(crate) struct PreparedTurn {
     pub(crate) kept: Option<Box<Kept>>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
+    /// Whether nobody answers it: its conversation is handed over to people.
+    pub(crate) silent: bool,
     /// How the answer grew, where it is streamed, for who asks for its events again.
     pub(crate) trace: Option<Vec<u8>>,
     /// Whether something was done for it that changes something outside. Then its conversation is to know, however the turn
@@ -173,6 +176,12 @@ impl PreparedTurn {
             usage => Some(usage.unwrap_or_else(|| self.counted(platform, ending.output_tokens))),
         };
         let now_s = platform.now_ms() / 1000;
+        let handover = begun_by(self.looked.as_deref(), self.nonce(), now_s).filter(|_| joins);
+        let telling = self.telling().filter(|_| handover.is_some());
+        let alone = match telling {
+            Some(telling) => Box::pin(telling.begin(platform)).await,
+            None => None,
+        };
         let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
         let turn = FinishedTurn {
             nonce: self.nonce(),
@@ -184,12 +193,22 @@ impl PreparedTurn {
             response: self.head.parameters.store.then_some(&response),
             now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
+            handover: handover.as_ref(),
             listed: self.head.background,
             stream: self.trace.as_deref(),
             also: also(&response),
         };
         let turn = turn.commit(store).await?;
+        if let Some(telling) = alone {
+            Box::pin(telling.run_alone(store, platform)).await;
+        }
         Ok(Committed { response, turn })
+    }
+
+    /// The telling of the people of its conversation, if it is in one.
+    fn telling(&self) -> Option<Telling> {
+        let Continues::Conversation(id) = self.head.continues else { return None };
+        Some(Telling { id })
     }
 }
 
@@ -249,13 +268,23 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let mut said = count_said(&self.platform, &counted_as, instructions, &items).and(held_tokens);
         let fit = Fit::new(&settings, &parameters, items.len(), said);
-        let History { mut window, continuation, beyond } =
+        let History { mut window, continuation, beyond, handover } =
             self.history(viewer, continues, fit.limits(), known).await?;
         *drawn = continuation.ticket().cloned();
-        fit.check(&window)?;
-        let decisions = self.decisions(viewer, &items, continues, &window).await?;
-        let tools = self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?;
-        let recalled = self.recall(beyond, &mut window).await?;
+        let silent = handover.is_some();
+        if !silent {
+            fit.check(&window)?;
+        }
+        // Nobody acts in a turn that nobody answers, whatever was approved.
+        let decisions =
+            if silent { Vec::new() } else { self.decisions(viewer, &items, continues, &window).await? };
+        let tools = if silent {
+            None
+        } else {
+            self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?
+        };
+        // Nor does anybody read its window.
+        let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         if items.is_empty() {
@@ -278,12 +307,18 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             stream,
         };
         let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some());
-        let looked = if runs { self.look_up(turning, continuation.ticket()).await? } else { None };
+        let looked = if runs && !silent { self.look_up(turning, continuation.ticket()).await? } else { None };
         let (looked, next) = looked.unzip();
         let prompt = tools.as_ref().map(|_| Prompt::of(&request, next.as_ref()));
-        let (mut course, found_tokens) = course(&settings, counting, &items, request, next)?;
+        let (mut course, found_tokens) = match (&handover, continues) {
+            (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
+            _ => course(&settings, counting, &items, request, next)?,
+        };
         if let Some(looked) = &looked {
             looked.mark(&mut parameters.metadata);
+        }
+        if silent {
+            mark_silent(&mut parameters.metadata);
         }
         let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens);
         let aside = recalled.aside(&model);
@@ -302,7 +337,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             head,
             stream,
             reader: Reader { language, wants_json: format.is_json() },
-            format,
+            // Nothing fits every form.
+            format: if silent { Format::Text } else { format },
             input,
             input_tokens: said.input,
             prompt_tokens,
@@ -312,6 +348,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             looked: looked.map(Box::new),
             kept: None,
             renewal_s,
+            silent,
             trace: None,
             acted: false,
         };

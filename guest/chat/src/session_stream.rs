@@ -1,5 +1,6 @@
 //! A streamed turn of a session: the response's events in, the session's out.
 
+use crate::handover::HANDED_OVER;
 use crate::knowledge::HANDOVER;
 use crate::platform::{Gone, Platform, Sink};
 use crate::session::{SessionPlace, trim};
@@ -105,9 +106,9 @@ impl ResponseText {
         parts.flat_map(|part| &part.annotations).filter_map(Annotation::cites).collect()
     }
 
-    /// Whether somebody else is to take over.
+    /// Whether somebody else is to take over, or has.
     pub(crate) fn is_handed_over(&self) -> bool {
-        self.metadata.waggle_answer.as_deref() == Some(HANDOVER)
+        matches!(self.metadata.waggle_answer.as_deref(), Some(HANDOVER | HANDED_OVER))
     }
 
     /// Why it failed, if it did.

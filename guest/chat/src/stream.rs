@@ -102,7 +102,10 @@ impl Heard {
     /// Nothing yet, of a turn whose next event has the number `next`.
     fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
         let events = turn.stream.then(|| EventWriter::starting_at(next));
-        let output = Output::new(turn.nonce(), turn.input.len(), events);
+        let mut output = Output::new(turn.nonce(), turn.input.len(), events);
+        if turn.silent {
+            output.keep_silent();
+        }
         Self { wire, parser: wire.parser(), output, finish: None, usage: None, done: false }
     }
 

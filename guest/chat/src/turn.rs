@@ -3,6 +3,7 @@
 use crate::agent::{AnyUpstream, Keeping, Run, Unbegun};
 use crate::ask::{ANSWER_BYTES_MAX, Asked, Course, Opened, Plan, Said, Whole, call, is_event_stream};
 use crate::fallback::Fallback;
+use crate::handover::HANDED_OVER;
 use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
@@ -70,6 +71,9 @@ impl PreparedTurn {
             let response = self.head.to_json(&Status::InProgress, &[], None);
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
+        }
+        if self.silent {
+            output.keep_silent();
         }
         if let Some(looked) = &self.looked {
             output.begin_with(looked).map_err(|failure| Problem::from(&failure))?;
@@ -231,6 +235,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let ending = Ending { status, output: &items, output_tokens, usage };
         let committed = turn.commit(&self.store, &self.platform, ending).await?;
         let known_as = turn.looked.as_ref().and_then(|looked| looked.known_as);
+        let known_as = known_as.or(turn.silent.then_some(HANDED_OVER));
         let events = ended_events(output, &committed);
         Ok(Answered { committed, mark: known_as.map_or(Mark::None, Mark::Known), events })
     }

@@ -22,6 +22,7 @@ pub mod conversation;
 mod entries;
 pub mod erase;
 pub mod export;
+pub mod handover;
 mod hex;
 pub mod history;
 pub mod idempotency;

@@ -10,6 +10,7 @@ pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod file_search;
+pub mod handover;
 pub mod id;
 pub mod include;
 pub mod item;

@@ -11,6 +11,7 @@ mod compact;
 mod conversations;
 mod embeddings;
 mod fallback;
+mod handover;
 mod http;
 mod idempotency;
 mod knowledge;

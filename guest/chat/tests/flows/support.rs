@@ -159,7 +159,9 @@ pub(crate) struct Surroundings {
     pub(crate) keeping_fails: Rc<Cell<bool>>,
     /// The tools function.
     pub(crate) tools: Tools,
-    /// What it was called with: path and body.
+    /// What it answers to calls instead, one after the other, where a desk is told.
+    pub(crate) desk: Rc<RefCell<VecDeque<NeighbourAnswer>>>,
+    /// What functions were called with: path and body.
     pub(crate) looked_up: Rc<RefCell<Vec<(String, Value)>>>,
 }
 
@@ -217,12 +219,16 @@ impl Platform for Surroundings {
     }
 
     async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
-        if call.function == "tools" {
+        if call.function == "tools" && self.desk.borrow().is_empty() {
             return self.tools.answer(self, call).await;
         }
-        assert_eq!(call.function, "retrieval");
         let body = serde_json::from_slice(&call.body).expect("a body of JSON");
         self.looked_up.borrow_mut().push((call.path.to_owned(), body));
+        if call.function == "tools" {
+            let answer = if call.path == "/v1/tools/catalog" { desk() } else { self.desk.borrow_mut().pop_front() };
+            return Ok(answer.expect("a tool was called once too often"));
+        }
+        assert_eq!(call.function, "retrieval");
         if call.path == "/v1/retrieval/answers" {
             let status = if self.keeping_fails.get() { 503 } else { 204 };
             return Ok(NeighbourAnswer { status, retry_after: None, body: Vec::new() });
@@ -230,6 +236,14 @@ impl Platform for Surroundings {
         assert_eq!(call.path, "/v1/retrieval/search");
         self.knowledge.borrow_mut().pop_front().expect("it was searched once too often")
     }
+}
+
+/// The catalogue of a tenant that has one tool, which tells people.
+fn desk() -> Option<NeighbourAnswer> {
+    let tool = serde_json::json!({"name": "desk__notify", "label": "desk", "function": "notify", "description": "",
+        "parameters": {}, "side_effects": true, "idempotent": true, "needs_approval": false, "digest": "d"});
+    let body = serde_json::json!({"tools": [tool], "missing": []}).to_string().into_bytes();
+    Some(NeighbourAnswer { status: 200, retry_after: None, body })
 }
 
 /// A client that reads a stream; it goes away after so many writes.
