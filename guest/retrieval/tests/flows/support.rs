@@ -404,6 +404,14 @@ impl World {
         panic!("the queue does not get empty");
     }
 
+    /// Delivers so much of what is queued.
+    pub(crate) fn drain_some(&self, pieces: usize) {
+        for _ in 0..pieces {
+            let Some(path) = self.platform.queue.borrow_mut().pop_front() else { return };
+            self.deliver(&path);
+        }
+    }
+
     /// The status of a file in a vector store.
     pub(crate) fn status(&self, store: &str, file: &str) -> String {
         let member = self.get(&format!("/v1/vector_stores/{store}/files/{file}"));
