@@ -3,11 +3,12 @@
 use crate::admin_client::{Connection, block_on};
 use crate::moment::moment;
 use crate::screen;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use waggle_admin::AdminClient;
@@ -57,6 +58,9 @@ struct Read {
     /// The digest of the version that was read [default: the one that is shown now]
     #[arg(long)]
     digest: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Args)]
@@ -101,8 +105,8 @@ struct Detail {
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// As its author counts
-    #[arg(long = "tool-version", value_name = "VERSION")]
-    version: Option<String>,
+    #[arg(long, value_name = "VERSION")]
+    tool_version: Option<String>,
     /// Of an OpenAPI document: an operationId, or 'METHOD /path'; may be repeated [default: all]
     #[arg(long, value_name = "OPERATION", requires = "openapi")]
     operation: Vec<String>,
@@ -252,12 +256,13 @@ impl Command {
             None if shown_now.is_empty() => bail!("no version of `{}` waits to be accepted or rejected", read.name),
             None => json!({ "digest": shown_now, "revision": tool["revision"] }),
         };
+        if action == "accept" && read.digest.is_none() && !read.yes {
+            confirm(&tool)?;
+        }
         let answer = self.client.post(&format!("{path}/{action}"), &body).await?;
         self.tell(&answer, || {
-            let mut out = differences(&tool["pending"]);
             let done = if action == "accept" { "is in force" } else { "is dropped" };
-            let _ = write!(out, "This version of `{}` {done}.", read.name);
-            out
+            format!("{}This version of `{}` {done}.", differences(&tool["pending"]), read.name)
         })
     }
 
@@ -309,8 +314,9 @@ fn given(what: &What, detail: &Detail) -> Result<Given> {
         let tool = new_tool(detail.name_or(&stem(file)), Kind::Component);
         return Ok(Given { tool, component: Some(bytes), notes: Vec::new() });
     }
-    let tool = serde_json::from_slice(&bytes)
-        .with_context(|| format!("{} is neither a component nor a tool as JSON", file.display()))?;
+    let tool = NewTool::parse(&bytes).map_err(|reason| {
+        anyhow!("{} is neither a component nor a tool as JSON: {reason}", file.display())
+    })?;
     Ok(Given { tool, component: None, notes: Vec::new() })
 }
 
@@ -365,7 +371,7 @@ impl Detail {
         if let Some(description) = self.description {
             tool.description = description;
         }
-        if let Some(version) = self.version {
+        if let Some(version) = self.tool_version {
             tool.version = version;
         }
         if !self.only.is_empty() {
@@ -396,6 +402,17 @@ impl May {
             *limit = given.unwrap_or(*limit);
         }
     }
+}
+
+/// Asks at a terminal whether what waits was read. A program that did not read it has at least its differences in its log.
+fn confirm(tool: &Value) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    screen::prompt(&format!("{}Type `yes` to put this version in force: ", describe(tool)))?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if line.trim() == "yes" { Ok(()) } else { bail!("nothing was changed") }
 }
 
 /// A line of the list.
@@ -490,7 +507,7 @@ mod tests {
         let detail = Detail {
             name: Some("b".to_owned()),
             description: None,
-            version: Some("2".to_owned()),
+            tool_version: Some("2".to_owned()),
             operation: Vec::new(),
             base_url: None,
             argument: Vec::new(),

@@ -1,5 +1,5 @@
-//! What the routes of tools take and give, as types; the OpenAPI document is made of them. What is given is written by
-//! `host/tools` itself, whose records have these shapes: the tests hold every answer against them.
+//! What the routes of tools take and give, as types; the OpenAPI document is made of them. The records of `host/tools` have
+//! these shapes as JSON, and go through them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A tool of a tenant: the version that runs, and the one that waits.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Tool {
     /// A letter, then `a-z 0-9 - _`, at most 32 characters; unique in the tenant.
     pub(crate) name: String,
@@ -25,7 +25,7 @@ pub(crate) struct Tool {
 }
 
 /// One version of a tool.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ToolVersion {
     /// For people and models.
     pub(crate) description: String,
@@ -43,7 +43,7 @@ pub(crate) struct ToolVersion {
     /// What it can do.
     pub(crate) functions: Vec<ToolFunction>,
     /// What was said of functions beyond what they say of themselves.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) overrides: BTreeMap<String, FunctionOverride>,
     /// The functions meant; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub(crate) struct ToolVersion {
 }
 
 /// A version that runs only when somebody accepts it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PendingVersion {
     /// For people and models.
     pub(crate) description: String,
@@ -72,7 +72,7 @@ pub(crate) struct PendingVersion {
     /// What it can do.
     pub(crate) functions: Vec<ToolFunction>,
     /// What was said of functions beyond what they say of themselves.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) overrides: BTreeMap<String, FunctionOverride>,
     /// The functions meant; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub(crate) struct PendingVersion {
 }
 
 /// What was noticed of an MCP server's definitions.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ToolChange {
     /// When, seconds since 1970.
     pub(crate) noticed_at: u64,
@@ -212,7 +212,7 @@ pub(crate) struct FunctionOverride {
 }
 
 /// A tool to be added, or another version of one that is there.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTool {
     /// A letter, then `a-z 0-9 - _`, at most 32 characters; not `waggle`.
@@ -309,7 +309,7 @@ pub(crate) enum ToolState {
 }
 
 /// A component that was uploaded. One that no tool has within an hour may be removed again.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Component {
     /// `sha256:` and 64 hexadecimal digits of its bytes.
     pub(crate) digest: String,

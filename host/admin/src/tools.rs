@@ -9,7 +9,8 @@ use crate::route::{BASE, Operation};
 use crate::tool_shape as shape;
 use http::StatusCode;
 use http::header;
-use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use std::collections::BTreeMap;
 use waggle_tenancy::{RegistryError as TenantError, TenantId};
 use waggle_tools::{Kind, NewTool, RegistryError, Tool};
@@ -31,7 +32,7 @@ impl Api {
             Operation::AddTool => owner.add(call).await,
             Operation::ShowTool => {
                 let tool = owner.tools.registry.get(owner.id.as_str(), &call.key).map_err(refused)?;
-                Ok(Answer::json(StatusCode::OK, &*tool))
+                tool_answer(StatusCode::OK, &tool)
             }
             Operation::AcceptTool => owner.accept(call).await,
             Operation::RejectTool => owner.reject(call).await,
@@ -75,7 +76,8 @@ impl Owner<'_> {
         let Tools { registry, source } = self.tools;
         let component = registry.put_component(self.id.as_str(), call.bytes.clone(), &**source).await.map_err(refused)?;
         self.audit(call, "upload component", &component.digest, None);
-        Ok(Answer::json(StatusCode::CREATED, &component))
+        let shown: shape::Component = through(&component)?;
+        Ok(Answer::json(StatusCode::CREATED, &shown))
     }
 
     async fn add(&self, call: &Call) -> Result<Answer, Problem> {
@@ -85,10 +87,10 @@ impl Owner<'_> {
         let tool = registry.add(self.id.as_str(), new, &self.secrets, &**source).await.map_err(refused)?;
         self.audit(call, "add tool", &tool.name, digest_of(&tool));
         if !is_new {
-            return Ok(Answer::json(StatusCode::OK, &*tool));
+            return tool_answer(StatusCode::OK, &tool);
         }
         let location = format!("{BASE}/tenants/{}/tools/{}", self.id, tool.name);
-        Ok(Answer::json(StatusCode::CREATED, &*tool).with(header::LOCATION, &location))
+        Ok(tool_answer(StatusCode::CREATED, &tool)?.with(header::LOCATION, &location))
     }
 
     async fn accept(&self, call: &Call) -> Result<Answer, Problem> {
@@ -96,7 +98,7 @@ impl Owner<'_> {
         let accepting = self.tools.registry.accept(self.id.as_str(), &call.key, &read.digest, read.revision);
         let tool = accepting.await.map_err(refused)?;
         self.audit(call, "accept tool", &call.key, Some(&read.digest));
-        Ok(Answer::json(StatusCode::OK, &*tool))
+        tool_answer(StatusCode::OK, &tool)
     }
 
     async fn reject(&self, call: &Call) -> Result<Answer, Problem> {
@@ -104,10 +106,10 @@ impl Owner<'_> {
         let rejecting = self.tools.registry.reject(self.id.as_str(), &call.key, &read.digest, read.revision);
         let left = rejecting.await.map_err(refused)?;
         self.audit(call, "reject tool", &call.key, Some(&read.digest));
-        Ok(match left {
-            Some(tool) => Answer::json(StatusCode::OK, &*tool),
-            None => Answer::empty(StatusCode::NO_CONTENT),
-        })
+        match left {
+            Some(tool) => tool_answer(StatusCode::OK, &tool),
+            None => Ok(Answer::empty(StatusCode::NO_CONTENT)),
+        }
     }
 
     async fn set_enabled(&self, call: &Call) -> Result<Answer, Problem> {
@@ -115,7 +117,7 @@ impl Owner<'_> {
         let changing = self.tools.registry.set_enabled(self.id.as_str(), &call.key, enable);
         let tool = changing.await.map_err(refused)?;
         self.audit(call, if enable { "enable tool" } else { "disable tool" }, &call.key, None);
-        Ok(Answer::json(StatusCode::OK, &*tool))
+        tool_answer(StatusCode::OK, &tool)
     }
 
     async fn refresh(&self, call: &Call) -> Result<Answer, Problem> {
@@ -123,7 +125,7 @@ impl Owner<'_> {
         let refreshing = registry.refresh(self.id.as_str(), &call.key, &self.secrets, &**source);
         let tool = refreshing.await.map_err(refused)?;
         self.audit(call, "refresh tool", &call.key, digest_of(&tool));
-        Ok(Answer::json(StatusCode::OK, &*tool))
+        tool_answer(StatusCode::OK, &tool)
     }
 
     async fn remove(&self, call: &Call) -> Result<Answer, Problem> {
@@ -149,12 +151,23 @@ fn new_tool(call: &Call) -> Result<NewTool, Problem> {
         shape::ToolKind::Mcp if new.url.is_none() => return missing("url", "where is the server?"),
         _ => {}
     }
-    let mut body = call.body.clone();
+    let mut body = serde_json::to_value(&new).map_err(|error| Problem::internal(&error))?;
     // Absent and null are the same to whoever asks.
     if let Some(members) = body.as_object_mut() {
         members.retain(|_, value| !value.is_null());
     }
     NewTool::deserialize(body).map_err(|error| Problem::invalid(vec![Mistake::at("", error.to_string())]))
+}
+
+fn tool_answer(status: StatusCode, tool: &Tool) -> Result<Answer, Problem> {
+    let shown: shape::Tool = through(tool)?;
+    Ok(Answer::json(status, &shown))
+}
+
+/// A record in the shape that the document describes.
+fn through<T: DeserializeOwned>(record: &impl Serialize) -> Result<T, Problem> {
+    let value = serde_json::to_value(record).map_err(|error| Problem::internal(&error))?;
+    serde_json::from_value(value).map_err(|error| Problem::internal(&error))
 }
 
 fn summary(tool: &Tool) -> Option<shape::ToolSummary> {

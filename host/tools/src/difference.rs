@@ -128,3 +128,7 @@ fn shown(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+#[path = "difference_tests.rs"]
+mod tests;

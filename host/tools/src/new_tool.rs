@@ -4,7 +4,14 @@ use crate::check::{Mistake, Mistakes, check_name};
 use crate::digest::Digest;
 use crate::{Function, Grants, Kind, Limits, Origin, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What a tool that is written by hand may say.
+const FIELDS: [&str; 13] = [
+    "name", "description", "version", "kind", "base_url", "url", "digest", "functions", "only", "overrides", "grants",
+    "limits", "accept",
+];
 
 /// A tool to be added, or another version of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +80,19 @@ impl Override {
 }
 
 impl NewTool {
+    /// A tool that is written as JSON, by hand: a field that there is not is a mistake.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, and where.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let members = value.as_object().ok_or("a tool is an object")?;
+        if let Some(unknown) = members.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+            return Err(format!("unknown field `{}`; there are {}", unknown.escape_debug(), FIELDS.join(", ")));
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
     /// What can be told to be wrong before anybody was asked what the tool can do.
     pub(crate) fn check(&self) -> Result<(), Vec<Mistake>> {
         let mut found = Mistakes::default();
@@ -193,4 +213,39 @@ impl NewTool {
 fn digest_of(kind: &Kind, functions: &[Function]) -> String {
     // Of string keys and JSON only, sorted: it cannot fail, and gives the same for the same.
     Digest::of(&serde_json::to_vec(&(kind, functions)).unwrap_or_default()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_written_by_hand_has_no_field_that_there_is_not() {
+        let check = |text: &str, part: Option<&str>| match (NewTool::parse(text.as_bytes()), part) {
+            (Ok(tool), None) => assert_eq!(serde_json::to_value(&tool).unwrap()["kind"], "mcp"),
+            (Err(message), Some(part)) => assert!(message.contains(part), "{text}: {message}"),
+            (parsed, _) => panic!("{text}: {parsed:?}"),
+        };
+        check(r#"{"name":"a","kind":"mcp","url":"https://a.test","accept":true}"#, None);
+        check(r#"{"name":"a","kind":"mcp","url":"https://a.test","grant":{}}"#, Some("unknown field `grant`"));
+        check(r#"{"name":"a","kind":"mcp","url":"https://a.test","grants":{"outbund":[]}}"#, Some("outbund"));
+        check(r#"{"name":"a","kind":"mcp"}"#, Some("url"));
+        check(r#"{"name":"a","kind":"shell"}"#, Some("shell"));
+        check("[]", Some("an object"));
+        check("{", Some("line 1"));
+    }
+
+    #[test]
+    fn every_field_is_among_those_that_may_be_said() {
+        let text = r#"{"name":"a","kind":"http","base_url":"https://a.test","digest":"d","only":[],"functions":[
+            {"name":"f","description":"","parameters":{},"side_effects":false,"needs_approval":false}],
+            "overrides":{"f":{}}}"#;
+        let written = serde_json::to_value(NewTool::parse(text.as_bytes()).unwrap()).unwrap();
+        let mut names: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        names.push("url");
+        names.sort_unstable();
+        let mut fields = FIELDS;
+        fields.sort_unstable();
+        assert_eq!(names, fields);
+    }
 }
