@@ -29,8 +29,7 @@ pub(crate) fn decode(value: &str) -> Option<String> {
 
 /// Whether `name` can be a part of a header field's name (RFC 9110, section 5.6.2).
 pub(crate) fn is_token(name: &str) -> bool {
-    let is_token_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token_byte)
 }
 
@@ -62,7 +61,9 @@ mod tests {
 
     #[test]
     fn names_of_fields_are_told_from_others() {
-        for (name, expected) in [("Region", true), ("a-b_c.1", true), ("", false), ("a b", false), ("é", false), ("a:", false)] {
+        for (name, expected) in
+            [("Region", true), ("a-b_c.1", true), ("", false), ("a b", false), ("é", false), ("a:", false)]
+        {
             assert_eq!(is_token(name), expected, "{name}");
         }
     }

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn depth_is_counted_outside_of_strings() {
-        let check = |text: &str, expected: bool| assert_eq!(is_shallow(text.as_bytes()), expected, "{text:.40}");
+        let check =
+            |text: &str, expected: bool| assert_eq!(is_shallow(text.as_bytes()), expected, "{text:.40}");
         check("{}", true);
         check(&"[".repeat(DEPTH_MAX), true);
         check(&"[".repeat(DEPTH_MAX + 1), false);

@@ -236,7 +236,10 @@ mod tests {
         check("7", "refused -32600");
         check("{", "refused -32700");
         check("", "refused -32700");
-        check(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}"#, "[".repeat(100)), "refused -32600");
+        check(
+            &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}"#, "[".repeat(100)),
+            "refused -32600",
+        );
         let id = "1".repeat(300);
         check(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x"}}"#), "refused -32600");
     }

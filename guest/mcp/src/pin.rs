@@ -139,7 +139,8 @@ fn is_name(name: &str) -> bool {
 /// A name for the registry: the same characters where they may stand, and a hash where that is not enough.
 fn renamed(name: &str, taken: &BTreeSet<String>) -> String {
     let is_known = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    let known: String = name.chars().map(|character| if is_known(character) { character } else { '_' }).collect();
+    let known: String =
+        name.chars().map(|character| if is_known(character) { character } else { '_' }).collect();
     if is_name(&known) && !taken.contains(&known) {
         return known;
     }
@@ -325,8 +326,11 @@ mod tests {
     fn names_that_models_cannot_say_are_made_ones_that_they_can() {
         let names = ["a.b", "a/b", "a_b", &"x".repeat(100)].map(tool).to_vec();
         let functions = functions(&listing(names)).unwrap();
-        let found: Vec<_> = functions.iter().map(|function| (function.name.as_str(), &function.remote_name)).collect();
-        let [(first, _), (second, _), (third, none), (long, _)] = found.as_slice() else { panic!("{found:?}") };
+        let found: Vec<_> =
+            functions.iter().map(|function| (function.name.as_str(), &function.remote_name)).collect();
+        let [(first, _), (second, _), (third, none), (long, _)] = found.as_slice() else {
+            panic!("{found:?}")
+        };
         assert!(first.starts_with("a_b_") && second.starts_with("a_b_") && first != second, "{found:?}");
         assert_eq!((*third, *none), ("a_b", &None));
         assert_eq!(long.len(), NAME_BYTES_MAX);

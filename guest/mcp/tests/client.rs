@@ -59,7 +59,8 @@ impl Given {
     }
 
     fn events(messages: &[Value]) -> Self {
-        let text: String = messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect();
+        let text: String =
+            messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect();
         Self::new(200, "text/event-stream", &text)
     }
 
@@ -105,7 +106,8 @@ impl<A: Fn(&FetchRequest, &Value) -> Given> Fetch for Fake<A> {
 
     async fn send(&self, request: FetchRequest) -> Result<FetchResponse<Body>, TransportFailure> {
         assert_eq!(request.url, URL);
-        let message = request.body.as_deref().map(|body| serde_json::from_slice(body).unwrap()).unwrap_or_default();
+        let message =
+            request.body.as_deref().map(|body| serde_json::from_slice(body).unwrap()).unwrap_or_default();
         let given = (self.answer)(&request, &message);
         self.seen.borrow_mut().push((request, message));
         let headers = given.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -123,7 +125,8 @@ fn tools(asked: &Value) -> Given {
 
 /// A server of 2026-07-28.
 fn stateless(request: &FetchRequest, asked: &Value) -> Given {
-    let header = |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let header =
+        |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let method = asked["method"].as_str().unwrap();
     assert_eq!(header("mcp-protocol-version"), Some("2026-07-28"));
     assert_eq!(header("mcp-method"), Some(method));
@@ -132,12 +135,17 @@ fn stateless(request: &FetchRequest, asked: &Value) -> Given {
     assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
     assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({}));
     match method {
-        "server/discover" => Given::result(asked, json!({"resultType": "complete", "supportedVersions": ["2026-07-28"]})),
+        "server/discover" => {
+            Given::result(asked, json!({"resultType": "complete", "supportedVersions": ["2026-07-28"]}))
+        }
         "tools/list" => tools(asked),
         "tools/call" => {
             assert_eq!(header("mcp-name"), asked["params"]["name"].as_str());
             let text = asked["params"]["arguments"].to_string();
-            Given::result(asked, json!({"resultType": "complete", "content": [{"type": "text", "text": text}]}))
+            Given::result(
+                asked,
+                json!({"resultType": "complete", "content": [{"type": "text", "text": text}]}),
+            )
         }
         other => panic!("{other}"),
     }
@@ -146,7 +154,9 @@ fn stateless(request: &FetchRequest, asked: &Value) -> Given {
 /// A server that shakes hands, and gives a session.
 fn with_handshake(version: &'static str) -> impl Fn(&FetchRequest, &Value) -> Given {
     move |request, asked| {
-        let header = |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let header = |name: &str| {
+            request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        };
         let method = asked["method"].as_str().unwrap_or_default();
         if method == "initialize" {
             let result = json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}});
@@ -195,7 +205,8 @@ fn listing_failure(answer: impl Fn(&FetchRequest, &Value) -> Given) -> ClientFai
 #[test]
 fn a_stateless_server_is_asked_without_a_handshake() {
     let fake = Fake::new(stateless);
-    let mut client = Client::new(&fake, URL).with_headers(vec![("waggle-tool".to_owned(), "shop".to_owned())]);
+    let mut client =
+        Client::new(&fake, URL).with_headers(vec![("waggle-tool".to_owned(), "shop".to_owned())]);
     let listing = block_on(client.list_tools()).unwrap();
     let names: Vec<_> = listing.tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!((names.as_slice(), listing.fresh_ms), (&["a", "b"][..], 5000));
@@ -218,8 +229,14 @@ fn a_server_that_shakes_hands_gets_one_and_its_session_is_kept() {
         let mut client = Client::new(&fake, URL);
         assert_eq!(block_on(client.list_tools()).unwrap().tools.len(), 2);
         assert_eq!(call(&mut client).unwrap().text, "done");
-        let expected =
-            ["server/discover", "initialize", "notifications/initialized", "tools/list", "tools/list", "tools/call"];
+        let expected = [
+            "server/discover",
+            "initialize",
+            "notifications/initialized",
+            "tools/list",
+            "tools/list",
+            "tools/call",
+        ];
         assert_eq!(fake.methods(), expected);
         assert_eq!(fake.header(1, "mcp-protocol-version"), None);
         block_on(client.close());
@@ -273,7 +290,8 @@ fn what_an_unknown_method_is_answered_with_decides_the_handshake() {
 fn a_session_that_is_over_is_opened_anew_once() {
     let sessions = RefCell::new(0);
     let fake = Fake::new(|request: &FetchRequest, asked: &Value| {
-        let session = request.headers.iter().find(|(name, _)| name == "mcp-session-id").map(|(_, value)| value.clone());
+        let session =
+            request.headers.iter().find(|(name, _)| name == "mcp-session-id").map(|(_, value)| value.clone());
         match asked["method"].as_str().unwrap_or_default() {
             "initialize" => {
                 *sessions.borrow_mut() += 1;
@@ -302,9 +320,12 @@ fn arguments_and_names_are_repeated_in_the_head_as_the_schema_wants() {
         _ => stateless(request, asked),
     });
     let mut client = Client::new(&fake, URL);
-    let schema = arguments(&json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}));
+    let schema = arguments(
+        &json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}),
+    );
     let arguments = arguments(&json!({"region": "世界\r\nx: y"}));
-    let call = RemoteCall { name: "näme", arguments: &arguments, parameters: Some(&schema), is_followed: false };
+    let call =
+        RemoteCall { name: "näme", arguments: &arguments, parameters: Some(&schema), is_followed: false };
     block_on(client.call_tool(call, &mut Unheard, pending())).unwrap();
     assert_eq!(fake.header(1, "mcp-name").as_deref(), Some("=?base64?bsOkbWU=?="));
     assert_eq!(fake.header(1, "mcp-param-region").as_deref(), Some("=?base64?5LiW55WMDQp4OiB5?="));
@@ -332,7 +353,13 @@ fn progress_of_ones_own_call_is_heard() {
             let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {}});
             let result = json!({"content": [{"type": "text", "text": "ok"}]});
             let result = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
-            Given::events(&[report(token.clone(), 1), log, report(json!(999), 2), report(token.clone(), 3), result])
+            Given::events(&[
+                report(token.clone(), 1),
+                log,
+                report(json!(999), 2),
+                report(token.clone(), 3),
+                result,
+            ])
         }
         _ => stateless(request, asked),
     });
@@ -349,7 +376,8 @@ fn progress_of_ones_own_call_is_heard() {
 fn a_server_that_asks_for_a_person_or_a_model_is_refused_politely() {
     let fake = Fake::new(|request: &FetchRequest, asked: &Value| match asked["method"].as_str() {
         Some("tools/call") => {
-            let ask = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}});
+            let ask =
+                |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}});
             let result = json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"content": []}});
             Given::events(&[ask("p", "ping"), ask("e", "elicitation/create"), result])
         }
@@ -359,7 +387,11 @@ fn a_server_that_asks_for_a_person_or_a_model_is_refused_politely() {
     let mut client = Client::new(&fake, URL);
     call(&mut client).unwrap();
     let seen = fake.seen.borrow();
-    let answers: Vec<_> = seen.iter().filter(|(_, message)| message.get("method").is_none()).map(|(_, message)| message).collect();
+    let answers: Vec<_> = seen
+        .iter()
+        .filter(|(_, message)| message.get("method").is_none())
+        .map(|(_, message)| message)
+        .collect();
     assert_eq!(answers.len(), 2);
     assert_eq!(*answers[0], json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
     assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!("e"), &json!(-32601)));
@@ -387,7 +419,10 @@ fn a_deadline_gives_up_the_call_and_tells_a_session_so() {
         let (_, last) = seen.last().unwrap();
         if old {
             let (_, called) = seen.iter().rev().nth(1).unwrap();
-            assert_eq!((&last["method"], &last["params"]["requestId"]), (&json!("notifications/cancelled"), &called["id"]));
+            assert_eq!(
+                (&last["method"], &last["params"]["requestId"]),
+                (&json!("notifications/cancelled"), &called["id"])
+            );
         } else {
             assert_eq!(last["method"], "tools/call");
         }
@@ -400,29 +435,45 @@ fn what_a_server_may_not_do_is_an_error_that_says_what() {
         let failure = failure(answer);
         assert!(failure.to_string().contains(expected), "{failure}");
     };
-    check(|_, asked| Given::result(&json!({"id": asked["id"].as_u64().unwrap() + 1}), json!({})), "was not asked");
+    check(
+        |_, asked| Given::result(&json!({"id": asked["id"].as_u64().unwrap() + 1}), json!({})),
+        "was not asked",
+    );
     check(|_, _| Given::result(&json!({"id": "a"}), json!({})), "was not asked");
     check(|_, _| Given::result(&json!({"id": null}), json!({})), "was not asked");
-    check(|_, asked| Given::json(200, &json!([{"jsonrpc": "2.0", "id": asked["id"], "result": {}}])), "several messages");
+    check(
+        |_, asked| Given::json(200, &json!([{"jsonrpc": "2.0", "id": asked["id"], "result": {}}])),
+        "several messages",
+    );
     check(|_, asked| Given::json(200, asked), "an answer that is none");
+    check(|_, asked| Given::result(asked, json!([])), "a result that is no object");
     check(|_, _| Given::new(200, "text/html", "<html>"), "type 'text/html'");
     check(|_, _| Given::new(200, "", ""), "does not say what it is");
     check(|_, _| Given::new(200, "application/json", "{"), "not JSON");
     check(|_, _| Given::new(200, "application/json", &"[".repeat(100)), "deeper");
     check(|_, _| Given::new(200, "text/event-stream", "data: {\n\n"), "not JSON");
     check(|_, _| Given::new(200, "text/event-stream", ": nothing\n\n"), "before the answer");
-    check(|_, _| Given::events(&[json!({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})]), "request of its own");
+    check(
+        |_, _| Given::events(&[json!({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})]),
+        "request of its own",
+    );
     check(|_, _| Given { body: Body::Cut, ..Given::new(200, "application/json", "") }, "cut off");
     check(|_, _| Given::endless(": ping\n\n"), "more than 1048576 bytes");
     check(|_, _| Given::endless("data: \n\n"), "more than 1000 events");
-    check(|_, _| Given { body: Body::Endless(vec![b' '; 9999]), ..Given::new(200, "application/json", "") }, "more than 1048576");
+    check(
+        |_, _| Given { body: Body::Endless(vec![b' '; 9999]), ..Given::new(200, "application/json", "") },
+        "more than 1048576",
+    );
     check(|_, _| Given::endless(&"x".repeat(9999)), "more than 1048576 bytes");
     check(|_, _| Given::new(302, "text/plain", "").with("location", "http://169.254.169.254/"), "redirects");
     check(|_, _| Given::new(403, "text/plain", ""), "refuses our credential");
     check(|_, _| Given::new(418, "text/plain", ""), "HTTP 418");
     check(|_, asked| Given::error(404, asked, -32601, json!(null)), "error -32601: no");
     check(|_, asked| Given::error(200, asked, -32602, json!(null)), "error -32602: no");
-    check(|_, asked| Given::result(asked, json!({"resultType": "input_required", "inputRequests": {}})), "asks for");
+    check(
+        |_, asked| Given::result(asked, json!({"resultType": "input_required", "inputRequests": {}})),
+        "asks for",
+    );
 }
 
 #[test]
@@ -433,7 +484,8 @@ fn lists_that_lie_are_refused() {
     };
     check(
         |_, asked| {
-            let tools: Vec<_> = (0..10_000).map(|number| json!({"name": format!("t{number}"), "inputSchema": {}})).collect();
+            let tools: Vec<_> =
+                (0..10_000).map(|number| json!({"name": format!("t{number}"), "inputSchema": {}})).collect();
             Given::result(asked, json!({"tools": tools}))
         },
         "more than 512 tools",
@@ -461,7 +513,8 @@ fn lists_that_lie_are_refused() {
 fn a_tool_that_cannot_be_used_does_not_keep_others_from_being() {
     let fake = Fake::new(|request: &FetchRequest, asked: &Value| match asked["method"].as_str() {
         Some("tools/list") => {
-            let tool = |name: &str, schema: Value| json!({"name": name, "description": "x", "inputSchema": schema});
+            let tool =
+                |name: &str, schema: Value| json!({"name": name, "description": "x", "inputSchema": schema});
             let object = || json!({"type": "object"});
             let mut long = tool("long", object());
             long["description"] = "x".repeat(9000).into();
@@ -478,6 +531,7 @@ fn a_tool_that_cannot_be_used_does_not_keep_others_from_being() {
                 long,
                 output,
                 7,
+                ["listed", null, null, {"type": "object"}],
             ]);
             Given::result(asked, json!({"tools": tools}))
         }
@@ -487,8 +541,10 @@ fn a_tool_that_cannot_be_used_does_not_keep_others_from_being() {
     let listing = block_on(client.list_tools()).unwrap();
     let names: Vec<_> = listing.tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["good"]);
-    assert_eq!(listing.rejected.len(), 9, "{:?}", listing.rejected);
-    assert!(listing.rejected.iter().any(|reason| reason.contains("'string': its schema is not of an object")));
+    assert_eq!(listing.rejected.len(), 10, "{:?}", listing.rejected);
+    assert!(
+        listing.rejected.iter().any(|reason| reason.contains("'string': its schema is not of an object"))
+    );
 }
 
 #[test]

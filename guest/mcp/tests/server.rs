@@ -11,8 +11,8 @@ use std::future::{Future, pending};
 use std::rc::Rc;
 use waggle_mcp::Progress;
 use waggle_mcp::server::{
-    Answer, BODY_BYTES_MAX, Contents, Head, Page, PromptSet, ServedResource, ServedResult, ServedTool, Server,
-    ServerFailure, ServerResources, ServerTools, Settings, ToolCall,
+    Answer, BODY_BYTES_MAX, Contents, Head, Page, PromptSet, ServedResource, ServedResult, ServedTool,
+    Server, ServerFailure, ServerResources, ServerTools, Settings, ToolCall,
 };
 use waggle_model::transport::{ChunkSource, TransportFailure};
 use waggle_platform::{Gone, Reply, Sink};
@@ -60,8 +60,13 @@ impl ServerTools for Tools {
         Ok(others.chain([served("slow"), echo]).collect())
     }
 
-    async fn call<P: Progress>(&self, call: ToolCall<'_>, progress: &mut P) -> Result<ServedResult, ServerFailure> {
-        let result = |text: &str, is_error| ServedResult { text: text.to_owned(), structured: None, is_error };
+    async fn call<P: Progress>(
+        &self,
+        call: ToolCall<'_>,
+        progress: &mut P,
+    ) -> Result<ServedResult, ServerFailure> {
+        let result =
+            |text: &str, is_error| ServedResult { text: text.to_owned(), structured: None, is_error };
         match call.name {
             "echo" => {
                 progress.report(1.0, Some(2.0), "half");
@@ -130,8 +135,14 @@ struct Asked {
 impl Asked {
     fn new(headers: &[(&str, &str)], body: &Value) -> Self {
         let given = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
-        let headers = given.iter().chain(headers).map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-        Self { method: "POST", headers: headers.collect(), body: body.to_string().into_bytes(), tools: Tools::default() }
+        let headers =
+            given.iter().chain(headers).map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        Self {
+            method: "POST",
+            headers: headers.collect(),
+            body: body.to_string().into_bytes(),
+            tools: Tools::default(),
+        }
     }
 
     /// With `value` for the field `name`; none when it is empty.
@@ -245,7 +256,10 @@ fn lists_are_the_same_for_all_revisions() {
     ];
     for (method, name) in lists {
         let new = result(stateless(method, &json!({})));
-        assert_eq!((&new["resultType"], &new["ttlMs"], &new["cacheScope"]), (&json!("complete"), &json!(60_000), &json!("private")));
+        assert_eq!(
+            (&new["resultType"], &new["ttlMs"], &new["cacheScope"]),
+            (&json!("complete"), &json!(60_000), &json!("private"))
+        );
         for version in WITH_HANDSHAKE {
             let old = result(after_handshake(version, method, &json!({})));
             assert_eq!(old[name], new[name], "{method} {version}");
@@ -298,7 +312,10 @@ fn a_call_gives_text_and_structure_and_a_tool_s_own_error_is_a_result() {
     assert_eq!(called["resultType"], "complete");
     assert!(called.get("ttlMs").is_none(), "{called}");
     let wrong = result(stateless("tools/call", &json!({"name": "wrong"})));
-    assert_eq!((&wrong["isError"], &wrong["content"][0]["text"]), (&json!(true), &json!("the order number is missing")));
+    assert_eq!(
+        (&wrong["isError"], &wrong["content"][0]["text"]),
+        (&json!(true), &json!("the order number is missing"))
+    );
 }
 
 #[test]
@@ -306,7 +323,11 @@ fn what_is_not_there_is_said_as_each_revision_says_it() {
     let check = |method: &str, params: Value, new: (u16, i64), old: i64| {
         assert_eq!(error(stateless(method, &params)), new, "{method} {params}");
         for version in WITH_HANDSHAKE {
-            assert_eq!(error(after_handshake(version, method, &params)), (200, old), "{method} {params} {version}");
+            assert_eq!(
+                error(after_handshake(version, method, &params)),
+                (200, old),
+                "{method} {params} {version}"
+            );
         }
     };
     check("tools/call", json!({"name": "none"}), (400, -32602), -32602);
@@ -338,7 +359,10 @@ fn resources_and_prompts_are_read() {
     let bytes = result(after_handshake("2025-06-18", "resources/read", &json!({"uri": "waggle://files/b"})));
     assert_eq!(bytes["contents"], json!([{"uri": "waggle://files/b", "blob": "AP8="}]));
     let prompt = result(stateless("prompts/get", &json!({"name": "hello", "arguments": {"who": "Ada"}})));
-    assert_eq!(prompt["messages"], json!([{"role": "user", "content": {"type": "text", "text": "Greet Ada."}}]));
+    assert_eq!(
+        prompt["messages"],
+        json!([{"role": "user", "content": {"type": "text", "text": "Greet Ada."}}])
+    );
 }
 
 #[test]
@@ -372,7 +396,10 @@ fn a_request_without_what_it_has_to_say_of_itself_is_refused() {
     let number = json!({"io.modelcontextprotocol/protocolVersion": 7, "io.modelcontextprotocol/clientCapabilities": {}});
     assert_eq!(with_meta(number), (400, -32602));
     assert_eq!(with_meta(json!([])), (400, -32602));
-    assert_eq!(error(after_handshake("2025-06-18", "tools/list", &json!({})).with("mcp-protocol-version", "")), (400, -32020));
+    assert_eq!(
+        error(after_handshake("2025-06-18", "tools/list", &json!({})).with("mcp-protocol-version", "")),
+        (400, -32020)
+    );
 }
 
 #[test]
@@ -380,9 +407,13 @@ fn a_revision_that_is_not_spoken_is_refused_with_those_that_are() {
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "1900-01-01", "io.modelcontextprotocol/clientCapabilities": {}});
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}});
     let headers = [("mcp-protocol-version", "1900-01-01"), ("mcp-method", "tools/list")];
-    let supported = json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18"], "requested": "1900-01-01"});
+    let supported =
+        json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18"], "requested": "1900-01-01"});
     let (reply, body) = Asked::new(&headers, &body).reply();
-    assert_eq!((reply.status, &body["error"]["code"], &body["error"]["data"]), (400, &json!(-32022), &supported));
+    assert_eq!(
+        (reply.status, &body["error"]["code"], &body["error"]["data"]),
+        (400, &json!(-32022), &supported)
+    );
     let (reply, body) = after_handshake("1900-01-01", "tools/list", &json!({})).reply();
     assert_eq!((reply.status, &body["error"]["data"]), (400, &supported));
     let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
@@ -437,7 +468,12 @@ fn the_head_alone_decides_whether_anybody_is_listened_to() {
 fn a_subscription_is_granted_nothing_and_is_over_in_good_order() {
     let params = json!({"notifications": {"toolsListChanged": true}});
     let (reply, _) = stateless("subscriptions/listen", &params).reply();
-    assert!(reply.headers.iter().any(|(name, value)| *name == "content-type" && value.starts_with("text/event-stream")));
+    assert!(
+        reply
+            .headers
+            .iter()
+            .any(|(name, value)| *name == "content-type" && value.starts_with("text/event-stream"))
+    );
     let text = String::from_utf8(reply.body).unwrap();
     let messages: Vec<Value> = events(&text);
     assert_eq!(messages.len(), 2, "{text}");
@@ -498,9 +534,13 @@ fn progress_is_told_to_whoever_asks_for_it() {
         run(call.run(sink.clone()));
         let messages = events(&sink.text.borrow());
         let (last, reports) = messages.split_last().unwrap();
-        let reports: Vec<_> = reports.iter().map(|report| report["params"]["progress"].as_f64().unwrap()).collect();
+        let reports: Vec<_> =
+            reports.iter().map(|report| report["params"]["progress"].as_f64().unwrap()).collect();
         assert_eq!(reports, [0.0, 1.0, 2.0]);
-        assert_eq!(messages[1]["params"], json!({"progressToken": token, "progress": 1, "total": 2, "message": "half"}));
+        assert_eq!(
+            messages[1]["params"],
+            json!({"progressToken": token, "progress": 1, "total": 2, "message": "half"})
+        );
         assert_eq!((&last["id"], &last["result"]["isError"]), (&json!(1), &json!(false)));
     }
     // Who takes no events gets none, and neither does who gives no token that is one.
@@ -513,7 +553,9 @@ fn progress_is_told_to_whoever_asks_for_it() {
 #[test]
 fn an_error_of_a_call_that_is_followed_is_the_last_event() {
     let params = json!({"name": "none", "_meta": {"progressToken": 1}});
-    let Answer::Stream(call) = after_handshake("2025-11-25", "tools/call", &params).answer() else { panic!("no stream") };
+    let Answer::Stream(call) = after_handshake("2025-11-25", "tools/call", &params).answer() else {
+        panic!("no stream")
+    };
     let sink = Written::default();
     run(call.run(sink.clone()));
     let messages = events(&sink.text.borrow());

@@ -15,7 +15,9 @@ pub enum ClientFailure {
     #[error("the server did not answer in time")]
     TimedOut,
     /// It wants to be asked elsewhere. Redirects are not followed: the address that was approved is the one that is called.
-    #[error("the server redirects (HTTP {0}), which is not followed; register the address that it redirects to")]
+    #[error(
+        "the server redirects (HTTP {0}), which is not followed; register the address that it redirects to"
+    )]
     Redirected(u16),
     /// It does not know us.
     #[error("the server refuses our credential (HTTP {0})")]

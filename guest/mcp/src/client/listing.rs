@@ -140,6 +140,9 @@ fn fresh_ms(said: Option<f64>) -> u64 {
 
 /// A tool, if it can be used.
 fn checked(raw: &RawValue) -> Result<RemoteTool, String> {
+    if !raw.get().starts_with('{') {
+        return Err("a tool is no object".to_owned());
+    }
     let tool: ListedTool =
         serde_json::from_str(raw.get()).map_err(|error| format!("a tool cannot be read: {error}"))?;
     let name = tool.name;

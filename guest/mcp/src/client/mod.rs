@@ -37,7 +37,13 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { timeout_ms: 10_000, answer_bytes_max: 1 << 20, events_max: 1_000, pages_max: 32, tools_max: 512 }
+        Self {
+            timeout_ms: 10_000,
+            answer_bytes_max: 1 << 20,
+            events_max: 1_000,
+            pages_max: 32,
+            tools_max: 512,
+        }
     }
 }
 

@@ -113,7 +113,8 @@ impl<F: Fetch> Client<F> {
         if known.is_some_and(|known| known.version.is_stateless()) {
             return Err(protocol(format!("a request of its own, '{method:.100}'")));
         }
-        let refused = RpcError::new(code::METHOD_NOT_FOUND, format!("'{method:.100}' is not offered by this client"));
+        let refused =
+            RpcError::new(code::METHOD_NOT_FOUND, format!("'{method:.100}' is not offered by this client"));
         let nothing = RawValue::from_string("{}".to_owned()).map_err(|error| protocol(error.to_string()))?;
         let answer = if method == "ping" { Ok(&*nothing) } else { Err(&refused) };
         // A server that does not take the refusal ends its answer, or the caller's time does.
@@ -133,6 +134,9 @@ fn answer_to(
     let is_ours = answered == id.to_string() || (answered == "null" && answer.is_err());
     if !is_ours {
         return Err(protocol(format!("an answer to request {answered:.100}, which was not asked")));
+    }
+    if answer.as_ref().is_ok_and(|result| !result.get().starts_with('{')) {
+        return Err(protocol("a result that is no object"));
     }
     Ok(answer.map(ToOwned::to_owned))
 }

@@ -5,7 +5,8 @@ use crate::fetch::{Fetch, FetchRequest, FetchResponse};
 use crate::message::{self, RpcError, code};
 use crate::progress::{Progress, Unheard};
 use crate::version::{
-    CAPABILITIES_KEY, CLIENT_KEY, METHOD_FIELD, NAME_FIELD, SESSION_FIELD, VERSION_FIELD, VERSION_KEY, Version,
+    CAPABILITIES_KEY, CLIENT_KEY, METHOD_FIELD, NAME_FIELD, SESSION_FIELD, VERSION_FIELD, VERSION_KEY,
+    Version,
 };
 use crate::{header, json};
 use serde::Deserialize;
@@ -198,7 +199,8 @@ impl<F: Fetch> Client<F> {
     pub async fn close(mut self) {
         let Some(known) = self.session.take().filter(|known| known.session.is_some()) else { return };
         let (url, timeout_ms) = (self.url.clone(), self.bounds.timeout_ms);
-        let request = FetchRequest { method: "DELETE", url, headers: self.head(Some(&known)), body: None, timeout_ms };
+        let request =
+            FetchRequest { method: "DELETE", url, headers: self.head(Some(&known)), body: None, timeout_ms };
         let _ended = self.fetch.send(request).await;
     }
 
@@ -277,12 +279,14 @@ fn discovered(result: &RawValue) -> bool {
 fn judged(error: RpcError) -> Result<bool, ClientFailure> {
     match error.code {
         code::UNSUPPORTED_VERSION => {
-            let supported = error.data.as_ref().and_then(|data| data.get("supported")).and_then(Value::as_array);
+            let supported =
+                error.data.as_ref().and_then(|data| data.get("supported")).and_then(Value::as_array);
             let names: Vec<_> = supported.into_iter().flatten().filter_map(Value::as_str).take(16).collect();
             if names.iter().any(|name| Version::of(name).is_some_and(|version| !version.is_stateless())) {
                 return Ok(false);
             }
-            let names = json::canonical(&names.into_iter().map(|name| name.get(..32).unwrap_or(name)).collect());
+            let names =
+                json::canonical(&names.into_iter().map(|name| name.get(..32).unwrap_or(name)).collect());
             Err(ClientFailure::Version(names))
         }
         code::HEADER_MISMATCH | code::MISSING_CAPABILITY => Err(error.into()),

@@ -4,7 +4,9 @@ use super::answer::Refusal;
 use super::{BODY_BYTES_MAX, Head, Settings};
 use crate::header;
 use crate::message::{self, Message, RequestId, code};
-use crate::version::{CAPABILITIES_KEY, METHOD_FIELD, NAME_FIELD, VERSION_FIELD, VERSION_KEY, Version, named_by};
+use crate::version::{
+    CAPABILITIES_KEY, METHOD_FIELD, NAME_FIELD, VERSION_FIELD, VERSION_KEY, Version, named_by,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -66,10 +68,14 @@ fn only<'a>(head: Head<'a>, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut values = head.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
     let first = values.next();
     if values.next().is_some() {
-        return Err(Refusal::new(code::HEADER_MISMATCH, format!("the header field {name} stands there twice")));
+        return Err(Refusal::new(
+            code::HEADER_MISMATCH,
+            format!("the header field {name} stands there twice"),
+        ));
     }
     let text = first.map(|(_, value)| std::str::from_utf8(value));
-    text.transpose().map_err(|_| Refusal::new(code::HEADER_MISMATCH, format!("the header field {name} is no text")))
+    text.transpose()
+        .map_err(|_| Refusal::new(code::HEADER_MISMATCH, format!("the header field {name} is no text")))
 }
 
 /// Whether `Accept` names a media type, or there is none to say what is accepted.
@@ -88,9 +94,8 @@ pub(super) fn accepts(head: Head<'_>, media_type: &str) -> bool {
 
 /// Looks at the head alone.
 pub(super) fn head(settings: &Settings, head: Head<'_>) -> Result<(), Refusal> {
-    let refused = |status, message: &str| {
-        Err(Refusal::new(code::INVALID_REQUEST, message).with_status(status))
-    };
+    let refused =
+        |status, message: &str| Err(Refusal::new(code::INVALID_REQUEST, message).with_status(status));
     if let Some(origins) = &settings.origins
         && let Some(origin) = only(head, "origin")?
         && !origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
@@ -116,7 +121,8 @@ pub(super) fn head(settings: &Settings, head: Head<'_>) -> Result<(), Refusal> {
 pub(super) async fn body<C: ChunkSource>(mut body: C) -> Result<Vec<u8>, Refusal> {
     read_whole(&mut body, BODY_BYTES_MAX).await.map_err(|failure| match failure {
         ReadFailure::TooLong(bytes_max) => {
-            Refusal::new(code::INVALID_REQUEST, format!("the body is longer than {bytes_max} bytes")).with_status(413)
+            Refusal::new(code::INVALID_REQUEST, format!("the body is longer than {bytes_max} bytes"))
+                .with_status(413)
         }
         ReadFailure::Transport(_) => Refusal::new(code::PARSE_ERROR, "the body ended early"),
     })
@@ -143,16 +149,16 @@ pub(super) fn message(head: Head<'_>, body: &[u8]) -> Result<Read, Refused> {
     // How an error is told depends on the revision, so that is found out even if the parameters cannot be read.
     let declared_version = declared.and_then(served);
     let params = read_params(params).map_err(|refusal| refused(refusal, declared_version))?;
-    let version = version(head, declared, &method, &params).map_err(|refusal| {
-        refused(refusal, declared_version.filter(|_| !has_version(&params)))
-    })?;
+    let version = version(head, declared, &method, &params)
+        .map_err(|refusal| refused(refusal, declared_version.filter(|_| !has_version(&params))))?;
     Ok(Read::Request(Admitted { id, method, params, version }))
 }
 
 fn read_params(params: Option<&RawValue>) -> Result<Params, Refusal> {
     let read = params.map(|params| serde_json::from_str(params.get())).transpose();
-    read.map(Option::unwrap_or_default)
-        .map_err(|error| Refusal::new(code::INVALID_PARAMS, format!("the parameters cannot be read: {error}")))
+    read.map(Option::unwrap_or_default).map_err(|error| {
+        Refusal::new(code::INVALID_PARAMS, format!("the parameters cannot be read: {error}"))
+    })
 }
 
 fn has_version(params: &Params) -> bool {
@@ -164,14 +170,20 @@ fn served(name: &str) -> Option<Version> {
 }
 
 fn unsupported(requested: &str) -> Refusal {
-    let mut refusal = Refusal::new(code::UNSUPPORTED_VERSION, "this revision of the protocol is not spoken here");
+    let mut refusal =
+        Refusal::new(code::UNSUPPORTED_VERSION, "this revision of the protocol is not spoken here");
     let supported = Version::SERVED.map(Version::name);
     refusal.error.data = Some(json!({"supported": supported, "requested": requested}));
     refusal.with_status(400)
 }
 
 /// Which revision a request is in.
-fn version(head: Head<'_>, declared: Option<&str>, method: &str, params: &Params) -> Result<Version, Refusal> {
+fn version(
+    head: Head<'_>,
+    declared: Option<&str>,
+    method: &str,
+    params: &Params,
+) -> Result<Version, Refusal> {
     let is_stateless = has_version(params) || declared == Some(Version::LATEST.name());
     if is_stateless {
         return stateless(head, declared, method, params);
@@ -180,14 +192,17 @@ fn version(head: Head<'_>, declared: Option<&str>, method: &str, params: &Params
         Some(name) => served(name).ok_or_else(|| unsupported(name)),
         // Whoever shakes hands says it in the handshake.
         None if method == "initialize" => Ok(Version::LATEST_WITH_HANDSHAKE),
-        None => {
-            Err(Refusal::new(code::HEADER_MISMATCH, "the header field MCP-Protocol-Version is missing"))
-        }
+        None => Err(Refusal::new(code::HEADER_MISMATCH, "the header field MCP-Protocol-Version is missing")),
     }
 }
 
 /// What 2026-07-28 wants of every request: what it says of itself, and that the head says the same.
-fn stateless(head: Head<'_>, declared: Option<&str>, method: &str, params: &Params) -> Result<Version, Refusal> {
+fn stateless(
+    head: Head<'_>,
+    declared: Option<&str>,
+    method: &str,
+    params: &Params,
+) -> Result<Version, Refusal> {
     let meta = params.meta.as_ref();
     let mut missing = [VERSION_KEY, CAPABILITIES_KEY].into_iter();
     if let Some(key) = missing.find(|key| !meta.is_some_and(|meta| meta.contains_key(*key))) {

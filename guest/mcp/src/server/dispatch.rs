@@ -6,7 +6,8 @@ use super::shape::{Page, ServedPrompt, ServedResult, ServedTool};
 use super::stream::StreamedCall;
 use super::written::{self, WrittenContents, WrittenPrompt, WrittenResource, WrittenTemplate, WrittenTool};
 use super::{
-    Head, PAGE_ENTRIES, Server, ServerFailure, ServerPrompts, ServerResources, ServerTools, Settings, ToolCall,
+    Head, PAGE_ENTRIES, Server, ServerFailure, ServerPrompts, ServerResources, ServerTools, Settings,
+    ToolCall,
 };
 use crate::message::{self, code};
 use crate::progress::Unheard;
@@ -67,12 +68,12 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
             };
         }
         let answered = match request.method.as_str() {
-            "subscriptions/listen" if request.version.is_stateless() => {
-                self.listen(&request, takes_events)
-            }
+            "subscriptions/listen" if request.version.is_stateless() => self.listen(&request, takes_events),
             _ => self.dispatch(&request).await.map(|result| answer::result(&request.id, &result)),
         };
-        Answer::Reply(answered.unwrap_or_else(|refusal| refusal.reply(Some(request.version), Some(&request.id))))
+        Answer::Reply(
+            answered.unwrap_or_else(|refusal| refusal.reply(Some(request.version), Some(&request.id))),
+        )
     }
 
     async fn dispatch(&self, request: &Admitted) -> Result<Box<RawValue>, Refusal> {
@@ -101,7 +102,8 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
             }
             ("resources/templates/list", _) => {
                 let templates = self.resources.templates().await.map_err(failed)?;
-                let templates: Vec<_> = templates.iter().take(PAGE_ENTRIES).map(WrittenTemplate::of).collect();
+                let templates: Vec<_> =
+                    templates.iter().take(PAGE_ENTRIES).map(WrittenTemplate::of).collect();
                 self.list("resourceTemplates", &templates, None, *version)
             }
             ("resources/read", _) => self.read(params.uri.as_deref(), *version).await,
@@ -127,7 +129,8 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
             return Err(Refusal::new(code::INVALID_PARAMS, "'protocolVersion' is missing"));
         };
         let known = Version::of(asked).filter(|version| Version::SERVED.contains(version));
-        let version = known.filter(|version| !version.is_stateless()).unwrap_or(Version::LATEST_WITH_HANDSHAKE);
+        let version =
+            known.filter(|version| !version.is_stateless()).unwrap_or(Version::LATEST_WITH_HANDSHAKE);
         let mut result = self.described();
         result.insert("protocolVersion".to_owned(), version.name().into());
         result.insert("serverInfo".to_owned(), written::server(&self.settings));
@@ -177,7 +180,9 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
     async fn read(&self, uri: Option<&str>, version: Version) -> Result<Box<RawValue>, Refusal> {
         let Some(uri) = uri else { return Err(Refusal::new(code::INVALID_PARAMS, "'uri' is missing")) };
         let contents = self.resources.read(uri).await.map_err(|failure| match failure {
-            ServerFailure::Unknown(text) if !version.is_stateless() => Refusal::new(code::RESOURCE_NOT_FOUND, text),
+            ServerFailure::Unknown(text) if !version.is_stateless() => {
+                Refusal::new(code::RESOURCE_NOT_FOUND, text)
+            }
             ServerFailure::Unknown(text) => {
                 let mut refusal = Refusal::new(code::INVALID_PARAMS, text);
                 refusal.error.data = Some(json!({"uri": uri}));
@@ -198,9 +203,12 @@ impl<T: ServerTools, R: ServerResources, P: ServerPrompts> Server<T, R, P> {
         let arguments = params.arguments.as_ref().map(|arguments| serde_json::from_str(arguments.get()));
         let arguments: BTreeMap<String, String> = arguments
             .transpose()
-            .map_err(|_| Refusal::new(code::INVALID_PARAMS, "'arguments' of a prompt are strings by their names"))?
+            .map_err(|_| {
+                Refusal::new(code::INVALID_PARAMS, "'arguments' of a prompt are strings by their names")
+            })?
             .unwrap_or_default();
-        let text = self.prompts.prompt(name, &arguments).await.map_err(|failure| refusal(failure, *version))?;
+        let text =
+            self.prompts.prompt(name, &arguments).await.map_err(|failure| refusal(failure, *version))?;
         finish(&self.settings, *version, None, written::prompt(&text))
     }
 }
@@ -230,7 +238,9 @@ pub(super) fn called(
 /// What a failure is to a client.
 pub(super) fn refusal(failure: ServerFailure, version: Version) -> Refusal {
     match failure {
-        ServerFailure::Unknown(text) | ServerFailure::Invalid(text) => Refusal::new(code::INVALID_PARAMS, text),
+        ServerFailure::Unknown(text) | ServerFailure::Invalid(text) => {
+            Refusal::new(code::INVALID_PARAMS, text)
+        }
         ServerFailure::Failed(text) => Refusal::new(code::INTERNAL_ERROR, text),
         busy @ ServerFailure::Busy(seconds) => Refusal {
             status: version.is_stateless().then_some(503),
@@ -275,7 +285,11 @@ fn finish<W: Serialize>(
 }
 
 /// The entries after `cursor` in the order of their names: a list of the same entries is always the same.
-fn page<E>(mut entries: Vec<E>, name: impl Fn(&E) -> &String, cursor: Option<&str>) -> Result<Page<E>, Refusal> {
+fn page<E>(
+    mut entries: Vec<E>,
+    name: impl Fn(&E) -> &String,
+    cursor: Option<&str>,
+) -> Result<Page<E>, Refusal> {
     entries.sort_by(|one, other| name(one).cmp(name(other)));
     entries.truncate(LISTED_MAX);
     let from = match cursor {

@@ -97,7 +97,8 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
         }
         // What begins like a gap and is none goes with the text before the next that may be one.
         let start = if rest.starts_with("{{") { 2 } else { 0 };
-        let end = rest.get(start..).and_then(|tail| tail.find("{{")).map_or(rest.len(), |found| start + found);
+        let end =
+            rest.get(start..).and_then(|tail| tail.find("{{")).map_or(rest.len(), |found| start + found);
         let (text, after) = rest.split_at(end);
         rest = after;
         Some(Part::Text(text))

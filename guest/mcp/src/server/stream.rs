@@ -2,7 +2,7 @@
 
 use super::answer::{self, Refusal};
 use super::dispatch;
-use super::{ServerFailure, ServerTools, ServedResult, Settings, ToolCall};
+use super::{ServedResult, ServerFailure, ServerTools, Settings, ToolCall};
 use crate::message::{self, RequestId};
 use crate::progress::Progress;
 use crate::version::Version;
