@@ -288,9 +288,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let looked = if runs && !silent { self.look_up(turning, continuation.ticket()).await? } else { None };
         let (looked, next) = looked.unzip();
         let (course, found_tokens) = match (&handover, continues) {
-            (Some(mark), Continues::Conversation(id)) => {
-                (silence(&self.platform, id, mark).await, 0)
-            }
+            (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
             _ => course(&settings, counting, &items, request, next)?,
         };
         if let Some(looked) = &looked {
