@@ -119,6 +119,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
+    ("waggle-agent", &["waggle-conversation", "waggle-openai", "waggle-tool"]),
+    ("waggle-tool", &[]),
     ("waggle-documents", &[]),
     ("waggle-model", &["waggle-openai"]),
     ("waggle-openai", &[]),

@@ -90,6 +90,14 @@ pub(crate) struct Said<T> {
     pub(crate) verdict: Verdict,
 }
 
+impl<T> Said<T> {
+    /// The same, with the answer as `into` makes it.
+    pub(crate) fn map<R>(self, into: impl FnOnce(T) -> R) -> Said<R> {
+        let Self { answer, model, price, verdict } = self;
+        Said { answer: into(answer), model, price, verdict }
+    }
+}
+
 /// How asking ended.
 #[derive(Debug)]
 pub(crate) struct Asked<T> {

@@ -4,6 +4,7 @@
 //! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `guest/wasi`
 //! implements them over WASI, and `functions/chat` holds no logic.
 
+mod agent;
 mod ask;
 mod background;
 mod catalog;

@@ -1,5 +1,6 @@
 //! Making a turn ready: from a request body to the request for the model.
 
+use crate::agent::{Keeping, Prompt};
 use crate::ask::Course;
 use crate::fallback::Reader;
 use crate::fit::Fit;
@@ -63,6 +64,9 @@ pub(crate) struct PreparedTurn {
     pub(crate) silent: bool,
     /// How the answer grew, where it is streamed, for who asks for its events again.
     pub(crate) trace: Option<Vec<u8>>,
+    /// Whether something was done for it that changes something outside. Then its conversation is to know, however the turn
+    /// ends.
+    pub(crate) acted: bool,
 }
 
 /// What is known of a turn before it is made ready.
@@ -74,6 +78,8 @@ pub(crate) struct KnownTurn<'a> {
     pub(crate) accepted_at: Option<u64>,
     /// Set when it is wanted no longer, and need not wait for its place in its conversation.
     pub(crate) stop: Option<&'a Cell<bool>>,
+    /// Whether it is recorded what is done for it.
+    pub(crate) keeping: Keeping,
 }
 
 /// A turn that is kept.
@@ -132,6 +138,13 @@ impl PreparedTurn {
         count_items(platform, &self.counted_as, said)
     }
 
+    /// What a step of a run used, where the endpoint has not counted it.
+    pub(crate) fn counted_in_step<P: Platform>(&self, platform: &P, output: &Output) -> Usage {
+        let (all, said) = (self.count(platform, output.items()), self.count(platform, output.items_of_step()));
+        let usage = self.counted(platform, said);
+        Usage { input_tokens: usage.input_tokens + all.saturating_sub(said), ..usage }
+    }
+
     /// What was used, where the endpoint has not counted it.
     fn counted<P: Platform>(&self, platform: &P, output_tokens: u64) -> Usage {
         let settings = Tally::default().parameters(&self.head.parameters).count(platform, &self.counted_as);
@@ -139,7 +152,7 @@ impl PreparedTurn {
     }
 
     /// Commits the turn. Only a turn the model ended itself becomes a part of its
-    /// conversation; when it failed or was abandoned, only the response says so.
+    /// conversation, or one that has changed something; when another failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
         &self,
         store: &S,
@@ -157,7 +170,7 @@ impl PreparedTurn {
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
     ) -> Result<Committed, CommitError> {
-        let joins = matches!(ending.status, Status::Completed | Status::Incomplete(_));
+        let joins = self.acted || matches!(ending.status, Status::Completed | Status::Incomplete(_));
         let usage = match ending.usage {
             None if ending.output.is_empty() => None,
             usage => Some(usage.unwrap_or_else(|| self.counted(platform, ending.output_tokens))),
@@ -238,7 +251,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         known: KnownTurn<'_>,
         drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Course), Problem> {
-        let KnownTurn { nonce, accepted_at, .. } = known;
+        let KnownTurn { nonce, accepted_at, keeping, .. } = known;
         let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
             request;
         let stream = stream || accepted_at.is_some();
@@ -262,7 +275,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         if !silent {
             fit.check(&window)?;
         }
-        // Nobody reads the window of a turn that nobody answers.
+        // Nobody decides, calls a tool or reads the window where nobody answers.
+        let (decisions, tools) = if silent {
+            Default::default()
+        } else {
+            let decisions = self.decisions(viewer, &items, continues, &window).await?;
+            let tools = self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?;
+            (decisions, tools)
+        };
         let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
@@ -276,18 +296,20 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let before = recalled.items()?;
         let history = before.iter().map(|item| item.get()).chain(window.items());
         let shown = Shown::open(&mut opener, history.collect(), &input).await?;
+        let told = tools.as_ref().map(|tools| tools.told(&parameters));
         let request = TurnRequest {
             model: &model,
             instructions,
             history: shown.history(),
             input: shown.input(&input),
-            parameters: &parameters,
+            parameters: told.as_ref().unwrap_or(&parameters),
             stream,
         };
-        let turning = Turning::new(&request, &items, &counted_as, &format);
+        let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some());
         let looked = if runs && !silent { self.look_up(turning, continuation.ticket()).await? } else { None };
         let (looked, next) = looked.unzip();
-        let (course, found_tokens) = match (&handover, continues) {
+        let prompt = tools.as_ref().map(|_| Prompt::of(&request, next.as_ref()));
+        let (mut course, found_tokens) = match (&handover, continues) {
             (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
             _ => course(&settings, counting, &items, request, next)?,
         };
@@ -299,6 +321,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
         let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens);
         let aside = recalled.aside(&model);
+        let renewal_s = settings.renewal_s;
+        if runs && !decisions.is_empty() {
+            self.claim_decisions(&decisions, nonce).await?;
+        }
+        if let (Some(tools), Some(prompt), true) = (tools, prompt, runs) {
+            let (of, prompt) = ((ResponseId(nonce), continues), (prompt, &parameters));
+            course = tools.into_course(&self.platform, course, of, prompt, settings, keeping).await?;
+        }
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
             ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
@@ -316,9 +346,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             aside,
             looked: looked.map(Box::new),
             kept: None,
-            renewal_s: settings.renewal_s,
+            renewal_s,
             silent,
             trace: None,
+            acted: false,
         };
         Ok((turn, course))
     }

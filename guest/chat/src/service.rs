@@ -1,5 +1,6 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::agent::Keeping;
 use crate::background::{FollowedStream, run_path, wants_stream};
 use crate::handover::{Telling, tell_path};
 use crate::idempotency::{Doing, OnceStream};
@@ -70,7 +71,7 @@ pub enum Streaming<S, P, B> {
     Export(Box<Export<S, P>>),
 }
 
-impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> Streaming<S, P, B> {
+impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource + 'static> Streaming<S, P, B> {
     /// The headers of the answer.
     pub fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -140,7 +141,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Route::CreateResponse => {
                 let nonce = self.nonce();
-                self.create_response(&viewer, body, language, nonce).await
+                self.create_response(&viewer, body, language, (nonce, Keeping::Off)).await
             }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
             Route::GetResponse(id) if wants_stream(query) => {
@@ -148,7 +149,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Route::CreateSessionTurn => {
                 let nonce = self.nonce();
-                self.create_session_turn(&viewer, &body, (language, nonce)).await
+                self.create_session_turn(&viewer, &body, language, (nonce, Keeping::Off)).await
             }
             Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             Route::HandOver(id) => Box::pin(self.hand_over(&viewer, id, &body)).await,

@@ -72,8 +72,8 @@ pub struct UpstreamResponse<B> {
     pub body: B,
 }
 
-/// What sends requests.
-pub trait Upstream {
+/// What sends requests. Clones send them to the same place.
+pub trait Upstream: Clone {
     /// The body of an answer.
     type Body: ChunkSource + 'static;
 

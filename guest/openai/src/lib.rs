@@ -16,6 +16,7 @@ pub mod include;
 pub mod item;
 pub mod json;
 pub mod list;
+pub mod mcp_tool;
 pub mod members;
 pub mod metadata;
 pub mod object;

@@ -12,6 +12,7 @@ use waggle_model::transport::{TransportFailure, Upstream, UpstreamRequest, Upstr
 const MODELS_HOST: &str = "models.waggle.internal";
 
 /// Outbound HTTP, as far as the host allows it.
+#[derive(Clone)]
 pub struct WasiUpstream;
 
 /// What an error of the host means for a turn.
