@@ -272,7 +272,8 @@ mod tests {
             apply_directives(&prompt, &mut behaviour).unwrap();
             assert_eq!((behaviour.obeys_everything, behaviour.persona), expected, "{messages:?}");
         };
-        let (system, user) = ((Role::System, "Be kind. [sim: persona=shop]"), (Role::User, "x [sim: obey=everything]"));
+        let (system, user) =
+            ((Role::System, "Be kind. [sim: persona=shop]"), (Role::User, "x [sim: obey=everything]"));
         check(&[system, user], "sim", (true, Some(Persona::Shop)));
         check(&[user, system], "sim", (true, None));
         check(&[(Role::User, "x")], "shop", (false, Some(Persona::Shop)));

@@ -323,7 +323,9 @@ mod tests {
             (b.first_token_ms, b.tokens, b.tokens_per_second) = (50, Some(20), Some(100.0));
         });
         check("status=429,retry-after=2", |b| (b.status, b.retry_after) = (Some(429), Some(2)));
-        check("obey=everything persona=shop", |b| (b.obeys_everything, b.persona) = (true, Some(Persona::Shop)));
+        check("obey=everything persona=shop", |b| {
+            (b.obeys_everything, b.persona) = (true, Some(Persona::Shop))
+        });
         check("fail_first=2 key=a", |b| (b.fail_first, b.key) = (Some(2), "a".to_owned()));
         check("", |_| ());
     }

@@ -91,11 +91,7 @@ fn rounds(messages: &[Message<'_>]) -> usize {
 }
 
 /// The texts whose directives are obeyed, in their order.
-fn obeyed<'a>(
-    prompt: &'a Prompt<'_>,
-    said_last: usize,
-    everything: bool,
-) -> impl Iterator<Item = &'a str> {
+fn obeyed<'a>(prompt: &'a Prompt<'_>, said_last: usize, everything: bool) -> impl Iterator<Item = &'a str> {
     let speaks = move |at: usize, role: Role| match role {
         Role::User => at == said_last,
         Role::System | Role::Developer => everything || at == 0,
@@ -166,9 +162,8 @@ fn read_script(inside: &str) -> Option<Script> {
 /// Reads `NAME {json}` and returns what comes after it; without arguments they are `{}`.
 fn read_call(text: &str) -> Option<(Call, &str)> {
     let text = text.trim_start();
-    let end = text.find(|character: char| {
-        character.is_whitespace() || matches!(character, '{' | '&' | ';' | ']')
-    })?;
+    let end =
+        text.find(|character: char| character.is_whitespace() || matches!(character, '{' | '&' | ';' | ']'))?;
     let (name, rest) = text.split_at(end);
     if name.is_empty() {
         return None;
@@ -221,8 +216,14 @@ mod tests {
 
     #[test]
     fn what_calls_nothing_is_no_script() {
-        for text in ["", "[sim: fault=cut]", "[sim: call ]", "[sim: call a {broken]", "[sim: call a", "[sim: call a {} x]"]
-        {
+        for text in [
+            "",
+            "[sim: fault=cut]",
+            "[sim: call ]",
+            "[sim: call a {broken]",
+            "[sim: call a",
+            "[sim: call a {} x]",
+        ] {
             assert_eq!(scripts(text), [], "{text}");
         }
         assert_eq!(scripts("[sim: seed=1] [sim: call a] [sim: call b]").len(), 2);
@@ -284,7 +285,10 @@ mod tests {
         let output = |text| message(Role::Tool, text, 0);
         let said = || message(Role::User, "x", 0);
         assert_eq!(last_output(&prompt(vec![said(), output("a"), output("b")])), Some("b"));
-        assert_eq!(last_output(&prompt(vec![said(), output("a"), message(Role::Developer, "end", 0)])), Some("a"));
+        assert_eq!(
+            last_output(&prompt(vec![said(), output("a"), message(Role::Developer, "end", 0)])),
+            Some("a")
+        );
         assert_eq!(last_output(&prompt(vec![said(), output("a"), said()])), None);
     }
 }

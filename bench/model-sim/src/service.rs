@@ -233,8 +233,8 @@ impl Model {
             }
             (
                 _,
-                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests"
-                | "/sim/keys" | "/sim/reset",
+                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests" | "/sim/keys"
+                | "/sim/reset",
             ) => Err(method_error(method, path)),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.model_json(path),
             _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("Invalid URL ({method} {path})"))),

@@ -75,7 +75,9 @@ fn tools(prompt: &Prompt<'_>) -> Vec<Tool> {
         Some(function) => Some((function.name, function.parameters)),
         None => Some((view.name?, view.parameters)),
     });
-    named.map(|(name, parameters)| Tool { name, required: required(&parameters.unwrap_or_default()) }).collect()
+    named
+        .map(|(name, parameters)| Tool { name, required: required(&parameters.unwrap_or_default()) })
+        .collect()
 }
 
 fn required(parameters: &Value) -> Vec<(String, String)> {
@@ -123,7 +125,9 @@ pub(crate) fn reply(prompt: &Prompt<'_>) -> Reply {
     let speaks_of = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let tools = tools(prompt);
     let tool = |part: &str| tools.iter().find(|tool| squeezed(&tool.name).contains(part));
-    if speaks_of(&PERSON) && let Some(tool) = tool("handover") {
+    if speaks_of(&PERSON)
+        && let Some(tool) = tool("handover")
+    {
         return tool.call(None, said);
     }
     let wanted = match (speaks_of(&CANCEL), speaks_of(&ORDER)) {
@@ -137,7 +141,9 @@ pub(crate) fn reply(prompt: &Prompt<'_>) -> Reply {
         return match (order_number(prompt), source) {
             (Some(order), _) => tool.call(Some(&order), said),
             (None, Some(source)) if !speaks_of(&CANCEL) => Reply::Text(source),
-            (None, _) => Reply::Text(language.say("What is the number of your order?", "请问您的订单号是多少？")),
+            (None, _) => {
+                Reply::Text(language.say("What is the number of your order?", "请问您的订单号是多少？"))
+            }
         };
     }
     let nothing = || {
@@ -220,8 +226,11 @@ mod tests {
             json!({"type": "function", "function": {"name": name, "parameters": {"type": "object",
                 "properties": {required: {"type": "string"}}, "required": [required]}}})
         };
-        let all = json!([function("orders__getOrder", "order_id"), function("orders__cancelOrder", "order_id"),
-            function("hand_over", "reason")]);
+        let all = json!([
+            function("orders__getOrder", "order_id"),
+            function("orders__cancelOrder", "order_id"),
+            function("hand_over", "reason")
+        ]);
         RawValue::from_string(all.to_string()).unwrap()
     }
 
@@ -248,7 +257,8 @@ mod tests {
         check_call(&[(User, "Where is my order 1001?")], "orders__getOrder", r#"{"order_id":"1001"}"#);
         check_call(&[(User, "订单1002到哪了")], "orders__getOrder", r#"{"order_id":"1002"}"#);
         check_call(&[(User, "Please cancel order #1003")], "orders__cancelOrder", r#"{"order_id":"1003"}"#);
-        let earlier = [(User, "Where is order 1001?"), (Assistant, "Your order 1001 is packed."), (User, "Cancel it")];
+        let earlier =
+            [(User, "Where is order 1001?"), (Assistant, "Your order 1001 is packed."), (User, "Cancel it")];
         check_call(&earlier, "orders__cancelOrder", r#"{"order_id":"1001"}"#);
         check_text(&[(User, "Cancel my order")], "What is the number of your order?");
         check_text(&[(User, "取消订单")], "请问您的订单号是多少？");

@@ -275,15 +275,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         if !silent {
             fit.check(&window)?;
         }
-        // Nobody acts in a turn that nobody answers, whatever was approved.
-        let decisions =
-            if silent { Vec::new() } else { self.decisions(viewer, &items, continues, &window).await? };
-        let tools = if silent {
-            None
+        // Nobody decides, calls a tool or reads the window where nobody answers.
+        let (decisions, tools) = if silent {
+            Default::default()
         } else {
-            self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?
+            let decisions = self.decisions(viewer, &items, continues, &window).await?;
+            let tools = self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?;
+            (decisions, tools)
         };
-        // Nor does anybody read its window.
         let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;

@@ -11,7 +11,9 @@ use crate::history::{Continuation, History};
 use crate::key;
 use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look, nobody};
 use crate::recall::{Beyond, is_long};
-use crate::record::{Known, Lineage, Pin, Standing, State, read_entry, read_known, write_pending, write_tombstone};
+use crate::record::{
+    Known, Lineage, Pin, Standing, State, read_entry, read_known, write_pending, write_tombstone,
+};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};

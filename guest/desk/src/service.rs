@@ -68,6 +68,7 @@ impl<S: Store + 'static, P: Platform> Service<S, P> {
 
 /// 403: what a help desk says of its users is not for one of them to say.
 fn for_services() -> ApiError {
-    let message = "Webhooks of help desks are for the tenant's own services: call with an API key that names no user.";
+    let message =
+        "Webhooks of help desks are for the tenant's own services: call with an API key that names no user.";
     ApiError::rejected(403, Some("service_only"), message)
 }

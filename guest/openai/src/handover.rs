@@ -106,7 +106,11 @@ mod tests {
     fn a_body_may_be_empty_and_is_held_to_its_bounds() {
         let check = |body: &str, param: Option<&str>| {
             let read = HandoverBody::read(body.as_bytes(), 4, 2);
-            assert_eq!(read.err().map(|error| error.param), param.map(|param| Some(param.to_owned())), "{body}");
+            assert_eq!(
+                read.err().map(|error| error.param),
+                param.map(|param| Some(param.to_owned())),
+                "{body}"
+            );
         };
         check("", None);
         check("{}", None);

@@ -232,7 +232,10 @@ mod tests {
         let events = events(Wire::Chat(wire(false)), &answer());
         let deltas = events.iter().filter_map(|(_, data)| data["choices"][0]["delta"].get("tool_calls"));
         let last = deltas.last().unwrap()[0].clone();
-        assert_eq!((&last["index"], &last["id"], &last["function"]), (&json!(1), &second["id"], &second["function"]));
+        assert_eq!(
+            (&last["index"], &last["id"], &last["function"]),
+            (&json!(1), &second["id"], &second["function"])
+        );
     }
 
     #[test]

@@ -386,7 +386,10 @@ mod tests {
         assert_eq!(data["response"]["output"][1], second);
         assert_eq!(events[events.len() - 2].1["item"], second);
         for (at, (name, data)) in events.iter().enumerate() {
-            assert_eq!((data["type"].as_str(), data["sequence_number"].as_u64()), (Some(name.as_str()), Some(at as u64)));
+            assert_eq!(
+                (data["type"].as_str(), data["sequence_number"].as_u64()),
+                (Some(name.as_str()), Some(at as u64))
+            );
         }
     }
 

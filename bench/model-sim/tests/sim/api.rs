@@ -177,7 +177,10 @@ async fn the_shops_bot_looks_an_order_up() {
     let body = json!({"model": "shop", "input": "Where is my order 1001?", "tools": [tool]}).to_string();
     let answer = request(&model, "POST", "/v1/responses", "", &body).await.json();
     let call = &answer["output"][0];
-    assert_eq!((call["name"].as_str(), call["arguments"].as_str()), (Some("orders__get_order"), Some(r#"{"order_id":"1001"}"#)));
+    assert_eq!(
+        (call["name"].as_str(), call["arguments"].as_str()),
+        (Some("orders__get_order"), Some(r#"{"order_id":"1001"}"#))
+    );
 }
 
 #[tokio::test]

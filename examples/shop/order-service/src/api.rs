@@ -77,7 +77,11 @@ pub(crate) fn router(service: Service, url: &str) -> Router {
 async fn admit(State(service): State<Service>, request: Request, next: Next) -> Response {
     let given = request.headers().get(API_KEY_FIELD).map(|value| value.as_bytes());
     if service.api_key.as_ref().is_some_and(|key| given != Some(key.as_bytes())) {
-        return error(StatusCode::UNAUTHORIZED, "no_key", format!("Send the shop's key in '{API_KEY_FIELD}'."));
+        return error(
+            StatusCode::UNAUTHORIZED,
+            "no_key",
+            format!("Send the shop's key in '{API_KEY_FIELD}'."),
+        );
     }
     service.shop().asked();
     next.run(request).await
@@ -141,7 +145,8 @@ fn too_long(field: &str) -> Response {
 }
 
 async fn act(service: Service, id: String, deed: Deed, headers: &HeaderMap) -> Response {
-    let key = headers.get(IDEMPOTENCY_FIELD).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let key =
+        headers.get(IDEMPOTENCY_FIELD).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
         let message = format!("'{IDEMPOTENCY_FIELD}' must have 1 to {KEY_BYTES_MAX} bytes.");
         return error(StatusCode::BAD_REQUEST, "invalid_key", message);

@@ -68,7 +68,14 @@ fn first_orders() -> impl Iterator<Item = Order> {
         Order::new(1001, ada, &["Kettle, 1.5 l"], "49.90 EUR", Status::Processing, "2026-12-02"),
         Order::new(1002, ada, &["Tea pot", "Two cups"], "34.00 EUR", Status::Shipped, "2026-11-26"),
         Order::new(1003, "bo@example.com", &["Lamp"], "89.00 EUR", Status::Delivered, "2026-11-12"),
-        Order::new(1004, "bo@example.com", &["Chair", "Cushion"], "139.50 EUR", Status::Processing, "2026-12-05"),
+        Order::new(
+            1004,
+            "bo@example.com",
+            &["Chair", "Cushion"],
+            "139.50 EUR",
+            Status::Processing,
+            "2026-12-05",
+        ),
         Order::new(1005, "xiaoming@example.com", &["电饭煲"], "329.00 CNY", Status::Processing, "2026-12-01"),
     ]
     .into_iter()
@@ -124,8 +131,13 @@ impl Shop {
     /// The shop as its journal has it.
     pub(crate) fn restored(journal: Journal, entries: Vec<Entry>) -> Self {
         let orders = first_orders().map(|order| (order.id.clone(), order)).collect();
-        let mut shop =
-            Self { orders, entries: Vec::new(), keys: HashMap::new(), journal, counters: Counters::default() };
+        let mut shop = Self {
+            orders,
+            entries: Vec::new(),
+            keys: HashMap::new(),
+            journal,
+            counters: Counters::default(),
+        };
         for entry in entries {
             shop.apply(entry);
         }

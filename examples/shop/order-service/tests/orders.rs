@@ -44,12 +44,17 @@ async fn an_order_is_cancelled_once_under_a_key() {
     let running = started(None).await;
     for replayed in ["false", "true"] {
         let answer = post(&running, "/orders/1001/cancel", &json!({"reason": "x"}), Some("a")).await;
-        assert_eq!((answer.status().as_u16(), &answer.headers()["idempotent-replayed"]), (200, &replayed.parse().unwrap()));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["idempotent-replayed"]),
+            (200, &replayed.parse().unwrap())
+        );
         assert_eq!(answer.json::<Value>().await.unwrap()["status"], "cancelled");
     }
-    for (path, key, status) in
-        [("/orders/1001/cancel", None, 409), ("/orders/1002/cancel", Some("b"), 409), ("/orders/1004/cancel", Some("a"), 422)]
-    {
+    for (path, key, status) in [
+        ("/orders/1001/cancel", None, 409),
+        ("/orders/1002/cancel", Some("b"), 409),
+        ("/orders/1004/cancel", Some("a"), 422),
+    ] {
         assert_eq!(post(&running, path, &json!({}), key).await.status(), status, "{path} {key:?}");
     }
     let stats = running.stats();

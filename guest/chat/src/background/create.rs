@@ -77,7 +77,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(accepted) => accepted,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
-        let queued = self.hand_over(id).await;
+        let queued = self.hand_over_response(id).await;
         let Self { store, upstream, platform } = self;
         let answer = if stream {
             let followed = FollowedStream::from_the_beginning(store.clone(), platform.clone(), id);
@@ -203,7 +203,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
 
     /// Hands the response over, as [`enqueue`](Self::enqueue) does. A response that is refused leaves nothing
     /// behind.
-    async fn hand_over(&self, id: ResponseId) -> Result<bool, Problem> {
+    async fn hand_over_response(&self, id: ResponseId) -> Result<bool, Problem> {
         let problem = match self.enqueue(id).await {
             Ok(taken) => return Ok(taken),
             Err(problem) => problem,

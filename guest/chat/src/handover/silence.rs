@@ -20,11 +20,7 @@ const TOLD_S_MAX: u64 = 60;
 const NOTHING_FOUND: &str = "Nothing was found to answer the user's question from.";
 
 /// The course of a turn that is silent: it says nothing, and nobody is asked.
-pub(crate) async fn silence<P: Platform>(
-    platform: &P,
-    id: ConversationId,
-    mark: &Handover,
-) -> Course {
+pub(crate) async fn silence<P: Platform>(platform: &P, id: ConversationId, mark: &Handover) -> Course {
     let now_s = platform.now_ms() / 1000;
     if mark.told_at.is_none() && now_s.saturating_sub(mark.since) >= TOLD_S_MAX {
         let _alone = Telling { id }.begin(platform).await;

@@ -72,7 +72,8 @@ impl Telling {
             Ok(()) => None,
             Err(QueueFailure::Absent) => Some(self),
             Err(failure) => {
-                platform.log(&format!("conversation={} nobody was told of its hand-over: {failure:?}", self.id));
+                platform
+                    .log(&format!("conversation={} nobody was told of its hand-over: {failure:?}", self.id));
                 None
             }
         }
@@ -230,6 +231,8 @@ fn tool(named: &str) -> Result<(&str, &str), Problem> {
     let named = named.trim();
     let parts = named.split_once('.').filter(|(label, function)| !label.is_empty() && !function.is_empty());
     parts.ok_or_else(|| {
-        internal(format!("the variable '{TOOL_VARIABLE}' must be LABEL.FUNCTION, as in 'desk.notify', not '{named}'"))
+        internal(format!(
+            "the variable '{TOOL_VARIABLE}' must be LABEL.FUNCTION, as in 'desk.notify', not '{named}'"
+        ))
     })
 }

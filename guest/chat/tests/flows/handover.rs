@@ -1,8 +1,8 @@
 //! Conversations that people take over: the mark, turns that nobody answers, and the telling.
 
 use crate::support::{
-    Client, Surroundings, World, asks, bytes, delta, ending, found_nothing, id, read_events, says, streams, text,
-    world,
+    Client, Surroundings, World, asks, bytes, delta, ending, found_nothing, id, read_events, says, streams,
+    text, world,
 };
 use serde_json::{Value, json};
 use waggle_chat::platform::{NeighbourAnswer, QueueFailure};
@@ -90,7 +90,11 @@ fn what_cannot_be_handed_over_is_refused() {
     }
     assert!(world.platform.queue.borrow().is_empty(), "nothing was changed");
     assert_eq!(ada.json("POST", &path(&conversation), &json!({}), 200)["by"], "user");
-    assert_eq!(world.json("GET", &path(&conversation), &Value::Null, 200)["handed_over"], true, "its tenant sees it");
+    assert_eq!(
+        world.json("GET", &path(&conversation), &Value::Null, 200)["handed_over"],
+        true,
+        "its tenant sees it"
+    );
 }
 
 #[test]
@@ -161,7 +165,8 @@ fn a_session_says_that_people_answer() {
     let first = world.json("POST", "/v1/chat", &json!({"user": "ada", "query": "hi"}), 200);
     let session = first["session"].as_str().unwrap();
     hand_over(&world, session, "");
-    let silent = world.json("POST", "/v1/chat", &json!({"user": "ada", "query": "?", "session": session}), 200);
+    let silent =
+        world.json("POST", "/v1/chat", &json!({"user": "ada", "query": "?", "session": session}), 200);
     assert_eq!(
         (&silent["answer"], &silent["handover"], &silent["seq"]),
         (&json!(""), &json!(true), &json!(2))
@@ -235,7 +240,10 @@ fn people_are_told_by_a_tool_with_what_was_said() {
     let asked = world.looked_up("/v1/tools/catalog");
     assert_eq!(asked, [json!({"select": [{"label": "desk", "functions": ["notify"]}]})]);
     let call = &world.looked_up("/v1/tools/call")[0];
-    assert_eq!((&call["label"], &call["function"], &call["digest"]), (&json!("desk"), &json!("notify"), &json!("d")));
+    assert_eq!(
+        (&call["label"], &call["function"], &call["digest"]),
+        (&json!("desk"), &json!("notify"), &json!("d"))
+    );
     assert_eq!((&call["approved"], &call["conversation"]), (&json!(true), &json!(conversation)));
     let mut event: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
     assert_eq!(call["idempotency_key"], format!("handover-{}", event["id"].as_str().unwrap()));
@@ -269,7 +277,14 @@ fn people_who_could_not_be_told_are_told_later() {
     assert_eq!(world.deliver(false).status, 503, "the host comes again");
     desk_answers(&world, &fails);
     assert_eq!(world.deliver(true).status, 200, "for the last time");
-    assert!(world.platform.lines.borrow().iter().any(|line| line.contains("desk.notify") && line.contains("down")));
+    assert!(
+        world
+            .platform
+            .lines
+            .borrow()
+            .iter()
+            .any(|line| line.contains("desk.notify") && line.contains("down"))
+    );
     assert_eq!(handover(&world, &conversation).get("told_at"), None);
     let silent = |expected: usize| {
         world.json("POST", "/v1/responses", &say(&conversation, "?"), 200);

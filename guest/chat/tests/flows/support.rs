@@ -225,7 +225,8 @@ impl Platform for Surroundings {
         let body = serde_json::from_slice(&call.body).expect("a body of JSON");
         self.looked_up.borrow_mut().push((call.path.to_owned(), body));
         if call.function == "tools" {
-            let answer = if call.path == "/v1/tools/catalog" { desk() } else { self.desk.borrow_mut().pop_front() };
+            let answer =
+                if call.path == "/v1/tools/catalog" { desk() } else { self.desk.borrow_mut().pop_front() };
             return Ok(answer.expect("a tool was called once too often"));
         }
         assert_eq!(call.function, "retrieval");

@@ -8,7 +8,9 @@ use serde_json::json;
 use waggle_model::failure::excerpt;
 use waggle_openai::json::push;
 use waggle_platform::{NeighbourAnswer, NeighbourCall, Platform};
-use waggle_tool::wire::{CALL_PATH, CATALOG_PATH, CallReply, CallRequest, Catalog, CatalogRequest, FUNCTION, Offered, Selection};
+use waggle_tool::wire::{
+    CALL_PATH, CATALOG_PATH, CallReply, CallRequest, Catalog, CatalogRequest, FUNCTION, Offered, Selection,
+};
 
 /// The variable that names the tool by which Chatwoot is told things, with its functions.
 const TOOL_VARIABLE: &str = "chatwoot_tool";
@@ -166,8 +168,7 @@ impl<P: Platform> Calls<'_, P> {
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Problem> {
-        let call =
-            NeighbourCall { function: FUNCTION, path, body: bytes(body), timeout_ms: TOOL_TIMEOUT_MS };
+        let call = NeighbourCall { function: FUNCTION, path, body: bytes(body), timeout_ms: TOOL_TIMEOUT_MS };
         let answer = self.platform.call_neighbour(call).await;
         let answer = answer.map_err(|failure| self.undone(&format!("{path}: {failure}")))?;
         if answer.status != 200 {

@@ -125,12 +125,19 @@ fn message(payload: &Payload) -> Heard {
     };
     let text = text.chars().take(TEXT_CHARACTERS_MAX).collect();
     let message = number(&payload.id);
-    event((account.and_then(number), number(id)), contact, message.map(|id| format!("message-{id}")), deed, text)
+    event(
+        (account.and_then(number), number(id)),
+        contact,
+        message.map(|id| format!("message-{id}")),
+        deed,
+        text,
+    )
 }
 
 fn status_changed(payload: &Payload, deed: Deed) -> Heard {
     let account = payload.account.as_ref().and_then(|account| number(&account.id));
-    let account = account.or_else(|| payload.messages.first().and_then(|message| number(&message.account_id)));
+    let account =
+        account.or_else(|| payload.messages.first().and_then(|message| number(&message.account_id)));
     let contact = payload.contact_inbox.as_ref().and_then(|inbox| number(&inbox.contact_id));
     // Told twice, it happened once; without a time there is no telling.
     let id = format!("{}-{}", payload.event, number(&payload.timestamp).unwrap_or_default());
@@ -202,7 +209,10 @@ mod tests {
         let mut note = created(json!("outgoing"), json!({"type": "user"}), "open", json!("x"));
         note["private"] = json!(true);
         check(&note, "private_note");
-        check(&json!({"event": "message_created", "message_type": "incoming", "content": "x"}), "no_conversation");
+        check(
+            &json!({"event": "message_created", "message_type": "incoming", "content": "x"}),
+            "no_conversation",
+        );
         check(&json!({"event": "message_updated"}), "other_event");
         check(&json!({}), "other_event");
         let mut anonymous = created(json!("incoming"), contact(), "pending", json!("x"));
@@ -216,7 +226,10 @@ mod tests {
             "messages": [{"account_id": 1}], "contact_inbox": {"contact_id": 9}});
         let Heard::Event(event) = heard(&payload) else { panic!("ignored") };
         assert_eq!((event.place, event.contact), (Place { account: 1, conversation: 7 }, 9));
-        assert_eq!((event.waiting.id.as_str(), event.waiting.deed), ("conversation_resolved-17", Deed::Resolved));
+        assert_eq!(
+            (event.waiting.id.as_str(), event.waiting.deed),
+            ("conversation_resolved-17", Deed::Resolved)
+        );
     }
 
     #[test]
@@ -229,7 +242,8 @@ mod tests {
     #[test]
     fn a_long_message_is_cut() {
         let long = "好".repeat(TEXT_CHARACTERS_MAX + 1);
-        let Heard::Event(event) = heard(&created(json!("incoming"), contact(), "pending", json!(long))) else {
+        let Heard::Event(event) = heard(&created(json!("incoming"), contact(), "pending", json!(long)))
+        else {
             panic!("ignored")
         };
         assert_eq!(event.waiting.text.chars().count(), TEXT_CHARACTERS_MAX);

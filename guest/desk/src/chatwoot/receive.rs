@@ -32,7 +32,8 @@ fn unreadable(error: &serde_json::Error) -> ApiError {
 
 /// 429: its conversation has as many messages waiting as may.
 fn full() -> ApiError {
-    let message = format!("{MESSAGES_WAITING_MAX} messages of this conversation are waiting. Try again later.");
+    let message =
+        format!("{MESSAGES_WAITING_MAX} messages of this conversation are waiting. Try again later.");
     ApiError::rate_limited(Some(RETRY_AFTER_S), message)
 }
 

@@ -152,8 +152,10 @@ pub(super) async fn change<S: Store, T>(
         if !writes {
             return Ok((record, told));
         }
-        let value = serde_json::to_vec(&record)
-            .map_err(|error| StoreError::Failed { operation: "write a channel", reason: error.to_string() })?;
+        let value = serde_json::to_vec(&record).map_err(|error| StoreError::Failed {
+            operation: "write a channel",
+            reason: error.to_string(),
+        })?;
         if store.swap(&key, bytes.as_deref(), value).await? {
             return Ok((record, told));
         }
@@ -169,7 +171,12 @@ mod tests {
     fn a_place_is_found_by_its_own_path_alone() {
         let place = Place { account: 1, conversation: 27 };
         assert_eq!(Place::of_path("POST", &place.path()), Some(place));
-        for path in ["/waggle/chatwoot/1", "/waggle/chatwoot/1/x", "/waggle/chatwoot/01/27", "/waggle/chatwoot/1/27/3"] {
+        for path in [
+            "/waggle/chatwoot/1",
+            "/waggle/chatwoot/1/x",
+            "/waggle/chatwoot/01/27",
+            "/waggle/chatwoot/1/27/3",
+        ] {
             assert_eq!(Place::of_path("POST", path), None, "{path}");
         }
         assert_eq!(Place::of_path("GET", &place.path()), None);

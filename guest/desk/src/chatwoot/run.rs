@@ -232,6 +232,7 @@ async fn give_up<P: Platform>(calls: &Calls<'_, P>, standing: Standing, key: &st
     for problem in [opened.as_ref().err(), handed.as_ref().err()].into_iter().flatten() {
         let _logged = problem.report(calls.platform);
     }
-    let handed_over = standing.handed_over || (opened.is_ok() && handed.is_ok() && standing.session.is_some());
+    let handed_over =
+        standing.handed_over || (opened.is_ok() && handed.is_ok() && standing.session.is_some());
     Standing { handed_over, ..standing }
 }

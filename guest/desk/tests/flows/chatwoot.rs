@@ -48,7 +48,10 @@ fn a_message_is_answered_soon_and_once() {
     assert_eq!(called[0].key, "chatwoot-1-7-message-1");
     let call = &called[1].body;
     assert_eq!(call["idempotency_key"], "chatwoot-1-7-message-1-send_message");
-    assert_eq!((&call["label"], &call["digest"], &call["approved"]), (&json!("chatwoot"), &json!("d"), &json!(true)));
+    assert_eq!(
+        (&call["label"], &call["digest"], &call["approved"]),
+        (&json!("chatwoot"), &json!("d"), &json!(true))
+    );
     let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
     let expected =
         json!({"account_id": 1, "conversation_id": 7, "content": "hello", "message_type": "outgoing"});
@@ -67,10 +70,14 @@ fn messages_are_answered_in_their_order_by_one_delivery() {
     world.answers("3", false);
     assert_eq!(world.deliver(false), 200);
     let called = world.called();
-    let said: Vec<_> = called.iter().filter(|one| one.path == "/v1/chat").map(|one| one.body.clone()).collect();
+    let said: Vec<_> =
+        called.iter().filter(|one| one.path == "/v1/chat").map(|one| one.body.clone()).collect();
     let turn = |query: &str| json!({"user": "chatwoot-1-9", "query": query, "session": SESSION});
     assert_eq!(said, [turn("two"), turn("three")]);
-    assert_eq!(world.record(), json!({"contact": 9, "session": SESSION, "known": ["message-1", "message-2", "message-3"]}));
+    assert_eq!(
+        world.record(),
+        json!({"contact": 9, "session": SESSION, "known": ["message-1", "message-2", "message-3"]})
+    );
 }
 
 #[test]
@@ -87,7 +94,10 @@ fn the_bot_is_silent_while_people_have_it() {
     world.hook(&said(5, "thanks", "pending"), 202);
     world.answers("welcome", false);
     assert_eq!(world.deliver(false), 200);
-    assert_eq!(world.did(), [format!("{} back", handover()), "/v1/chat".to_owned(), "send_message".to_owned()]);
+    assert_eq!(
+        world.did(),
+        [format!("{} back", handover()), "/v1/chat".to_owned(), "send_message".to_owned()]
+    );
 }
 
 #[test]
@@ -124,11 +134,19 @@ fn what_fails_is_done_again_and_the_turn_is_asked_under_its_key() {
     let fails = json!({"output": "down", "error": "unavailable", "attempts": 3, "duration_ms": 1});
     world.platform.tool.borrow_mut().push_back(fails);
     assert_eq!(world.deliver(false), 503);
-    assert!(world.platform.lines.borrow().iter().any(|line| line.contains("send_message") && line.contains("down")));
+    assert!(
+        world
+            .platform
+            .lines
+            .borrow()
+            .iter()
+            .any(|line| line.contains("send_message") && line.contains("down"))
+    );
     world.answers("hello", false);
     assert_eq!(world.deliver(false), 200);
     let called = world.called();
-    let keys: Vec<_> = called.iter().filter(|one| one.path == "/v1/chat").map(|one| one.key.as_str()).collect();
+    let keys: Vec<_> =
+        called.iter().filter(|one| one.path == "/v1/chat").map(|one| one.key.as_str()).collect();
     assert_eq!(keys, ["chatwoot-1-7-message-1"; 2]);
 }
 
@@ -242,8 +260,12 @@ fn what_is_kept_is_as_it_is_described() {
     };
     let world = handed_over();
     check(&world);
-    for event in [said(3, "x", "open"), wrote(4, "y"), status("conversation_resolved", 5), status("conversation_opened", 6)]
-    {
+    for event in [
+        said(3, "x", "open"),
+        wrote(4, "y"),
+        status("conversation_resolved", 5),
+        status("conversation_opened", 6),
+    ] {
         world.hook(&event, 202);
         check(&world);
     }
