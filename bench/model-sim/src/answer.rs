@@ -1,7 +1,7 @@
 //! What the simulated model says: a pure function of the messages and the asked behaviour.
 
 use crate::behaviour::{Behaviour, BehaviourError, Persona, find_directive};
-use crate::request::{Prompt, Role};
+use crate::request::{Message, Prompt, Role};
 use crate::script::{Call, last_output, next_calls};
 use crate::shop;
 use crate::text;
@@ -191,7 +191,6 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::request::Message;
 
     fn prompt<'a>(messages: &[(Role, &'a str)], tokens_max: Option<u32>) -> Prompt<'a> {
         Prompt {
