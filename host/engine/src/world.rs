@@ -145,7 +145,7 @@ pub struct ToolCallContext {
 pub struct ToolTerms {
     /// Where it may go: the tool's grants, within the tenant's own list.
     pub outbound: Arc<dyn OutboundPolicy>,
-    /// The tenant's credentials that the tool was granted; no others are put on, but the operator's.
+    /// The tenant's credentials that the tool was granted; no others are put on, the operator's neither.
     pub credentials: Arc<Credentials>,
     /// How long it may take, the body of its response included.
     pub timeout: Duration,
