@@ -14,7 +14,8 @@ impl Mismatch<'_> {
     pub fn describe(&self, instance: &Value) -> String {
         let pointer = self.pointer();
         let found = instance.pointer(&pointer);
-        let place = if pointer.is_empty() { "the whole".to_owned() } else { format!("'{}'", shortened(&pointer)) };
+        let place =
+            if pointer.is_empty() { "the whole".to_owned() } else { format!("'{}'", shortened(&pointer)) };
         match self.keyword {
             "additionalProperties" => format!("at {place}: there is no property of this name"),
             "required" => format!("at {place}: {}", missing(self.expected, found)),
@@ -128,7 +129,11 @@ mod tests {
             "items": {"type": ["string", "null"], "maxLength": 3}}}, "required": ["id"],
             "additionalProperties": false});
         check(&order, &json!([]), "at the whole: expected an object, found an array of 0");
-        check(&order, &json!({}), "at the whole: expected the properties that are required, found none of 'id'");
+        check(
+            &order,
+            &json!({}),
+            "at the whole: expected the properties that are required, found none of 'id'",
+        );
         check(&order, &json!({"id": "1"}), "at '/id': expected an integer, found \"1\"");
         check(&order, &json!({"id": 0}), "at '/id': expected at least 1, found 0");
         check(

@@ -71,7 +71,11 @@ mod tests {
     fn check(arguments: &str, schema: &Value, expected: Result<Value, &str>) {
         let schema = serde_json::value::to_raw_value(schema).unwrap();
         let read = read(arguments, &schema).map(Value::Object);
-        assert_eq!(read.as_ref().map_err(String::as_str), expected.as_ref().map_err(|told| *told), "{arguments}");
+        assert_eq!(
+            read.as_ref().map_err(String::as_str),
+            expected.as_ref().map_err(|told| *told),
+            "{arguments}"
+        );
     }
 
     #[test]
@@ -81,7 +85,9 @@ mod tests {
         check(
             r#"{"id": "7"}"#,
             &schema,
-            Err("The arguments do not fit the schema of this tool at '/id': expected an integer, found \"7\"."),
+            Err(
+                "The arguments do not fit the schema of this tool at '/id': expected an integer, found \"7\".",
+            ),
         );
         check("[1]", &schema, Err("The arguments are to be one JSON object."));
         check("", &json!({}), Ok(json!({})));
@@ -94,7 +100,10 @@ mod tests {
     fn what_is_too_long_or_too_deep_is_not_read() {
         let deep = |levels: usize| format!("{}{}", r#"{"a":"#.repeat(levels) + "1", "}".repeat(levels));
         assert!(read_object(&deep(DEPTH_MAX)).is_ok());
-        assert_eq!(read_object(&deep(DEPTH_MAX + 1)).unwrap_err(), "The arguments are nested deeper than 32.");
+        assert_eq!(
+            read_object(&deep(DEPTH_MAX + 1)).unwrap_err(),
+            "The arguments are nested deeper than 32."
+        );
         assert!(read_object(&deep(10_000)).is_err());
         assert!(read_object(&format!("{{\"a\":\"{}\"}}", "[\\\"".repeat(100))).is_ok());
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(ARGUMENTS_BYTES_MAX));

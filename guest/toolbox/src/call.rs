@@ -58,7 +58,8 @@ struct Prepared {
 impl<'a> Target<'a> {
     fn find(snapshot: &'a Snapshot, request: &CallRequest) -> Result<Self, Fault> {
         let unknown = || {
-            let told = format!("There is no tool '{}' of '{}'.", echo(&request.function), echo(&request.label));
+            let told =
+                format!("There is no tool '{}' of '{}'.", echo(&request.function), echo(&request.label));
             Fault::new(CallError::Unknown, told)
         };
         let (target, digest) = if request.label == BUILT_IN_LABEL {
@@ -154,7 +155,8 @@ impl<'a> Target<'a> {
                 Fault::new(CallError::InvalidOutput, "The tool's output is no JSON, though it declares that.")
             })?;
             schema.check(&value).map_err(|mismatch| {
-                let told = format!("The tool's output is not what it declares {}.", mismatch.describe(&value));
+                let told =
+                    format!("The tool's output is not what it declares {}.", mismatch.describe(&value));
                 Fault::new(CallError::InvalidOutput, told)
             })?;
         }
@@ -221,9 +223,9 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         }
         let (attempts, outcome) = self.attempts(target, &arguments, request, progress).await;
         let outcome = outcome.map_err(|fault| target.settle(fault)).and_then(|done| {
-            let output = target.fit(&done, &prepared.output).map_err(|fault| {
-                target.settle(Fault { may_have_happened: true, ..fault })
-            })?;
+            let output = target
+                .fit(&done, &prepared.output)
+                .map_err(|fault| target.settle(Fault { may_have_happened: true, ..fault }))?;
             Ok(Done { output, ..done })
         });
         entry.status = if outcome.is_ok() { Status::Completed } else { Status::Failed };
@@ -331,7 +333,11 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
             }
             Err(fault) => {
                 if let Some(log) = &fault.log {
-                    self.platform.log(&format!("tool={} function={} {log}", echo(&entry.tool), echo(&entry.function)));
+                    self.platform.log(&format!(
+                        "tool={} function={} {log}",
+                        echo(&entry.tool),
+                        echo(&entry.function)
+                    ));
                 }
                 let output = cut(&clean_text(&fault.text), ERROR_BYTES_MAX).into_owned();
                 CallReply { output, error: Some(fault.error), attempts, duration_ms, handed_over: false }

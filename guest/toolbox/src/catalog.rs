@@ -154,10 +154,8 @@ mod tests {
 
     #[test]
     fn functions_are_offered_in_the_order_of_the_selections() {
-        let snapshot = registry(&json!([
-            tool_json("crm", &["find", "note"]),
-            tool_json("orders", &["get", "cancel"]),
-        ]));
+        let snapshot =
+            registry(&json!([tool_json("crm", &["find", "note"]), tool_json("orders", &["get", "cancel"]),]));
         let select = [select("orders", Some(&["cancel"])), select("crm", None), select("orders", None)];
         let catalog = catalog(&snapshot, &select, OFFERED_MAX);
         assert_eq!(names(&catalog), ["orders__cancel", "crm__find", "crm__note", "orders__get"]);
@@ -170,7 +168,11 @@ mod tests {
         server["kind"] = json!("mcp");
         server["url"] = json!("https://wiki.example/mcp");
         let snapshot = registry(&json!([server]));
-        let url = |url: &str| Selection { label: Some("docs".into()), server_url: Some(url.into()), functions: None };
+        let url = |url: &str| Selection {
+            label: Some("docs".into()),
+            server_url: Some(url.into()),
+            functions: None,
+        };
         let select = [
             url("https://wiki.example/mcp/"),
             url("https://other.example/mcp"),
@@ -181,13 +183,16 @@ mod tests {
         ];
         let catalog = catalog(&snapshot, &select, OFFERED_MAX);
         assert_eq!(names(&catalog), ["wiki__read", "calculator"]);
-        assert_eq!(catalog.missing, [
-            "No MCP server at 'https://other.example/mcp' is registered.",
-            "There is no tool 'crm'.",
-            "The tool 'waggle' has no function 'rm'.",
-            "The tool 'wiki' has no function 'write\u{fffd}'.",
-            "A selection names neither a tool nor a server.",
-        ]);
+        assert_eq!(
+            catalog.missing,
+            [
+                "No MCP server at 'https://other.example/mcp' is registered.",
+                "There is no tool 'crm'.",
+                "The tool 'waggle' has no function 'rm'.",
+                "The tool 'wiki' has no function 'write\u{fffd}'.",
+                "A selection names neither a tool nor a server.",
+            ]
+        );
     }
 
     #[test]
@@ -211,7 +216,8 @@ mod tests {
     fn a_turn_has_so_many_functions_and_no_more() {
         let many: Vec<String> = (0..64).map(|number| format!("f{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let snapshot = registry(&json!([tool_json("a", &many), tool_json("b", &many), tool_json("c", &many)]));
+        let snapshot =
+            registry(&json!([tool_json("a", &many), tool_json("b", &many), tool_json("c", &many)]));
         let select = [select("a", None), select("b", None), select("c", None)];
         let catalog = catalog(&snapshot, &select, OFFERED_MAX);
         assert_eq!(catalog.tools.len(), 128);

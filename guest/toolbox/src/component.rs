@@ -57,7 +57,8 @@ pub(crate) async fn run<F: Fetch>(
         Ok(answer) => read(&answer),
         Err(FetchError::Transport(failure)) => Err(failure.into()),
         Err(long @ FetchError::TooLong(_)) => {
-            Err(Fault::new(CallError::InvalidOutput, "The tool's output is longer than it may be.").logged(long.to_string()))
+            Err(Fault::new(CallError::InvalidOutput, "The tool's output is longer than it may be.")
+                .logged(long.to_string()))
         }
     }
 }
@@ -80,7 +81,8 @@ fn read(answer: &Fetched) -> Outcome {
         }
     }
     let told: Told = serde_json::from_slice(&answer.body).map_err(|error| {
-        Fault::new(CallError::Failed, "The tool could not be called.").logged(format!("the host's answer: {error}"))
+        Fault::new(CallError::Failed, "The tool could not be called.")
+            .logged(format!("the host's answer: {error}"))
     })?;
     match told.error {
         None => Ok(Done::of(told.output.unwrap_or_default())),
@@ -130,7 +132,9 @@ mod tests {
     #[test]
     fn the_hosts_word_is_an_outcome() {
         check(200, r#"{"output":"x","error":null,"cpu_us":1,"time_us":2}"#, Ok("x"));
-        let error = |code: &str| format!(r#"{{"output":"","error":{{"code":"{code}","message":"m"}},"cpu_us":1,"time_us":2}}"#);
+        let error = |code: &str| {
+            format!(r#"{{"output":"","error":{{"code":"{code}","message":"m"}},"cpu_us":1,"time_us":2}}"#)
+        };
         check(200, &error("trapped"), Err((CallError::Failed, Again::Never, true)));
         check(200, &error("timed_out"), Err((CallError::TimedOut, Again::Never, true)));
         check(200, &error("out_of_memory"), Err((CallError::OutOfBounds, Again::Never, true)));

@@ -84,7 +84,8 @@ fn listed(tool: &Tool) -> Listed<'_> {
 
 impl<S, F, P> Service<S, F, P> {
     pub(crate) fn list(&self, snapshot: &Snapshot) -> Reply {
-        let data: Vec<Listed<'_>> = std::iter::once(own()).chain(snapshot.tools().iter().map(listed)).collect();
+        let data: Vec<Listed<'_>> =
+            std::iter::once(own()).chain(snapshot.tools().iter().map(listed)).collect();
         let list = List {
             object: "list",
             first_id: data.first().map(|one| one.id),

@@ -6,8 +6,26 @@ use serde_json::Value;
 const MASKED: &str = "[masked]";
 /// Parts of names that say that the value is a secret, in lower case without separators.
 const NAMES: [&str; 20] = [
-    "password", "passwd", "passphrase", "passcode", "secret", "token", "authorization", "apikey", "privatekey",
-    "credential", "cookie", "session", "card", "cvv", "cvc", "iban", "ssn", "socialsecurity", "accountnumber", "otp",
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "authorization",
+    "apikey",
+    "privatekey",
+    "credential",
+    "cookie",
+    "session",
+    "card",
+    "cvv",
+    "cvc",
+    "iban",
+    "ssn",
+    "socialsecurity",
+    "accountnumber",
+    "otp",
 ];
 /// Names that say so, whole: as parts they stand in too many others.
 const WHOLE_NAMES: [&str; 3] = ["pin", "auth", "tan"];
@@ -173,13 +191,18 @@ mod tests {
             r#"{"a":{"apiKey":"x","Access-Token":["y"],"new_password":7,"pin":"1234"},"spinner":"z","token":null}"#,
             r#"{"a":{"Access-Token":"[masked]","apiKey":"[masked]","new_password":"[masked]","pin":"[masked]"},"spinner":"z","token":null}"#,
         );
-        check(r#"{"kunden_nr":"A7","Fax":"1","order":"A7"}"#, r#"{"Fax":"[masked]","kunden_nr":"[masked]","order":"A7"}"#);
+        check(
+            r#"{"kunden_nr":"A7","Fax":"1","order":"A7"}"#,
+            r#"{"Fax":"[masked]","kunden_nr":"[masked]","order":"A7"}"#,
+        );
     }
 
     #[test]
     fn secrets_are_known_by_their_look() {
-        check(r#"["4111 1111 1111 1111","4111-1111-1111-1112","order 4111111111111"]"#,
-            r#"["[masked]","4111-1111-1111-1112","order 4111111111111"]"#);
+        check(
+            r#"["4111 1111 1111 1111","4111-1111-1111-1112","order 4111111111111"]"#,
+            r#"["[masked]","4111-1111-1111-1112","order 4111111111111"]"#,
+        );
         check("pay with 4111111111111111.", "pay with [masked].");
         check("[4111111111111111, 12345678901234567]", r#"["[masked]","[masked]"]"#);
         check("key sk-abcdefghijklmnop, and sk-1", "key [masked], and sk-1");

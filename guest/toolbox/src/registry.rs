@@ -118,7 +118,8 @@ impl Memory {
                 }
                 Told::Same => {
                     let snapshot = self.registry.borrow().snapshot.clone();
-                    return snapshot.ok_or_else(|| no_registry("it says that nothing it never said has changed".into()));
+                    return snapshot
+                        .ok_or_else(|| no_registry("it says that nothing it never said has changed".into()));
                 }
                 Told::Absent => {
                     let absent_until_ms = platform.now_ms().saturating_add(ABSENT_MS);
@@ -146,7 +147,8 @@ impl Memory {
             304 => Ok(Told::Same),
             200 => {
                 let registry = serde_json::from_slice(&answer.body);
-                let registry = registry.map_err(|error| no_registry(format!("it cannot be read: {error}")))?;
+                let registry =
+                    registry.map_err(|error| no_registry(format!("it cannot be read: {error}")))?;
                 Ok(Told::Changed(registry, answer.header("etag").map(str::to_owned)))
             }
             status => Err(no_registry(format!("it answered {status}"))),
@@ -157,7 +159,9 @@ impl Memory {
         let value = settings::text(platform, VARIABLE).await?;
         {
             let known = self.registry.borrow();
-            if let Some(snapshot) = known.snapshot.as_ref().filter(|_| known.variable.as_ref() == Some(&value)) {
+            if let Some(snapshot) =
+                known.snapshot.as_ref().filter(|_| known.variable.as_ref() == Some(&value))
+            {
                 return Ok(Rc::clone(snapshot));
             }
         }
@@ -176,7 +180,8 @@ fn read_variable(value: &str) -> Result<Registry, Problem> {
         Some(b'[') => serde_json::from_str::<Vec<Tool>>(value),
         Some(_) => serde_json::from_str::<Registry>(value).map(|registry| registry.data),
     };
-    let wrong = |reason: String| internal(format!("the variable '{VARIABLE}' is no registry of tools: {reason}"));
+    let wrong =
+        |reason: String| internal(format!("the variable '{VARIABLE}' is no registry of tools: {reason}"));
     let data = read.map_err(|error| wrong(error.to_string()))?;
     match data.iter().find(|tool| matches!(tool.kind, Kind::Component)) {
         Some(tool) => Err(wrong(format!("'{}' is a component, and nobody here runs those", tool.name))),

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use waggle_conversation::Store;
-use waggle_mcp::client::{Bounds, Client, ClientFailure, RemoteCall, Remembered};
+use waggle_mcp::client::{Bounds, Client, ClientFailure, Remembered, RemoteCall};
 use waggle_mcp::pin::{Comparison, compare, functions};
 use waggle_mcp::{Fetch, Progress};
 use waggle_openai::error::echo;
@@ -112,7 +112,8 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
             ..Bounds::default()
         };
         let known = self.memory.servers.get(tool);
-        let client = Client::new(&self.fetch, url).with_headers(fields(&tool.name, under_grants)).with_bounds(bounds);
+        let client =
+            Client::new(&self.fetch, url).with_headers(fields(&tool.name, under_grants)).with_bounds(bounds);
         let mut client = client.with_session(known.as_ref().and_then(|known| known.session.clone()));
         let now_ms = self.platform.now_ms();
         let known = match known {
@@ -124,7 +125,8 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
             return Err(Fault::new(CallError::Unknown, told));
         }
         let arguments = RawValue::from_string(Value::Object(arguments.clone()).to_string());
-        let arguments = arguments.map_err(|error| Fault::new(CallError::InvalidArguments, error.to_string()))?;
+        let arguments =
+            arguments.map_err(|error| Fault::new(CallError::InvalidArguments, error.to_string()))?;
         let call = RemoteCall {
             name: function.remote_name.as_deref().unwrap_or(&function.name),
             arguments: &arguments,
@@ -167,12 +169,15 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         if !under_grants {
             return;
         }
-        let body = json!({"what": "definition_changed", "detail": {"changed": changes, "added": comparison.added}});
+        let body =
+            json!({"what": "definition_changed", "detail": {"changed": changes, "added": comparison.added}});
         let url = format!("{HOST}/v1/tools/{}/report", tool.name);
         let request = post_json(url, body.to_string().into_bytes(), REPORT_TIMEOUT_MS);
         match fetch(&self.fetch, request, REPORT_BYTES_MAX).await {
             Ok(answer) if (200..300).contains(&answer.status) => {}
-            Ok(answer) => self.platform.log(&format!("tool={} the report was answered {}", tool.name, answer.status)),
+            Ok(answer) => {
+                self.platform.log(&format!("tool={} the report was answered {}", tool.name, answer.status))
+            }
             Err(error) => self.platform.log(&format!("tool={} the report was not taken: {error}", tool.name)),
         }
     }
@@ -211,7 +216,8 @@ fn fault(failure: &ClientFailure) -> Fault {
         }
         ClientFailure::Busy { retry_after } => {
             let seconds = retry_after.as_deref().and_then(|seconds| seconds.trim().parse::<u64>().ok());
-            let again = seconds.and_then(|seconds| seconds.checked_mul(1000)).map_or(Again::Later, Again::After);
+            let again =
+                seconds.and_then(|seconds| seconds.checked_mul(1000)).map_or(Again::Later, Again::After);
             Fault { again, ..told(CallError::Unavailable) }
         }
         ClientFailure::SessionOver => Fault { again: Again::Later, ..told(CallError::Unavailable) },

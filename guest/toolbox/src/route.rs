@@ -69,7 +69,11 @@ mod tests {
     use super::*;
 
     fn check(method: &str, path: &str, expected: Result<Route, u16>) {
-        assert_eq!(Route::find(method, path, false).map_err(|error| error.status), expected, "{method} {path}");
+        assert_eq!(
+            Route::find(method, path, false).map_err(|error| error.status),
+            expected,
+            "{method} {path}"
+        );
     }
 
     #[test]
@@ -82,7 +86,9 @@ mod tests {
         check("GET", "/v1/tools/audit?limit=x", Err(400));
         check("DELETE", "/v1/tools/users/a%20b/data", Ok(Route::EraseUser("a b".to_owned())));
         check("GET", "/v1/tools/users/a/data", Err(405));
-        for path in ["/v1/tools/users//data", "/v1/tools/users/a/b/data", "/v1/tools/users/%zz/data", "/v1/tools/x"] {
+        for path in
+            ["/v1/tools/users//data", "/v1/tools/users/a/b/data", "/v1/tools/users/%zz/data", "/v1/tools/x"]
+        {
             check("DELETE", path, Err(404));
         }
         for method in ["GET", "POST", "DELETE", "OPTIONS"] {

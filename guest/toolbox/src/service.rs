@@ -99,7 +99,9 @@ impl<S: Store, F: Fetch + Clone, P: Platform> Service<S, F, P> {
                 Ok(reply_json(&reply))
             }
             Route::List => Ok(self.list(&*self.registry().await?)),
-            Route::Audit(query) => self.log(&AuditSettings::read(&self.platform).await?).list(viewer, query).await,
+            Route::Audit(query) => {
+                self.log(&AuditSettings::read(&self.platform).await?).list(viewer, query).await
+            }
             Route::EraseUser(user) => {
                 self.log(&AuditSettings::read(&self.platform).await?).erase(viewer, &user).await
             }

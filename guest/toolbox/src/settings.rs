@@ -25,7 +25,8 @@ async fn number<P: Platform>(platform: &P, name: &str, default: u64) -> Result<u
     if value.is_empty() {
         return Ok(default);
     }
-    let wrong = || internal(format!("the variable '{name}' must be a whole number of at least 1, not '{value}'"));
+    let wrong =
+        || internal(format!("the variable '{name}' must be a whole number of at least 1, not '{value}'"));
     value.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)
 }
 

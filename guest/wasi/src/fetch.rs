@@ -86,7 +86,9 @@ impl Fetch for WasiFetch {
         let sent = client::send(request(outgoing)?).await;
         let response = sent.map_err(|code| failure(&code))?;
         let fields = response.get_headers().copy_all().into_iter();
-        let text = |(name, value): (String, Vec<u8>)| Some((name.to_ascii_lowercase(), String::from_utf8(value).ok()?));
+        let text = |(name, value): (String, Vec<u8>)| {
+            Some((name.to_ascii_lowercase(), String::from_utf8(value).ok()?))
+        };
         let headers: Vec<(String, String)> = fields.filter_map(text).collect();
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length = length.and_then(|(_, length)| length.parse().ok());

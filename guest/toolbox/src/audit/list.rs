@@ -48,7 +48,8 @@ impl EntryQuery {
                         digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit())
                     });
                     let number = number.and_then(|digits| digits.parse().ok());
-                    page.after = Some(number.ok_or_else(|| wrong("after", "the id of an entry of this list"))?);
+                    page.after =
+                        Some(number.ok_or_else(|| wrong("after", "the id of an entry of this list"))?);
                 }
                 _ => {}
             }
@@ -122,10 +123,15 @@ impl<S: Store> Log<'_, S> {
         while least <= most && found.len() < count {
             let numbers: Vec<u64> = match query.order {
                 Order::Ascending => (least..=most.min(least + PAGE_ENTRIES - 1)).collect(),
-                Order::Descending => (least.max(most.saturating_sub(PAGE_ENTRIES - 1))..=most).rev().collect(),
+                Order::Descending => {
+                    (least.max(most.saturating_sub(PAGE_ENTRIES - 1))..=most).rev().collect()
+                }
             };
             let values = self.store.get_many(numbers.iter().copied().map(key_of).collect()).await?;
-            let read = numbers.iter().zip(values).filter_map(|(number, value)| Some((*number, Entry::read(&value?)?)));
+            let read = numbers
+                .iter()
+                .zip(values)
+                .filter_map(|(number, value)| Some((*number, Entry::read(&value?)?)));
             found.extend(read.filter(|(_, entry)| entry.at_ms >= since_ms));
             let Some(last) = numbers.last() else { break };
             match query.order {

@@ -92,7 +92,9 @@ impl<S: Store> Log<'_, S> {
             let values = self.store.get_many(numbers.iter().copied().map(key_of).collect()).await?;
             let since_ms = self.since_ms();
             let old = values.iter().take_while(|value| {
-                value.as_deref().is_none_or(|value| Entry::read(value).is_none_or(|entry| entry.at_ms < since_ms))
+                value
+                    .as_deref()
+                    .is_none_or(|value| Entry::read(value).is_none_or(|entry| entry.at_ms < since_ms))
             });
             last += old.count() as u64;
         }
@@ -126,8 +128,10 @@ impl<S: Store> Log<'_, S> {
             let end = newest.min(number + PAGE_ENTRIES - 1);
             let keys: Vec<String> = (number..=end).map(key_of).collect();
             let values = self.store.get_many(keys.clone()).await?;
-            let is_theirs = |value: &Vec<u8>| Entry::read(value).is_some_and(|entry| entry.user.as_deref() == Some(user));
-            let found = keys.into_iter().zip(values).filter(|(_, value)| value.as_ref().is_some_and(is_theirs));
+            let is_theirs =
+                |value: &Vec<u8>| Entry::read(value).is_some_and(|entry| entry.user.as_deref() == Some(user));
+            let found =
+                keys.into_iter().zip(values).filter(|(_, value)| value.as_ref().is_some_and(is_theirs));
             let theirs: Vec<String> = found.map(|(key, _)| key).collect();
             erased += theirs.len();
             if !theirs.is_empty() {

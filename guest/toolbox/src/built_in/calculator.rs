@@ -95,7 +95,8 @@ impl Reader {
     }
 
     fn wrong(&mut self, expected: &'static str) -> CalculationError {
-        let found = self.next().map_or_else(|| "the end".to_owned(), |found| format!("'{}'", found.escape_debug()));
+        let found =
+            self.next().map_or_else(|| "the end".to_owned(), |found| format!("'{}'", found.escape_debug()));
         CalculationError::Syntax { at: self.at + 1, expected, found }
     }
 
@@ -197,7 +198,10 @@ impl Reader {
         let name = self.word(char::is_alphanumeric).to_lowercase();
         let known = ["min", "max", "round", "abs", "sqrt"];
         if !known.contains(&name.as_str()) {
-            return Err(CalculationError::Usage(format!("there is no '{name}'; there are {}", known.join(", "))));
+            return Err(CalculationError::Usage(format!(
+                "there is no '{name}'; there are {}",
+                known.join(", ")
+            )));
         }
         self.expect('(', "'('")?;
         let arguments = self.deeper(Self::arguments)?;
@@ -208,7 +212,9 @@ impl Reader {
         let mut arguments = vec![self.sum()?];
         while self.take(',') || self.take(';') {
             if arguments.len() == ARGUMENTS_MAX {
-                return Err(CalculationError::Usage(format!("a function takes at most {ARGUMENTS_MAX} numbers")));
+                return Err(CalculationError::Usage(format!(
+                    "a function takes at most {ARGUMENTS_MAX} numbers"
+                )));
             }
             arguments.push(self.sum()?);
         }
@@ -229,7 +235,9 @@ fn whole(value: Decimal) -> Option<i64> {
 fn power(base: Decimal, exponent: Decimal) -> Result<Decimal, CalculationError> {
     let whole = whole(exponent).filter(|exponent| exponent.abs() <= EXPONENT_MAX);
     let Some(exponent) = whole else {
-        let told = format!("exponents are whole numbers from -{EXPONENT_MAX} to {EXPONENT_MAX}; for roots there is sqrt");
+        let told = format!(
+            "exponents are whole numbers from -{EXPONENT_MAX} to {EXPONENT_MAX}; for roots there is sqrt"
+        );
         return Err(CalculationError::Usage(told));
     };
     if base.is_zero() && exponent < 0 {

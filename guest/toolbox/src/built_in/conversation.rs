@@ -51,7 +51,11 @@ fn conversation(request: &CallRequest) -> Result<ConversationId, Fault> {
 }
 
 impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
-    pub(super) async fn search_conversation(&self, arguments: &Map<String, Value>, request: &CallRequest) -> Outcome {
+    pub(super) async fn search_conversation(
+        &self,
+        arguments: &Map<String, Value>,
+        request: &CallRequest,
+    ) -> Outcome {
         let conversation = conversation(request)?;
         let wanted: HashSet<String> = words::of_query(text(arguments, "query")).into_iter().collect();
         let mut found = Vec::new();
@@ -79,7 +83,9 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         let answer = match fetch(&self.fetch, get_json(url, TIMEOUT_MS), PAGE_BYTES_MAX).await {
             Ok(answer) if answer.status == 200 => answer,
             Ok(answer) => return Err(failed().logged(format!("the items answered {}", answer.status))),
-            Err(FetchError::Transport(failure)) => return Err(Fault { text: failed().text, ..failure.into() }),
+            Err(FetchError::Transport(failure)) => {
+                return Err(Fault { text: failed().text, ..failure.into() });
+            }
             Err(failure) => return Err(failed().logged(failure.to_string())),
         };
         serde_json::from_slice(&answer.body).map_err(|error| failed().logged(error.to_string()))
@@ -94,7 +100,8 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         let answer = self.platform.call_neighbour(call).await;
         let answer = answer.map_err(|failure| Fault { text: told.to_owned(), ..failure.into() })?;
         if !(200..300).contains(&answer.status) {
-            let log = format!("handover answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+            let log =
+                format!("handover answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
             let fault = Fault::new(CallError::Failed, told).logged(log);
             let passes = matches!(answer.status, 429 | 500..);
             return Err(if passes { Fault { again: crate::outcome::Again::Later, ..fault } } else { fault });

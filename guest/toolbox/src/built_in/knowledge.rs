@@ -51,7 +51,11 @@ struct Content {
 }
 
 impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
-    pub(super) async fn search_knowledge(&self, arguments: &Map<String, Value>, request: &CallRequest) -> Outcome {
+    pub(super) async fn search_knowledge(
+        &self,
+        arguments: &Map<String, Value>,
+        request: &CallRequest,
+    ) -> Outcome {
         let stores = match request.vector_store_ids.as_slice() {
             [] => self.own_stores().await.map_err(|problem| {
                 let told = "The knowledge base is not set up as it should be.";
@@ -89,9 +93,10 @@ fn told(answer: &NeighbourAnswer) -> Outcome {
     if answer.status != 200 {
         let log = format!("search answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         let fault = match answer.status {
-            429 | 503 | 504 => {
-                Fault::passing(CallError::Unavailable, "The knowledge base is overloaded. It may answer later.")
-            }
+            429 | 503 | 504 => Fault::passing(
+                CallError::Unavailable,
+                "The knowledge base is overloaded. It may answer later.",
+            ),
             404 => Fault::new(CallError::Failed, "The knowledge base is not there."),
             _ => Fault::new(CallError::Failed, "The knowledge base cannot be searched."),
         };
@@ -104,7 +109,9 @@ fn told(answer: &NeighbourAnswer) -> Outcome {
     let hits = searched.data.iter().filter(|_| passes);
     let results: Vec<Value> = hits.map(written).collect();
     if results.is_empty() {
-        return Ok(Done::of(r#"{"results":[],"note":"Nothing in the knowledge base answers this."}"#.to_owned()));
+        return Ok(Done::of(
+            r#"{"results":[],"note":"Nothing in the knowledge base answers this."}"#.to_owned(),
+        ));
     }
     Ok(Done::of(json!({ "results": results }).to_string()))
 }

@@ -160,7 +160,9 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
             }
             BuiltIn::Calculator => {
                 let result = calculator::calculate(text(arguments, "expression"));
-                result.map(Done::of).map_err(|error| invalid(format!("The expression has no result: {error}.")))
+                result
+                    .map(Done::of)
+                    .map_err(|error| invalid(format!("The expression has no result: {error}.")))
             }
             BuiltIn::SearchConversation => self.search_conversation(arguments, request).await,
             BuiltIn::HandOver => self.hand_over(arguments, request).await,

@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn in_json_a_link_ends_with_its_string() {
         let links = Links::approved(std::iter::empty());
-        let cleaned = links.keep_approved(r#"{"a":"https://evil.example\nwww.evil.example\"x\""}"#.to_owned(), true);
+        let cleaned =
+            links.keep_approved(r#"{"a":"https://evil.example\nwww.evil.example\"x\""}"#.to_owned(), true);
         assert_eq!(cleaned, r#"{"a":"[link removed]\n[link removed]\"x\""}"#);
     }
 }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn json_stays_json_whatever_is_taken_out_of_it() {
-        let text = "{\"b\\u202e\":\"x\\u0000y\u{e0041}\",\"a\":[\"https://evil.example/x?\\\"q\\\"\",1.0e300]}";
+        let text =
+            "{\"b\\u202e\":\"x\\u0000y\u{e0041}\",\"a\":[\"https://evil.example/x?\\\"q\\\"\",1.0e300]}";
         let cleaned = clean(text, &approved(&[]));
         let read: Value = serde_json::from_str(&cleaned).unwrap();
         assert_eq!(read, json!({"b": "xy", "a": ["[link removed]\"q\"", 1.0e300]}), "{cleaned}");

@@ -60,7 +60,10 @@ fn text(answer: &Fetched) -> Result<String, Fault> {
     let encoding = match charset {
         None => UTF_8,
         Some(label) => Encoding::for_label(label.as_bytes()).ok_or_else(|| {
-            let told = format!("The server answered in the character set '{}', which is not known.", cut(&label, 100));
+            let told = format!(
+                "The server answered in the character set '{}', which is not known.",
+                cut(&label, 100)
+            );
             Fault::new(CallError::InvalidOutput, told)
         })?,
     };
@@ -95,7 +98,10 @@ mod tests {
 
     fn check(status: u16, headers: &[(&str, &str)], body: &[u8], expected: Result<&str, (CallError, &str)>) {
         let read = read(&answer(status, headers, body));
-        let read = read.as_ref().map(|done| done.output.as_str()).map_err(|fault| (fault.error, fault.text.as_str()));
+        let read = read
+            .as_ref()
+            .map(|done| done.output.as_str())
+            .map_err(|fault| (fault.error, fault.text.as_str()));
         assert_eq!(read, expected);
     }
 
@@ -111,14 +117,29 @@ mod tests {
         let png = "The server answered with 'image/png', which is no text.";
         check(200, &[("content-type", "Image/PNG")], b"\x89PNG", Err((CallError::InvalidOutput, png)));
         let odd = "The server answered in the character set 'klingon', which is not known.";
-        check(200, &[("content-type", "text/plain; charset=klingon")], b"x", Err((CallError::InvalidOutput, odd)));
+        check(
+            200,
+            &[("content-type", "text/plain; charset=klingon")],
+            b"x",
+            Err((CallError::InvalidOutput, odd)),
+        );
     }
 
     #[test]
     fn refusals_say_what_the_server_said() {
-        check(404, &[], b"no such order\n", Err((CallError::Failed, "The server answered 404: no such order")));
+        check(
+            404,
+            &[],
+            b"no such order\n",
+            Err((CallError::Failed, "The server answered 404: no such order")),
+        );
         check(401, &[], b"", Err((CallError::Failed, "The server answered 401.")));
-        check(500, &[("content-type", "image/png")], b"x", Err((CallError::Failed, "The server answered 500.")));
+        check(
+            500,
+            &[("content-type", "image/png")],
+            b"x",
+            Err((CallError::Failed, "The server answered 500.")),
+        );
         let redirect = "The server answered 302 and wants to redirect to 'http://10.0.0.1/'; redirects are not followed.";
         check(302, &[("location", "http://10.0.0.1/")], b"", Err((CallError::Failed, redirect)));
         let long = read(&answer(400, &[], &[b'x'; 100_000])).unwrap_err();

@@ -70,8 +70,11 @@ pub(crate) fn make(
     let template = function.request.as_ref();
     let template = template.ok_or_else(|| TemplateError::Template("it has no request".to_owned()))?;
     // What is null is not there.
-    let mut left: Map<String, Value> =
-        arguments.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut left: Map<String, Value> = arguments
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     only_declared(function, &left)?;
     let method = method(&template.method)?;
     let path = path(&template.path, &mut left)?;
@@ -109,7 +112,8 @@ fn only_declared(function: &Function, arguments: &Map<String, Value>) -> Result<
     let says_itself = ["additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf"]
         .iter()
         .any(|keyword| schema.get(*keyword).is_some());
-    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|_| !says_itself) else {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|_| !says_itself)
+    else {
         return Ok(());
     };
     match arguments.keys().find(|name| !properties.contains_key(*name)) {
@@ -137,7 +141,8 @@ fn path(template: &str, left: &mut Map<String, Value>) -> Result<String, Templat
             return Err(TemplateError::Template("a brace in its path is not closed".to_owned()));
         };
         path.push_str(before);
-        let value = left.get(argument).ok_or_else(|| refused(argument, "is missing, and stands in the address"))?;
+        let value =
+            left.get(argument).ok_or_else(|| refused(argument, "is missing, and stands in the address"))?;
         path.push_str(&segment(argument, value)?);
         used.push(argument);
         rest = after;
@@ -148,8 +153,8 @@ fn path(template: &str, left: &mut Map<String, Value>) -> Result<String, Templat
         return Err(TemplateError::Template("its path has characters that no address has".to_owned()));
     }
     // Dots of several arguments may meet.
-    let segments = path.split(['?', '#']).next().unwrap_or_default().split('/');
-    if segments.into_iter().any(|segment| matches!(segment, "." | "..")) {
+    let mut segments = path.split('?').next().unwrap_or_default().split('/');
+    if segments.any(|segment| matches!(segment, "." | "..")) {
         return Err(TemplateError::Argument { argument: "path".to_owned(), reason: "leads to another path" });
     }
     Ok(path)
@@ -184,7 +189,9 @@ fn plain(argument: &str, value: &Value) -> Result<String, TemplateError> {
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(flag) => Ok(flag.to_string()),
         Value::Null => Ok(String::new()),
-        Value::Array(_) | Value::Object(_) => Err(refused(argument, "is a list or an object within another, or in a place for text")),
+        Value::Array(_) | Value::Object(_) => {
+            Err(refused(argument, "is a list or an object within another, or in a place for text"))
+        }
     }
 }
 
@@ -236,7 +243,11 @@ fn header(argument: &str, name: &str, value: &Value) -> Result<(String, String),
         }
         value => plain(argument, value)?,
     };
-    if is_field_value(&text) { Ok((name, text)) } else { Err(refused(argument, "cannot stand in a header field")) }
+    if is_field_value(&text) {
+        Ok((name, text))
+    } else {
+        Err(refused(argument, "cannot stand in a header field"))
+    }
 }
 
 /// A field's name in lower case, if it may be set (RFC 9110, section 5.6.2).
@@ -244,8 +255,15 @@ fn field_name(name: &str) -> Result<String, TemplateError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let lower = name.to_ascii_lowercase();
     let reserved = lower.starts_with("waggle-") || lower.starts_with("spin-") || lower.starts_with("proxy-");
-    if lower.is_empty() || !lower.bytes().all(is_token) || reserved || FORBIDDEN_FIELDS.contains(&lower.as_str()) {
-        return Err(TemplateError::Template(format!("'{}' is no header field that a tool may set", name.escape_debug())));
+    if lower.is_empty()
+        || !lower.bytes().all(is_token)
+        || reserved
+        || FORBIDDEN_FIELDS.contains(&lower.as_str())
+    {
+        return Err(TemplateError::Template(format!(
+            "'{}' is no header field that a tool may set",
+            name.escape_debug()
+        )));
     }
     Ok(lower)
 }
@@ -293,11 +311,20 @@ mod tests {
     fn each_argument_goes_to_its_place() {
         let get = json!({"method": "GET", "path": "/orders/{id}/lines", "arguments": [
             {"argument": "page", "name": "p", "in": "query"}, {"argument": "tags", "name": "tag[]", "in": "query"}]});
-        check(&get, &json!({"id": "A/7 b", "page": 2, "tags": ["x", "y&z"], "rest": true, "none": null}),
-            "/orders/A%2F7%20b/lines?p=2&tag%5B%5D=x&tag%5B%5D=y%26z&rest=true", None);
+        check(
+            &get,
+            &json!({"id": "A/7 b", "page": 2, "tags": ["x", "y&z"], "rest": true, "none": null}),
+            "/orders/A%2F7%20b/lines?p=2&tag%5B%5D=x&tag%5B%5D=y%26z&rest=true",
+            None,
+        );
         let post = json!({"method": "POST", "path": "/orders/{id}?v=1", "arguments": [
             {"argument": "q", "name": "q", "in": "query"}]});
-        check(&post, &json!({"id": 7, "reason": "r", "q": "x"}), "/orders/7?v=1&q=x", Some(r#"{"reason":"r"}"#));
+        check(
+            &post,
+            &json!({"id": 7, "reason": "r", "q": "x"}),
+            "/orders/7?v=1&q=x",
+            Some(r#"{"reason":"r"}"#),
+        );
         check(&post, &json!({"id": 7}), "/orders/7?v=1", None);
         let whole = json!({"method": "PUT", "path": "/notes", "body": "note"});
         check(&whole, &json!({"note": [1, 2]}), "/notes", Some("[1,2]"));
@@ -309,8 +336,13 @@ mod tests {
         let request = json!({"method": "POST", "path": "/x", "headers": [["Accept", "text/csv"], ["X-Shop", "a b"]],
             "idempotency_header": "Idempotency-Key", "arguments": [{"argument": "l", "name": "Accept-Language", "in": "header"}]});
         let made = made(&request, &json!({"l": ["de", "en"], "a": 1})).unwrap();
-        let expected = [("accept", "text/csv"), ("x-shop", "a b"), ("idempotency-key", "key-1"),
-            ("accept-language", "de, en"), ("content-type", "application/json")];
+        let expected = [
+            ("accept", "text/csv"),
+            ("x-shop", "a b"),
+            ("idempotency-key", "key-1"),
+            ("accept-language", "de, en"),
+            ("content-type", "application/json"),
+        ];
         let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(made.headers, expected);
     }
@@ -319,13 +351,25 @@ mod tests {
     fn no_argument_leads_elsewhere() {
         let get = json!({"method": "GET", "path": "/orders/{id}", "arguments": [
             {"argument": "h", "name": "x-h", "in": "header"}]});
-        for id in [json!(".."), json!("."), json!("a/../../b"), json!("..\\b"), json!(""), json!("a\n"), json!({}), json!([[1]])] {
+        for id in [
+            json!(".."),
+            json!("."),
+            json!("a/../../b"),
+            json!("..\\b"),
+            json!(""),
+            json!("a\n"),
+            json!({}),
+            json!([[1]]),
+        ] {
             assert!(matches!(made(&get, &json!({"id": id})), Err(TemplateError::Argument { .. })), "{id}");
         }
         let met = json!({"method": "GET", "path": "/orders/{a}{b}"});
         assert!(made(&met, &json!({"a": ".", "b": "."})).is_err());
         for value in ["a\r\nx: y", "a\0", "é", " a", &"x".repeat(5_000)] {
-            assert!(matches!(made(&get, &json!({"id": 1, "h": value})), Err(TemplateError::Argument { .. })), "{value}");
+            assert!(
+                matches!(made(&get, &json!({"id": 1, "h": value})), Err(TemplateError::Argument { .. })),
+                "{value}"
+            );
         }
         assert_eq!(made(&get, &json!({"id": "x".repeat(10_000)})), Err(TemplateError::TooLong));
         assert!(made(&get, &json!({})).unwrap_err().to_string().contains("'id' is missing"));
@@ -348,7 +392,11 @@ mod tests {
         }
         let request = json!({"method": "GET", "path": "/x", "arguments": [{"argument": "a", "name": "Authorization", "in": "header"}]});
         assert!(matches!(made(&request, &json!({"a": "x"})), Err(TemplateError::Template(_))));
-        for request in [json!({"method": "TRACE", "path": "/x"}), json!({"method": "GET", "path": "x"}), json!({"method": "GET", "path": "/{x"})] {
+        for request in [
+            json!({"method": "TRACE", "path": "/x"}),
+            json!({"method": "GET", "path": "x"}),
+            json!({"method": "GET", "path": "/{x"}),
+        ] {
             assert!(matches!(made(&request, &json!({})), Err(TemplateError::Template(_))), "{request}");
         }
     }

@@ -72,7 +72,9 @@ impl<F: Fetch> McpResources<F> {
             FetchError::TooLong(bytes_max) => {
                 ServerFailure::Failed(format!("It is longer than the {bytes_max} bytes that are read."))
             }
-            FetchError::Transport(_) => ServerFailure::Failed("The files cannot be read at the moment.".to_owned()),
+            FetchError::Transport(_) => {
+                ServerFailure::Failed("The files cannot be read at the moment.".to_owned())
+            }
         })
     }
 }

@@ -60,7 +60,8 @@ impl Served {
 
     /// All that is served, under the names by which clients call it.
     fn offered(&self, snapshot: &Snapshot) -> Vec<Offered> {
-        let whole = |label: &str| Selection { label: Some(label.to_owned()), server_url: None, functions: None };
+        let whole =
+            |label: &str| Selection { label: Some(label.to_owned()), server_url: None, functions: None };
         let select: Vec<Selection> = if self.all {
             let others = snapshot.tools().iter().map(|tool| whole(&tool.name));
             std::iter::once(whole(BUILT_IN_LABEL)).chain(others).collect()
@@ -83,7 +84,8 @@ impl Served {
         if let Some(offered) = plain.filter(is_servable) {
             return Some(offered);
         }
-        let places = name.match_indices("__").filter_map(|(at, _)| Some((name.get(..at)?, name.get(at + 2..)?)));
+        let places =
+            name.match_indices("__").filter_map(|(at, _)| Some((name.get(..at)?, name.get(at + 2..)?)));
         let meant: Vec<Selection> = places
             .filter(|(label, of)| {
                 let known = snapshot.tool(label).is_some_and(|tool| function(tool, of).is_some());
@@ -108,7 +110,8 @@ impl Served {
 
 fn is_servable(offered: &Offered) -> bool {
     let is_own = offered.label == BUILT_IN_LABEL;
-    let needs_conversation = is_own && BuiltIn::of(&offered.function).is_some_and(BuiltIn::needs_conversation);
+    let needs_conversation =
+        is_own && BuiltIn::of(&offered.function).is_some_and(BuiltIn::needs_conversation);
     !offered.needs_approval && !needs_conversation
 }
 
@@ -164,7 +167,11 @@ impl<S: Store, F: Fetch, P: Platform> ServerTools for McpTools<S, F, P> {
         Ok(served.collect())
     }
 
-    async fn call<G: Progress>(&self, call: ToolCall<'_>, progress: &mut G) -> Result<ServedResult, ServerFailure> {
+    async fn call<G: Progress>(
+        &self,
+        call: ToolCall<'_>,
+        progress: &mut G,
+    ) -> Result<ServedResult, ServerFailure> {
         let snapshot = self.snapshot().await?;
         let unknown = || ServerFailure::Unknown(format!("There is no tool '{}'.", echo(call.name)));
         let offered = self.served.resolve(&snapshot, call.name).ok_or_else(unknown)?;
@@ -189,7 +196,8 @@ impl<S: Store, F: Fetch, P: Platform> ServerTools for McpTools<S, F, P> {
             return Err(ServerFailure::Unknown(reply.output));
         }
         let is_error = reply.error.is_some();
-        let structured = (gives_json && !is_error).then(|| RawValue::from_string(reply.output.clone()).ok()).flatten();
+        let structured =
+            (gives_json && !is_error).then(|| RawValue::from_string(reply.output.clone()).ok()).flatten();
         Ok(ServedResult { text: reply.output, structured, is_error })
     }
 }
@@ -209,9 +217,13 @@ mod tests {
         let mut crm = tool_json("crm", &["find", "note"]);
         crm["functions"][1]["needs_approval"] = json!(true);
         let snapshot = registry(&json!([crm, tool_json("orders", &["get", "list"])]));
-        let all = ["search_knowledge", "current_time", "calculator", "crm__find", "orders__get", "orders__list"];
+        let all =
+            ["search_knowledge", "current_time", "calculator", "crm__find", "orders__get", "orders__list"];
         assert_eq!(names("*", &snapshot), all);
-        assert_eq!(names("orders.list, waggle.calculator, crm.note, gone", &snapshot), ["orders__list", "calculator"]);
+        assert_eq!(
+            names("orders.list, waggle.calculator, crm.note, gone", &snapshot),
+            ["orders__list", "calculator"]
+        );
         assert!(names("", &snapshot).is_empty());
     }
 
@@ -227,7 +239,12 @@ mod tests {
             let served = Served::of(served);
             for offered in served.offered(&snapshot) {
                 let found = served.resolve(&snapshot, &offered.name).unwrap();
-                assert_eq!((found.label, found.function), (offered.label, offered.function), "{}", offered.name);
+                assert_eq!(
+                    (found.label, found.function),
+                    (offered.label, offered.function),
+                    "{}",
+                    offered.name
+                );
             }
         }
         let only = Served::of("a.d");

@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 use waggle_tool::wire::CallError;
 
 fn shop() -> World {
-    let world = world(&json!([component("shop", &[
-        function("get", &json!({})),
-        function("pay", &json!({"side_effects": true, "needs_approval": true})),
-    ])]));
+    let world = world(&json!([component(
+        "shop",
+        &[
+            function("get", &json!({})),
+            function("pay", &json!({"side_effects": true, "needs_approval": true})),
+        ]
+    )]));
     let told = json!({"output": "token sk-abcdefghijklmnopqrst", "error": null});
     world.net.script(&format!("{HOST}/v1/tools/shop/call"), [answers(200, &told)]);
     world
@@ -26,9 +29,18 @@ fn a_call_is_noted_with_secrets_masked() {
     assert_eq!(log.len(), 2);
     let (refused, done) = (&log[0], &log[1]);
     assert_eq!((&refused["status"], &refused["error"]), (&json!("refused"), &json!("approval_required")));
-    assert_eq!((&done["status"], &done["user"], &done["via"]), (&json!("completed"), &json!("ada"), &json!("agent")));
-    assert_eq!((&done["tool"], &done["function"], &done["approved"]), (&json!("shop"), &json!("pay"), &json!(true)));
-    assert_eq!((&done["conversation"], &done["response"], &done["side_effects"]), (&json!("conv_1"), &json!("resp_1"), &json!(true)));
+    assert_eq!(
+        (&done["status"], &done["user"], &done["via"]),
+        (&json!("completed"), &json!("ada"), &json!("agent"))
+    );
+    assert_eq!(
+        (&done["tool"], &done["function"], &done["approved"]),
+        (&json!("shop"), &json!("pay"), &json!(true))
+    );
+    assert_eq!(
+        (&done["conversation"], &done["response"], &done["side_effects"]),
+        (&json!("conv_1"), &json!("resp_1"), &json!(true))
+    );
     assert_eq!((&done["output"], &done["attempts"]), (&json!("token [masked]"), &json!(1)));
     let kept = serde_json::to_string(&log).unwrap();
     for secret in ["hunter2", "4111", "sk-abc"] {
@@ -67,7 +79,12 @@ fn the_log_is_read_in_pages_and_by_services_only() {
     }
     let page = world.json("GET", "/v1/tools/audit?limit=2", &Value::Null, 200);
     let ids = |page: &Value| {
-        page["data"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(&page), ["audit_000000000005", "audit_000000000004"]);
     assert_eq!((&page["has_more"], &page["last_id"]), (&json!(true), &json!("audit_000000000004")));

@@ -7,14 +7,18 @@ use waggle_tool::wire::CallError;
 
 /// A world with a tool whose functions differ in what they may do.
 fn shop() -> World {
-    let output = json!({"type": "object", "properties": {"state": {"enum": ["open", "shut"]}}, "required": ["state"]});
-    let world = world(&json!([component("shop", &[
-        function("get", &json!({})),
-        function("state", &json!({ "output": output })),
-        function("note", &json!({"side_effects": true, "idempotent": true})),
-        function("cancel", &json!({"side_effects": true})),
-        function("refund", &json!({"side_effects": true, "needs_approval": true})),
-    ])]));
+    let output =
+        json!({"type": "object", "properties": {"state": {"enum": ["open", "shut"]}}, "required": ["state"]});
+    let world = world(&json!([component(
+        "shop",
+        &[
+            function("get", &json!({})),
+            function("state", &json!({ "output": output })),
+            function("note", &json!({"side_effects": true, "idempotent": true})),
+            function("cancel", &json!({"side_effects": true})),
+            function("refund", &json!({"side_effects": true, "needs_approval": true})),
+        ]
+    )]));
     gives(&world, "fine");
     world
 }
@@ -25,7 +29,10 @@ fn gives(world: &World, output: &str) {
 }
 
 fn fails(code: &str) -> Scripted {
-    answers(200, &json!({"output": "", "error": {"code": code, "message": "because"}, "cpu_us": 1, "time_us": 2}))
+    answers(
+        200,
+        &json!({"output": "", "error": {"code": code, "message": "because"}, "cpu_us": 1, "time_us": 2}),
+    )
 }
 
 fn runs(world: &World) -> usize {
@@ -68,7 +75,8 @@ fn a_change_of_the_registry_is_seen_at_the_next_call() {
     // What has not changed is not sent again.
     world.call("shop", "get", "{}");
     let asked = world.net.to(&format!("{HOST}/v1/tools"));
-    let conditional = asked.iter().filter(|request| request.headers.iter().any(|(name, _)| name == "if-none-match"));
+    let conditional =
+        asked.iter().filter(|request| request.headers.iter().any(|(name, _)| name == "if-none-match"));
     assert_eq!(conditional.count(), 2);
 }
 
@@ -130,7 +138,10 @@ fn a_second_attempt_may_succeed_under_the_same_key() {
         .net
         .to(&format!("{HOST}/v1/tools/shop/call"))
         .iter()
-        .map(|request| serde_json::from_slice::<Value>(request.body.as_ref().unwrap()).unwrap()["idempotency_key"].clone())
+        .map(|request| {
+            serde_json::from_slice::<Value>(request.body.as_ref().unwrap()).unwrap()["idempotency_key"]
+                .clone()
+        })
         .collect();
     assert_eq!(keys, ["key-1", "key-1"]);
 }
@@ -251,9 +262,11 @@ fn what_is_asked_is_read_before_anything_is_done() {
 #[test]
 fn the_list_tells_nothing_of_the_inside() {
     let world = shop();
-    world.register(&json!([{"name": "shop", "description": "d", "version": "1", "digest": "sha256:1", "kind": "http",
+    world.register(
+        &json!([{"name": "shop", "description": "d", "version": "1", "digest": "sha256:1", "kind": "http",
         "base_url": "https://inner.example", "time_ms_max": 1000, "output_bytes_max": 1000,
-        "functions": [function("get", &json!({"request": {"method": "GET", "path": "/inner"}}))]}]));
+        "functions": [function("get", &json!({"request": {"method": "GET", "path": "/inner"}}))]}]),
+    );
     let list = world.json("GET", "/v1/tools", &Value::Null, 200);
     assert_eq!((&list["data"][0]["id"], &list["data"][1]["id"]), (&json!("waggle"), &json!("shop")));
     assert_eq!(list["data"][1]["functions"][0]["name"], "get");
@@ -265,8 +278,16 @@ fn a_catalogue_is_what_there_is_of_what_was_selected() {
     let world = shop();
     let select = json!({"select": [{"label": "shop", "functions": ["refund"]}, {"label": "waggle"}, {"label": "crm"}]});
     let catalog = world.json("POST", "/v1/tools/catalog", &select, 200);
-    let names: Vec<&str> = catalog["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    let expected = ["shop__refund", "search_knowledge", "current_time", "calculator", "search_conversation", "hand_over"];
+    let names: Vec<&str> =
+        catalog["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let expected = [
+        "shop__refund",
+        "search_knowledge",
+        "current_time",
+        "calculator",
+        "search_conversation",
+        "hand_over",
+    ];
     assert_eq!(names, expected);
     assert_eq!(catalog["missing"], json!(["There is no tool 'crm'."]));
     assert_eq!(catalog["tools"][0]["needs_approval"], true);

@@ -14,12 +14,16 @@ fn orders() -> World {
         "path": "/orders/{id}/cancel", "idempotency_header": "Idempotency-Key"},
         "parameters": {"type": "object", "properties": {"id": {"type": "string"}, "reason": {"type": "string"}}, "required": ["id"]}});
     let charge = json!({"side_effects": true, "request": {"method": "POST", "path": "/charges"}});
-    let world = world(&json!([tool("orders", &kind, &[
-        function("get", &get),
-        function("cancel", &cancel),
-        function("charge", &charge),
-        function("broken", &json!({})),
-    ])]));
+    let world = world(&json!([tool(
+        "orders",
+        &kind,
+        &[
+            function("get", &get),
+            function("cancel", &cancel),
+            function("charge", &charge),
+            function("broken", &json!({})),
+        ]
+    )]));
     world.net.script(ORDERS, [answers(200, &json!({"state": "open"}))]);
     world
 }
@@ -42,7 +46,11 @@ fn all_attempts_carry_the_same_key() {
     let reply = world.call("orders", "cancel", r#"{"id": "7", "reason": "late"}"#);
     assert_eq!((reply.attempts, reply.error), (2, None));
     for sent in world.net.to(ORDERS) {
-        assert!(sent.headers.contains(&("idempotency-key".to_owned(), "key-1".to_owned())), "{:?}", sent.headers);
+        assert!(
+            sent.headers.contains(&("idempotency-key".to_owned(), "key-1".to_owned())),
+            "{:?}",
+            sent.headers
+        );
         assert_eq!(sent.body.as_deref(), Some(&br#"{"reason":"late"}"#[..]));
     }
 }
@@ -76,7 +84,13 @@ fn failures_are_told_as_what_they_are() {
 #[test]
 fn no_argument_leads_to_another_path_or_adds_what_the_schema_does_not_name() {
     let world = orders();
-    for arguments in [r#"{"id": ".."}"#, r#"{"id": "a/../../admin"}"#, r#"{"id": ""}"#, "{}", r#"{"id": "7", "admin": true}"#] {
+    for arguments in [
+        r#"{"id": ".."}"#,
+        r#"{"id": "a/../../admin"}"#,
+        r#"{"id": ""}"#,
+        "{}",
+        r#"{"id": "7", "admin": true}"#,
+    ] {
         let reply = world.call("orders", "cancel", arguments);
         assert_eq!(reply.error, Some(CallError::InvalidArguments), "{arguments}: {}", reply.output);
     }

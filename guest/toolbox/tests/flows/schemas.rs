@@ -20,7 +20,9 @@ fn families() -> Vec<Family> {
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .filter(|schema: &Value| schema["owner"] == "guest/toolbox")
         .map(|schema| {
-            for field in ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"] {
+            for field in
+                ["family", "description", "store", "key", "time_to_live_s", "value_encoding", "value"]
+            {
                 assert!(schema.get(field).is_some(), "{field} is missing in {}", schema["family"]);
             }
             let key = json!({"type": "string", "pattern": schema["key"]["pattern"]});
@@ -35,10 +37,10 @@ fn families() -> Vec<Family> {
 
 #[test]
 fn every_key_and_value_is_of_one_family() {
-    let world = world(&json!([component("shop", &[
-        function("get", &json!({})),
-        function("pay", &json!({"side_effects": true})),
-    ])]));
+    let world = world(&json!([component(
+        "shop",
+        &[function("get", &json!({})), function("pay", &json!({"side_effects": true})),]
+    )]));
     let told = json!({"output": "x".repeat(9_000), "error": null});
     world.net.script(&format!("{HOST}/v1/tools/shop/call"), [answers(200, &told)]);
     world.set("tool_audit_entries_max", "20");
@@ -51,7 +53,8 @@ fn every_key_and_value_is_of_one_family() {
     let families = families();
     let mut seen = BTreeSet::new();
     for (key, value) in world.store.dump() {
-        let matching: Vec<&Family> = families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
+        let matching: Vec<&Family> =
+            families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
         let [family] = matching.as_slice() else { panic!("{key} belongs to {} families", matching.len()) };
         let value: Value = serde_json::from_slice(&value).unwrap();
         if let Err(error) = family.value.validate(&value) {

@@ -8,10 +8,13 @@ const FILE: &str = "file-000000000000000000000001";
 
 fn shop() -> World {
     let output = json!({"type": "object", "properties": {"state": {"type": "string"}}});
-    let world = world(&json!([component("shop", &[
-        function("get", &json!({ "output": output })),
-        function("pay", &json!({"side_effects": true, "needs_approval": true})),
-    ])]));
+    let world = world(&json!([component(
+        "shop",
+        &[
+            function("get", &json!({ "output": output })),
+            function("pay", &json!({"side_effects": true, "needs_approval": true})),
+        ]
+    )]));
     let told = json!({"output": r#"{"state":"open"}"#, "error": null});
     world.net.script(&format!("{HOST}/v1/tools/shop/call"), [answers(200, &told)]);
     world
@@ -19,12 +22,16 @@ fn shop() -> World {
 
 /// Asks as a client of 2025-11-25 does once it has shaken hands.
 fn ask(world: &World, method: &str, params: &Value) -> Value {
-    let headers =
-        [("content-type", "application/json"), ("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2025-11-25")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2025-11-25"),
+    ];
     let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string();
     let request = Request { method: "POST", path_with_query: "/mcp", ..Request::default() };
     let reply = world.send(request, &headers, body.as_bytes());
-    serde_json::from_slice(&reply.body).unwrap_or_else(|_| Value::String(String::from_utf8(reply.body).unwrap()))
+    serde_json::from_slice(&reply.body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8(reply.body).unwrap()))
 }
 
 fn names(list: &Value) -> Vec<&str> {
@@ -35,7 +42,10 @@ fn names(list: &Value) -> Vec<&str> {
 fn tools_are_listed_and_called() {
     let world = shop();
     let listed = ask(&world, "tools/list", &json!({}));
-    assert_eq!(names(&listed["result"]["tools"]), ["calculator", "current_time", "search_knowledge", "shop__get"]);
+    assert_eq!(
+        names(&listed["result"]["tools"]),
+        ["calculator", "current_time", "search_knowledge", "shop__get"]
+    );
     let called = ask(&world, "tools/call", &json!({"name": "shop__get", "arguments": {"id": "7"}}));
     assert_eq!(called["result"]["structuredContent"], json!({"state": "open"}), "{called}");
     let sum = ask(&world, "tools/call", &json!({"name": "calculator", "arguments": {"expression": "6*7"}}));
@@ -108,7 +118,11 @@ fn prompts_are_those_of_the_variable() {
 fn pages_of_other_origins_are_refused_where_the_function_is_told_so() {
     let world = shop();
     let from = |origin: &str| {
-        let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream"), ("origin", origin)];
+        let headers = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("origin", origin),
+        ];
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
         let request = Request { method: "POST", path_with_query: "/mcp", ..Request::default() };
         world.send(request, &headers, body.as_bytes()).status

@@ -83,7 +83,8 @@ impl Net {
         }
         let mut scripts = self.scripts.borrow_mut();
         let found = scripts.iter_mut().rev().find(|(url, _)| request.url.starts_with(url.as_str()));
-        let (_, answers) = found.unwrap_or_else(|| panic!("nobody answers {} {}", request.method, request.url));
+        let (_, answers) =
+            found.unwrap_or_else(|| panic!("nobody answers {} {}", request.method, request.url));
         if answers.len() > 1 { answers.pop_front().unwrap() } else { answers.front().unwrap().clone() }
     }
 }
@@ -289,7 +290,13 @@ impl World {
     }
 
     /// Makes a call, with changes to what is asked.
-    pub(crate) fn call_with(&self, label: &str, function: &str, arguments: &str, changes: &Value) -> CallReply {
+    pub(crate) fn call_with(
+        &self,
+        label: &str,
+        function: &str,
+        arguments: &str,
+        changes: &Value,
+    ) -> CallReply {
         let digest = if label == "waggle" { "waggle:1" } else { "sha256:1" };
         let mut asked = json!({"label": label, "function": function, "digest": digest, "arguments": arguments,
             "idempotency_key": "key-1", "response": "resp_1"});
