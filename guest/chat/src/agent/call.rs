@@ -1,6 +1,5 @@
 //! One call of a tool, through the tools function, and what is told of it.
 
-use super::arguments::sent;
 use super::failure::message;
 use super::toolbox::{Pending, Tool};
 use crate::platform::{NeighbourAnswer, NeighbourCall, Platform};
@@ -48,6 +47,11 @@ pub(crate) fn outcome_unknown() -> CallReply {
 
 fn reply(output: String, error: CallError) -> CallReply {
     CallReply { output, error: Some(error), attempts: 0, duration_ms: 0, handed_over: false }
+}
+
+/// The arguments as they are sent: some models say nothing where a function takes none.
+fn sent(arguments: &str) -> &str {
+    if arguments.trim().is_empty() { "{}" } else { arguments }
 }
 
 /// What is told of it, in OpenAI's shape. Of a call that was not made, the words are this server's own, which a model may take

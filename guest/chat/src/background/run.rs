@@ -319,7 +319,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Course::Say(known) => {
                 return Ok((None, Begun::Known(Some(Box::new(Whole::Completion(*known))))));
             }
-            Course::Act(run) => return Box::pin(self.begin_acting(turn, *run, keeper)).await,
+            Course::Act(run) => return Box::pin(self.begin_run_under(keeper, turn, *run)).await,
             Course::Ask(plan) => plan,
         };
         let attempt = async |request, judged| open_stream(&self.upstream, request, judged).await;
@@ -335,11 +335,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// The same, of a turn whose model may call tools.
-    async fn begin_acting(
+    async fn begin_run_under(
         &self,
+        keeper: &mut Keeper<S, P>,
         turn: &mut PreparedTurn,
         run: Run,
-        keeper: &mut Keeper<S, P>,
     ) -> Result<(Option<Acting<S, U::Body>>, Begun<U::Body>), Problem> {
         let upstream = AnyUpstream::new(self.upstream.clone());
         let around = (self.store.clone(), &self.platform);
