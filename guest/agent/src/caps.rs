@@ -126,7 +126,8 @@ mod tests {
         let caps = Caps::of(values, None);
         assert_eq!((caps.steps_max, caps.tool_calls_max, caps.parallel_max), (50, 200, 16));
         assert_eq!((caps.time_ms_max, caps.tokens_max), (3_600_000, Some(most)));
-        let none = Values { steps: 0, tool_calls: 0, parallel: 0, time_ms: 0, tokens: 0, cost: Some(Cost(0)) };
+        let none =
+            Values { steps: 0, tool_calls: 0, parallel: 0, time_ms: 0, tokens: 0, cost: Some(Cost(0)) };
         let caps = Caps::of(none, None);
         assert_eq!((caps.steps_max, caps.tool_calls_max, caps.parallel_max), (1, 0, 1));
         assert_eq!((caps.time_ms_max, caps.tokens_max, caps.cost_max), (0, None, Some(Cost(0))));

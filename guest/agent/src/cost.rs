@@ -16,7 +16,8 @@ pub struct Cost(pub u64);
 impl Cost {
     /// Reads a decimal number from 0, as `0.05`; `None` for any other text, and for one with more than 12 decimals.
     pub fn parse(text: &str) -> Option<Self> {
-        let (units, decimals) = text.split_once('.').map_or((text, None), |(units, rest)| (units, Some(rest)));
+        let (units, decimals) =
+            text.split_once('.').map_or((text, None), |(units, rest)| (units, Some(rest)));
         let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !is_digits(units) || decimals.is_some_and(|rest| !is_digits(rest)) {
             return None;

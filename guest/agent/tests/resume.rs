@@ -200,7 +200,8 @@ async fn attempt(
     let power = Power::last(moments);
     let failing = Failing { store: store.clone(), power: power.clone() };
     let (response, by) = (Nonce::mint(1, 1), Nonce::mint(2, number as u128));
-    if let Some(told) = outside.stored.borrow().clone() {
+    let stored = outside.stored.borrow().clone();
+    if let Some(told) = stored {
         run::remove(&failing, &[response]).await.map_err(|error| Crash::from(JournalError::from(error)))?;
         return Ok(told);
     }
@@ -220,7 +221,9 @@ const ENDLESS: usize = 100_000;
 
 fn undisturbed(script: &Script) -> Vec<String> {
     let steps = script.iter().enumerate();
-    steps.flat_map(|(step, calls)| (0..calls.len()).map(move |index| format!("{}.{index}", step + 1))).collect()
+    steps
+        .flat_map(|(step, calls)| (0..calls.len()).map(move |index| format!("{}.{index}", step + 1)))
+        .collect()
 }
 
 /// Holds what happened to what may have happened.
@@ -228,7 +231,12 @@ fn check(script: &Script, outside: &Outside, told: &[String], crashes: usize) ->
     let response = Nonce::mint(1, 1);
     for step in 1..=script.len() as u32 + 1 {
         let paid = outside.paid.borrow().get(&key::of_model(response, step)).copied();
-        prop_assert!(paid.is_some_and(|paid| paid as usize <= crashes + 1), "step {} was paid {:?}", step, paid);
+        prop_assert!(
+            paid.is_some_and(|paid| paid as usize <= crashes + 1),
+            "step {} was paid {:?}",
+            step,
+            paid
+        );
     }
     // Each crash makes at most one call of a model or a tool be made again.
     let again = |counts: &RefCell<BTreeMap<String, u32>>| {
@@ -242,7 +250,13 @@ fn check(script: &Script, outside: &Outside, told: &[String], crashes: usize) ->
             let done = outside.done.borrow().get(&key::of_call(response, step, index)).copied().unwrap_or(0);
             let expected = format!("{step}.{index}");
             if *repeatable {
-                prop_assert!(done >= 1 && *result == expected, "{} was done {} times: {}", expected, done, result);
+                prop_assert!(
+                    done >= 1 && *result == expected,
+                    "{} was done {} times: {}",
+                    expected,
+                    done,
+                    result
+                );
             } else {
                 prop_assert!(done <= 1, "{} was done {} times", expected, done);
                 prop_assert!(*result == OUTCOME_UNKNOWN || (*result == expected && done == 1));

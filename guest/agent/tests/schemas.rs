@@ -69,7 +69,8 @@ fn every_record_of_a_run_is_as_its_schema_says() {
 fn every_decision_is_as_its_schema_says() {
     let store = MemoryStore::default();
     let kind = ItemKind::Hosted(HostedKind::McpApproval);
-    let decided = |index, approve| Decided { request: ItemId { kind, nonce: Nonce::mint(1, 1), index }, approve };
+    let decided =
+        |index, approve| Decided { request: ItemId { kind, nonce: Nonce::mint(1, 1), index }, approve };
     let all = [decided(0, true), decided(999, false)];
     block_on(claim(&store, &all, Nonce::mint(2, 1), 1_700_000_000)).unwrap();
     check(&store, "approval", 1);

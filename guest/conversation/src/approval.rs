@@ -138,12 +138,7 @@ async fn claim_one<S: Store>(
 }
 
 /// Takes the answers of the turn `by` back.
-async fn release<S: Store>(
-    store: &S,
-    key: &str,
-    decided: &[Decided],
-    by: Nonce,
-) -> Result<(), StoreError> {
+async fn release<S: Store>(store: &S, key: &str, decided: &[Decided], by: Nonce) -> Result<(), StoreError> {
     for _ in 0..SWAPS_MAX {
         let seen = store.get(key).await?;
         let mut record = Record::read(key, seen.as_deref())?;

@@ -275,16 +275,13 @@ mod tests {
         let list = json!({"type": "mcp_list_tools", "server_label": "shop", "tools": [],
             "waggle": {"name": "shop"}});
         let id = |index: usize| format!("mcp_{}{index:03}", waggle_openai::Nonce::mint(0, 0));
-        let asked = |index: usize, name: &str| {
-            json!({"id": id(index), "type": "function", "function": {"name": name, "arguments": "{\"a\":1}"}})
-        };
-        let told = |index: usize, label: &str, output: &str| {
-            json!({"role": "tool", "tool_call_id": id(index), "content": crate::tool_call::framed(label, output)})
-        };
+        let asked = |index: usize, name: &str| json!({"id": id(index), "type": "function", "function": {"name": name, "arguments": "{\"a\":1}"}});
+        let told = |index: usize, label: &str, output: &str| json!({"role": "tool", "tool_call_id": id(index), "content": crate::tool_call::framed(label, output)});
         let calls = |calls: &[Value]| json!({"role": "assistant", "content": null, "tool_calls": calls});
         let own = json!({"type": "function_call", "call_id": "c", "name": "own", "arguments": "{}"});
         let output = json!({"type": "function_call_output", "call_id": "c", "output": "o"});
-        let asked_own = json!({"id": "c", "type": "function", "function": {"name": "own", "arguments": "{}"}});
+        let asked_own =
+            json!({"id": "c", "type": "function", "function": {"name": "own", "arguments": "{}"}});
         let theirs = json!({"type": "mcp_call", "status": "completed", "server_label": "wiki", "name": "ask",
             "arguments": "{\"a\":1}", "output": "w"});
         check_messages(
@@ -306,9 +303,7 @@ mod tests {
         let request = json!({"type": "mcp_approval_request", "server_label": "shop", "name": "cancel",
             "arguments": "{\"id\":1}", "waggle": {"name": "shop__cancel", "step": 1}});
         let id = format!("mcpr_{}001", waggle_openai::Nonce::mint(0, 0));
-        let answer = |approve: bool, reason: Option<&str>| {
-            json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve, "reason": reason}])
-        };
+        let answer = |approve: bool, reason: Option<&str>| json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve, "reason": reason}]);
         let history = json!([{"role": "user", "content": "q"}, request]);
         let said = json!({"role": "user", "content": "q"});
         let refused = |told: &str| {
@@ -322,7 +317,11 @@ mod tests {
             &answer(false, Some("too dear")),
             &refused("The user refused this call: too dear"),
         );
-        check_messages(&history, &answer(false, None), &refused("The user refused this call. It was not made."));
+        check_messages(
+            &history,
+            &answer(false, None),
+            &refused("The user refused this call. It was not made."),
+        );
         check_messages(&json!([said]), &answer(false, None), &json!([said]));
     }
 

@@ -91,7 +91,11 @@ fn fit_name(name: &str) -> String {
 
 /// A label, on one line and in quotation marks.
 fn fit_label(label: &str) -> String {
-    label.chars().filter(|character| !character.is_control() && !"\"<>".contains(*character)).take(64).collect()
+    label
+        .chars()
+        .filter(|character| !character.is_control() && !"\"<>".contains(*character))
+        .take(64)
+        .collect()
 }
 
 /// What a tool gave, as data of that tool.
@@ -169,9 +173,9 @@ impl View<'_> {
             return Ok(None);
         }
         let wanted = text(self.approval_request_id);
-        let asked = items.iter().find_map(|item| {
-            ApprovalRequest::read(item).filter(|(id, _)| wanted == id.to_string())
-        });
+        let asked = items
+            .iter()
+            .find_map(|item| ApprovalRequest::read(item).filter(|(id, _)| wanted == id.to_string()));
         let Some((_, asked)) = asked else { return Ok(None) };
         let reason = text(self.reason);
         let told = match reason.trim() {

@@ -142,8 +142,9 @@ impl McpTool {
             Err(ApiError::invalid_param(param, "invalid_value", message))
         };
         if !is_label(&self.server_label) {
-            let expected =
-                format!("1 to {LABEL_BYTES_MAX} letters, digits, '_' and '-', of which the first is a letter");
+            let expected = format!(
+                "1 to {LABEL_BYTES_MAX} letters, digits, '_' and '-', of which the first is a letter"
+            );
             return refused("server_label", expected);
         }
         let is_url = |url: &String| {
@@ -205,7 +206,8 @@ pub(crate) struct McpFields<'a> {
 /// What OpenAI's service has and this server has not, each with the reason.
 const NO_CREDENTIALS: &str = "credentials of callers are never passed on to a tool; the tenant configures those of each \
     tool, and the server puts them on. Leave it out";
-const NO_CONNECTORS: &str = "this server has no connectors and no tunnels; name a tool of the tenant by its 'server_label'";
+const NO_CONNECTORS: &str =
+    "this server has no connectors and no tunnels; name a tool of the tenant by its 'server_label'";
 
 impl McpFields<'_> {
     /// The first field that is there.
@@ -469,13 +471,12 @@ mod tests {
     #[test]
     fn a_choice_can_name_a_tool_of_a_label_or_all_of_them() {
         let choice = |choice: &Value| {
-            let body = json!({"tools": [one(&json!({})), {"type": "function", "name": "f"}], "tool_choice": choice});
+            let body =
+                json!({"tools": [one(&json!({})), {"type": "function", "name": "f"}], "tool_choice": choice});
             read(&body).map(|parameters| parameters.tool_choice)
         };
-        let named = |name: Option<&str>| McpChoice {
-            server_label: "shop".into(),
-            name: name.map(str::to_owned),
-        };
+        let named =
+            |name: Option<&str>| McpChoice { server_label: "shop".into(), name: name.map(str::to_owned) };
         let all = json!({"type": "mcp", "server_label": "shop"});
         let single = json!({"type": "mcp", "server_label": "shop", "name": "cancel"});
         assert_eq!(choice(&all).unwrap(), ToolChoice::Mcp(named(None)));
@@ -512,10 +513,8 @@ mod tests {
             Some(name) => vec![format!("shop__{name}")],
             None => vec!["shop__a".to_owned(), "shop__b".to_owned()],
         };
-        let mcp = |name: Option<&str>| McpChoice {
-            server_label: "shop".into(),
-            name: name.map(str::to_owned),
-        };
+        let mcp =
+            |name: Option<&str>| McpChoice { server_label: "shop".into(), name: name.map(str::to_owned) };
         let allowed = |mode, tools: &[&str]| ToolChoice::Allowed {
             mode,
             tools: tools.iter().map(|name| (*name).to_owned()).collect(),

@@ -246,13 +246,18 @@ impl Parameters {
                     return Err(ApiError::invalid_param(format!("tools[{place}]"), "invalid_value", message));
                 }
                 AnyTool::FileSearch(search) => self.file_search = Some(FileSearch { place, ..search }),
-                AnyTool::Mcp(tool) if self.mcp.iter().any(|known| known.server_label == tool.server_label) => {
+                AnyTool::Mcp(tool)
+                    if self.mcp.iter().any(|known| known.server_label == tool.server_label) =>
+                {
                     let label = echo(&tool.server_label);
                     let message = format!("There is a tool of type 'mcp' with the label '{label}' already.");
                     let param = format!("tools[{place}].server_label");
                     return Err(ApiError::invalid_param(param, "invalid_value", message));
                 }
-                AnyTool::Mcp(tool) => self.mcp.push(McpTool { place, ..tool }),
+                AnyTool::Mcp(mut tool) => {
+                    tool.place = place;
+                    self.mcp.push(tool);
+                }
             }
         }
         Ok(())
@@ -275,7 +280,9 @@ impl Parameters {
         match &self.tool_choice {
             choice if self.file_search.is_none() => Cow::Borrowed(choice),
             ToolChoice::Required | ToolChoice::FileSearch => Cow::Owned(ToolChoice::Auto),
-            ToolChoice::Allowed { tools, file_search: true, mcp, .. } if tools.is_empty() && mcp.is_empty() => {
+            ToolChoice::Allowed { tools, file_search: true, mcp, .. }
+                if tools.is_empty() && mcp.is_empty() =>
+            {
                 Cow::Owned(ToolChoice::None)
             }
             ToolChoice::Allowed { mode, tools, file_search: true, mcp } => {
@@ -297,7 +304,8 @@ impl Parameters {
             let message = "'tool_choice' names 'file_search', which is not in 'tools'.";
             return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
         }
-        let is_there = |choice: &&McpChoice| self.mcp.iter().any(|tool| tool.server_label == choice.server_label);
+        let is_there =
+            |choice: &&McpChoice| self.mcp.iter().any(|tool| tool.server_label == choice.server_label);
         if let Some(choice) = self.tool_choice.mcp().iter().find(|choice| !is_there(choice)) {
             let label = echo(&choice.server_label);
             let message = format!("'tool_choice' names the server_label '{label}', which is not in 'tools'.");

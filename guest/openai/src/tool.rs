@@ -113,7 +113,14 @@ impl<'a> ToolFields<'a> {
             ("max_num_results", self.max_num_results.is_some()),
             ("ranking_options", self.ranking_options.is_some()),
         ];
-        let known = &["type", "server_label", "server_url", "server_description", "allowed_tools", "require_approval"];
+        let known = &[
+            "type",
+            "server_label",
+            "server_url",
+            "server_description",
+            "allowed_tools",
+            "require_approval",
+        ];
         refuse(foreign, known)?;
         fields.tool()
     }

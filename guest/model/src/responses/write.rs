@@ -380,15 +380,22 @@ mod tests {
         let listed = json!({"type": "mcp_list_tools", "server_label": "s", "tools": []});
         let own_list = json!({"type": "mcp_list_tools", "server_label": "shop", "tools": [], "waggle": {"name": "shop"}});
         let id = |index: usize| format!("mcp_{}{index:03}", waggle_openai::Nonce::mint(0, 0));
-        let sent = |index: usize, name: &str| {
-            json!({"type": "function_call", "call_id": id(index), "name": name, "arguments": "{}"})
-        };
+        let sent = |index: usize, name: &str| json!({"type": "function_call", "call_id": id(index), "name": name, "arguments": "{}"});
         let told = |index: usize, output: &str| {
             json!({"type": "function_call_output", "call_id": id(index),
                 "output": crate::tool_call::framed("shop", output)})
         };
         check(
-            &json!([own_list, thought, call("x", 1, "1"), call("y", 1, "2"), thought, call("x", 2, "3"), listed, theirs]),
+            &json!([
+                own_list,
+                thought,
+                call("x", 1, "1"),
+                call("y", 1, "2"),
+                thought,
+                call("x", 2, "3"),
+                listed,
+                theirs
+            ]),
             &json!([{"role": "user", "content": "q"}]),
             &json!([thought, sent(2, "shop__x"), sent(3, "shop__y"), told(2, "1"), told(3, "2"),
                 thought, sent(5, "shop__x"), told(5, "3"), listed, theirs,

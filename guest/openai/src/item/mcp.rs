@@ -151,7 +151,8 @@ impl McpCall<'_> {
             Outcome::Completed(output) => ("completed", Some(serde_json::to_string(output)?), None),
             Outcome::Failed(failure) => ("failed", None, Some(failure.to_json()?)),
         };
-        let asked = Asked { label: self.server_label, name: Some(self.name), arguments: Some(self.arguments) };
+        let asked =
+            Asked { label: self.server_label, name: Some(self.name), arguments: Some(self.arguments) };
         let id = self.approval_request_id.map(|id| serde_json::to_string(&id)).transpose()?;
         let others = [("output", output), ("error", error), ("approval_request_id", id)];
         asked.item(HostedKind::Mcp, Some(status), &self.mark, &others)
@@ -267,11 +268,8 @@ impl<'a> ApprovalRequest<'a> {
     /// # Errors
     /// None in practice: these types always serialise.
     pub fn to_item(&self) -> serde_json::Result<HostedCall<'static>> {
-        let asked = Asked {
-            label: &self.server_label,
-            name: Some(&self.name),
-            arguments: Some(&self.arguments),
-        };
+        let asked =
+            Asked { label: &self.server_label, name: Some(&self.name), arguments: Some(&self.arguments) };
         asked.item(HostedKind::McpApproval, None, &self.mark, &[])
     }
 
@@ -362,11 +360,8 @@ mod tests {
         let head = r#"{"id":"mcp_N007","type":"mcp_call","status":"#;
         let asked = r#","name":"cancel","arguments":"{\"id\":1}""#;
         let tail = r#","waggle":{"name":"shop__cancel","step":2}}"#;
-        let request = ItemId {
-            kind: ItemKind::Hosted(HostedKind::McpApproval),
-            nonce: Nonce::mint(0, 0),
-            index: 3,
-        };
+        let request =
+            ItemId { kind: ItemKind::Hosted(HostedKind::McpApproval), nonce: Nonce::mint(0, 0), index: 3 };
         for (outcome, approved, status, members) in [
             (Outcome::InProgress, None, "in_progress", r#","server_label":"shop""#),
             (
@@ -434,7 +429,10 @@ mod tests {
                 r#"{"type":"mcp_tool_execution_error","content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]}"#,
                 "a\nb",
             ),
-            (r#"{"type":"mcp_tool_execution_error","content":"c"}"#, r#"{"type":"mcp_tool_execution_error","content":"c"}"#),
+            (
+                r#"{"type":"mcp_tool_execution_error","content":"c"}"#,
+                r#"{"type":"mcp_tool_execution_error","content":"c"}"#,
+            ),
             ("[1]", "[1]"),
         ] {
             let raw = RawValue::from_string(error.to_owned()).unwrap();
