@@ -239,7 +239,7 @@ mod tests {
         let messages = messages.iter();
         let messages =
             messages.map(|(role, text)| Message { role: *role, text: (*text).to_owned().into(), calls: 0 });
-        reply(&Prompt { messages: messages.collect(), tools: Some(&tools), ..Prompt::default() })
+        reply(&Prompt { messages: messages.collect(), tools: Some(&*tools), ..Prompt::default() })
     }
 
     fn check_call(messages: &[(Role, &str)], name: &str, arguments: &str) {
@@ -285,7 +285,7 @@ mod tests {
     fn without_tools_nothing_is_called() {
         let messages = vec![Message { role: Role::User, text: "order 1001".into(), calls: 0 }];
         let tools = tools();
-        let prompt = Prompt { messages, tools: Some(&tools), calls_nothing: true, ..Prompt::default() };
+        let prompt = Prompt { messages, tools: Some(&*tools), calls_nothing: true, ..Prompt::default() };
         assert!(matches!(reply(&prompt), Reply::Text(_)));
     }
 }

@@ -10,7 +10,7 @@ use waggle_platform::{Platform, Reply, Request, Work, read_json};
 /// The longest webhook, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Where Chatwoot's webhook goes.
-pub const CHATWOOT_PATH: &str = "/v1/channels/chatwoot";
+const CHATWOOT_PATH: &str = "/v1/channels/chatwoot";
 
 /// The function, with what it stands on.
 #[derive(Debug, Clone)]
