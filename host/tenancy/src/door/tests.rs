@@ -285,7 +285,7 @@ async fn the_number_of_remembered_tokens_is_bounded() {
 #[test]
 fn no_message_holds_a_credential() {
     let header = b"Bearer secret secret";
-    let text = format!("{0} {0:?}", bearer(header).unwrap_err());
+    let text = format!("{0} {0:?}", credential(header).unwrap_err());
     assert!(!text.contains("secret"), "{text}");
 }
 
