@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")"
 python3 -m venv .venv
-.venv/bin/pip install --quiet 'componentize-py>=0.17,<1'
+.venv/bin/pip install --quiet 'componentize-py>=0.25,<1'
 .venv/bin/componentize-py --wit-path ../wit --world pure-tool componentize app -o tool.wasm

@@ -203,9 +203,7 @@ impl Instance {
     fn failure(&self, stop: Stop) -> (ToolFailure, Option<String>) {
         match stop {
             Stop::Failed(failure) => (failure, None),
-            Stop::Trapped(error) => {
-                ToolFailure::of_trap(&error, &self.limits, &self.store.data().memory)
-            }
+            Stop::Trapped(error) => ToolFailure::of_trap(&error, &self.limits, &self.store.data().memory),
             Stop::CpuUsedUp => (ToolFailure::out_of_cpu(&self.limits), None),
             Stop::TimeUsedUp => (ToolFailure::timed_out(&self.limits), None),
         }
@@ -270,9 +268,10 @@ async fn asked_plainly(
 fn told(value: &Val, kind: &Type, bytes_max: usize) -> Result<String, ToolFailure> {
     let invalid = |error: AnswerError| match error {
         AnswerError::TooLarge => ToolFailure::output_too_large(bytes_max),
-        AnswerError::NotJson(what) => {
-            ToolFailure::new(FailureCode::InvalidOutput, format!("the tool gave {what}, which JSON cannot say"))
-        }
+        AnswerError::NotJson(what) => ToolFailure::new(
+            FailureCode::InvalidOutput,
+            format!("the tool gave {what}, which JSON cannot say"),
+        ),
     };
     let (Val::Result(outcome), Type::Result(kinds)) = (value, kind) else {
         return answer(value, kind, bytes_max).map_err(invalid);

@@ -84,7 +84,15 @@ fn one(definition: Definition) -> Result<FunctionDescription, String> {
         ));
     }
     let output = output.map(|text| schema(text, "`output`")).transpose()?;
-    Ok(FunctionDescription { name, description, parameters, output, side_effects, idempotent, needs_approval })
+    Ok(FunctionDescription {
+        name,
+        description,
+        parameters,
+        output,
+        side_effects,
+        idempotent,
+        needs_approval,
+    })
 }
 
 fn schema(text: String) -> Result<Box<RawValue>, String> {

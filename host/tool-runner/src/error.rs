@@ -56,7 +56,9 @@ pub enum ComponentError {
     #[error("the component describes {0}")]
     Definition(String),
     /// It describes something else every time.
-    #[error("`describe` of the component answered differently when it was asked a second time; it has to be constant")]
+    #[error(
+        "`describe` of the component answered differently when it was asked a second time; it has to be constant"
+    )]
     Inconstant,
     /// As many tools run as may at once.
     #[error("too many tools run at once to ask the component what it can do; try again")]

@@ -150,11 +150,7 @@ mod tests {
             assert_eq!((failure.code, failure.message.as_str()), (expected, text));
             assert!(detail.is_some());
         };
-        check(
-            CpuUsedUp.into(),
-            FailureCode::OutOfCpu,
-            "the tool used more than 1000 ms of processor time",
-        );
+        check(CpuUsedUp.into(), FailureCode::OutOfCpu, "the tool used more than 1000 ms of processor time");
         check(
             wasmtime::Error::from(TimeUsedUp).context("somewhere"),
             FailureCode::TimedOut,

@@ -8,7 +8,8 @@ use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::p2;
 
 /// Packages of WASI 0.2 of which every interface is there.
-const PACKAGES: &[&str] = &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+const PACKAGES: &[&str] =
+    &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 /// Interfaces of WASI 0.2 by themselves.
 const INTERFACES: &[&str] = &["wasi:http/types", "wasi:http/outgoing-handler"];
 /// By which a tool calls others.
@@ -47,7 +48,8 @@ impl Imports {
         let kind = component.component_type();
         let engine = component.engine();
         let named = kind.imports(engine).filter(|(_name, item)| !is_types_only(&item.ty, engine));
-        let (allowed, refused) = named.map(|(name, _item)| name.to_owned()).partition(|name| is_allowed(name));
+        let (allowed, refused) =
+            named.map(|(name, _item)| name.to_owned()).partition(|name| is_allowed(name));
         Self { allowed, refused }
     }
 

@@ -163,11 +163,7 @@ impl atomics::Host for KeyValueView<'_> {
         })
     }
 
-    async fn swap(
-        &mut self,
-        cas: Resource<Cas>,
-        value: Vec<u8>,
-    ) -> wasmtime::Result<Result<(), CasError>> {
+    async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> wasmtime::Result<Result<(), CasError>> {
         let Cas { handle, key, seen } = self.table.delete(cas)?;
         let swap = handle.store.compare_and_swap(&handle.partition, &key, seen.as_ref(), value.into()).await;
         match swap {

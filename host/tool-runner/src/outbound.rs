@@ -10,10 +10,8 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 /// Fields that say something between functions and the host. A tool has no say in that.
 const INTERNAL_PREFIX: &str = "waggle-";
 
-type Sent = Result<
-    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), BodyError>> + Send>),
-    BodyError,
->;
+type Sent =
+    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), BodyError>> + Send>), BodyError>;
 
 /// What `wasi:http` asks of the host.
 pub(crate) struct Outbound {

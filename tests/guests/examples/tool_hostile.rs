@@ -7,8 +7,26 @@ use std::time::Duration;
 guests::serve_tool!(describe, call);
 
 const TRICKS: &[&str] = &[
-    "loop", "loop_in_host_calls", "trap", "panic", "recurse", "allocate", "long_answer", "long_error", "not_json",
-    "deep_json", "sleep", "exit", "environment", "file", "connect", "fetch", "fetch_often", "key_value", "log", "stateful",
+    "loop",
+    "loop_in_host_calls",
+    "trap",
+    "panic",
+    "recurse",
+    "allocate",
+    "long_answer",
+    "long_error",
+    "not_json",
+    "deep_json",
+    "sleep",
+    "exit",
+    "environment",
+    "file",
+    "connect",
+    "fetch",
+    "fetch_often",
+    "key_value",
+    "log",
+    "stateful",
 ];
 
 /// What stays from one call to the next would be seen here.
@@ -30,7 +48,7 @@ fn call(invocation: Invocation) -> Result<String, Error> {
         "panic" => panic!("on purpose"),
         "recurse" => Ok(recurse(0).to_string()),
         "allocate" => Ok(allocate().to_string()),
-        "long_answer" => Ok("x".repeat(40 << 20)),
+        "long_answer" => Ok("x".repeat(20 << 20)),
         "long_error" => Err(Error::Failed("x".repeat(1 << 20))),
         "not_json" => Ok("{\"a\":".to_owned()),
         "deep_json" => Ok(format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))),
@@ -38,14 +56,18 @@ fn call(invocation: Invocation) -> Result<String, Error> {
             std::thread::sleep(Duration::from_secs(24 * 60 * 60));
         },
         "exit" => std::process::exit(3),
-        "environment" => Ok(format!("{:?} {:?}", std::env::vars().collect::<Vec<_>>(), std::env::args().count())),
+        "environment" => {
+            Ok(format!("{:?} {:?}", std::env::vars().collect::<Vec<_>>(), std::env::args().count()))
+        }
         "file" => told(std::fs::read_dir("/").map(|entries| entries.count().to_string())),
         "connect" => told(std::net::TcpStream::connect("127.0.0.1:80").map(|_stream| "connected".to_owned())),
         "fetch" => fetched(),
-        "fetch_often" => Ok((0..20).map(|_| fetched().unwrap_or_else(|error| format!("{error:?}")) + "\n").collect()),
-        "key_value" => store::open("default").map(|_bucket| "opened".to_owned()).map_err(|error| {
-            Error::Failed(format!("{error:?}"))
-        }),
+        "fetch_often" => {
+            Ok((0..20).map(|_| fetched().unwrap_or_else(|error| format!("{error:?}")) + "\n").collect())
+        }
+        "key_value" => store::open("default")
+            .map(|_bucket| "opened".to_owned())
+            .map_err(|error| Error::Failed(format!("{error:?}"))),
         "log" => Ok(flood().to_string()),
         "stateful" => Ok(CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string()),
         _ => Err(Error::NoSuchTool),
@@ -57,7 +79,9 @@ fn told(tried: std::io::Result<String>) -> Result<String, Error> {
 }
 
 fn fetched() -> Result<String, Error> {
-    fetch("127.0.0.1", "/").map(|status| status.to_string()).map_err(|error| Error::Failed(format!("{error:?}")))
+    fetch("127.0.0.1", "/")
+        .map(|status| status.to_string())
+        .map_err(|error| Error::Failed(format!("{error:?}")))
 }
 
 fn recurse(depth: u64) -> u64 {

@@ -25,7 +25,10 @@ fn describe() -> Vec<Definition> {
             needs_approval: true,
             ..of_an_order("cancel_order", "Cancels an order that has not been sent yet.")
         },
-        Definition { side_effects: true, ..of_an_order("count", "Counts how often an order was asked about.") },
+        Definition {
+            side_effects: true,
+            ..of_an_order("count", "Counts how often an order was asked about.")
+        },
         of_an_order("track", "Asks the carrier at http://parcels.example where the parcel is."),
     ]
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use waggle_tool_runner::{Call, FailureCode, Limits};
 
 fn short(function: &str, world: &Arc<TestWorld>) -> Call {
-    let limits = Limits { cpu: Duration::from_millis(50), time: Duration::from_secs(30), ..Limits::default() };
+    let limits =
+        Limits { cpu: Duration::from_millis(200), time: Duration::from_secs(30), ..Limits::default() };
     Call { limits, ..call(function, "{}", world) }
 }
 
@@ -15,8 +16,8 @@ async fn whatever_a_tool_does_the_call_ends_and_says_why() {
     let runner = runner();
     let tool = prepared(&runner, "tool_hostile").await;
     let cases = [
-        ("loop", FailureCode::OutOfCpu, "more than 50 ms of processor time"),
-        ("loop_in_host_calls", FailureCode::OutOfCpu, "more than 50 ms of processor time"),
+        ("loop", FailureCode::OutOfCpu, "more than 200 ms of processor time"),
+        ("loop_in_host_calls", FailureCode::OutOfCpu, "more than 200 ms of processor time"),
         ("trap", FailureCode::Trapped, "the tool crashed: wasm `unreachable` instruction executed"),
         ("panic", FailureCode::Trapped, "the tool crashed"),
         ("recurse", FailureCode::Trapped, "call stack exhausted"),
@@ -66,7 +67,10 @@ async fn what_it_gives_is_bounded_and_json_where_it_says_so() {
     assert_eq!(runner.call(&tool, &bounded).await.unwrap().result.unwrap(), "{\"a\":");
     let limits = Limits { output_bytes_max: 4, ..Limits::default() };
     let failure = runner.call(&tool, &Call { limits, ..bounded }).await.unwrap().result.unwrap_err();
-    assert_eq!((failure.code, failure.message.as_str()), (FailureCode::OutputTooLarge, "the tool gave more than 4 bytes"));
+    assert_eq!(
+        (failure.code, failure.message.as_str()),
+        (FailureCode::OutputTooLarge, "the tool gave more than 4 bytes")
+    );
     let failure = ask(&runner, &tool, "long_error", "{}").await.result.unwrap_err();
     assert!(failure.message.len() <= 2_048, "{}", failure.message.len());
 }

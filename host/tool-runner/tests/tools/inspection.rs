@@ -32,10 +32,14 @@ async fn a_plain_component_is_read_by_its_types() {
     let total = inspected.functions.iter().find(|function| function.name == "total").unwrap();
     let parameters: Value = serde_json::from_str(total.parameters.get()).unwrap();
     assert_eq!(parameters["properties"]["order"]["properties"]["size"]["enum"], json!(["small", "large"]));
-    assert_eq!(total.output.as_ref().unwrap().get(), r#"{"maximum":18446744073709551615,"minimum":0,"type":"integer"}"#);
+    let output: Value = serde_json::from_str(total.output.as_ref().unwrap().get()).unwrap();
+    assert_eq!(output, json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}));
     assert!(!total.side_effects && total.idempotent, "it can reach nothing");
     let left_out: Vec<_> = inspected.left_out.iter().map(ToString::to_string).collect();
-    assert!(left_out.iter().any(|line| line.contains("shop@0.1.0.fill: it takes a resource")), "{left_out:?}");
+    assert!(
+        left_out.iter().any(|line| line.contains("shop@0.1.0.fill: it takes a resource")),
+        "{left_out:?}"
+    );
 }
 
 #[tokio::test]

@@ -62,7 +62,9 @@ async fn a_granted_destination_is_asked_without_fields_of_the_hosts() {
     let answer = runner.call(&tool, &call("track", ORDER, &world)).await.unwrap();
     assert_eq!(answer.result.unwrap(), "the carrier answered 200");
     let sent = world.sent.lock().unwrap().clone();
-    assert_eq!(sent, ["GET http://parcels.example/parcels/A-1001 host"], "`waggle-tool` is not the tool's to set");
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].starts_with("GET http://parcels.example/parcels/A-1001 "), "{sent:?}");
+    assert!(!sent[0].contains("waggle-tool"), "it is not the tool's to set: {sent:?}");
 }
 
 #[tokio::test]
@@ -86,7 +88,8 @@ async fn as_many_calls_run_at_once_as_may_and_no_more() {
     let mut sleeping = Vec::new();
     for _ in 0..8 {
         let mut call = Box::pin(runner.call(&tool, &sleeper));
-        let polled = std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_ready()));
+        let polled =
+            std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_ready()));
         assert!(!polled.await);
         sleeping.push(call);
     }

@@ -74,7 +74,10 @@ impl ToolWorld for TestWorld {
     }
 
     fn store(&self, label: &str) -> Option<StoreHandle> {
-        self.store.as_ref().filter(|(granted, _handle)| *granted == label).map(|(_label, handle)| handle.clone())
+        self.store
+            .as_ref()
+            .filter(|(granted, _handle)| *granted == label)
+            .map(|(_label, handle)| handle.clone())
     }
 
     fn log(&self, _stream: LogStream, bytes: &[u8]) {
