@@ -228,7 +228,8 @@ impl Command {
             out.push_str(&describe(&added));
             if !added["pending"].is_null() {
                 let (name, tenant) = (text(&added["name"]), &self.tenant);
-                let _ = write!(out, "It runs when it is accepted: waggle tool accept {name} --tenant {tenant}");
+                let _ =
+                    write!(out, "It runs when it is accepted: waggle tool accept {name} --tenant {tenant}");
             }
             out
         })
@@ -253,7 +254,9 @@ impl Command {
         let shown_now = text(&tool["pending"]["digest"]);
         let body = match &read.digest {
             Some(digest) => json!({ "digest": digest }),
-            None if shown_now.is_empty() => bail!("no version of `{}` waits to be accepted or rejected", read.name),
+            None if shown_now.is_empty() => {
+                bail!("no version of `{}` waits to be accepted or rejected", read.name)
+            }
             None => json!({ "digest": shown_now, "revision": tool["revision"] }),
         };
         if action == "accept" && read.digest.is_none() && !read.yes {
@@ -308,7 +311,9 @@ fn given(what: &What, detail: &Detail) -> Result<Given> {
         (tool.version, tool.description) = (found.version, found.description);
         return Ok(Given { tool, component: Some(found.bytes), notes: Vec::new() });
     }
-    let Some(file) = &what.file else { bail!("say what is to be added: a file, or --openapi, --request, --mcp or --oci") };
+    let Some(file) = &what.file else {
+        bail!("say what is to be added: a file, or --openapi, --request, --mcp or --oci")
+    };
     let bytes = read_file(file)?;
     if bytes.starts_with(b"\0asm") {
         let tool = new_tool(detail.name_or(&stem(file)), Kind::Component);
@@ -453,15 +458,24 @@ fn describe(tool: &Value) -> String {
 
 fn describe_version(title: &str, version: &Value) -> String {
     let address = version["base_url"].as_str().or_else(|| version["url"].as_str()).unwrap_or_default();
-    let mut out = format!("{title}: {} {} {}\n", text(&version["kind"]), shown(text(&version["version"])), shown(address));
+    let mut out = format!(
+        "{title}: {} {} {}\n",
+        text(&version["kind"]),
+        shown(text(&version["version"])),
+        shown(address)
+    );
     let _ = writeln!(out, "  digest {}", text(&version["digest"]));
     for (name, list) in version["grants"].as_object().into_iter().flatten() {
         let list: Vec<String> = list.as_array().into_iter().flatten().map(|one| shown(text(one))).collect();
         let list = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
         let _ = writeln!(out, "  may reach {name}: {list}");
     }
-    let limits: Vec<String> =
-        version["limits"].as_object().into_iter().flatten().map(|(name, limit)| format!("{name} {limit}")).collect();
+    let limits: Vec<String> = version["limits"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, limit)| format!("{name} {limit}"))
+        .collect();
     let _ = writeln!(out, "  limits: {}", limits.join(", "));
     for function in version["functions"].as_array().into_iter().flatten() {
         let effects = if function["side_effects"] == true { "has side effects" } else { "no side effects" };

@@ -147,8 +147,13 @@ fn operation(route: &Route) -> Value {
         operation["description"] = json!(route.description);
     }
     if let Some((shape, required)) = route.body {
-        let schema = if route.media_type == JSON { reference(shape) } else { json!({ "type": "string", "format": "binary" }) };
-        operation["requestBody"] = json!({ "required": required, "content": { route.media_type: { "schema": schema } } });
+        let schema = if route.media_type == JSON {
+            reference(shape)
+        } else {
+            json!({ "type": "string", "format": "binary" })
+        };
+        operation["requestBody"] =
+            json!({ "required": required, "content": { route.media_type: { "schema": schema } } });
     }
     operation
 }
@@ -225,10 +230,11 @@ fn refusal(status: u16) -> Value {
         401 => ("No admin key, or a wrong one.", Some("WWW-Authenticate")),
         404 => ("There is no such tenant, key or tool.", None),
         408 => ("The body took too long to arrive.", None),
-        409 => {
-            ("What there is stands against it: the id is taken, the tenant is one of tenants.toml, or another version \
-              waits than the one that was read.", None)
-        }
+        409 => (
+            "What there is stands against it: the id is taken, the tenant is one of tenants.toml, or another version \
+              waits than the one that was read.",
+            None,
+        ),
         412 => ("The tenant has been changed since it was shown.", None),
         413 => ("The body is too large.", None),
         415 => ("The body is not of the type that the route takes.", None),

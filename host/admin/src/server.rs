@@ -125,7 +125,8 @@ impl Server {
             Operation::Document => return Ok(Answer::json(StatusCode::OK, &*DOCUMENT)),
             _ => {}
         }
-        let upload = if route.operation == Operation::UploadComponent { Some(self.admit_upload()?) } else { None };
+        let upload =
+            if route.operation == Operation::UploadComponent { Some(self.admit_upload()?) } else { None };
         let (body, bytes) = read_body(route, &head.headers, body).await?;
         let call = Call {
             route,
@@ -209,7 +210,8 @@ async fn read_bytes(body: Incoming, bytes_max: usize, read_max: Duration) -> Res
         }
         Err(_elapsed) => {
             let detail = "The body took too long to arrive.";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", detail).with(header::CONNECTION, "close"))
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", detail)
+                .with(header::CONNECTION, "close"))
         }
     }
 }

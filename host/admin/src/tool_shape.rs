@@ -327,7 +327,8 @@ pub(crate) fn limits() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
         .description(Some("What a call may use up; an absent field has its default."));
     for (name, least, most) in waggle_tools::Limits::bounds() {
-        let property = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(*least)).maximum(Some(*most));
+        let property =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(*least)).maximum(Some(*most));
         object = object.property(*name, property);
     }
     utoipa::openapi::RefOr::T(Schema::Object(object.build()))

@@ -74,7 +74,8 @@ impl Owner<'_> {
 
     async fn upload(&self, call: &Call) -> Result<Answer, Problem> {
         let Tools { registry, source } = self.tools;
-        let component = registry.put_component(self.id.as_str(), call.bytes.clone(), &**source).await.map_err(refused)?;
+        let component =
+            registry.put_component(self.id.as_str(), call.bytes.clone(), &**source).await.map_err(refused)?;
         self.audit(call, "upload component", &component.digest, None);
         let shown: shape::Component = through(&component)?;
         Ok(Answer::json(StatusCode::CREATED, &shown))
@@ -147,7 +148,9 @@ fn new_tool(call: &Call) -> Result<NewTool, Problem> {
         Err(Problem::invalid(vec![Mistake::at(step(field), format!("it is missing: {what}"))]))
     };
     match new.kind {
-        shape::ToolKind::Http if new.base_url.is_none() => return missing("base_url", "where is the server?"),
+        shape::ToolKind::Http if new.base_url.is_none() => {
+            return missing("base_url", "where is the server?");
+        }
         shape::ToolKind::Mcp if new.url.is_none() => return missing("url", "where is the server?"),
         _ => {}
     }
@@ -208,7 +211,9 @@ fn refused(error: RegistryError) -> Problem {
         RegistryError::Invalid(found) => Problem::invalid(
             found
                 .into_iter()
-                .map(|one| Mistake::at(one.path.iter().map(|name| step(name)).collect::<String>(), one.message))
+                .map(|one| {
+                    Mistake::at(one.path.iter().map(|name| step(name)).collect::<String>(), one.message)
+                })
                 .collect(),
         ),
         RegistryError::Refused(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "tool_refused", sentence),

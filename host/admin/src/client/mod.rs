@@ -239,7 +239,9 @@ impl AdminClient {
         if let Some(media_type) = media_type {
             builder = builder.header(header::CONTENT_TYPE, media_type);
         }
-        builder.body(Full::from(bytes.unwrap_or_default())).map_err(|_invalid| self.answer("has no such path"))
+        builder
+            .body(Full::from(bytes.unwrap_or_default()))
+            .map_err(|_invalid| self.answer("has no such path"))
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {

@@ -82,8 +82,10 @@ struct Listing {
 
 fn function(name: &str) -> Function {
     let parameters = json!({ "type": "object" });
-    serde_json::from_value(json!({ "name": name, "description": "", "parameters": parameters, "side_effects": true,
-        "needs_approval": false }))
+    serde_json::from_value(
+        json!({ "name": name, "description": "", "parameters": parameters, "side_effects": true,
+        "needs_approval": false }),
+    )
     .unwrap()
 }
 
@@ -102,7 +104,10 @@ impl ToolSource for Listing {
         grants: &Grants,
         _limits: &waggle_tools::Limits,
     ) -> Result<Vec<Function>, Unlisted> {
-        assert!(grants.allows("https", url.split('/').nth(2).unwrap(), None), "its own place is granted: {url}");
+        assert!(
+            grants.allows("https", url.split('/').nth(2).unwrap(), None),
+            "its own place is granted: {url}"
+        );
         if url.starts_with("https://away.test") {
             return Err(Unlisted::Unavailable(format!("nobody answers at {url}")));
         }
@@ -187,7 +192,16 @@ async fn served() -> Served {
         let key = AdminKey::new(&Secret::new(KEY)).unwrap();
         serve(listener, registry, host, key, async move { drop(stopped.await) }).await;
     });
-    Served { address, application, directory, store, tools, stop: Some(stop), ended: Some(ended), _folder: folder }
+    Served {
+        address,
+        application,
+        directory,
+        store,
+        tools,
+        stop: Some(stop),
+        ended: Some(ended),
+        _folder: folder,
+    }
 }
 
 impl Served {

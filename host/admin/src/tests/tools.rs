@@ -51,11 +51,17 @@ async fn a_tool_is_in_force_when_the_version_that_was_read_is_accepted() {
     let right = json!({ "digest": digest, "revision": added.json["revision"] });
     let accepted = served.post("/tenants/acme/tools/shop/accept", right.clone()).await;
     assert_eq!((accepted.status, &accepted.json["pending"]), (200, &Value::Null), "{}", accepted.text);
-    assert_eq!(served.tools.of("acme").tools["shop"].grants.outbound, ["https://files.shop.test", "https://shop.test"]);
+    assert_eq!(
+        served.tools.of("acme").tools["shop"].grants.outbound,
+        ["https://files.shop.test", "https://shop.test"]
+    );
     assert_eq!(served.post("/tenants/acme/tools/shop/accept", right).await.json["code"], "nothing_pending");
 
     let list = served.get("/tenants/acme/tools").await;
-    assert_eq!((&list.json["tools"][0]["state"], &list.json["tools"][0]["functions"]), (&json!("active"), &json!(1)));
+    assert_eq!(
+        (&list.json["tools"][0]["state"], &list.json["tools"][0]["functions"]),
+        (&json!("active"), &json!(1))
+    );
     assert_eq!(served.ask(Method::DELETE, "/tenants/acme/tools/shop", None).await.status, 204);
     assert_eq!(served.get("/tenants/acme/tools/shop").await.json["code"], "unknown_tool");
 }
@@ -86,7 +92,9 @@ async fn a_component_is_uploaded_and_then_a_tool() {
 async fn a_tool_is_disabled_and_enabled_and_its_new_version_rejected() {
     let served = with_tenant().await;
     served.post("/tenants/acme/tools", declared("shop", true)).await;
-    for (path, state, tools) in [("disable", "disabled", 0), ("disable", "disabled", 0), ("enable", "active", 1)] {
+    for (path, state, tools) in
+        [("disable", "disabled", 0), ("disable", "disabled", 0), ("enable", "active", 1)]
+    {
         let answered = served.ask(Method::POST, &format!("/tenants/acme/tools/shop/{path}"), None).await;
         assert_eq!(answered.status, 200, "{}", answered.text);
         assert_eq!(served.get("/tenants/acme/tools").await.json["tools"][0]["state"], state);
@@ -132,7 +140,10 @@ async fn mistakes_of_a_tool_are_told_in_their_places() {
     fn has(answered: &Answered, place: &str, part: &str) {
         assert_eq!(answered.status, 422, "{}", answered.text);
         let found = answered.mistakes();
-        assert!(found.iter().any(|(at, detail)| *at == place && detail.contains(part)), "{place} {part}: {found:?}");
+        assert!(
+            found.iter().any(|(at, detail)| *at == place && detail.contains(part)),
+            "{place} {part}: {found:?}"
+        );
     }
     let with = |pointer: &str, value: Value| {
         let mut tool = declared("shop", false);
@@ -151,7 +162,12 @@ async fn mistakes_of_a_tool_are_told_in_their_places() {
         ("/limits/time_ms_max", json!(0), "/limits/time_ms_max", ""),
         ("/functions/0/parameters", json!({}), "/functions/0/parameters", "object"),
         ("/functions/0/request/path", json!("/orders/{number}"), "/functions/0/request/path", "`number`"),
-        ("/functions/0/request/headers", json!([["authorization", "x"]]), "/functions/0/request/headers/0", "secret"),
+        (
+            "/functions/0/request/headers",
+            json!([["authorization", "x"]]),
+            "/functions/0/request/headers/0",
+            "secret",
+        ),
         ("/functions", json!([]), "/functions", "none"),
     ] {
         has(&served.post("/tenants/acme/tools", with(pointer, value)).await, place, part);
