@@ -284,9 +284,11 @@ async fn the_number_of_remembered_tokens_is_bounded() {
 
 #[test]
 fn no_message_holds_a_credential() {
-    let header = b"Bearer secret secret";
-    let text = format!("{0} {0:?}", credential(header).unwrap_err());
-    assert!(!text.contains("secret"), "{text}");
+    let basic = format!("Basic {}", STANDARD.encode("user:secret"));
+    for header in [&b"Bearer secret secret"[..], basic.as_bytes(), b"Basic secret!"] {
+        let text = format!("{0} {0:?}", credential(header).unwrap_err());
+        assert!(!text.contains("secret"), "{text}");
+    }
 }
 
 #[test]
