@@ -51,7 +51,13 @@ async function cancellation(client, call) {
 }
 
 async function resources(client, missing_code) {
-    const { resources } = await client.listResources();
+    const resources = [];
+    let cursor;
+    do {
+        const page = await client.listResources({ cursor });
+        resources.push(...page.resources);
+        cursor = page.nextCursor;
+    } while (cursor !== undefined);
     const file = resources.find((resource) => resource.name === "hours.md");
     assert.ok(file, JSON.stringify(resources));
     const { contents } = await client.readResource({ uri: file.uri });

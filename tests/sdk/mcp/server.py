@@ -11,6 +11,7 @@ import sys
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 READ_ONLY = ToolAnnotations(read_only_hint=True)
@@ -25,7 +26,7 @@ mcp = MCPServer("orders")
 @mcp.tool(annotations=READ_ONLY, description=CHANGED if MOMENT == "changed" else ORDER)
 def get_order(number: int) -> dict[str, str]:
     if number == 0:
-        raise ValueError("there is no order 0")
+        raise ToolError("there is no order 0")
     return {"number": str(number), "state": "on its way"}
 
 
