@@ -78,15 +78,39 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The operations listener tells what telemetry gathers, and nothing that it would have to know.
     ("waggle-operations", &["waggle-listen", "waggle-telemetry"]),
     // functions -> guest; neither knows the host.
+    ("channels", &["waggle-desk", "waggle-wasi"]),
     ("chat", &["waggle-chat", "waggle-wasi"]),
     ("docs", &[]),
     ("hello", &[]),
     ("retrieval", &["waggle-retrieval", "waggle-wasi"]),
+    ("tools", &["waggle-toolbox", "waggle-wasi"]),
     ("tokenizer-fallback", &["waggle-openai"]),
     ("vector-fallback", &["waggle-index", "waggle-wasi"]),
     (
         "waggle-chat",
-        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],
+        &[
+            "waggle-agent",
+            "waggle-conversation",
+            "waggle-model",
+            "waggle-openai",
+            "waggle-platform",
+            "waggle-schema",
+            "waggle-search",
+            "waggle-tool",
+        ],
+    ),
+    (
+        "waggle-toolbox",
+        &[
+            "waggle-conversation",
+            "waggle-index",
+            "waggle-mcp",
+            "waggle-model",
+            "waggle-openai",
+            "waggle-platform",
+            "waggle-schema",
+            "waggle-tool",
+        ],
     ),
     (
         "waggle-retrieval",
@@ -104,6 +128,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "waggle-search",
         &["waggle-conversation", "waggle-index", "waggle-model", "waggle-openai", "waggle-platform"],
     ),
+    (
+        "waggle-desk",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-tool"],
+    ),
     ("waggle-documents", &[]),
     ("waggle-platform", &["waggle-conversation", "waggle-model", "waggle-openai"]),
     ("waggle-index", &["waggle-conversation"]),
@@ -111,15 +139,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "waggle-search",
         &["waggle-conversation", "waggle-index", "waggle-model", "waggle-openai", "waggle-platform"],
     ),
-    ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-model", "waggle-platform"]),
+    ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-mcp", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
+    ("waggle-agent", &["waggle-conversation", "waggle-openai", "waggle-tool"]),
+    ("waggle-tool", &[]),
     ("waggle-documents", &[]),
+    ("waggle-mcp", &["waggle-model", "waggle-platform", "waggle-tool"]),
     ("waggle-model", &["waggle-openai"]),
+    ("waggle-schema", &[]),
+    ("waggle-tool", &[]),
     ("waggle-openai", &[]),
     // The bench measures from outside.
     ("model-sim", &[]),
     ("waggle-bench", &["model-sim"]),
     ("native-peer", &[]),
+    // What the examples call knows nothing of us.
+    ("order-service", &[]),
     // But for what a library of the host adds, which is measured at its calls.
     ("waggle-egress-overhead", &["model-sim", "waggle-egress"]),
 ];

@@ -37,6 +37,13 @@ MODES = ("lexical", "dense", "hybrid")
 RESULTS = 10
 RECALL_AT = 5
 INGESTION_SECONDS_MAX = 4 * 3600
+# A model in numpy takes seconds for what others take milliseconds for, and is not overloaded for that.
+PATIENT = """
+[model_endpoint]
+answer_timeout_ms = 600_000
+total_timeout_ms = 1_800_000
+concurrency = { min = 8, max = 8 }
+"""
 THRESHOLDS = [round(step / 20, 2) for step in range(2, 19)]
 
 
@@ -62,8 +69,10 @@ class Stage(Programs):
             "model_timeout_ms": 600_000,
         }
         flags = [part for name, value in variables.items() for part in ("--variable", f"{name}={value}")]
+        config = self.work / "runtime.toml"
+        config.write_text(PATIENT)
         endpoint = f"http://127.0.0.1:{self.embeddings}/v1"
-        process, port = self.waggle(self.work / "state", "--model-endpoint", endpoint, *flags)
+        process, port = self.waggle(self.work / "state", "--model-endpoint", endpoint, "--runtime-config-file", config, *flags)
         return process, Api(port)
 
 

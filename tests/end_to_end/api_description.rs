@@ -2,7 +2,7 @@
 //! and what is answered has the shape it says.
 
 use crate::support::{Server, Setup, client};
-use crate::tenants_matrix::{endpoints, retrieval_endpoints};
+use crate::tenants_matrix::{Endpoint, endpoints, retrieval_endpoints};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +127,9 @@ async fn every_route_is_described_and_answers_as_described() {
     let routes: BTreeSet<String> = endpoints()
         .into_iter()
         .chain(retrieval_endpoints())
+        .chain(tools_endpoints())
         .map(|endpoint| format!("{} {}", endpoint.method.to_lowercase(), endpoint.path))
+        .chain(["post /v1/channels/chatwoot".to_owned()])
         .collect();
     assert_eq!(described(&api.description), routes);
 
@@ -160,6 +162,11 @@ async fn every_route_is_described_and_answers_as_described() {
         ("post", "/v1/conversations/{conversation}/items/{item}/pin"),
         ("get", "/v1/conversations/{conversation}"),
         ("delete", "/v1/conversations/{conversation}/items/{item}/pin"),
+        ("post", "/v1/conversations/{conversation}/handover"),
+        ("get", "/v1/conversations/{conversation}/handover"),
+        ("get", "/v1/conversations/{conversation}"),
+        ("delete", "/v1/conversations/{conversation}/handover"),
+        ("post", "/v1/channels/chatwoot"),
         ("post", "/v1/chat/completions"),
         ("get", "/v1/models"),
         ("get", "/v1/models/{model}"),
@@ -173,7 +180,17 @@ async fn every_route_is_described_and_answers_as_described() {
         api.call(method, path, None).await;
     }
     knowledge(&api).await;
+    for endpoint in tools_endpoints() {
+        api.call(&endpoint.method.to_lowercase(), &endpoint.path, None).await;
+    }
     assert_eq!(*api.served.borrow(), routes, "every route was answered well once");
+}
+
+/// Those of the function `tools` that are no protocol of others' (`/mcp`).
+fn tools_endpoints() -> Vec<Endpoint> {
+    let public = [("GET", "/v1/tools"), ("GET", "/v1/tools/audit"), ("DELETE", "/v1/tools/users/{user}/data")];
+    let endpoint = |(method, path): (&str, &str)| Endpoint { method: method.to_owned(), path: path.to_owned() };
+    public.map(endpoint).into()
 }
 
 /// Files, vector stores, and what is found in them.

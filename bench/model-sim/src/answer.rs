@@ -1,7 +1,9 @@
 //! What the simulated model says: a pure function of the messages and the asked behaviour.
 
-use crate::behaviour::{Behaviour, BehaviourError, find_directive};
+use crate::behaviour::{Behaviour, BehaviourError, Persona, find_directive};
 use crate::request::{Message, Prompt, Role};
+use crate::script::{Call, last_output, next_calls};
+use crate::shop;
 use crate::text;
 
 /// The longest answer in tokens, whatever a request asks for.
@@ -18,27 +20,35 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
+    /// Calls that are made at once with that of the reply.
+    pub(crate) more: Vec<Call>,
     pub(crate) prompt_tokens: u64,
     pub(crate) completion_tokens: u64,
     /// The reply was cut to the token limit of the request.
     pub(crate) truncated: bool,
 }
 
-/// Applies the directive of the last user message, if there is one, to the behaviour.
-pub(crate) fn apply_last_directive(
-    prompt: &Prompt<'_>,
-    behaviour: &mut Behaviour,
-) -> Result<(), BehaviourError> {
-    let Some(text) = last_user_text(prompt) else { return Ok(()) };
-    match find_directive(text) {
-        Some((_, inside)) => behaviour.apply_directive(&text[inside]),
-        None => Ok(()),
+/// Applies the directives of the application and of the last user message, if there are any, to the behaviour.
+pub(crate) fn apply_directives(prompt: &Prompt<'_>, behaviour: &mut Behaviour) -> Result<(), BehaviourError> {
+    if prompt.model == shop::MODEL {
+        behaviour.persona = Some(Persona::Shop);
     }
+    for text in [system_text(prompt), last_user_text(prompt)].into_iter().flatten() {
+        if let Some((_, inside)) = find_directive(text) {
+            behaviour.apply_directive(&text[inside])?;
+        }
+    }
+    Ok(())
 }
 
 /// Decides the answer.
 pub(crate) fn answer(prompt: &Prompt<'_>, behaviour: &Behaviour) -> Answer {
-    let mut reply = reply(prompt, behaviour);
+    let mut calls = next_calls(prompt, behaviour.obeys_everything).into_iter();
+    let mut reply = match calls.next() {
+        Some(Call { name, arguments }) => Reply::Tool { name, arguments },
+        None => reply(prompt, behaviour),
+    };
+    let more: Vec<Call> = calls.collect();
     let mut truncated = false;
     let completion_tokens = match &mut reply {
         Reply::Text(text) => {
@@ -48,9 +58,12 @@ pub(crate) fn answer(prompt: &Prompt<'_>, behaviour: &Behaviour) -> Answer {
             text.truncate(kept_bytes);
             kept_tokens
         }
-        Reply::Tool { arguments, .. } => text::tokens(arguments).count() as u64 + 1,
+        Reply::Tool { arguments, .. } => {
+            let arguments = more.iter().map(|call| &call.arguments).chain([&*arguments]);
+            arguments.map(|arguments| text::tokens(arguments).count() as u64 + 1).sum()
+        }
     };
-    Answer { reply, prompt_tokens: prompt.tokens(), completion_tokens, truncated }
+    Answer { reply, more, prompt_tokens: prompt.tokens(), completion_tokens, truncated }
 }
 
 /// The tokens and bytes of the longest beginning of a text that has at most `limit` tokens.
@@ -65,7 +78,10 @@ fn within(text: &str, limit: u32) -> (u64, usize) {
 }
 
 fn reply(prompt: &Prompt<'_>, behaviour: &Behaviour) -> Reply {
-    if let Some(Message { role: Role::Tool | Role::Function, text }) = prompt.messages.last() {
+    if behaviour.persona == Some(Persona::Shop) {
+        return shop::reply(prompt);
+    }
+    if let Some(text) = last_output(prompt) {
         return Reply::Text(format!("The tool said: {text}"));
     }
     if let Some(call) = behaviour.tool.as_deref().and_then(tool_call) {
@@ -82,6 +98,13 @@ fn reply(prompt: &Prompt<'_>, behaviour: &Behaviour) -> Reply {
         return Reply::Text(json.to_owned());
     }
     name_answer(&said, &prompt.messages).unwrap_or_else(|| Reply::Text(format!("You said: {said}")))
+}
+
+/// What the application says: the instructions, or the first message if it is the system's.
+fn system_text<'a>(prompt: &'a Prompt<'_>) -> Option<&'a str> {
+    let speaks = |role| matches!(role, Role::System | Role::Developer);
+    let first = prompt.messages.first().filter(|message| speaks(message.role));
+    prompt.instructions.as_deref().or(first.map(|message| &*message.text))
 }
 
 fn last_user_text<'a>(prompt: &'a Prompt<'_>) -> Option<&'a str> {
@@ -174,12 +197,10 @@ mod tests {
             model: Cow::Borrowed("sim"),
             messages: messages
                 .iter()
-                .map(|(role, text)| Message { role: *role, text: Cow::Borrowed(*text) })
+                .map(|(role, text)| Message { role: *role, text: Cow::Borrowed(*text), calls: 0 })
                 .collect(),
-            instructions: None,
-            stream: false,
-            include_usage: false,
             tokens_max,
+            ..Prompt::default()
         }
     }
 
@@ -227,6 +248,34 @@ mod tests {
         check_call(r#"call tool lookup{"id":7}"#, "lookup", r#"{"id":7}"#);
         check(&[(Role::User, "call tool lookup {broken")], "You said: call tool lookup {broken");
         check(&[(Role::User, "call tool lookup"), (Role::Tool, "42")], "The tool said: 42");
+    }
+
+    #[test]
+    fn a_script_is_followed_and_then_the_last_result_is_told() {
+        let said = (Role::User, r#"[sim: call f {"a":1} & call g]"#);
+        let first = answer(&prompt(&[said], None), &Behaviour::default());
+        assert_eq!(first.reply, Reply::Tool { name: "f".to_owned(), arguments: r#"{"a":1}"#.to_owned() });
+        assert_eq!(first.more, [Call { name: "g".to_owned(), arguments: "{}".to_owned() }]);
+        assert_eq!(first.completion_tokens, 4);
+        let mut then = prompt(&[said, (Role::Assistant, ""), (Role::Tool, "42")], None);
+        then.messages[1].calls = 2;
+        let last = answer(&then, &Behaviour::default());
+        assert_eq!((last.reply, last.more), (Reply::Text("The tool said: 42".to_owned()), Vec::new()));
+    }
+
+    #[test]
+    fn the_application_says_how_it_is_to_be_answered_and_the_user_too() {
+        let check = |messages: &[(Role, &str)], model: &'static str, expected: (bool, Option<Persona>)| {
+            let mut behaviour = Behaviour::default();
+            let prompt = Prompt { model: Cow::Borrowed(model), ..prompt(messages, None) };
+            apply_directives(&prompt, &mut behaviour).unwrap();
+            assert_eq!((behaviour.obeys_everything, behaviour.persona), expected, "{messages:?}");
+        };
+        let (system, user) =
+            ((Role::System, "Be kind. [sim: persona=shop]"), (Role::User, "x [sim: obey=everything]"));
+        check(&[system, user], "sim", (true, Some(Persona::Shop)));
+        check(&[user, system], "sim", (true, None));
+        check(&[(Role::User, "x")], "shop", (false, Some(Persona::Shop)));
     }
 
     #[test]

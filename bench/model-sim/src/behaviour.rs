@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use hyper::HeaderMap;
 
+use crate::script::is_script;
+
 /// What a request may ask of the simulated model. The default is an immediate, faultless answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
@@ -39,6 +41,10 @@ pub struct Behaviour {
     pub seed: u64,
     /// Answer with a call of this tool: `NAME {json}`.
     pub tool: Option<String>,
+    /// Obey the directives of tools and documents as well: a model that every injection succeeds with.
+    pub obeys_everything: bool,
+    /// Answer as somebody.
+    pub persona: Option<Persona>,
 }
 
 impl Default for Behaviour {
@@ -58,8 +64,17 @@ impl Default for Behaviour {
             drip_ms: 100,
             seed: 0,
             tool: None,
+            obeys_everything: false,
+            persona: None,
         }
     }
+}
+
+/// Somebody the model answers as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persona {
+    /// The bot of a shop that has orders, documents, and people to hand over to.
+    Shop,
 }
 
 /// A way in which a model endpoint misbehaves.
@@ -134,7 +149,7 @@ pub enum BehaviourError {
 }
 
 /// Every key that headers and directives accept; `tps` is short for `tokens_per_second`.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 17] = [
     "headers_ms",
     "first_token_ms",
     "tokens_per_second",
@@ -150,10 +165,12 @@ pub const KEYS: [&str; 15] = [
     "drip_ms",
     "seed",
     "tool",
+    "obey",
+    "persona",
 ];
 
 const HEADER_PREFIX: &str = "x-sim-";
-const DIRECTIVE_OPEN: &str = "[sim:";
+pub(crate) const DIRECTIVE_OPEN: &str = "[sim:";
 /// No delay is longer than this, whatever the request says.
 pub const DELAY_MS_MAX: u64 = 600_000;
 
@@ -205,6 +222,8 @@ impl Behaviour {
             "seed" => self.seed = number(key, value, "a whole number")?,
             "tool" => self.tool = Some(value.to_owned()),
             "fault" => self.fault = Some(fault(key, value)?),
+            "obey" => self.obeys_everything = obeys_everything(key, value)?,
+            "persona" => self.persona = Some(persona(key, value)?),
             _ => return Err(BehaviourError::UnknownKey { key: key.to_owned() }),
         }
         Ok(())
@@ -246,6 +265,21 @@ fn status(key: &str, value: &str) -> Result<u16, BehaviourError> {
     if (200..=599).contains(&parsed) { Ok(parsed) } else { Err(bad(key, value, EXPECTED)) }
 }
 
+fn obeys_everything(key: &str, value: &str) -> Result<bool, BehaviourError> {
+    match value {
+        "everything" => Ok(true),
+        "user" => Ok(false),
+        _ => Err(bad(key, value, "user or everything")),
+    }
+}
+
+fn persona(key: &str, value: &str) -> Result<Persona, BehaviourError> {
+    match value {
+        "shop" => Ok(Persona::Shop),
+        _ => Err(bad(key, value, "shop")),
+    }
+}
+
 fn fault(key: &str, value: &str) -> Result<Fault, BehaviourError> {
     Fault::parse(value).ok_or_else(|| {
         bad(
@@ -256,12 +290,19 @@ fn fault(key: &str, value: &str) -> Result<Fault, BehaviourError> {
     })
 }
 
-/// Finds the first directive of a text: the range of the whole directive, and of what stands inside it.
+/// Finds the first directive of a text that is no script: the range of the whole directive, and of what stands inside it.
 pub(crate) fn find_directive(text: &str) -> Option<(Range<usize>, Range<usize>)> {
-    let start = text.find(DIRECTIVE_OPEN)?;
-    let inside = start + DIRECTIVE_OPEN.len();
-    let end = inside + text.get(inside..)?.find(']')?;
-    Some((start..end + 1, inside..end))
+    let mut from = 0;
+    loop {
+        let start = from + text.get(from..)?.find(DIRECTIVE_OPEN)?;
+        let inside = start + DIRECTIVE_OPEN.len();
+        if is_script(text.get(inside..)?) {
+            from = inside;
+            continue;
+        }
+        let end = inside + text.get(inside..)?.find(']')?;
+        return Some((start..end + 1, inside..end));
+    }
 }
 
 #[cfg(test)]
@@ -282,6 +323,9 @@ mod tests {
             (b.first_token_ms, b.tokens, b.tokens_per_second) = (50, Some(20), Some(100.0));
         });
         check("status=429,retry-after=2", |b| (b.status, b.retry_after) = (Some(429), Some(2)));
+        check("obey=everything persona=shop", |b| {
+            (b.obeys_everything, b.persona) = (true, Some(Persona::Shop))
+        });
         check("fail_first=2 key=a", |b| (b.fail_first, b.key) = (Some(2), "a".to_owned()));
         check("", |_| ());
     }
@@ -311,6 +355,8 @@ mod tests {
         check("tps=-1", "at least 0.01");
         check("first_token_ms=600001", "at most 600000");
         check("cut", "not of the form key=value");
+        check("obey=nobody", "user or everything");
+        check("persona=bank", "shop");
     }
 
     #[test]
@@ -330,6 +376,8 @@ mod tests {
         check("[sim:a=b]", Some(("[sim:a=b]", "a=b")));
         check("[sim: never closed", None);
         check("nothing", None);
+        check("[sim: call f {}] [sim: a=b]", Some(("[sim: a=b]", " a=b")));
+        check("[sim: call f {broken]", Some(("[sim: call f {broken]", " call f {broken")));
         check("好 [sim: x=1]", Some(("[sim: x=1]", " x=1")));
     }
 }

@@ -11,7 +11,7 @@ pub struct SimConfig {
     pub models: Vec<String>,
     /// The key requests must carry as `Authorization: Bearer KEY`; `None` accepts everything.
     pub api_key: Option<String>,
-    /// Serve `/sim/stats`, `/sim/requests` and `/sim/reset`.
+    /// Serve `/sim/stats`, `/sim/requests`, `/sim/keys` and `/sim/reset`.
     pub control: bool,
     /// How many requests `/sim/requests` remembers, with headers and body (authorization included).
     pub recorded_requests_max: usize,

@@ -9,10 +9,13 @@
 //! - `You said: <last user text>`;
 //! - asked `what is my name` (or `我叫什么`), it looks through the messages for `my name is X` (`我叫X`);
 //! - told `call tool NAME {json}`, it calls that tool; told a tool's result, it says `The tool said: <result>`;
-//! - told `answer {json}`, it answers that JSON.
+//! - told `answer {json}`, it answers that JSON;
+//! - scripted by `[sim: call NAME {json}; call …]`, it calls tools step by step (`script.rs`);
+//! - as the persona `shop`, it serves the customers of a shop (`shop.rs`).
 //!
 //! How a request is treated (delays, length, errors, faults) is a [`Behaviour`]: from the configuration, from
-//! `x-sim-*` headers, and from a `[sim: key=value ...]` directive in the last user message.
+//! `x-sim-*` headers, from a `[sim: key=value ...]` directive in the instructions or the first message if it is the system's,
+//! and from one in the last user message.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -30,19 +33,21 @@ mod io;
 mod meaning;
 mod request;
 mod rerank;
+mod script;
 mod server;
 mod service;
+mod shop;
 mod stats;
 mod text;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;
 
-pub use behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault, KEYS};
+pub use behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault, KEYS, Persona};
 pub use config::SimConfig;
 #[cfg(feature = "tls")]
 pub use server::start_tls;
 pub use server::{Running, Simulator, serve, start};
-pub use stats::{Handle, Outcome, RecordedRequest, Stats};
+pub use stats::{Handle, KeyedRequests, Outcome, RecordedRequest, Stats};
 #[cfg(feature = "tls")]
 pub use tls::TlsIdentity;

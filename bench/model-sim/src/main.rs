@@ -62,6 +62,12 @@ struct Arguments {
     /// hang, cut, cut-mid-event, html, refuse-body, slow-headers, reset, bad-json, bad-gzip or endless
     #[arg(long)]
     fault: Option<String>,
+    /// Whose directives are obeyed: those of `user` and application, or those of `everything`, tools and documents included
+    #[arg(long)]
+    obey: Option<String>,
+    /// Answer as somebody: `shop`
+    #[arg(long)]
+    persona: Option<String>,
     /// Tokens sent before the fault
     #[arg(long)]
     after: Option<String>,
@@ -84,6 +90,8 @@ impl Arguments {
             ("fault", &self.fault),
             ("after", &self.after),
             ("seed", &self.seed),
+            ("obey", &self.obey),
+            ("persona", &self.persona),
         ];
         for (key, value) in flags {
             if let Some(value) = value {

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// What both APIs boil down to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Prompt<'a> {
     pub(crate) model: Cow<'a, str>,
     pub(crate) messages: Vec<Message<'a>>,
@@ -15,6 +16,10 @@ pub(crate) struct Prompt<'a> {
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) tokens_max: Option<u32>,
+    /// The tools that may be called, as they were sent.
+    pub(crate) tools: Option<&'a RawValue>,
+    /// No tool may be called, whatever was sent.
+    pub(crate) calls_nothing: bool,
 }
 
 /// Why a body was refused.
@@ -51,10 +56,12 @@ pub(crate) enum Role {
     Function,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Message<'a> {
     pub(crate) role: Role,
     pub(crate) text: Cow<'a, str>,
+    /// How many tools it calls.
+    pub(crate) calls: usize,
 }
 
 impl Prompt<'_> {
@@ -81,6 +88,15 @@ struct ChatBody<'a> {
     max_tokens: Option<u32>,
     #[serde(default)]
     max_completion_tokens: Option<u32>,
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_choice: Option<&'a RawValue>,
+}
+
+/// Whether a choice of tools is that of none.
+fn chooses_none(choice: Option<&RawValue>) -> bool {
+    choice.is_some_and(|choice| choice.get() == "\"none\"")
 }
 
 #[derive(Deserialize)]
@@ -94,6 +110,15 @@ struct ChatMessage<'a> {
     role: Role,
     #[serde(borrow, default)]
     content: Text<'a>,
+    #[serde(default)]
+    tool_calls: Option<Vec<IgnoredAny>>,
+}
+
+impl<'a> ChatMessage<'a> {
+    fn into_message(self) -> Message<'a> {
+        let calls = self.tool_calls.map_or(0, |calls| calls.len());
+        Message { role: self.role, text: self.content.0, calls }
+    }
 }
 
 /// Reads the body of `POST /v1/chat/completions`.
@@ -104,11 +129,13 @@ pub(crate) fn parse_chat(body: &[u8]) -> Result<Prompt<'_>, RequestError> {
     }
     Ok(Prompt {
         model: body.model,
-        messages: body.messages.into_iter().map(|m| Message { role: m.role, text: m.content.0 }).collect(),
+        messages: body.messages.into_iter().map(ChatMessage::into_message).collect(),
         instructions: None,
         stream: body.stream.unwrap_or(false),
         include_usage: body.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
         tokens_max: body.max_completion_tokens.or(body.max_tokens),
+        tools: body.tools,
+        calls_nothing: chooses_none(body.tool_choice),
     })
 }
 
@@ -125,9 +152,13 @@ struct ResponsesBody<'a> {
     #[serde(default)]
     max_output_tokens: Option<u32>,
     #[serde(default)]
-    previous_response_id: Option<serde::de::IgnoredAny>,
+    previous_response_id: Option<IgnoredAny>,
     #[serde(default)]
-    conversation: Option<serde::de::IgnoredAny>,
+    conversation: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_choice: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -152,7 +183,7 @@ pub(crate) fn parse_responses(body: &[u8]) -> Result<Prompt<'_>, RequestError> {
         return Err(RequestError::Stateful("conversation"));
     }
     let messages: Vec<_> = match body.input {
-        Input::Text(text) => vec![Message { role: Role::User, text }],
+        Input::Text(text) => vec![Message { role: Role::User, text, calls: 0 }],
         Input::Items(items) => items.into_iter().filter_map(message_of).collect(),
     };
     if messages.is_empty() {
@@ -165,16 +196,19 @@ pub(crate) fn parse_responses(body: &[u8]) -> Result<Prompt<'_>, RequestError> {
         stream: body.stream.unwrap_or(false),
         include_usage: true,
         tokens_max: body.max_output_tokens,
+        tools: body.tools,
+        calls_nothing: chooses_none(body.tool_choice),
     })
 }
 
-/// Items that hold no text for the model (reasoning, function calls) are left out.
+/// Items that are nothing to the model (reasoning) are left out.
 fn message_of(item: Item<'_>) -> Option<Message<'_>> {
     match item.kind.as_deref() {
         None | Some("message") => {
-            Some(Message { role: item.role.unwrap_or(Role::User), text: item.content.0 })
+            Some(Message { role: item.role.unwrap_or(Role::User), text: item.content.0, calls: 0 })
         }
-        Some("function_call_output") => Some(Message { role: Role::Tool, text: item.output.0 }),
+        Some("function_call_output") => Some(Message { role: Role::Tool, text: item.output.0, calls: 0 }),
+        Some("function_call") => Some(Message { role: Role::Assistant, text: Cow::default(), calls: 1 }),
         Some(_) => None,
     }
 }
@@ -307,8 +341,22 @@ mod tests {
             r#"[{"type":"message","role":"user","content":[{"type":"input_text","text":"a"}]},
                 {"type":"function_call","name":"f","arguments":"{}","call_id":"c"},
                 {"type":"function_call_output","call_id":"c","output":"42"}]"#,
-            &[(Role::User, "a"), (Role::Tool, "42")],
+            &[(Role::User, "a"), (Role::Assistant, ""), (Role::Tool, "42")],
         );
+    }
+
+    #[test]
+    fn tools_and_calls_are_seen() {
+        let prompt = parse_chat(
+            br#"{"model":"m","tools":[{"type":"function"}],"tool_choice":"none","messages":[{"role":"user","content":"x"},
+                {"role":"assistant","content":null,"tool_calls":[{"id":"a"},{"id":"b"}]}]}"#,
+        )
+        .unwrap();
+        assert_eq!((prompt.messages[0].calls, prompt.messages[1].calls), (0, 2));
+        assert_eq!((prompt.tools.unwrap().get(), prompt.calls_nothing), (r#"[{"type":"function"}]"#, true));
+        let body = br#"{"model":"m","input":[{"type":"function_call","name":"f"}],"tool_choice":"auto"}"#;
+        let prompt = parse_responses(body).unwrap();
+        assert_eq!((prompt.messages[0].calls, prompt.calls_nothing), (1, false));
     }
 
     #[test]

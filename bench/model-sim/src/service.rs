@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::answer::{Answer, answer, apply_last_directive};
+use crate::answer::{Answer, answer, apply_directives};
 use crate::behaviour::{Behaviour, BehaviourError, DELAY_MS_MAX, Fault};
 use crate::body::{Broken, Ending, EventBody, PartialBody, SimBody};
 use crate::config::SimConfig;
@@ -68,7 +68,7 @@ impl Model {
         if request.method() != Method::POST {
             return Ok(error_response(&method_error(request.method(), path), None));
         }
-        let in_flight = self.handle.ledger.begin();
+        let in_flight = self.handle.ledger.begin().under_key(request.headers());
         match self.complete(api, request, line, in_flight).await {
             Ok(answered) => answered,
             Err((error, in_flight)) => Ok(error_response(&error, Some(in_flight))),
@@ -130,7 +130,7 @@ impl Model {
                 return Err((ApiError { param: error.param(), ..answer }, in_flight));
             }
         };
-        if let Err(error) = apply_last_directive(&prompt, &mut behaviour) {
+        if let Err(error) = apply_directives(&prompt, &mut behaviour) {
             return Err((behaviour_error(&error), in_flight));
         }
         if let Some(error) = self.drawn_error(&behaviour) {
@@ -226,13 +226,14 @@ impl Model {
             (&Method::GET, "/v1/models") => Ok(self.models_json()),
             (&Method::GET, "/sim/stats") if self.config.control => Ok(self.handle.stats_json()),
             (&Method::GET, "/sim/requests") if self.config.control => Ok(self.handle.requests_json()),
+            (&Method::GET, "/sim/keys") if self.config.control => Ok(self.handle.keys_json()),
             (&Method::POST, "/sim/reset") if self.config.control => {
                 self.handle.reset();
                 Ok(self.handle.stats_json())
             }
             (
                 _,
-                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests"
+                "/v1/models" | "/v1/embeddings" | "/v1/rerank" | "/sim/stats" | "/sim/requests" | "/sim/keys"
                 | "/sim/reset",
             ) => Err(method_error(method, path)),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.model_json(path),

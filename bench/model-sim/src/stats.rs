@@ -1,10 +1,11 @@
 //! Counters, the last requests, and the [`Handle`] through which tests read both.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::http::request::Parts;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -61,6 +62,15 @@ impl RecordedRequest {
     }
 }
 
+/// What was asked under one idempotency key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct KeyedRequests {
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Of these, answered in full with a completion: what a real endpoint would have charged for.
+    pub completed: u64,
+}
+
 /// Counters and recordings of one simulated model, shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -75,10 +85,14 @@ pub(crate) struct Ledger {
     recorded_max: usize,
     recorded_body_bytes_max: usize,
     attempts: Mutex<HashMap<String, u32>>,
+    keyed: Mutex<BTreeMap<String, KeyedRequests>>,
 }
 
 /// `fail_first` counts at most this many keys; further ones are not made to fail.
 const ATTEMPT_KEYS_MAX: usize = 4_096;
+/// Requests are counted by at most this many idempotency keys.
+const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+const IDEMPOTENCY_KEY_FIELD: &str = "idempotency-key";
 
 impl Ledger {
     pub(crate) fn new(config: &SimConfig) -> Self {
@@ -94,6 +108,7 @@ impl Ledger {
             recorded_max: config.recorded_requests_max,
             recorded_body_bytes_max: config.recorded_body_bytes_max,
             attempts: Mutex::new(HashMap::new()),
+            keyed: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -101,7 +116,7 @@ impl Ledger {
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let sequence = self.requests.fetch_add(1, Relaxed) + 1;
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight { ledger: Arc::clone(self), sequence, outcome: Outcome::Cancelled }
+        InFlight { ledger: Arc::clone(self), sequence, outcome: Outcome::Cancelled, key: None }
     }
 
     pub(crate) fn connected(&self) {
@@ -153,6 +168,14 @@ impl Ledger {
         *seen <= count
     }
 
+    /// Counts by an idempotency key.
+    fn count_keyed(&self, key: &str, count: impl FnOnce(&mut KeyedRequests)) {
+        let mut keyed = unpoisoned(&self.keyed);
+        if keyed.len() < IDEMPOTENCY_KEYS_MAX || keyed.contains_key(key) {
+            count(keyed.entry(key.to_owned()).or_default());
+        }
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             requests: self.requests.load(Relaxed),
@@ -173,6 +196,7 @@ impl Ledger {
         self.connections.store(0, Relaxed);
         unpoisoned(&self.recorded).clear();
         unpoisoned(&self.attempts).clear();
+        unpoisoned(&self.keyed).clear();
     }
 }
 
@@ -201,9 +225,21 @@ pub(crate) struct InFlight {
     ledger: Arc<Ledger>,
     pub(crate) sequence: u64,
     outcome: Outcome,
+    /// Its idempotency key, if it has one.
+    key: Option<String>,
 }
 
 impl InFlight {
+    /// Counts it under its idempotency key, if it has one.
+    pub(crate) fn under_key(mut self, headers: &HeaderMap) -> Self {
+        let key = headers.get(IDEMPOTENCY_KEY_FIELD).and_then(|value| value.to_str().ok());
+        if let Some(key) = key {
+            self.ledger.count_keyed(key, |counted| counted.requests += 1);
+            self.key = Some(key.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn completed(mut self) {
         self.outcome = Outcome::Completed;
     }
@@ -230,6 +266,9 @@ impl Drop for InFlight {
                 ledger.completed.fetch_add(1, Relaxed)
             }
         };
+        if let (Outcome::Completed, Some(key)) = (self.outcome, &self.key) {
+            ledger.count_keyed(key, |counted| counted.completed += 1);
+        }
         ledger.in_flight.fetch_sub(1, Relaxed);
         ledger.note(self.sequence, self.outcome);
     }
@@ -254,6 +293,12 @@ impl Handle {
         unpoisoned(&self.ledger.recorded).iter().cloned().collect()
     }
 
+    /// What was asked under each idempotency key, of at most 65,536 of them.
+    #[must_use]
+    pub fn keys(&self) -> BTreeMap<String, KeyedRequests> {
+        unpoisoned(&self.ledger.keyed).clone()
+    }
+
     /// Sets every counter but `in_flight` to zero and forgets the requests.
     pub fn reset(&self) {
         self.ledger.reset();
@@ -262,6 +307,13 @@ impl Handle {
     /// The body of `GET /sim/stats`.
     pub(crate) fn stats_json(&self) -> Bytes {
         serde_json::to_vec(&self.stats()).unwrap_or_default().into()
+    }
+
+    /// The body of `GET /sim/keys`: what was asked under each key, and how many were answered more than once.
+    pub(crate) fn keys_json(&self) -> Bytes {
+        let keys = self.keys();
+        let repeated = keys.values().filter(|counted| counted.completed > 1).count();
+        json!({ "keys": keys, "repeated": repeated }).to_string().into()
     }
 
     /// The body of `GET /sim/requests`.
@@ -338,6 +390,27 @@ mod tests {
         let ends: Vec<_> =
             Handle { ledger }.requests().into_iter().map(|one| (one.sequence, one.outcome)).collect();
         assert_eq!(ends, [(2, Some(Outcome::Completed)), (3, Some(Outcome::Cancelled))]);
+    }
+
+    #[test]
+    fn requests_are_counted_by_their_idempotency_keys() {
+        let ledger = ledger(0);
+        let begin = |key: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IDEMPOTENCY_KEY_FIELD, key.parse().unwrap());
+            ledger.begin().under_key(&headers)
+        };
+        begin("a").completed();
+        begin("a").completed();
+        begin("b").failed();
+        drop(begin("b"));
+        ledger.begin().under_key(&HeaderMap::new()).completed();
+        let handle = Handle { ledger };
+        let json: Value = serde_json::from_slice(&handle.keys_json()).unwrap();
+        let expected = json!({"a": {"requests": 2, "completed": 2}, "b": {"requests": 2, "completed": 0}});
+        assert_eq!(json, json!({"keys": expected, "repeated": 1}));
+        handle.reset();
+        assert!(handle.keys().is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Asking a model, and where a tier was chosen, the next one when the first does not answer.
 
+use crate::agent::Run;
 use crate::platform::Platform;
 use crate::scout::Verdict;
 use waggle_model::reply::Completion;
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
 pub(crate) enum Course {
     /// A model is asked.
     Ask(Box<Plan>),
+    /// A model is asked, and what it asks for of this server's tools is done, until it answers.
+    Act(Box<Run>),
     /// It is known without.
     Say(Box<Completion>),
 }
@@ -81,8 +84,18 @@ pub(crate) struct Said<T> {
     pub(crate) answer: T,
     /// The model that gave it, when the endpoint says that it was not the one that was asked.
     pub(crate) model: Option<String>,
+    /// What its tokens cost, where the host says so.
+    pub(crate) price: Option<String>,
     /// What it is worth; only looked at when there is another model to ask.
     pub(crate) verdict: Verdict,
+}
+
+impl<T> Said<T> {
+    /// The same, with the answer as `into` makes it.
+    pub(crate) fn map<R>(self, into: impl FnOnce(T) -> R) -> Said<R> {
+        let Self { answer, model, price, verdict } = self;
+        Said { answer: into(answer), model, price, verdict }
+    }
 }
 
 /// How asking ended.
@@ -96,6 +109,8 @@ pub(crate) struct Asked<T> {
     pub(crate) tier: Option<TierTaken>,
     /// Whether the endpoint said which model that was.
     pub(crate) told: bool,
+    /// What its tokens cost, where the host says so.
+    pub(crate) price: Option<String>,
 }
 
 /// Which tier was chosen, and what came of it.
@@ -107,6 +122,11 @@ pub(crate) struct TierTaken {
 }
 
 impl TierTaken {
+    /// Whether the large tier was asked after the small one.
+    pub(crate) fn is_escalated(&self) -> bool {
+        self.escalated
+    }
+
     /// Says so in a response's metadata.
     pub(crate) fn mark(&self, metadata: &mut Metadata) {
         metadata.set("waggle_tier", self.choice.tier.name());
@@ -152,11 +172,11 @@ impl Plan {
 
 fn asked<T>(result: Result<Said<T>, ModelFailure>, model: String, tier: Option<TierTaken>) -> Asked<T> {
     match result {
-        Ok(Said { answer, model: told, .. }) => {
+        Ok(Said { answer, model: told, price, .. }) => {
             let is_told = told.is_some();
-            Asked { result: Ok(answer), model: told.unwrap_or(model), tier, told: is_told }
+            Asked { result: Ok(answer), model: told.unwrap_or(model), tier, told: is_told, price }
         }
-        Err(failure) => Asked { result: Err(failure), model, tier, told: false },
+        Err(failure) => Asked { result: Err(failure), model, tier, told: false, price: None },
     }
 }
 

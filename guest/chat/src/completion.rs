@@ -169,7 +169,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         };
         let reader = Reader { language, wants_json: chat.wants_json };
         let attempt = async |request, judged| self.start_chat(request, chat.stream, judged).await;
-        let Asked { result, model, tier, told } = plan.ask(&self.platform, attempt).await;
+        let Asked { result, model, tier, told, .. } = plan.ask(&self.platform, attempt).await;
         let mut head = CompletionHead::new(&self.platform, model, chat.stream);
         if let Some(tier) = tier {
             tier.mark(&mut head.metadata);
@@ -225,7 +225,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         judged: bool,
     ) -> Result<Said<Started<U::Body>>, ModelFailure> {
         let mut response = call(&self.upstream, request).await?;
-        let model = response.model.take();
+        let (model, price) = (response.model.take(), response.price.take());
         let (answer, verdict) = if stream && is_event_stream(&response) {
             let (body, verdict) = if judged {
                 peek(response.body, Wire::Chat).await?
@@ -238,7 +238,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             let verdict = if judged { judge(&read_completion(&body)?) } else { Verdict::Answers };
             (Started::Whole(body), verdict)
         };
-        Ok(Said { answer, model, verdict })
+        Ok(Said { answer, model, price, verdict })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The endpoints of `/v1/conversations`.
 
+use crate::handover::mark;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -26,7 +27,8 @@ fn conversation_not_found(id: ConversationId) -> Problem {
 
 fn reply(id: ConversationId, record: &ConversationRecord) -> Reply {
     let pinned = record.pinned.iter().map(|pin| &*pin.id);
-    Reply::json(to_json(id, record.created_at, &record.metadata, pinned))
+    let handover = record.handover.as_ref().map(mark);
+    Reply::json(to_json(id, record.created_at, &record.metadata, pinned, handover))
 }
 
 fn item_not_found(item: ItemId) -> Problem {
@@ -59,7 +61,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         Nonce::mint(self.platform.now_ms(), self.platform.random())
     }
 
-    async fn conversation(&self, viewer: &Viewer, id: ConversationId) -> Result<Conversation, Problem> {
+    pub(crate) async fn conversation(
+        &self,
+        viewer: &Viewer,
+        id: ConversationId,
+    ) -> Result<Conversation, Problem> {
         let conversation = conversation::open(&self.store, viewer, id.0).await?;
         conversation.ok_or_else(|| conversation_not_found(id))
     }
@@ -95,8 +101,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let conversation = self.conversation(viewer, id).await?;
         let now_s = self.platform.now_ms() / 1000;
         let record = conversation::record(conversation.record().created_at, now_s, &metadata)?;
-        let pinned = conversation.record().pinned.clone();
-        let record = ConversationRecord { pinned, ..record };
+        let ConversationRecord { pinned, handover, .. } = conversation.record().clone();
+        let record = ConversationRecord { pinned, handover, ..record };
         conversation::put(&self.store, &conversation, &record).await?;
         Ok(reply(id, &record))
     }

@@ -1,13 +1,13 @@
 //! The form an answer must have: its schema is checked when the request comes, the answer before it is called complete.
 
 use crate::output::Output;
-use crate::schema::Schema;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use waggle_openai::ApiError;
 use waggle_openai::error::echo;
 use waggle_openai::parameters::TextOptions;
 use waggle_openai::response::{ResponseError, Status};
+use waggle_schema::Schema;
 
 /// The form an answer must have.
 #[derive(Debug, Default)]

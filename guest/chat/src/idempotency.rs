@@ -1,8 +1,10 @@
 //! `Idempotency-Key`: what came with the same key is done once, and answered alike for 24 hours.
 //!
 //! `docs/decisions/0011-idempotency.md` says which failures let the key go. The line is drawn where a model may have been
-//! paid: [`Watched`] sees every call.
+//! paid: [`Watched`] sees every call. A turn that was interrupted is not begun again, unless it was a run of the agent: that
+//! one goes on from its journal.
 
+use crate::agent::Keeping;
 use crate::language::Language;
 use crate::locked::Pulse;
 use crate::platform::{Platform, Sink};
@@ -15,7 +17,7 @@ use crate::stream::StreamedTurn;
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::rc::Rc;
-use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, claim};
+use waggle_conversation::idempotency::{Claim, Claimed, Kept, Once, claim, take_up};
 use waggle_conversation::{Owner, Store, Viewer, response};
 use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse};
 use waggle_openai::chat::ChatRequest;
@@ -49,7 +51,7 @@ pub(crate) enum Doing {
 }
 
 /// A model endpoint, and whether it may have done work that is to be paid.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Watched<U> {
     upstream: U,
     paid: Rc<Cell<bool>>,
@@ -85,7 +87,7 @@ pub struct OnceStream<S, P, B> {
     turn: Box<StreamedTurn<S, P, B>>,
 }
 
-impl<S: Store, P: Platform, B: ChunkSource> OnceStream<S, P, B> {
+impl<S: Store, P: Platform, B: ChunkSource + 'static> OnceStream<S, P, B> {
     /// Produces the stream. Its response, which is stored, is what the key stands for afterwards.
     pub(crate) async fn run<K: Sink>(self, sink: K) {
         let Self { store, platform, claim, mut pulse, turn } = self;
@@ -186,6 +188,8 @@ impl Doing {
 /// How a claim went.
 enum Turnout {
     Ours(Claim),
+    /// It was begun before, for this response, and goes on where it was interrupted.
+    Resumed(Claim, Nonce),
     Reply(Reply),
     /// The events of this response, which was made in the background, or still is.
     Follow(ResponseId),
@@ -209,7 +213,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         };
         match turnout {
             Ok((doing, Turnout::Ours(claim))) => {
-                self.run_claimed(doing, claim, viewer, (body, language), nonce).await
+                self.run_claimed(doing, claim, viewer, (body, language), (nonce, Keeping::Fresh)).await
+            }
+            Ok((doing, Turnout::Resumed(claim, nonce))) => {
+                self.run_claimed(doing, claim, viewer, (body, language), (nonce, Keeping::Resumed)).await
             }
             Ok((_, Turnout::Reply(reply))) => Answer::Reply(reply),
             Ok((_, Turnout::Follow(id))) => self.follow_from_the_beginning(id),
@@ -226,7 +233,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         body: &[u8],
         nonce: Nonce,
     ) -> Result<Turnout, Problem> {
-        let (mut waited_ms, mut pause_ms) = (0, PAUSE_MS_MIN);
+        let (mut waited_ms, mut pause_ms, mut is_looked_at) = (0, PAUSE_MS_MIN, false);
         let of = doing.owner(viewer, body);
         loop {
             let once =
@@ -241,7 +248,15 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 Claimed::Stored(response) => {
                     return self.stored(doing, viewer, ResponseId(response)).await.map(Turnout::Reply);
                 }
-                Claimed::Interrupted => return Err(interrupted().into()),
+                Claimed::Interrupted => {
+                    if let Some((claim, response)) = take_up(&self.store, viewer, once).await? {
+                        return Ok(Turnout::Resumed(claim, response));
+                    }
+                    // Another may just have taken it up: then it is found to be running.
+                    if std::mem::replace(&mut is_looked_at, true) {
+                        return Err(interrupted().into());
+                    }
+                }
                 Claimed::OtherRequest => return Err(reused().into()),
                 Claimed::Running if waited_ms >= WAIT_MS_MAX => return Err(in_use().into()),
                 Claimed::Running => {}
@@ -287,7 +302,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         claim: Claim,
         viewer: &Viewer,
         (body, language): (Vec<u8>, Language),
-        nonce: Nonce,
+        attempt: (Nonce, Keeping),
     ) -> Answer<S, P, U::Body> {
         let Self { store, upstream, platform } = self;
         let paid = Rc::new(Cell::new(false));
@@ -295,9 +310,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let inner = Service { store: store.clone(), upstream, platform: platform.clone() };
         let running = async {
             match doing {
-                Doing::Response { .. } => inner.create_response(viewer, body, language, nonce).await,
+                Doing::Response { .. } => inner.create_response(viewer, body, language, attempt).await,
                 Doing::ChatCompletion => inner.create_chat_completion(body, language).await,
-                Doing::SessionTurn => inner.create_session_turn(viewer, &body, (language, nonce)).await,
+                Doing::SessionTurn => inner.create_session_turn(viewer, &body, language, attempt).await,
             }
         };
         let mut pulse = Pulse::default();

@@ -4,6 +4,7 @@
 //! [`platform::Platform`], [`platform::Sink`]), so that the whole function runs natively in tests; `guest/wasi`
 //! implements them over WASI, and `functions/chat` holds no logic.
 
+mod agent;
 mod ask;
 mod background;
 mod catalog;
@@ -13,6 +14,7 @@ mod embedding;
 mod fallback;
 mod fit;
 mod format;
+mod handover;
 mod heartbeat;
 mod idempotency;
 mod input_tokens;
@@ -33,7 +35,6 @@ pub mod reply;
 mod responses;
 mod rights;
 pub mod route;
-mod schema;
 mod scout;
 pub mod service;
 mod session;

@@ -2,11 +2,15 @@
 
 mod items;
 mod knowledge;
+mod tools;
 
 use self::items::Slots;
+pub(crate) use self::tools::Told;
+use crate::agent::Toolbox;
 use crate::knowledge::Citing;
 use crate::piece::{Kind, Piece};
 use crate::trace::Trace;
+use std::rc::Rc;
 use waggle_model::ModelFailure;
 use waggle_model::reply::{Chunk, Completion, FinishReason, TOOL_CALLS_MAX, ToolCallDelta};
 use waggle_openai::event::{EventWriter, Place};
@@ -26,13 +30,21 @@ pub(crate) struct Output {
     /// How many items of the turn come before the first of these.
     first_index: usize,
     pieces: Vec<Piece>,
-    /// How many of these stand before what the model says.
+    /// How many of these stand before what the model says, or says in this step.
     before: usize,
+    /// The tools of this server's that the model may call.
+    tools: Option<Rc<Toolbox>>,
+    /// The step of the run, from 1, of a turn that has such tools.
+    step: u32,
+    /// What of a run that goes on was told before.
+    pub(crate) told: Told,
     bytes: usize,
     /// The items of a model that adds them itself.
     slots: Slots,
     /// Finds what the answer cites of what was looked up.
     citing: Option<Box<Citing>>,
+    /// Whether it stays empty.
+    silent: bool,
     /// How it grew, where it is streamed.
     pub(crate) trace: Trace,
     /// The events of a streamed answer; `None` when the answer is whole.
@@ -46,12 +58,21 @@ impl Output {
             first_index,
             pieces: Vec::new(),
             before: 0,
+            tools: None,
+            step: 0,
+            told: Told::default(),
             bytes: 0,
             slots: Slots::default(),
             citing: None,
+            silent: false,
             trace: Trace::default(),
             events,
         }
+    }
+
+    /// The output of a turn that is answered by nobody: no message stands for what a model did not say.
+    pub(crate) fn keep_silent(&mut self) {
+        self.silent = true;
     }
 
     /// Takes a whole answer.
@@ -183,13 +204,10 @@ impl Output {
             Some(at) => at,
             None => self.open_call(delta)?,
         };
-        let place = self.place(at);
         if let Some(Piece { item: Item::FunctionCall { arguments, .. }, .. }) = self.pieces.get_mut(at) {
             arguments.to_mut().push_str(more);
         }
-        if let (Some(events), Some(place), false) = (&mut self.events, place, more.is_empty()) {
-            events.arguments_delta(place, more);
-        }
+        self.tell_arguments(at, more);
         self.trace.push(at, more.len());
         Ok(())
     }
@@ -200,7 +218,8 @@ impl Output {
         self.end_heard_text()?;
         let mut said = self.pieces.iter().skip(self.before);
         let thought_only = said.all(|piece| piece.takes(Kind::Reasoning));
-        if self.is_empty() || thought_only && finish == FinishReason::Stop {
+        let says_nothing = self.is_empty() || thought_only && finish == FinishReason::Stop;
+        if says_nothing && !self.silent {
             self.say(Kind::Text, "", Vec::new())?;
         }
         let last = self.pieces.len().saturating_sub(1);
@@ -219,7 +238,7 @@ impl Output {
         };
         (self.first_index..)
             .zip(&self.pieces)
-            .map(|(index, piece)| piece.item.to_raw(self.nonce, index, status(piece)))
+            .map(|(index, piece)| piece.to_raw(self.nonce, index, status(piece)))
             .collect()
     }
 
@@ -228,10 +247,16 @@ impl Output {
         self.pieces.iter().map(|piece| &piece.item)
     }
 
-    /// The text of the answer, when it is one that may be held to a format: not one that asks for tools or refuses.
+    /// Those of the step that is being made.
+    pub(crate) fn items_of_step(&self) -> impl Iterator<Item = &Item<'static>> {
+        self.pieces.iter().skip(self.before).map(|piece| &piece.item)
+    }
+
+    /// The text of the answer, when it is one that may be held to a format: not one that asks for tools or refuses. What a
+    /// model said in the steps before its answer is no part of it.
     pub(crate) fn answer(&self) -> Option<String> {
         let mut answer = None;
-        for piece in &self.pieces {
+        for piece in self.pieces.iter().skip(self.before) {
             match &piece.item {
                 Item::FunctionCall { .. } => return None,
                 Item::Message { parts, .. } => {
@@ -261,7 +286,9 @@ impl Output {
     fn find_call(&self, delta: &ToolCallDelta<'_>) -> Option<usize> {
         match (delta.index, &delta.id) {
             (Some(_), _) => {
-                self.pieces.iter().position(|piece| piece.is_call() && piece.upstream_index == delta.index)
+                let same = |piece: &Piece| piece.is_call() && piece.upstream_index == delta.index;
+                let mut said = self.pieces.iter().skip(self.before);
+                said.position(same).map(|at| at + self.before)
             }
             // Without an index, an id begins a call.
             (None, Some(_)) => None,
@@ -296,13 +323,10 @@ impl Output {
 
     fn open(&mut self, item: Item<'static>, upstream_index: Option<usize>) -> serde_json::Result<()> {
         let at = self.pieces.len();
-        if let Some(events) = &mut self.events {
-            let raw = item.to_raw(self.nonce, self.first_index + at, ItemStatus::InProgress)?;
-            events.output_item("response.output_item.added", at, raw.get());
-        }
-        let piece = Piece { item, status: ItemStatus::InProgress, upstream_index, in_summary: false };
+        let call = self.call_of(&item);
+        let piece = Piece { item, status: ItemStatus::InProgress, upstream_index, in_summary: false, call };
         self.pieces.push(piece);
-        Ok(())
+        self.tell_added(at)
     }
 
     fn open_part(&mut self, at: usize, kind: Kind) {
@@ -350,6 +374,9 @@ impl Output {
     }
 
     fn close(&mut self, at: usize, status: ItemStatus) -> serde_json::Result<()> {
+        if self.is_for_a_tool(at) {
+            return self.close_call(at);
+        }
         match self.pieces.get_mut(at) {
             Some(piece) if piece.status == ItemStatus::InProgress => piece.status = status,
             _ => return Ok(()),
@@ -361,7 +388,7 @@ impl Output {
         if let Item::FunctionCall { name, arguments, .. } = &piece.item {
             events.arguments_done(place, name, arguments);
         }
-        let raw = piece.item.to_raw(self.nonce, self.first_index + at, status)?;
+        let raw = piece.to_raw(self.nonce, self.first_index + at, status)?;
         events.output_item("response.output_item.done", at, raw.get());
         Ok(())
     }
@@ -369,7 +396,7 @@ impl Output {
     /// Where the last part of the piece belongs.
     fn place(&self, at: usize) -> Option<Place> {
         let piece = self.pieces.get(at)?;
-        let item = ItemId { kind: piece.item.kind(), nonce: self.nonce, index: self.first_index + at };
+        let item = ItemId { kind: piece.kind(), nonce: self.nonce, index: self.first_index + at };
         Some(Place { item, output_index: at, content_index: piece.parts().len().saturating_sub(1) })
     }
 }

@@ -1,6 +1,9 @@
 //! One output item as it grows.
 
-use waggle_openai::item::{Item, ItemStatus, Part, Role};
+use crate::agent::ToolCall;
+use waggle_openai::Nonce;
+use waggle_openai::id::ItemKind;
+use waggle_openai::item::{Item, ItemStatus, Part, RawItem, Role};
 
 /// An output item.
 #[derive(Debug)]
@@ -13,6 +16,9 @@ pub(crate) struct Piece {
     pub(crate) upstream_index: Option<usize>,
     /// Whether the last part of its summary may still grow.
     pub(crate) in_summary: bool,
+    /// The tool of this server's that it calls, as long as the call has not ended. Until then it is the function's call
+    /// that the model made, and clients see another item.
+    pub(crate) call: Option<Box<ToolCall>>,
 }
 
 /// What a model says.
@@ -50,7 +56,22 @@ impl Kind {
 }
 
 impl Piece {
-    /// Whether it is a call of a tool.
+    /// What clients see it as.
+    pub(crate) fn kind(&self) -> ItemKind {
+        self.call.as_ref().map_or_else(|| self.item.kind(), |call| call.kind())
+    }
+
+    /// The item as clients see it, and as it is stored.
+    pub(crate) fn to_raw(&self, nonce: Nonce, index: usize, status: ItemStatus) -> serde_json::Result<RawItem> {
+        match (&self.call, &self.item) {
+            (Some(call), Item::FunctionCall { arguments, .. }) => {
+                Item::Hosted(call.shown(arguments)?).to_raw(nonce, index, status)
+            }
+            (_, item) => item.to_raw(nonce, index, status),
+        }
+    }
+
+    /// Whether it is a call of a tool that has not ended.
     pub(crate) fn is_call(&self) -> bool {
         matches!(self.item, Item::FunctionCall { .. })
     }

@@ -1,9 +1,11 @@
 //! Making a turn ready: from a request body to the request for the model.
 
+use crate::agent::{Keeping, Prompt};
 use crate::ask::Course;
 use crate::fallback::Reader;
 use crate::fit::Fit;
 use crate::format::Format;
+use crate::handover::{Telling, begun_by, mark_silent, silence};
 use crate::knowledge::{Kept, Looked, Turning};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
@@ -58,8 +60,13 @@ pub(crate) struct PreparedTurn {
     pub(crate) kept: Option<Box<Kept>>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
+    /// Whether nobody answers it: its conversation is handed over to people.
+    pub(crate) silent: bool,
     /// How the answer grew, where it is streamed, for who asks for its events again.
     pub(crate) trace: Option<Vec<u8>>,
+    /// Whether something was done for it that changes something outside. Then its conversation is to know, however the turn
+    /// ends.
+    pub(crate) acted: bool,
 }
 
 /// What is known of a turn before it is made ready.
@@ -71,6 +78,8 @@ pub(crate) struct KnownTurn<'a> {
     pub(crate) accepted_at: Option<u64>,
     /// Set when it is wanted no longer, and need not wait for its place in its conversation.
     pub(crate) stop: Option<&'a Cell<bool>>,
+    /// Whether it is recorded what is done for it.
+    pub(crate) keeping: Keeping,
 }
 
 /// A turn that is kept.
@@ -129,6 +138,13 @@ impl PreparedTurn {
         count_items(platform, &self.counted_as, said)
     }
 
+    /// What a step of a run used, where the endpoint has not counted it.
+    pub(crate) fn counted_in_step<P: Platform>(&self, platform: &P, output: &Output) -> Usage {
+        let (all, said) = (self.count(platform, output.items()), self.count(platform, output.items_of_step()));
+        let usage = self.counted(platform, said);
+        Usage { input_tokens: usage.input_tokens + all.saturating_sub(said), ..usage }
+    }
+
     /// What was used, where the endpoint has not counted it.
     fn counted<P: Platform>(&self, platform: &P, output_tokens: u64) -> Usage {
         let settings = Tally::default().parameters(&self.head.parameters).count(platform, &self.counted_as);
@@ -136,7 +152,7 @@ impl PreparedTurn {
     }
 
     /// Commits the turn. Only a turn the model ended itself becomes a part of its
-    /// conversation; when it failed or was abandoned, only the response says so.
+    /// conversation, or one that has changed something; when another failed or was abandoned, only the response says so.
     pub(crate) async fn commit<S: Store, P: Platform>(
         &self,
         store: &S,
@@ -154,12 +170,18 @@ impl PreparedTurn {
         ending: Ending<'_>,
         also: impl FnOnce(&[u8]) -> Vec<Pair>,
     ) -> Result<Committed, CommitError> {
-        let joins = matches!(ending.status, Status::Completed | Status::Incomplete(_));
+        let joins = self.acted || matches!(ending.status, Status::Completed | Status::Incomplete(_));
         let usage = match ending.usage {
             None if ending.output.is_empty() => None,
             usage => Some(usage.unwrap_or_else(|| self.counted(platform, ending.output_tokens))),
         };
         let now_s = platform.now_ms() / 1000;
+        let handover = begun_by(self.looked.as_deref(), self.nonce(), now_s).filter(|_| joins);
+        let telling = self.telling().filter(|_| handover.is_some());
+        let alone = match telling {
+            Some(telling) => Box::pin(telling.begin(platform)).await,
+            None => None,
+        };
         let response = self.head.to_json_at(&ending.status, ending.output, usage, Some(now_s));
         let turn = FinishedTurn {
             nonce: self.nonce(),
@@ -171,12 +193,22 @@ impl PreparedTurn {
             response: self.head.parameters.store.then_some(&response),
             now_ms: platform.now_ms(),
             renewal_s: self.renewal_s,
+            handover: handover.as_ref(),
             listed: self.head.background,
             stream: self.trace.as_deref(),
             also: also(&response),
         };
         let turn = turn.commit(store).await?;
+        if let Some(telling) = alone {
+            Box::pin(telling.run_alone(store, platform)).await;
+        }
         Ok(Committed { response, turn })
+    }
+
+    /// The telling of the people of its conversation, if it is in one.
+    fn telling(&self) -> Option<Telling> {
+        let Continues::Conversation(id) = self.head.continues else { return None };
+        Some(Telling { id })
     }
 }
 
@@ -219,7 +251,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         known: KnownTurn<'_>,
         drawn: &mut Option<Ticket>,
     ) -> Result<(PreparedTurn, Course), Problem> {
-        let KnownTurn { nonce, accepted_at, .. } = known;
+        let KnownTurn { nonce, accepted_at, keeping, .. } = known;
         let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
             request;
         let stream = stream || accepted_at.is_some();
@@ -236,11 +268,22 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let instructions = parameters.instructions.as_deref().unwrap_or(&settings.instructions);
         let mut said = count_said(&self.platform, &counted_as, instructions, &items).and(held_tokens);
         let fit = Fit::new(&settings, &parameters, items.len(), said);
-        let History { mut window, continuation, beyond } =
+        let History { mut window, continuation, beyond, handover } =
             self.history(viewer, continues, fit.limits(), known).await?;
         *drawn = continuation.ticket().cloned();
-        fit.check(&window)?;
-        let recalled = self.recall(beyond, &mut window).await?;
+        let silent = handover.is_some();
+        if !silent {
+            fit.check(&window)?;
+        }
+        // Nobody decides, calls a tool or reads the window where nobody answers.
+        let (decisions, tools) = if silent {
+            Default::default()
+        } else {
+            let decisions = self.decisions(viewer, &items, continues, &window).await?;
+            let tools = self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?;
+            (decisions, tools)
+        };
+        let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;
         if items.is_empty() {
@@ -253,23 +296,39 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let before = recalled.items()?;
         let history = before.iter().map(|item| item.get()).chain(window.items());
         let shown = Shown::open(&mut opener, history.collect(), &input).await?;
+        let told = tools.as_ref().map(|tools| tools.told(&parameters));
         let request = TurnRequest {
             model: &model,
             instructions,
             history: shown.history(),
             input: shown.input(&input),
-            parameters: &parameters,
+            parameters: told.as_ref().unwrap_or(&parameters),
             stream,
         };
-        let turning = Turning::new(&request, &items, &counted_as, &format);
-        let looked = if runs { self.look_up(turning, continuation.ticket()).await? } else { None };
+        let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some());
+        let looked = if runs && !silent { self.look_up(turning, continuation.ticket()).await? } else { None };
         let (looked, next) = looked.unzip();
-        let (course, found_tokens) = course(&settings, counting, &items, request, next)?;
+        let prompt = tools.as_ref().map(|_| Prompt::of(&request, next.as_ref()));
+        let (mut course, found_tokens) = match (&handover, continues) {
+            (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
+            _ => course(&settings, counting, &items, request, next)?,
+        };
         if let Some(looked) = &looked {
             looked.mark(&mut parameters.metadata);
         }
+        if silent {
+            mark_silent(&mut parameters.metadata);
+        }
         let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens);
         let aside = recalled.aside(&model);
+        let renewal_s = settings.renewal_s;
+        if runs && !decisions.is_empty() {
+            self.claim_decisions(&decisions, nonce).await?;
+        }
+        if let (Some(tools), Some(prompt), true) = (tools, prompt, runs) {
+            let (of, prompt) = ((ResponseId(nonce), continues), (prompt, &parameters));
+            course = tools.into_course(&self.platform, course, of, prompt, settings, keeping).await?;
+        }
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =
             ResponseHead { id: ResponseId(nonce), created_at, background, model, continues, parameters };
@@ -277,7 +336,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             head,
             stream,
             reader: Reader { language, wants_json: format.is_json() },
-            format,
+            // Nothing fits every form.
+            format: if silent { Format::Text } else { format },
             input,
             input_tokens: said.input,
             prompt_tokens,
@@ -286,8 +346,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             aside,
             looked: looked.map(Box::new),
             kept: None,
-            renewal_s: settings.renewal_s,
+            renewal_s,
+            silent,
             trace: None,
+            acted: false,
         };
         Ok((turn, course))
     }

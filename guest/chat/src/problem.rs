@@ -11,7 +11,7 @@ use waggle_platform::INSUFFICIENT_QUOTA;
 const STORAGE_RETRY_AFTER_S: u32 = 60;
 
 /// A request that is not served.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Problem {
     /// For the caller.
     pub(crate) error: Box<ApiError>,

@@ -44,6 +44,12 @@ pub enum Route {
     PinItem(ConversationId, ItemId),
     /// `DELETE /v1/conversations/{id}/items/{item}/pin`
     UnpinItem(ConversationId, ItemId),
+    /// `POST /v1/conversations/{id}/handover`
+    HandOver(ConversationId),
+    /// `GET /v1/conversations/{id}/handover`
+    GetHandover(ConversationId),
+    /// `DELETE /v1/conversations/{id}/handover`
+    HandBack(ConversationId),
     /// `POST /v1/chat/completions`
     CreateChatCompletion,
     /// `POST /v1/chat`
@@ -77,6 +83,7 @@ impl Route {
                 | Self::CreateConversation
                 | Self::UpdateConversation(_)
                 | Self::AddItems(_)
+                | Self::HandOver(_)
                 | Self::CreateChatCompletion
                 | Self::CreateSessionTurn
                 | Self::CreateEmbedding
@@ -137,7 +144,7 @@ const SESSION: Part = Place("{session}");
 const USER: Part = Place("{user}");
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 20] = [
+static RESOURCES: [Resource; 21] = [
     Resource {
         parts: &[Word("users"), USER, Word("data")],
         allow: "DELETE",
@@ -218,6 +225,15 @@ static RESOURCES: [Resource; 20] = [
         methods: &[
             ("POST", |[id, item_id]| Ok(Route::PinItem(conversation(id)?, item(item_id)?))),
             ("DELETE", |[id, item_id]| Ok(Route::UnpinItem(conversation(id)?, item(item_id)?))),
+        ],
+    },
+    Resource {
+        parts: &[Word("conversations"), CONVERSATION, Word("handover")],
+        allow: "GET, POST, DELETE",
+        methods: &[
+            ("GET", |[id, _]| Ok(Route::GetHandover(conversation(id)?))),
+            ("POST", |[id, _]| Ok(Route::HandOver(conversation(id)?))),
+            ("DELETE", |[id, _]| Ok(Route::HandBack(conversation(id)?))),
         ],
     },
     Resource {
@@ -376,6 +392,9 @@ mod tests {
             ("DELETE", format!("/v1/conversations/{conversation}"), Route::DeleteConversation(conversation)),
             ("GET", format!("/v1/conversations/{conversation}/items"), Route::ListItems(conversation)),
             ("POST", format!("/v1/conversations/{conversation}/items"), Route::AddItems(conversation)),
+            ("POST", format!("/v1/conversations/{conversation}/handover"), Route::HandOver(conversation)),
+            ("GET", format!("/v1/conversations/{conversation}/handover"), Route::GetHandover(conversation)),
+            ("DELETE", format!("/v1/conversations/{conversation}/handover"), Route::HandBack(conversation)),
             (
                 "GET",
                 format!("/v1/conversations/{conversation}/items/{item}"),

@@ -1,6 +1,8 @@
 //! The function as a whole: a request comes in, an answer goes out.
 
+use crate::agent::Keeping;
 use crate::background::{FollowedStream, run_path, wants_stream};
+use crate::handover::{Telling, tell_path};
 use crate::idempotency::{Doing, OnceStream};
 use crate::knowledge::Kept;
 use crate::language::Language;
@@ -69,7 +71,7 @@ pub enum Streaming<S, P, B> {
     Export(Box<Export<S, P>>),
 }
 
-impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> Streaming<S, P, B> {
+impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource + 'static> Streaming<S, P, B> {
     /// The headers of the answer.
     pub fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -105,6 +107,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         {
             return Box::pin(self.deliver_summary(request.user, id)).await;
         }
+        if let Some(delivery) = request.work
+            && let Some(id) = tell_path(request.method, path)
+        {
+            let telling = Telling { id };
+            return Answer::Reply(Box::pin(telling.deliver(&self.store, &self.platform, delivery)).await);
+        }
         let route = match Route::find(request.method, path) {
             Ok(route) => route,
             Err(error) => return Answer::Reply(Reply::from(&error)),
@@ -133,7 +141,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Route::CreateResponse => {
                 let nonce = self.nonce();
-                self.create_response(&viewer, body, language, nonce).await
+                self.create_response(&viewer, body, language, (nonce, Keeping::Off)).await
             }
             Route::CreateChatCompletion => self.create_chat_completion(body, language).await,
             Route::GetResponse(id) if wants_stream(query) => {
@@ -141,9 +149,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Route::CreateSessionTurn => {
                 let nonce = self.nonce();
-                self.create_session_turn(&viewer, &body, (language, nonce)).await
+                self.create_session_turn(&viewer, &body, language, (nonce, Keeping::Off)).await
             }
             Route::ExportUser(user) => self.export_user(&viewer, &user).await,
+            Route::HandOver(id) => Box::pin(self.hand_over(&viewer, id, &body)).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
                 let served = served.map(Answer::Reply);
@@ -169,6 +178,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::DeleteItem(id, item) => self.delete_item(viewer, id, item).await,
             Route::PinItem(id, item) => self.pin_item(viewer, id, item).await,
             Route::UnpinItem(id, item) => self.unpin_item(viewer, id, item).await,
+            Route::GetHandover(id) => self.get_handover(viewer, id).await,
+            Route::HandBack(id) => self.hand_back(viewer, id).await,
             Route::Compact => Box::pin(self.compact(viewer, body)).await,
             Route::ListModels => self.list_models().await,
             Route::GetModel(name) => self.get_model(&name).await,
@@ -180,6 +191,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::CreateResponse
             | Route::CreateChatCompletion
             | Route::CreateSessionTurn
+            | Route::HandOver(_)
             | Route::ExportUser(_) => Err(internal("a route was served in the wrong place".to_owned())),
         }
     }

@@ -3,6 +3,7 @@
 //! A thin face: a session is a conversation of its user, whose id is the session's, and its turn is prepared, asked and
 //! committed as that of `POST /v1/responses` is.
 
+use crate::agent::Keeping;
 use crate::ask::Course;
 use crate::language::Language;
 use crate::locked::give_up;
@@ -13,7 +14,8 @@ use crate::reply::{Reply, marked};
 use crate::service::{Answer, Service, Streaming, report};
 use crate::session_stream::{ResponseText, SessionStream, Translator, read_response};
 use crate::settings::number;
-use crate::turn::Answered;
+use crate::stream::StreamedTurn;
+use crate::turn::{Answered, open_stream};
 use waggle_conversation::session::{self, Lifetime, Opened};
 use waggle_conversation::{Store, Viewer, conversation, response, trim};
 use waggle_model::transport::Upstream;
@@ -98,19 +100,23 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         self,
         caller: &Viewer,
         body: &[u8],
-        (language, nonce): (Language, Nonce),
+        language: Language,
+        attempt: (Nonce, Keeping),
     ) -> Answer<S, P, U::Body> {
-        match self.begin_session_turn(caller, body, (language, nonce)).await {
+        match self.begin_session_turn(caller, body, language, attempt).await {
             Ok((place, turn, course)) if turn.stream => self.stream_session_turn(place, turn, course).await,
-            Ok((place, mut turn, course)) => match self.answer_session_turn(place, &mut turn, course).await {
-                Ok(reply) => {
-                    if let Some(aside) = turn.aside.take() {
-                        aside.run(&self.store, &self.platform).await;
+            Ok((place, turn, course)) => {
+                let (mut turn, answered) = self.answer_session_turn(place, turn, course).await;
+                match answered {
+                    Ok(reply) => {
+                        if let Some(aside) = turn.aside.take() {
+                            aside.run(&self.store, &self.platform).await;
+                        }
+                        Answer::with_kept(reply, turn.kept.take(), &self.platform)
                     }
-                    Answer::with_kept(reply, turn.kept.take(), &self.platform)
+                    Err(problem) => Answer::Reply(report(&self.platform, &problem)),
                 }
-                Err(problem) => Answer::Reply(report(&self.platform, &problem)),
-            },
+            }
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
     }
@@ -119,14 +125,15 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         &self,
         caller: &Viewer,
         body: &[u8],
-        (language, nonce): (Language, Nonce),
+        language: Language,
+        (nonce, keeping): (Nonce, Keeping),
     ) -> Result<(SessionPlace, PreparedTurn, Course), Problem> {
         let body = SessionTurnBody::read(body)?;
         let user = on_behalf_of(caller, body.user.as_deref())?;
         let settings = SessionSettings::read(&self.platform).await?;
         let place = self.session_place(&user, body.session.as_deref(), settings).await?;
         let body = body.as_response_body(place.id);
-        let known = KnownTurn { nonce, accepted_at: None, stop: None };
+        let known = KnownTurn { nonce, accepted_at: None, stop: None, keeping };
         let prepared = match CreateResponse::read(&body) {
             Ok(request) => self.prepare(&user, request, language, known).await,
             Err(error) => Err(error.into()),
@@ -182,19 +189,31 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     async fn answer_session_turn(
         &self,
         place: SessionPlace,
-        turn: &mut PreparedTurn,
+        turn: PreparedTurn,
         course: Course,
-    ) -> Result<Reply, Problem> {
-        let Answered { committed, mark, .. } = match self.answer(turn, course).await {
-            Ok(answered) => answered,
+    ) -> (PreparedTurn, Result<Reply, Problem>) {
+        let (turn, answered) = self.answer(turn, course).await;
+        let reply = match answered {
+            Ok(answered) => self.told_in_session(place, answered).await,
             Err(problem) => {
                 give_up(&self.store, &self.platform, turn.ticket()).await;
                 self.forget_session(place).await;
-                return Err(problem);
+                Err(problem)
             }
         };
+        (turn, reply)
+    }
+
+    async fn told_in_session(
+        &self,
+        place: SessionPlace,
+        Answered { committed, mark, .. }: Answered,
+    ) -> Result<Reply, Problem> {
         let Committed { response, turn } = committed;
         let read = read_response(&response).ok_or_else(|| internal("an unreadable response".to_owned()))?;
+        if let Some(message) = read.failure() {
+            return Err(ApiError::server(502, "turn_failed", message).into());
+        }
         let out = answered_json(&read, place.id, turn)?;
         trim(&self.store, &self.platform, place, turn).await;
         Ok(marked(out, false, mark))
@@ -220,18 +239,25 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         mut turn: PreparedTurn,
         course: Course,
     ) -> Answer<S, P, U::Body> {
-        let answered = match course {
-            Course::Say(_) => self.answer(&mut turn, course).await,
+        let (turn, answered) = match course {
+            Course::Say(_) => self.answer(turn, course).await,
+            Course::Act(run) => match Box::pin(self.begin_run(turn, *run)).await {
+                Ok(streamed) => return self.session_stream(place, streamed),
+                Err(over) => over,
+            },
             Course::Ask(plan) => {
-                let attempt = async |request, judged| self.open_stream(request, judged).await;
+                let attempt = async |request, judged| open_stream(&self.upstream, request, judged).await;
                 let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
                 match turn.take_note(asked) {
                     Ok(body) => {
-                        let Self { store, platform, .. } = self;
-                        let stream = SessionStream { store, platform, turn, body, place };
-                        return Answer::Stream(Streaming::Session(Box::new(stream)));
+                        let (store, platform) = (self.store.clone(), self.platform.clone());
+                        let streamed = StreamedTurn::new(store, platform, turn, body);
+                        return self.session_stream(place, streamed);
                     }
-                    Err(failure) => self.fall_back(&mut turn, &failure).await,
+                    Err(failure) => {
+                        let answered = self.fall_back(&mut turn, &failure).await;
+                        (turn, answered)
+                    }
                 }
             }
         };
@@ -249,6 +275,13 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 report(&self.platform, &problem)
             }
         })
+    }
+}
+
+impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
+    fn session_stream(self, place: SessionPlace, streamed: StreamedTurn<S, P, U::Body>) -> Answer<S, P, U::Body> {
+        let Self { store, platform, .. } = self;
+        Answer::Stream(Streaming::Session(Box::new(SessionStream { store, platform, streamed, place })))
     }
 }
 

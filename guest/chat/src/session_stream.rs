@@ -1,9 +1,8 @@
 //! A streamed turn of a session: the response's events in, the session's out.
 
-use crate::ask::Opened;
+use crate::handover::HANDED_OVER;
 use crate::knowledge::HANDOVER;
 use crate::platform::{Gone, Platform, Sink};
-use crate::prepare::PreparedTurn;
 use crate::session::{SessionPlace, trim};
 use crate::stream::StreamedTurn;
 use serde::{Deserialize, Serialize};
@@ -21,8 +20,7 @@ use waggle_openai::{ConversationId, ResponseId, json};
 pub struct SessionStream<S, P, B> {
     pub(crate) store: S,
     pub(crate) platform: P,
-    pub(crate) turn: PreparedTurn,
-    pub(crate) body: Opened<B>,
+    pub(crate) streamed: StreamedTurn<S, P, B>,
     pub(crate) place: SessionPlace,
 }
 
@@ -108,9 +106,15 @@ impl ResponseText {
         parts.flat_map(|part| &part.annotations).filter_map(Annotation::cites).collect()
     }
 
-    /// Whether somebody else is to take over.
+    /// Whether somebody else is to take over, or has.
     pub(crate) fn is_handed_over(&self) -> bool {
-        self.metadata.waggle_answer.as_deref() == Some(HANDOVER)
+        matches!(self.metadata.waggle_answer.as_deref(), Some(HANDOVER | HANDED_OVER))
+    }
+
+    /// Why it failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        let error = self.error.as_ref().filter(|_| self.status == "failed");
+        error.map(|error| error.message.as_str())
     }
 
     pub(crate) fn is_fallback(&self) -> bool {
@@ -240,14 +244,14 @@ impl<K: Sink> Sink for SessionSink<K> {
     }
 }
 
-impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource> SessionStream<S, P, B> {
+impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource + 'static> SessionStream<S, P, B> {
     /// Produces the whole stream. What the session keeps no more is erased after its end.
     pub(crate) async fn run<K: Sink>(self, sink: K) {
-        let Self { store, platform, turn, body, place } = self;
+        let Self { store, platform, streamed, place } = self;
         let committed = Rc::new(Cell::new(None));
         let translator = Translator::new(place.id);
         let sink = SessionSink { inner: sink, translator, began: false, committed: Rc::clone(&committed) };
-        StreamedTurn::new(store.clone(), platform.clone(), turn, body).run(sink).await;
+        streamed.run(sink).await;
         trim(&store, &platform, place, committed.get()).await;
     }
 }

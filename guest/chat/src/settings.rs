@@ -99,6 +99,7 @@ impl Endpoint {
             events,
             timeout_ms: self.timeout_ms,
             choice: None,
+            idempotency_key: String::new(),
         }
     }
 }

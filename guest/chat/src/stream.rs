@@ -1,20 +1,25 @@
 //! A streamed turn: the model's chunks in, the response's events out, one write for each chunk.
 
-use crate::ask::Opened;
+mod act;
+
+use crate::agent::Acting;
+use crate::ask::{Opened, Whole};
 use crate::fallback::Fallback;
 use crate::heartbeat::Heartbeat;
+use crate::knowledge::HANDOVER;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
 use crate::platform::{Gone, Platform, Sink, Stopped};
 use crate::prepare::{Committed, Ending, PreparedTurn};
-use crate::problem::Problem;
+use crate::problem::{Problem, internal};
 use crate::race::{First, race};
+use crate::reply::Mark;
 use crate::scout::DONE;
-use crate::turn::status;
-use std::future::Future;
+use crate::turn::{Answered, status};
+use std::future::{Future, pending};
 use std::pin::pin;
 use waggle_conversation::Store;
-use waggle_model::reply::{Completion, FinishReason, read_chunk};
+use waggle_model::reply::{FinishReason, read_chunk};
 use waggle_model::responses::read_event;
 use waggle_model::sse::SseParser;
 use waggle_model::transport::{ChunkSource, TransportFailure};
@@ -39,6 +44,12 @@ pub struct StreamedTurn<S, P, B> {
     announced: bool,
     heard: Heard,
     pulse: Pulse,
+    /// The run, of a turn whose model may call tools of this server.
+    acting: Option<Box<Acting<S, B>>>,
+    /// What models have read and written for the run.
+    spent: Option<Usage>,
+    /// Why a text was said in the model's place, if one was.
+    fell_back: Option<&'static str>,
 }
 
 /// How a turn stands when its stream begins.
@@ -46,12 +57,14 @@ pub struct StreamedTurn<S, P, B> {
 pub(crate) enum Begun<B> {
     /// The model has begun to answer.
     Answering(Opened<B>),
-    /// Its answer is known without a model; it is taken when it is said.
-    Known(Option<Box<Completion>>),
+    /// Its answer is known as a whole; it is taken when it is said.
+    Known(Option<Box<Whole>>),
     /// It failed.
     Failed(ModelFailure),
     /// Nobody wants its answer any more.
     Unwanted,
+    /// Its model is to be asked.
+    Unasked,
 }
 
 /// What was heard from the model so far.
@@ -75,6 +88,8 @@ enum End {
     FellBack,
     /// The client went away.
     Gone,
+    /// What was done could not be recorded, so nothing more may be done, and the turn is not kept.
+    Broken(Problem),
 }
 
 impl From<Gone> for End {
@@ -86,18 +101,36 @@ impl From<Gone> for End {
 impl Heard {
     /// Nothing yet, of a turn whose next event has the number `next`.
     fn nothing(turn: &PreparedTurn, wire: Wire, next: u64) -> Self {
-        let output = Output::new(turn.nonce(), turn.input.len(), Some(EventWriter::starting_at(next)));
+        let events = turn.stream.then(|| EventWriter::starting_at(next));
+        let mut output = Output::new(turn.nonce(), turn.input.len(), events);
+        if turn.silent {
+            output.keep_silent();
+        }
         Self { wire, parser: wire.parser(), output, finish: None, usage: None, done: false }
     }
 
-    /// Takes an answer that is known without a model.
-    fn known(&mut self, known: Completion) -> End {
-        let finish = known.finish;
-        self.usage = known.usage;
-        match self.output.complete(known) {
-            Ok(()) => End::Finished(finish),
-            Err(error) => End::Failed(ModelFailure::NotACompletion(error.to_string())),
-        }
+    /// Another answer begins, by that API.
+    fn begin_answer(&mut self, wire: Wire) {
+        (self.wire, self.parser) = (wire, wire.parser());
+        (self.finish, self.usage, self.done) = (None, None, false);
+    }
+
+    /// Takes an answer that is known as a whole.
+    fn known(&mut self, known: Whole) -> End {
+        let (finish, taken) = match known {
+            Whole::Completion(known) => {
+                let finish = known.finish;
+                self.usage = known.usage;
+                let taken = self.output.complete(known);
+                (finish, taken.map_err(|error| ModelFailure::NotACompletion(error.to_string())))
+            }
+            Whole::Response(known) => {
+                let finish = known.finish;
+                self.usage = known.usage;
+                (finish, self.output.complete_answer(known))
+            }
+        };
+        taken.map_or_else(End::Failed, |()| End::Finished(finish))
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), ModelFailure> {
@@ -158,39 +191,53 @@ impl Heard {
     }
 }
 
-impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
+impl<S: Store, P: Platform, B: ChunkSource + 'static> StreamedTurn<S, P, B> {
     pub(crate) fn new(store: S, platform: P, turn: PreparedTurn, opened: Opened<B>) -> Self {
-        let (heard, begun) = (Heard::nothing(&turn, opened.wire, 0), Begun::Answering(opened));
-        Self { store, platform, turn, begun, announced: false, heard, pulse: Pulse::default() }
+        Self::of(store, platform, turn, Begun::Answering(opened))
+    }
+
+    fn of(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>) -> Self {
+        let announced = !turn.stream;
+        Self { announced, ..Self::continuing(store, platform, turn, begun, 0) }
     }
 
     /// A turn whose first events, those before the number `next`, were written already.
     pub(crate) fn continuing(store: S, platform: P, turn: PreparedTurn, begun: Begun<B>, next: u64) -> Self {
         let wire = if let Begun::Answering(opened) = &begun { opened.wire } else { Wire::default() };
         let heard = Heard::nothing(&turn, wire, next);
-        Self { store, platform, turn, begun, announced: true, heard, pulse: Pulse::default() }
+        Self {
+            store,
+            platform,
+            turn,
+            begun,
+            announced: true,
+            heard,
+            pulse: Pulse::default(),
+            acting: None,
+            spent: None,
+            fell_back: None,
+        }
+    }
+
+    /// Produces the turn for somebody who reads nothing of it before its end.
+    pub(crate) async fn answer_whole(mut self) -> (PreparedTurn, Result<Answered, Problem>) {
+        let (_, settled) = Box::pin(self.play(&mut Nobody)).await;
+        let known_as = self.acting.as_ref().is_some_and(|acting| acting.handed_over).then_some(HANDOVER);
+        let mark = match (self.fell_back, known_as) {
+            (Some(reason), _) => Mark::Fallback(reason),
+            (None, Some(known_as)) => Mark::Known(known_as),
+            (None, None) => Mark::None,
+        };
+        let answered = settled.and_then(|committed| {
+            let committed = committed.ok_or_else(|| internal("a turn was not kept".to_owned()))?;
+            Ok(Answered { committed, mark, events: None })
+        });
+        (self.turn, answered)
     }
 
     /// Produces the whole stream. The turn is committed before its last event is written.
     pub(crate) async fn run<K: Sink>(mut self, mut sink: K) {
-        let response = self.turn.head.to_json(&Status::InProgress, &[], None);
-        if let Some(events) = self.heard.output.events.as_mut().filter(|_| !self.announced) {
-            events.response("response.created", &response);
-            events.response("response.in_progress", &response);
-        }
-        let looked_up =
-            self.turn.looked.as_ref().map_or(Ok(()), |looked| self.heard.output.begin_with(looked));
-        let end = match (looked_up, self.hand_on(&mut sink).await) {
-            (Err(failure), _) => End::Failed(failure),
-            (Ok(()), Ok(())) => self.listen(&mut sink).await,
-            (Ok(()), Err(gone)) => gone.into(),
-        };
-        let finished = matches!(end, End::Finished(_));
-        let end = self.fall_back(end).await;
-        let settled = self.settle(end, &mut sink).await;
-        if settled.is_err() {
-            give_up(&self.store, &self.platform, self.turn.ticket()).await;
-        }
+        let (finished, settled) = self.play(&mut sink).await;
         let aside = self.turn.aside.take().filter(|_| finished && settled.is_ok());
         if let Err(problem) = &settled {
             let (id, line) = (self.turn.head.id, problem.log.as_deref().unwrap_or_default());
@@ -219,6 +266,46 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 let _end = opened.body.next_chunk().await;
             }
         }
+    }
+
+    /// Produces all of it up to the turn's last event, before which it is committed: whether the model came to its end, and
+    /// what was kept.
+    async fn play<K: Sink>(&mut self, sink: &mut K) -> (bool, Result<Option<Committed>, Problem>) {
+        let response = self.turn.head.to_json(&Status::InProgress, &[], None);
+        if let Some(events) = self.heard.output.events.as_mut().filter(|_| !self.announced) {
+            events.response("response.created", &response);
+            events.response("response.in_progress", &response);
+        }
+        let mut acting = self.acting.take();
+        let begun = self.begin_output(acting.as_deref());
+        let end = match (begun, self.hand_on(sink).await) {
+            (Err(failure), _) => End::Failed(failure),
+            (Ok(()), Err(gone)) => gone.into(),
+            (Ok(()), Ok(())) => match &mut acting {
+                None => self.listen(sink).await,
+                // In a box, so that turns without tools, which are most, do not carry its room.
+                Some(acting) => Box::pin(self.act(acting, sink)).await,
+            },
+        };
+        let finished = matches!(end, End::Finished(_));
+        let end = self.fall_back(end).await;
+        let settled = self.settle(end, sink).await;
+        if settled.is_err() {
+            give_up(&self.store, &self.platform, self.turn.ticket()).await;
+        }
+        if let (Some(acting), Ok(Some(_))) = (&mut acting, &settled) {
+            acting.forget_journal(&self.platform).await;
+        }
+        self.acting = acting;
+        (finished, settled)
+    }
+
+    /// What stands in the output before anything is said: what was looked up, and what tools there are.
+    fn begin_output(&mut self, acting: Option<&Acting<S, B>>) -> Result<(), ModelFailure> {
+        if let Some(looked) = &self.turn.looked {
+            self.heard.output.begin_with(looked)?;
+        }
+        acting.map_or(Ok(()), |acting| self.offer_tools(acting))
     }
 
     /// Writes the events that have come up.
@@ -274,7 +361,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         let body = match begun {
             Begun::Answering(opened) => &mut opened.body,
             Begun::Failed(failure) => return Err(End::Failed(failure.clone())),
-            Begun::Unwanted | Begun::Known(_) => return Err(End::Gone),
+            Begun::Unwanted | Begun::Unasked | Begun::Known(_) => return Err(End::Gone),
         };
         let around = (&*store, &*platform);
         // The wait for a piece outlives a heartbeat: what is given up in the middle may have had a piece in hand.
@@ -304,7 +391,8 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
     /// Says a text in the place of a model that failed before it said anything, if the tenant chose so.
     async fn fall_back(&mut self, end: End) -> End {
         let End::Failed(failure) = &end else { return end };
-        if !self.heard.output.is_empty() {
+        // Whoever reads that something is wrong must not take it for what was done before.
+        if !self.heard.output.is_empty() || self.turn.acted {
             return end;
         }
         let found = Fallback::find(&self.platform, failure, self.turn.reader).await;
@@ -313,12 +401,15 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         self.platform.log(&format!("response={} fallback={} {failure}", head.id, fallback.reason));
         fallback.mark(&mut head.parameters.metadata);
         match self.heard.output.fall_back(&fallback.text) {
-            Ok(()) => End::FellBack,
+            Ok(()) => {
+                self.fell_back = Some(fallback.reason);
+                End::FellBack
+            }
             Err(_) => end,
         }
     }
 
-    async fn settle<K: Sink>(&mut self, end: End, sink: &mut K) -> Result<(), Problem> {
+    async fn settle<K: Sink>(&mut self, end: End, sink: &mut K) -> Result<Option<Committed>, Problem> {
         let (kind, status) = match &end {
             End::Finished(finish) => {
                 self.heard.output.finish(*finish)?;
@@ -340,6 +431,7 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
                 ("response.failed", Status::Failed(failure.to_response_error()))
             }
             End::FellBack => ("response.completed", Status::Completed),
+            End::Broken(problem) => return Err(problem.clone()),
             End::Gone => match sink.stopped() {
                 Stopped::Left => ("response.incomplete", Status::Cancelled),
                 Stopped::TooLong => ("response.failed", Status::Failed(too_long().to_response_error())),
@@ -347,25 +439,27 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         };
         let items = self.heard.output.to_raw()?;
         let output_tokens = self.turn.count(&self.platform, self.heard.output.items());
-        let ending = match end {
-            End::FellBack => Ending::fallback(&items),
-            _ => Ending { status, output: &items, output_tokens, usage: self.heard.usage },
+        let usage = self.spent.or(self.heard.usage);
+        let ending = match (&end, self.spent) {
+            (End::FellBack, None) => Ending::fallback(&items),
+            _ => Ending { status, output: &items, output_tokens, usage },
         };
         if sink.is_record() {
             return self.settle_record(kind, ending, sink).await;
         }
-        self.turn.trace = self.heard.output.trace.take();
-        let Committed { response, turn } = self.turn.commit(&self.store, &self.platform, ending).await?;
-        sink.committed(turn);
+        // That of a run would not lead to its output: its calls are told otherwise than a model says them.
+        self.turn.trace = self.heard.output.trace.take().filter(|_| self.spent.is_none());
+        let committed = self.turn.commit(&self.store, &self.platform, ending).await?;
+        sink.committed(committed.turn);
         if matches!(end, End::Gone) {
-            return Ok(());
+            return Ok(Some(committed));
         }
         if let Some(events) = &mut self.heard.output.events {
-            events.response(kind, &response);
+            events.response(kind, &committed.response);
             events.done();
         }
         let _gone = self.hand_on(sink).await;
-        Ok(())
+        Ok(Some(committed))
     }
 
     /// Commits the turn together with its last events.
@@ -374,10 +468,10 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
         kind: &str,
         ending: Ending<'_>,
         sink: &mut K,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Committed>, Problem> {
         if !sink.may_commit().await {
             give_up(&self.store, &self.platform, self.turn.ticket()).await;
-            return Ok(());
+            return Ok(None);
         }
         let events = &mut self.heard.output.events;
         let also = |response: &[u8]| {
@@ -387,9 +481,23 @@ impl<S: Store, P: Platform, B: ChunkSource> StreamedTurn<S, P, B> {
             });
             sink.last(events.unwrap_or_default())
         };
-        self.turn.commit_with(&self.store, &self.platform, ending, also).await?;
+        let committed = self.turn.commit_with(&self.store, &self.platform, ending, also).await?;
         sink.settled().await;
+        Ok(Some(committed))
+    }
+}
+
+/// Who reads nothing of an answer before its end.
+struct Nobody;
+
+impl Sink for Nobody {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Gone> {
+        drop(bytes);
         Ok(())
+    }
+
+    async fn gone(&mut self) {
+        pending().await
     }
 }
 

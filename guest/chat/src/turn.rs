@@ -1,7 +1,9 @@
 //! `POST /v1/responses`: a turn, answered whole or begun as a stream.
 
+use crate::agent::{AnyUpstream, Keeping, Run, Unbegun};
 use crate::ask::{ANSWER_BYTES_MAX, Asked, Course, Opened, Plan, Said, Whole, call, is_event_stream};
 use crate::fallback::Fallback;
+use crate::handover::HANDED_OVER;
 use crate::language::Language;
 use crate::locked::{Pulse, alive, give_up};
 use crate::output::Output;
@@ -70,6 +72,9 @@ impl PreparedTurn {
             events.response("response.created", &response);
             events.response("response.in_progress", &response);
         }
+        if self.silent {
+            output.keep_silent();
+        }
         if let Some(looked) = &self.looked {
             output.begin_with(looked).map_err(|failure| Problem::from(&failure))?;
         }
@@ -92,7 +97,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         viewer: &Viewer,
         body: Vec<u8>,
         language: Language,
-        nonce: Nonce,
+        (nonce, keeping): (Nonce, Keeping),
     ) -> Answer<S, P, U::Body> {
         let request = match CreateResponse::read(&body) {
             Ok(request) => request,
@@ -101,17 +106,19 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         if request.background {
             return Box::pin(self.create_background(viewer, &body, request, (language, nonce))).await;
         }
-        let known = KnownTurn { nonce, accepted_at: None, stop: None };
-        let (mut turn, course) = match self.prepare(viewer, request, language, known).await {
+        let known = KnownTurn { nonce, accepted_at: None, stop: None, keeping };
+        let (turn, course) = match self.prepare(viewer, request, language, known).await {
             Ok(prepared) => prepared,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
         drop(body);
         let course = match course {
             Course::Ask(plan) if turn.stream => return self.begin_stream(turn, *plan).await,
+            Course::Act(run) if turn.stream => return Box::pin(self.begin_acting(turn, *run)).await,
             course => course,
         };
-        let answered = self.answer(&mut turn, course).await.map(Answered::into_reply);
+        let (mut turn, answered) = self.answer(turn, course).await;
+        let answered = answered.map(Answered::into_reply);
         let reply = self.settled(&turn, answered).await;
         if reply.status != 200 {
             return Answer::Reply(reply);
@@ -123,16 +130,64 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// Answers a turn whole: by its model, by what is known without one, or in the model's place.
-    pub(crate) async fn answer(&self, turn: &mut PreparedTurn, course: Course) -> Result<Answered, Problem> {
+    pub(crate) async fn answer(
+        &self,
+        mut turn: PreparedTurn,
+        course: Course,
+    ) -> (PreparedTurn, Result<Answered, Problem>) {
         let plan = match course {
-            Course::Say(known) => return self.finish(turn, Whole::Completion(*known)).await,
+            Course::Say(known) => {
+                let answered = self.finish(&mut turn, Whole::Completion(*known)).await;
+                return (turn, answered);
+            }
+            Course::Act(run) => return Box::pin(self.act(turn, *run)).await,
             Course::Ask(plan) => plan,
         };
-        let attempt = async |request, judged| self.complete(request, judged).await;
-        let asked = self.ask(turn, plan.ask(&self.platform, attempt)).await;
-        match turn.take_note(asked) {
-            Ok(said) => self.finish(turn, said).await,
-            Err(failure) => self.fall_back(turn, &failure).await,
+        let attempt = async |request, judged| complete(&self.upstream, request, judged).await;
+        let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
+        let answered = match turn.take_note(asked) {
+            Ok(said) => self.finish(&mut turn, said).await,
+            Err(failure) => self.fall_back(&mut turn, &failure).await,
+        };
+        (turn, answered)
+    }
+
+    /// Begins a turn whose model may call tools.
+    ///
+    /// # Errors
+    /// The turn, and what became of it where its model did not answer: it is over then.
+    pub(crate) async fn begin_run(
+        &self,
+        turn: PreparedTurn,
+        run: Run,
+    ) -> Result<StreamedTurn<S, P, U::Body>, (PreparedTurn, Result<Answered, Problem>)> {
+        let around = (self.store.clone(), self.platform.clone());
+        let begun = StreamedTurn::begin(around, turn, run, AnyUpstream::new(self.upstream.clone())).await;
+        match begun {
+            Ok(begun) => Ok(begun),
+            Err((mut turn, Unbegun::Model(failure))) => {
+                let answered = self.fall_back(&mut turn, &failure).await;
+                Err((*turn, answered))
+            }
+            Err((turn, Unbegun::Problem(problem))) => Err((*turn, Err(problem))),
+        }
+    }
+
+    /// Answers a turn whole whose model may call tools.
+    async fn act(&self, turn: PreparedTurn, run: Run) -> (PreparedTurn, Result<Answered, Problem>) {
+        match self.begin_run(turn, run).await {
+            Ok(begun) => begun.answer_whole().await,
+            Err(over) => over,
+        }
+    }
+
+    /// As [`begin_stream`](Self::begin_stream), of a turn whose model may call tools.
+    async fn begin_acting(self, turn: PreparedTurn, run: Run) -> Answer<S, P, U::Body> {
+        match self.begin_run(turn, run).await {
+            Ok(begun) => Answer::Stream(Streaming::Turn(Box::new(begun))),
+            Err((turn, answered)) => {
+                Answer::Reply(self.settled(&turn, answered.map(Answered::into_reply)).await)
+            }
         }
     }
 
@@ -150,29 +205,6 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 report(&self.platform, &problem)
             }
         }
-    }
-
-    pub(crate) async fn complete(
-        &self,
-        request: UpstreamRequest,
-        judged: bool,
-    ) -> Result<Said<Whole>, ModelFailure> {
-        let wire = request.wire;
-        let mut response = call(&self.upstream, request).await?;
-        let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-        let (answer, verdict) = match wire {
-            Wire::Chat => {
-                let completion = read_completion(&body)?;
-                let verdict = if judged { judge(&completion) } else { Verdict::Answers };
-                (Whole::Completion(completion), verdict)
-            }
-            Wire::Responses => {
-                let answer = read_answer(&body)?;
-                let verdict = if judged { judge_answer(&answer) } else { Verdict::Answers };
-                (Whole::Response(answer), verdict)
-            }
-        };
-        Ok(Said { answer, model: response.model, verdict })
     }
 
     /// Keeps what was said as the turn's answer.
@@ -203,6 +235,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let ending = Ending { status, output: &items, output_tokens, usage };
         let committed = turn.commit(&self.store, &self.platform, ending).await?;
         let known_as = turn.looked.as_ref().and_then(|looked| looked.known_as);
+        let known_as = known_as.or(turn.silent.then_some(HANDED_OVER));
         let events = ended_events(output, &committed);
         Ok(Answered { committed, mark: known_as.map_or(Mark::None, Mark::Known), events })
     }
@@ -241,7 +274,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     /// Waits for the head of the model's answer before it promises a stream: until then a failure still has a status
     /// that clients understand and retry.
     async fn begin_stream(self, mut turn: PreparedTurn, plan: Plan) -> Answer<S, P, U::Body> {
-        let attempt = async |request, judged| self.open_stream(request, judged).await;
+        let attempt = async |request, judged| open_stream(&self.upstream, request, judged).await;
         let asked = self.ask(&turn, plan.ask(&self.platform, attempt)).await;
         match turn.take_note(asked) {
             Ok(body) => {
@@ -255,20 +288,45 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
         }
     }
+}
 
-    pub(crate) async fn open_stream(
-        &self,
-        request: UpstreamRequest,
-        judged: bool,
-    ) -> Result<Said<Opened<U::Body>>, ModelFailure> {
-        let wire = request.wire;
-        let mut response = call(&self.upstream, request).await?;
-        if !is_event_stream(&response) {
-            let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
-            return Err(ModelFailure::NotACompletion(format!("no event stream but '{}'", excerpt(&body))));
+/// Asks a model for a whole answer.
+pub(crate) async fn complete<U: Upstream>(
+    upstream: &U,
+    request: UpstreamRequest,
+    judged: bool,
+) -> Result<Said<Whole>, ModelFailure> {
+    let wire = request.wire;
+    let mut response = call(upstream, request).await?;
+    let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
+    let (answer, verdict) = match wire {
+        Wire::Chat => {
+            let completion = read_completion(&body)?;
+            let verdict = if judged { judge(&completion) } else { Verdict::Answers };
+            (Whole::Completion(completion), verdict)
         }
-        let UpstreamResponse { model, body, .. } = response;
-        let (body, verdict) = if judged { peek(body, wire).await? } else { (body.into(), Verdict::Answers) };
-        Ok(Said { answer: Opened { wire, body }, model, verdict })
+        Wire::Responses => {
+            let answer = read_answer(&body)?;
+            let verdict = if judged { judge_answer(&answer) } else { Verdict::Answers };
+            (Whole::Response(answer), verdict)
+        }
+    };
+    Ok(Said { answer, model: response.model, price: response.price, verdict })
+}
+
+/// Asks a model for a stream, and waits until it has begun.
+pub(crate) async fn open_stream<U: Upstream>(
+    upstream: &U,
+    request: UpstreamRequest,
+    judged: bool,
+) -> Result<Said<Opened<U::Body>>, ModelFailure> {
+    let wire = request.wire;
+    let mut response = call(upstream, request).await?;
+    if !is_event_stream(&response) {
+        let body = read_whole(&mut response.body, ANSWER_BYTES_MAX).await?;
+        return Err(ModelFailure::NotACompletion(format!("no event stream but '{}'", excerpt(&body))));
     }
+    let UpstreamResponse { model, price, body, .. } = response;
+    let (body, verdict) = if judged { peek(body, wire).await? } else { (body.into(), Verdict::Answers) };
+    Ok(Said { answer: Opened { wire, body }, model, price, verdict })
 }

@@ -7,6 +7,7 @@
 use crate::key;
 use crate::owned::{self, Listed};
 use crate::record::{Lineage, write_response};
+use crate::run;
 use crate::store::{Store, StoreError};
 use crate::viewer::Owner;
 use serde::{Deserialize, Serialize};
@@ -303,7 +304,7 @@ pub async fn remove<S: Store>(store: &S, response: Nonce) -> Result<(), StoreErr
         store.delete_many((first..end).map(|number| key::events(response, number)).collect()).await?;
         end = first;
     }
-    Ok(())
+    run::remove(store, &[response]).await
 }
 
 #[cfg(test)]

@@ -73,7 +73,15 @@ pub struct NewItems<'a> {
 pub fn record(created_at: u64, used_at: u64, metadata: &Metadata) -> Result<ConversationRecord, StoreError> {
     let metadata = to_raw_value(metadata)
         .map_err(|error| StoreError::Failed { operation: "write metadata", reason: error.to_string() })?;
-    Ok(ConversationRecord { created_at, used_at, metadata, session: false, listed: None, pinned: Vec::new() })
+    Ok(ConversationRecord {
+        created_at,
+        used_at,
+        metadata,
+        session: false,
+        listed: None,
+        pinned: Vec::new(),
+        handover: None,
+    })
 }
 
 /// Creates a conversation, which is the viewer's, with its first items if there are any.

@@ -4,9 +4,11 @@
 //! the way to it. An entry that cannot be read keeps nothing else from being erased.
 
 use crate::background;
+use crate::idempotency;
 use crate::key;
 use crate::owned::{self, Index, Kind, Listed, PAGE_ENTRIES_MAX};
 use crate::record::read_entry;
+use crate::run;
 use crate::store::{Store, StoreError, read_counter};
 use crate::viewer::Owner;
 use waggle_openai::Nonce;
@@ -77,8 +79,12 @@ async fn erase_listed<S: Store>(store: &S, listed: &Listed, erased: &mut Erased)
             }
         }
         Kind::Answer => {
-            let keys = listed.hash.iter().map(|hash| key::idempotency(hash)).collect();
-            store.delete_many(keys).await?;
+            if let Some(hash) = &listed.hash {
+                // A run that was interrupted has no response yet: it is found by the claim it was begun for.
+                let claimed = idempotency::response_of(store, hash).await?;
+                run::remove(store, claimed.as_slice()).await?;
+                store.delete_many(vec![key::idempotency(hash)]).await?;
+            }
         }
         Kind::Background => {
             for nonce in &listed.ids {
@@ -90,6 +96,7 @@ async fn erase_listed<S: Store>(store: &S, listed: &Listed, erased: &mut Erased)
             for ids in listed.ids.chunks(BATCH_ENTRIES_MAX as usize) {
                 let keys: Vec<String> = ids.iter().flat_map(|id| owned::keys(kind, *id)).collect();
                 erased.responses += delete_those_there(store, keys).await?;
+                run::remove(store, ids).await?;
             }
         }
     }
@@ -167,6 +174,7 @@ pub(crate) async fn erase_entries<S: Store>(
             let responses = nonces.iter().map(|nonce| key::response(*nonce)).collect();
             erased.responses += delete_those_there(store, responses).await?;
             remove_background(store, &nonces).await?;
+            run::remove(store, &nonces).await?;
         }
         keys.extend(nonces.into_iter().map(|nonce| key::turn(conversation, nonce)));
         store.delete_many(keys).await?;

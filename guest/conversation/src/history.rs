@@ -2,9 +2,10 @@
 
 use crate::background::Belonging;
 use crate::entries::{PAGE_RECORDS_MAX, Run, fill, page};
+use crate::handover::Handover;
 use crate::key;
 use crate::recall::{Beyond, is_long};
-use crate::record::{Lineage, Origin, read_pinned, read_response};
+use crate::record::{Known, Lineage, Origin, read_known, read_response};
 use crate::store::{Store, StoreError, read_counter};
 use crate::ticket::Ticket;
 use crate::viewer::{Owner, Viewer};
@@ -20,6 +21,8 @@ pub struct History {
     pub continuation: Continuation,
     /// What of a conversation lies beyond the window; `None` where nothing does, and for chains.
     pub beyond: Option<Beyond>,
+    /// Set where it is a conversation that is handed over to people.
+    pub handover: Option<Handover>,
 }
 
 /// Where a turn goes when it is over: to something its viewer sees, or to nothing.
@@ -55,7 +58,7 @@ impl History {
     /// The history of a turn that continues nothing.
     pub fn none(viewer: &Viewer, limits: WindowLimits) -> Self {
         let continuation = Continuation { owner: viewer.owner(), ticket: None, lineage: Lineage::default() };
-        Self { window: Window::new(limits), continuation, beyond: None }
+        Self { window: Window::new(limits), continuation, beyond: None, handover: None }
     }
 }
 
@@ -73,7 +76,8 @@ pub async fn of_conversation<S: Store>(
     let (key, sequence_key) = (key::conversation(conversation), key::sequence(conversation));
     let mut values = store.get_many(vec![key.clone(), sequence_key.clone()]).await?.into_iter();
     let Some(record) = values.next().flatten() else { return Ok(None) };
-    let Some((pinned, owner)) = read_pinned(&key, &record)?.open(viewer) else { return Ok(None) };
+    let Some((known, owner)) = read_known(&key, &record)?.open(viewer) else { return Ok(None) };
+    let Known { pinned, handover } = known;
     let newest = read_counter(&sequence_key, values.next().flatten().as_deref())?;
     let mut window = Window::new(limits);
     let count = page(&window);
@@ -82,7 +86,7 @@ pub async fn of_conversation<S: Store>(
     let left_out = fill(store, conversation, run, &mut window).await?;
     let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned, summary });
     let continuation = Continuation { owner, ticket: None, lineage: Lineage::default() };
-    Ok(Some(History { window, continuation, beyond }))
+    Ok(Some(History { window, continuation, beyond, handover }))
 }
 
 /// The history of a turn that continues the response `parent`; `None` when there is none that the viewer sees, or
@@ -128,5 +132,5 @@ pub async fn of_response<S: Store>(
     }
     let lineage = Lineage::continuing(parent, lineage);
     let continuation = Continuation { owner, ticket: None, lineage };
-    Ok(Some(History { window, continuation, beyond: None }))
+    Ok(Some(History { window, continuation, beyond: None, handover: None }))
 }

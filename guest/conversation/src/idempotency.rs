@@ -20,6 +20,8 @@ use waggle_openai::json;
 pub const KEPT_S: u64 = 24 * 3600;
 /// For how long a claim holds without a beat, in milliseconds.
 const LEASE_MS: u64 = 12_000;
+/// How often what was begun under a key is taken up again.
+const TAKE_UPS_MAX: u32 = 5;
 
 /// What a caller wants done once.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +81,13 @@ struct Record {
     answer: Option<Kept>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     interrupted: bool,
+    /// How often it was taken up again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    taken_up: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Record {
@@ -116,19 +125,18 @@ fn digest(parts: &[&[u8]]) -> String {
 /// # Errors
 /// The store's.
 pub async fn claim<S: Store>(store: &S, viewer: &Viewer, once: Once<'_>) -> Result<Claimed, StoreError> {
-    let Once { route, key, body, of, nonce, now_ms } = once;
-    let user = viewer.owner();
-    let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
-    let hash = digest(&[owner.as_bytes(), route.as_bytes(), key]);
+    let hash = hash_of(viewer, &once);
     let key = key::idempotency(&hash);
+    let Once { body, of, nonce, now_ms, .. } = once;
     let fresh = Record {
-        user,
+        user: viewer.owner(),
         request: digest(&[body]),
         response: nonce.as_str().to_owned(),
         created_at: now_ms / 1000,
         until_ms: now_ms + LEASE_MS,
         answer: None,
         interrupted: false,
+        taken_up: 0,
     };
     let mut seen: Option<Vec<u8>> = None;
     for _ in 0..SWAPS_MAX {
@@ -195,6 +203,56 @@ async fn judge<S: Store>(
     Ok(store.swap(key, Some(value), known.write()).await?.then_some(Claimed::Interrupted))
 }
 
+/// Takes up what was begun under a key and was interrupted, where there is a journal to go on from: the claim, which is the
+/// caller's from here on, and the nonce of the response it was begun for. To be asked when [`claim`] says
+/// [`Claimed::Interrupted`]; the `nonce` of `once` means nothing here.
+///
+/// `None` where nothing was journalled, the body is another, it was taken up too often, or somebody else has just done so.
+///
+/// # Errors
+/// The store's.
+pub async fn take_up<S: Store>(
+    store: &S,
+    viewer: &Viewer,
+    once: Once<'_>,
+) -> Result<Option<(Claim, Nonce)>, StoreError> {
+    let hash = hash_of(viewer, &once);
+    let key = key::idempotency(&hash);
+    let Some(seen) = store.get(&key).await? else { return Ok(None) };
+    let known = Record::read(&key, &seen)?;
+    let is_over = known.answer.is_some() || (!known.interrupted && once.now_ms < known.until_ms);
+    let is_old = once.now_ms / 1000 >= known.created_at.saturating_add(KEPT_S);
+    let is_other = known.request != digest(&[once.body]);
+    if is_over || is_old || is_other || known.taken_up >= TAKE_UPS_MAX {
+        return Ok(None);
+    }
+    let Some(response) = Nonce::parse(&known.response) else { return Ok(None) };
+    let begun = store.get_many(vec![key::run(response, 0), key::response(response)]).await?;
+    if !matches!(begun.as_slice(), [Some(_), None]) {
+        return Ok(None);
+    }
+    let taken_up = known.taken_up + 1;
+    let renewed = Record { interrupted: false, until_ms: once.now_ms + LEASE_MS, taken_up, ..known };
+    let is_ours = store.swap(&key, Some(&seen), renewed.write()).await?;
+    Ok(is_ours.then(|| (Claim { key, record: RefCell::new(renewed) }, response)))
+}
+
+/// The response that a key was claimed for, by the key's hash.
+///
+/// # Errors
+/// The store's. A record that cannot be read claims none.
+pub(crate) async fn response_of<S: Store>(store: &S, hash: &str) -> Result<Option<Nonce>, StoreError> {
+    let key = key::idempotency(hash);
+    let Some(value) = store.get(&key).await? else { return Ok(None) };
+    Ok(Record::read(&key, &value).ok().and_then(|record| Nonce::parse(&record.response)))
+}
+
+fn hash_of(viewer: &Viewer, once: &Once<'_>) -> String {
+    let user = viewer.owner();
+    let owner = user.user().map_or(String::new(), |user| format!("user {user}"));
+    digest(&[owner.as_bytes(), once.route.as_bytes(), once.key])
+}
+
 impl Claim {
     /// Shows that it is still being done; to be called every [`crate::ticket::BEAT_MS`].
     ///
@@ -238,11 +296,14 @@ impl Claim {
         }
     }
 
-    /// The claim's record as it stands there now; `None` when it was erased, or is another's.
+    /// The claim's record as it stands there now; `None` when it was erased, or is another's: also that of one who has taken
+    /// it up since.
     async fn own<S: Store>(&self, store: &S) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(seen) = store.get(&self.key).await? else { return Ok(None) };
         let known = Record::read(&self.key, &seen)?;
-        Ok((known.response == self.record.borrow().response).then_some(seen))
+        let ours = self.record.borrow();
+        let is_ours = known.response == ours.response && known.taken_up == ours.taken_up;
+        Ok(is_ours.then_some(seen))
     }
 }
 
@@ -267,6 +328,47 @@ mod tests {
     fn records(store: &MemoryStore) -> Vec<String> {
         let records = store.dump().into_iter().filter(|(key, _)| key.starts_with("idempotency/"));
         records.map(|(_, value)| String::from_utf8(value).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_interrupted_is_taken_up_where_it_was_journalled_and_not_for_ever() {
+        block_on(async {
+            let (store, ada) = (MemoryStore::default(), Viewer::user("ada").unwrap());
+            let (of, nonce) = (ada.owner(), Nonce::mint(NOW_MS, 1));
+            let once = |body: &'static [u8], later_ms: u64| Once {
+                route: "POST /x",
+                key: b"k",
+                body,
+                of: &of,
+                nonce: Nonce::mint(NOW_MS, 9),
+                now_ms: NOW_MS + later_ms,
+            };
+            let first = claimed(&store, &ada, 1).await;
+            assert!(take_up(&store, &ada, once(b"{}", LEASE_MS)).await.unwrap().is_none(), "no journal");
+            crate::run::append(&store, nonce, 0, b"{}".to_vec()).await.unwrap();
+            assert!(take_up(&store, &ada, once(b"{}", LEASE_MS - 1)).await.unwrap().is_none(), "it runs");
+            assert!(take_up(&store, &ada, once(b"[]", LEASE_MS)).await.unwrap().is_none(), "another body");
+            let other = Viewer::user("bob").unwrap();
+            assert!(take_up(&store, &other, once(b"{}", LEASE_MS)).await.unwrap().is_none(), "another's key");
+            let mut later_ms = 0;
+            for _ in 0..TAKE_UPS_MAX {
+                later_ms += LEASE_MS;
+                let interrupted = claim(&store, &ada, once(b"{}", later_ms)).await.unwrap();
+                assert!(matches!(interrupted, Claimed::Interrupted), "{interrupted:?}");
+                let (_, response) = take_up(&store, &ada, once(b"{}", later_ms)).await.unwrap().unwrap();
+                assert_eq!(response, nonce);
+                let running = claim(&store, &ada, once(b"{}", later_ms)).await.unwrap();
+                assert!(matches!(running, Claimed::Running), "{running:?}");
+                assert!(take_up(&store, &ada, once(b"{}", later_ms)).await.unwrap().is_none());
+            }
+            first.keep(&store, 409, b"{}").await.unwrap();
+            assert!(!records(&store)[0].contains("409"), "whoever was taken for dead keeps no answer");
+            let next = once(b"{}", later_ms + LEASE_MS);
+            assert!(take_up(&store, &ada, next).await.unwrap().is_none(), "too often");
+            erase(&store, &of).await.unwrap();
+            let left: Vec<String> = store.dump().into_keys().filter(|key| key.starts_with("run/")).collect();
+            assert_eq!(left, Vec::<String>::new(), "the run is found by its claim");
+        });
     }
 
     #[test]

@@ -22,6 +22,16 @@ pub(crate) fn events(response: Nonce, number: u64) -> String {
     format!("response/{response}/events/{number:06}")
 }
 
+/// A record of the run that makes a response. Keys sort by number.
+pub(crate) fn run(response: Nonce, number: u64) -> String {
+    format!("run/{response}/{number:06}")
+}
+
+/// What was decided of the questions that a response has asked.
+pub(crate) fn approvals(response: Nonce) -> String {
+    format!("approval/{response}")
+}
+
 /// A conversation: when it was made, and its metadata.
 pub(crate) fn conversation(conversation: Nonce) -> String {
     format!("conversation/{conversation}")

@@ -1,8 +1,8 @@
 //! Conversations and responses in a key-value store: keys, records, the window.
 //!
 //! [`store::Store`] is the seam: the function implements it over `wasi:keyvalue`, tests over [`memory::MemoryStore`].
-//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/`, `owner/` and `compaction/`; `kv-schemas/`
-//! describes them.
+//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/`, `owner/`, `compaction/`, `run/` and
+//! `approval/`; `kv-schemas/` describes them.
 //!
 //! A conversation is a row of numbered entries, one for each commit: a turn's items, or items added by hand. The
 //! number comes from an atomic counter; a turn draws it when it arrives and goes on when all before it is settled
@@ -15,12 +15,14 @@
 //! [`history::Continuation`], which only [`history`] makes. What a user owns is listed under their name ([`owned`]), so that
 //! it can be shown, exported and erased.
 
+pub mod approval;
 pub mod background;
 pub mod compaction;
 pub mod conversation;
 mod entries;
 pub mod erase;
 pub mod export;
+pub mod handover;
 mod hex;
 pub mod history;
 pub mod idempotency;
@@ -33,6 +35,7 @@ mod queue;
 pub mod recall;
 pub mod record;
 pub mod response;
+pub mod run;
 pub mod session;
 pub mod store;
 pub mod summary;

@@ -3,6 +3,7 @@
 use crate::store::{Store, StoreError, read_counter};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::rc::Rc;
 
 /// The operations that need room.
@@ -20,6 +21,8 @@ struct Content {
     operations: RefCell<Vec<String>>,
     failing: Cell<Option<&'static str>>,
     full: Cell<bool>,
+    /// After how many writes it stands still, and whether the last of them is done.
+    stands_after: Cell<Option<(usize, bool)>>,
 }
 
 impl MemoryStore {
@@ -31,6 +34,32 @@ impl MemoryStore {
     /// From now on there is no room for anything, or there is again.
     pub fn fill(&self, full: bool) {
         self.content.full.set(full);
+    }
+
+    /// Stands still at the write after so many: whoever waits for it waits for ever, as if the host had died there. `done`
+    /// says whether that write was done, without anybody being told. `None` ends that.
+    pub fn stand_still(&self, after: Option<usize>, done: bool) {
+        self.content.stands_after.set(after.map(|after| (after, done)));
+    }
+
+    /// Whether it stands still.
+    pub fn stands_still(&self) -> bool {
+        self.content.stands_after.get().is_some_and(|(after, _)| after == 0)
+    }
+
+    /// Counts a write: whether it is done, and whether it comes back.
+    fn count(&self) -> (bool, bool) {
+        match self.content.stands_after.get() {
+            None => (true, true),
+            Some((0, done)) => {
+                self.content.stands_after.set(Some((0, false)));
+                (done, false)
+            }
+            Some((left, done)) => {
+                self.content.stands_after.set(Some((left - 1, done)));
+                (true, true)
+            }
+        }
     }
 
     /// Every key and value.
@@ -81,8 +110,11 @@ impl Store for MemoryStore {
 
     async fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         self.begin("set_many", pairs.len())?;
-        self.content.values.borrow_mut().extend(pairs);
-        Ok(())
+        let (is_done, comes_back) = self.count();
+        if is_done {
+            self.content.values.borrow_mut().extend(pairs);
+        }
+        if comes_back { Ok(()) } else { pending().await }
     }
 
     async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError> {
@@ -104,11 +136,11 @@ impl Store for MemoryStore {
 
     async fn swap(&self, key: &str, expected: Option<&[u8]>, value: Vec<u8>) -> Result<bool, StoreError> {
         self.begin("swap", 1)?;
-        let mut values = self.content.values.borrow_mut();
-        let same = values.get(key).map(Vec::as_slice) == expected;
-        if same {
-            values.insert(key.to_owned(), value);
+        let (is_done, comes_back) = self.count();
+        let same = self.content.values.borrow().get(key).map(Vec::as_slice) == expected;
+        if same && is_done {
+            self.content.values.borrow_mut().insert(key.to_owned(), value);
         }
-        Ok(same)
+        if comes_back { Ok(same) } else { pending().await }
     }
 }

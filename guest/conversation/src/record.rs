@@ -1,5 +1,6 @@
 //! The values: how they are written, and the views by which they are read without copying their items.
 
+use crate::handover::Handover;
 use crate::response::Streamed;
 use crate::store::StoreError;
 use crate::viewer::{Owned, Owner, Viewer};
@@ -28,6 +29,8 @@ pub struct ConversationRecord {
     pub listed: Option<u64>,
     /// The items that its turns see even when they have fallen out of the window, in the order in which they stand.
     pub pinned: Vec<Pin>,
+    /// Set while it is handed over to people.
+    pub handover: Option<Handover>,
 }
 
 /// An item that is pinned.
@@ -57,6 +60,8 @@ struct ConversationView<'a> {
     listed: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pinned: Vec<Pin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handover: Option<Handover>,
 }
 
 #[derive(Deserialize)]
@@ -66,11 +71,22 @@ struct OwnerView {
 }
 
 #[derive(Deserialize)]
-struct PinnedView {
+struct KnownView {
     #[serde(default)]
     user: Owner,
     #[serde(default)]
     pinned: Vec<Pin>,
+    #[serde(default)]
+    handover: Option<Handover>,
+}
+
+/// What a turn wants to know of its conversation's record.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The items that are pinned.
+    pub(crate) pinned: Vec<Pin>,
+    /// Set while it is handed over to people.
+    pub(crate) handover: Option<Handover>,
 }
 
 /// What came before a response.
@@ -284,9 +300,10 @@ pub(crate) fn is_seen(key: &str, value: &[u8], viewer: &Viewer) -> Result<bool, 
 /// # Errors
 /// [`StoreError::Unreadable`].
 pub(crate) fn read_conversation(key: &str, value: &[u8]) -> Result<Owned<ConversationRecord>, StoreError> {
-    let ConversationView { user, created_at, used_at, metadata, session, listed, pinned } = view(key, value)?;
+    let ConversationView { user, created_at, used_at, metadata, session, listed, pinned, handover } =
+        view(key, value)?;
     let (used_at, metadata) = (used_at.unwrap_or(created_at), metadata.to_owned());
-    let record = ConversationRecord { created_at, used_at, metadata, session, listed, pinned };
+    let record = ConversationRecord { created_at, used_at, metadata, session, listed, pinned, handover };
     Ok(Owned::new(user, record))
 }
 
@@ -320,13 +337,26 @@ pub(crate) fn read_owner(key: &str, value: &[u8]) -> Result<Owned<()>, StoreErro
     Ok(Owned::new(user, ()))
 }
 
-/// Reads whose a conversation is, and what is pinned in it.
+/// Reads whose a conversation is, and what a turn wants to know of it.
 ///
 /// # Errors
 /// [`StoreError::Unreadable`].
-pub(crate) fn read_pinned(key: &str, value: &[u8]) -> Result<Owned<Vec<Pin>>, StoreError> {
-    let PinnedView { user, pinned } = view(key, value)?;
-    Ok(Owned::new(user, pinned))
+pub(crate) fn read_known(key: &str, value: &[u8]) -> Result<Owned<Known>, StoreError> {
+    let KnownView { user, pinned, handover } = view(key, value)?;
+    Ok(Owned::new(user, Known { pinned, handover }))
+}
+
+/// A conversation's record with a mark; `None` where one stands already.
+///
+/// # Errors
+/// [`StoreError::Unreadable`].
+pub(crate) fn marked(key: &str, value: &[u8], new: &Handover) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut record: ConversationView<'_> = view(key, value)?;
+    if record.handover.is_some() {
+        return Ok(None);
+    }
+    record.handover = Some(new.clone());
+    Ok(Some(write_view(&record)))
 }
 
 /// Reads the object of a response record.
@@ -407,6 +437,7 @@ pub(crate) fn write_conversation(record: &ConversationRecord, owner: &Owner) -> 
         session: record.session,
         listed: record.listed,
         pinned: record.pinned.clone(),
+        handover: record.handover.clone(),
     })
 }
 

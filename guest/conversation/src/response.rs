@@ -3,6 +3,7 @@
 use crate::items::raw;
 use crate::key;
 use crate::record::{is_seen, read_input, read_object, read_response, read_streamed};
+use crate::run;
 use crate::store::{Store, StoreError};
 use crate::viewer::{Owned, Viewer};
 use serde_json::value::RawValue;
@@ -81,7 +82,7 @@ pub async fn items<S: Store>(
     turn.items().map(|item| raw(&key, item)).collect()
 }
 
-/// Deletes a response; `false` when there is none that the viewer sees.
+/// Deletes a response, with what is left of its run; `false` when there is none that the viewer sees.
 ///
 /// # Errors
 /// The store's.
@@ -92,5 +93,6 @@ pub async fn delete<S: Store>(store: &S, viewer: &Viewer, response: Nonce) -> Re
         return Ok(false);
     }
     store.delete_many(vec![key]).await?;
+    run::remove(store, &[response]).await?;
     Ok(true)
 }

@@ -6,11 +6,14 @@
 //! [`Ticket::give_up`]. One that does neither, because its host has died, is taken for dead after some seconds.
 
 use crate::entries::{Run, fill, page};
+use crate::handover::Handover;
 use crate::history::{Continuation, History};
 use crate::key;
 use crate::queue::{Before, Busy, Judge, SILENCE_MS_MAX, Settled, bury, look, nobody};
 use crate::recall::{Beyond, is_long};
-use crate::record::{Lineage, Pin, Standing, State, read_entry, read_pinned, write_pending, write_tombstone};
+use crate::record::{
+    Known, Lineage, Pin, Standing, State, read_entry, read_known, write_pending, write_tombstone,
+};
 use crate::store::{SWAPS_MAX, Store, StoreError, read_counter};
 use crate::viewer::{Owner, Viewer};
 use crate::window::{Window, WindowLimits};
@@ -101,7 +104,7 @@ pub async fn enter<S: Store, C: Clock>(
 ) -> Result<Option<History>, EnterError> {
     let refusing = arrival.wait_ms_max == 0;
     let opened = open(store, viewer, arrival.conversation, refusing).await?;
-    let Some((Opened { owner, pinned }, newest)) = opened else { return Ok(None) };
+    let Some((Opened { owner, pinned, handover }, newest)) = opened else { return Ok(None) };
     if refusing {
         // A look before: a turn that would be refused leaves no trace.
         Visit { store, clock, arrival }.settled(newest, &mut Patience::none()).await?;
@@ -109,7 +112,7 @@ pub async fn enter<S: Store, C: Clock>(
     let mut ticket = Ticket::draw(store, clock, arrival).await?;
     let visit = Visit { store, clock, arrival };
     let mut patience =
-        Patience { left_ms: arrival.wait_ms_max, ticket: Some(&mut ticket), ..Patience::none() };
+        Patience { left_ms: arrival.wait_ms_max, ticket: Some(&mut ticket), handover, ..Patience::none() };
     let entered = visit.settled(patience.place(), &mut patience).await;
     let (settled, mut run) = match entered {
         Ok(Some(entered)) => entered,
@@ -120,6 +123,7 @@ pub async fn enter<S: Store, C: Clock>(
             return Err(error);
         }
     };
+    let handover = patience.handover;
     ticket.newest = settled.newest;
     ticket.before = Some(settled);
     let mut window = Window::new(arrival.limits);
@@ -134,13 +138,14 @@ pub async fn enter<S: Store, C: Clock>(
     let conversation = arrival.conversation;
     let beyond = (left_out > 0).then_some(Beyond { conversation, left_out, pinned, summary });
     let continuation = Continuation { owner, ticket: Some(ticket), lineage: Lineage::default() };
-    Ok(Some(History { window, continuation, beyond }))
+    Ok(Some(History { window, continuation, beyond, handover }))
 }
 
 /// What a turn learns of a conversation's record.
 struct Opened {
     owner: Owner,
     pinned: Vec<Pin>,
+    handover: Option<Handover>,
 }
 
 /// Whose the conversation is, and where `with_newest` the number of its newest entry, else 0.
@@ -158,8 +163,8 @@ async fn open<S: Store>(
         (store.get(&key).await?, 0)
     };
     let Some(record) = record else { return Ok(None) };
-    let opened = read_pinned(&key, &record)?.open(viewer);
-    Ok(opened.map(|(pinned, owner)| (Opened { owner, pinned }, newest)))
+    let opened = read_known(&key, &record)?.open(viewer);
+    Ok(opened.map(|(Known { pinned, handover }, owner)| (Opened { owner, pinned, handover }, newest)))
 }
 
 /// How long a turn still waits, and for how long it has.
@@ -169,11 +174,13 @@ struct Patience<'a> {
     beaten_ms: u64,
     /// The number it has drawn, if it has.
     ticket: Option<&'a mut Ticket>,
+    /// Whether the conversation is handed over, as it was seen last: a turn before this one may have done it.
+    handover: Option<Handover>,
 }
 
 impl Patience<'_> {
     fn none() -> Self {
-        Self { left_ms: 0, waited_ms: 0, beaten_ms: 0, ticket: None }
+        Self { left_ms: 0, waited_ms: 0, beaten_ms: 0, ticket: None, handover: None }
     }
 
     /// The place just before the ticket's.
@@ -241,13 +248,13 @@ impl<S: Store, C: Clock> Visit<'_, S, C> {
             patience.left_ms -= ms;
             patience.waited_ms += ms;
             self.beat(patience).await?;
-            let keys = vec![key::conversation(conversation), key.clone()];
-            let mut values = self.store.get_many(keys).await?.into_iter();
-            if values.next().flatten().is_none() {
-                return Ok(false);
-            }
+            let record_key = key::conversation(conversation);
+            let mut values = self.store.get_many(vec![record_key.clone(), key.clone()]).await?.into_iter();
+            let Some(record) = values.next().flatten() else { return Ok(false) };
             let judge = Judge { now_ms: self.clock.now_ms(), waited_ms: patience.waited_ms };
             if values.next().flatten() != busy.seen || judge.is_dead(state) {
+                let known = read_known(&record_key, &record)?.open(&Viewer::service());
+                patience.handover = known.and_then(|(known, _)| known.handover);
                 return Ok(true);
             }
         }

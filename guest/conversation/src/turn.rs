@@ -1,6 +1,7 @@
 //! Keeping a turn: everything it leaves behind goes into one commit.
 
 use crate::background::Pair;
+use crate::handover::{Handover, mark};
 use crate::history::Continuation;
 use crate::key;
 use crate::owned::{self, Listed};
@@ -33,6 +34,8 @@ pub struct FinishedTurn<'a> {
     pub now_ms: u64,
     /// How old a conversation's record may become before a turn writes it anew; 0: each turn does.
     pub renewal_s: u64,
+    /// Set where the conversation is handed over with the turn.
+    pub handover: Option<&'a Handover>,
     /// How the response grew when it was streamed, as JSON of the caller's own.
     pub stream: Option<&'a [u8]>,
     /// What else belongs into the same commit: keys and values that this crate has made.
@@ -128,6 +131,11 @@ impl FinishedTurn<'_> {
         if let Some(renewed) = renewed(&record_key, &record, self.now_ms / 1000, self.renewal_s)? {
             store.swap(&record_key, Some(&record), renewed).await?;
             owned::renew(store, &record_key, &record, conversation, pairs).await?;
+        }
+        // Before the turn's own commit: a conversation that is silent too early is better than one that is answered by
+        // nobody and by the model.
+        if let Some(handover) = self.handover {
+            mark(store, ticket, handover).await?;
         }
         let items = self.input.iter().chain(self.output).map(|item| item.get());
         let standing = ticket.standing(true);

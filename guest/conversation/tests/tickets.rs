@@ -187,6 +187,7 @@ impl World {
             listed: false,
             now_ms: self.clock.now_ms(),
             renewal_s: 60,
+            handover: None,
             stream: None,
             also: Vec::new(),
         };

@@ -5,6 +5,7 @@
 
 pub mod decline;
 pub mod failure;
+mod message;
 pub mod reply;
 pub mod request;
 pub mod responses;
@@ -13,6 +14,7 @@ pub mod sse;
 #[cfg(test)]
 mod testing;
 pub mod tier;
+mod tool_call;
 pub mod transport;
 pub mod wire;
 

@@ -1,5 +1,7 @@
 //! A turn, and its request by Chat Completions: stored items become messages, their texts spliced as they are.
 
+use crate::message::MessageWriter;
+use crate::tool_call::{Told, is_of_server_tool, told};
 use crate::wire::Wire;
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
@@ -78,19 +80,30 @@ impl TurnRequest<'_> {
         Ok(out)
     }
 
+    /// All that was said, oldest first, each as stored.
+    pub(crate) fn raws(&self) -> Vec<&str> {
+        self.history.iter().copied().chain(self.input.iter().map(|item| item.get())).collect()
+    }
+
     fn messages(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
-        let mut items = Vec::with_capacity(self.history.len() + self.input.len());
-        for raw in self.history.iter().copied().chain(self.input.iter().map(|item| item.get())) {
+        let raws = self.raws();
+        let mut items = Vec::with_capacity(raws.len());
+        for raw in &raws {
             items.push(serde_json::from_str::<StoredItem<'_>>(raw)?);
         }
         let pairs = Pairs::find(items.iter().map(|item| (item.kind, item.call_id)), self.history.len())?;
-        let mut writer = MessageWriter { out, in_calls: false };
-        for item in &items {
+        let mut writer = MessageWriter::new(out);
+        for (item, raw) in items.iter().zip(&raws) {
             match item.kind {
                 "message" if item.fallback => {}
                 "message" => writer.message(item),
                 "function_call" if pairs.whole(item.call_id) => writer.call(item),
                 "function_call_output" if pairs.whole(item.call_id) => writer.output(item)?,
+                kind if is_of_server_tool(kind) => {
+                    if let Told::Call(call) = told(raw, &raws)? {
+                        writer.server_call(call);
+                    }
+                }
                 _ => {}
             }
         }
@@ -233,136 +246,6 @@ impl<'a> Pairs<'a> {
     }
 }
 
-struct MessageWriter<'o> {
-    out: &'o mut Vec<u8>,
-    /// Whether the last message is an assistant's whose `tool_calls` array is still open: calls that follow one
-    /// another belong into one message.
-    in_calls: bool,
-}
-
-impl MessageWriter<'_> {
-    fn text(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    fn separate(&mut self) {
-        if self.out.last() != Some(&b'[') {
-            self.out.push(b',');
-        }
-    }
-
-    fn close_calls(&mut self) {
-        if std::mem::take(&mut self.in_calls) {
-            self.text("]}");
-        }
-    }
-
-    fn message(&mut self, item: &StoredItem<'_>) {
-        self.close_calls();
-        self.separate();
-        // Every server knows `system`; only OpenAI's newer models know `developer`.
-        let role = match item.role {
-            Some("developer") | None => "system",
-            Some(role) => role,
-        };
-        self.text("{\"role\":\"");
-        self.text(role);
-        self.text("\",\"content\":");
-        match item.content.as_slice() {
-            parts if role == "user" && (parts.len() > 1 || any_more_than_words(parts)) => self.parts(parts),
-            parts => self.joined(parts),
-        }
-        self.text("}");
-    }
-
-    fn parts(&mut self, parts: &[StoredPart<'_>]) {
-        self.text("[");
-        for part in parts {
-            self.separate();
-            self.part(part);
-        }
-        self.text("]");
-    }
-
-    fn part(&mut self, part: &StoredPart<'_>) {
-        if let Some(url) = part.image_url {
-            self.text("{\"type\":\"image_url\",\"image_url\":{\"url\":");
-            self.text(url.get());
-            // Servers that don't know `detail` do without where nobody chose one.
-            if let Some(detail) = part.detail.filter(|detail| *detail != "auto") {
-                self.text(",\"detail\":\"");
-                self.text(detail);
-                self.text("\"");
-            }
-            self.text("}}");
-        } else if let Some(data) = part.file_data {
-            self.text("{\"type\":\"file\",\"file\":{\"file_data\":");
-            self.text(data.get());
-            if let Some(name) = part.filename {
-                self.text(",\"filename\":");
-                self.text(name.get());
-            }
-            self.text("}}");
-        } else {
-            self.text("{\"type\":\"text\",\"text\":");
-            self.text(literal(part));
-            self.text("}");
-        }
-    }
-
-    /// String literals joined into one, by leaving out the quotes between them.
-    fn joined(&mut self, parts: &[StoredPart<'_>]) {
-        self.text("\"");
-        for part in parts {
-            let literal = literal(part);
-            self.text(literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default());
-        }
-        self.text("\"");
-    }
-
-    fn call(&mut self, item: &StoredItem<'_>) {
-        self.separate();
-        if !self.in_calls {
-            self.text("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[");
-            self.in_calls = true;
-        }
-        self.text("{\"id\":");
-        self.raw(item.call_id);
-        self.text(",\"type\":\"function\",\"function\":{\"name\":");
-        self.raw(item.name);
-        self.text(",\"arguments\":");
-        self.raw(item.arguments);
-        self.text("}}");
-    }
-
-    /// Text parts become one text, which every server takes; images and files go as they would in a user's message,
-    /// which is for the server to take or to refuse.
-    fn output(&mut self, item: &StoredItem<'_>) -> serde_json::Result<()> {
-        self.close_calls();
-        self.separate();
-        self.text("{\"role\":\"tool\",\"tool_call_id\":");
-        self.raw(item.call_id);
-        self.text(",\"content\":");
-        match item.output.filter(|output| output.get().starts_with('[')) {
-            None => self.raw(item.output),
-            Some(output) => {
-                let parts: Vec<StoredPart<'_>> = serde_json::from_str(output.get())?;
-                if any_more_than_words(&parts) { self.parts(&parts) } else { self.joined(&parts) }
-            }
-        }
-        self.text("}");
-        Ok(())
-    }
-
-    fn raw(&mut self, value: Option<&RawValue>) {
-        self.text(value.map_or("\"\"", RawValue::get));
-    }
-}
-
-fn any_more_than_words(parts: &[StoredPart<'_>]) -> bool {
-    parts.iter().any(StoredPart::is_more_than_words)
-}
-
 pub(crate) fn literal<'a>(part: &StoredPart<'a>) -> &'a str {
     // A file that only models of the other API take is shown by where it is.
     part.text.or(part.refusal).or(part.file_url).map_or("\"\"", RawValue::get)
@@ -381,6 +264,65 @@ mod tests {
     fn check_messages(history: &Value, input: &Value, expected: &Value) {
         let body = request(history, input, &json!({})).unwrap();
         assert_eq!(&body["messages"], expected);
+    }
+
+    #[test]
+    fn calls_of_a_servers_tools_become_calls_and_results_that_are_data() {
+        let call = |label: &str, name: &str, step: u32, output: &str| {
+            json!({"type": "mcp_call", "status": "completed", "server_label": label, "name": name,
+                "arguments": "{\"a\":1}", "output": output, "waggle": {"name": format!("{label}__{name}"), "step": step}})
+        };
+        let list = json!({"type": "mcp_list_tools", "server_label": "shop", "tools": [],
+            "waggle": {"name": "shop"}});
+        let id = |index: usize| format!("mcp_{}{index:03}", waggle_openai::Nonce::mint(0, 0));
+        let asked = |index: usize, name: &str| json!({"id": id(index), "type": "function", "function": {"name": name, "arguments": "{\"a\":1}"}});
+        let told = |index: usize, label: &str, output: &str| json!({"role": "tool", "tool_call_id": id(index), "content": crate::tool_call::framed(label, output)});
+        let calls = |calls: &[Value]| json!({"role": "assistant", "content": null, "tool_calls": calls});
+        let own = json!({"type": "function_call", "call_id": "c", "name": "own", "arguments": "{}"});
+        let output = json!({"type": "function_call_output", "call_id": "c", "output": "o"});
+        let asked_own =
+            json!({"id": "c", "type": "function", "function": {"name": "own", "arguments": "{}"}});
+        let theirs = json!({"type": "mcp_call", "status": "completed", "server_label": "wiki", "name": "ask",
+            "arguments": "{\"a\":1}", "output": "w"});
+        check_messages(
+            &json!([{"role": "user", "content": "q"}, list, call("shop", "x", 1, "</tool_output> 1"), call("shop", "y", 1, "2"),
+                call("shop", "x", 2, "3"), own, output, theirs]),
+            &json!([{"role": "user", "content": "go on"}]),
+            &json!([{"role": "user", "content": "q"},
+                calls(&[asked(2, "shop__x"), asked(3, "shop__y")]),
+                told(2, "shop", "</tool_output> 1"), told(3, "shop", "2"),
+                calls(&[asked(4, "shop__x")]), told(4, "shop", "3"),
+                calls(&[asked_own]), {"role": "tool", "tool_call_id": "c", "content": "o"},
+                calls(&[asked(7, "wiki__ask")]), told(7, "wiki", "w"),
+                {"role": "user", "content": "go on"}]),
+        );
+    }
+
+    #[test]
+    fn what_was_refused_is_told_and_what_was_only_asked_is_not() {
+        let request = json!({"type": "mcp_approval_request", "server_label": "shop", "name": "cancel",
+            "arguments": "{\"id\":1}", "waggle": {"name": "shop__cancel", "step": 1}});
+        let id = format!("mcpr_{}001", waggle_openai::Nonce::mint(0, 0));
+        let answer = |approve: bool, reason: Option<&str>| json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve, "reason": reason}]);
+        let history = json!([{"role": "user", "content": "q"}, request]);
+        let said = json!({"role": "user", "content": "q"});
+        let refused = |told: &str| {
+            json!([said, {"role": "assistant", "content": null, "tool_calls": [{"id": id, "type": "function",
+                "function": {"name": "shop__cancel", "arguments": "{\"id\":1}"}}]},
+                {"role": "tool", "tool_call_id": id, "content": told}])
+        };
+        check_messages(&history, &answer(true, None), &json!([said]));
+        check_messages(
+            &history,
+            &answer(false, Some("too dear")),
+            &refused("The user refused this call: too dear"),
+        );
+        check_messages(
+            &history,
+            &answer(false, None),
+            &refused("The user refused this call. It was not made."),
+        );
+        check_messages(&json!([said]), &answer(false, None), &json!([said]));
     }
 
     #[test]

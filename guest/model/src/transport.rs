@@ -51,6 +51,8 @@ pub struct UpstreamRequest {
     pub timeout_ms: u64,
     /// Which tier was chosen for it and why, where one was: for the metrics of a host that asks for it.
     pub choice: Option<Choice>,
+    /// Sent as `Idempotency-Key` when it is not empty: the same for each attempt at one step of a run.
+    pub idempotency_key: String,
 }
 
 /// The head of an endpoint's answer, and its body to come.
@@ -64,12 +66,14 @@ pub struct UpstreamResponse<B> {
     pub retry_after: Option<String>,
     /// The `waggle-model` header: which model answered, where the host chooses among several.
     pub model: Option<String>,
+    /// The `waggle-price` header: what the model's tokens cost, where the host knows.
+    pub price: Option<String>,
     /// The body.
     pub body: B,
 }
 
-/// What sends requests.
-pub trait Upstream {
+/// What sends requests. Clones send them to the same place.
+pub trait Upstream: Clone {
     /// The body of an answer.
     type Body: ChunkSource + 'static;
 

@@ -1,6 +1,7 @@
 //! The bodies and objects of `/v1/conversations`.
 
 use crate::error::ApiError;
+use crate::handover::Told;
 use crate::id::ConversationId;
 use crate::include::{INCLUDES_MAX, Include};
 use crate::item::Item;
@@ -91,18 +92,22 @@ struct ConversationJson<'a, M> {
     metadata: &'a M,
     #[serde(rename = "waggle_pinned", skip_serializing_if = "Vec::is_empty")]
     pinned: Vec<&'a str>,
+    #[serde(rename = "waggle_handover", skip_serializing_if = "Option::is_none")]
+    handover: Option<Told<'a>>,
 }
 
-/// The conversation object; `pinned` are the ids of its pinned items.
+/// The conversation object; `pinned` are the ids of its pinned items, `handover` is told while it is handed over.
 pub fn to_json<'a, M: Serialize>(
     id: ConversationId,
     created_at: u64,
     metadata: &'a M,
     pinned: impl Iterator<Item = &'a str>,
+    handover: Option<Told<'a>>,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let pinned = pinned.collect();
-    json::push(&mut out, &ConversationJson { id, object: "conversation", created_at, metadata, pinned });
+    let object = "conversation";
+    json::push(&mut out, &ConversationJson { id, object, created_at, metadata, pinned, handover });
     out
 }
 

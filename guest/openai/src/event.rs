@@ -178,6 +178,28 @@ impl EventWriter {
         self.event(kind, |out| at_item(out, place));
     }
 
+    /// `response.mcp_list_tools.in_progress`, `.completed` or `.failed`, or `response.mcp_call.in_progress`, `.completed` or
+    /// `.failed`.
+    pub fn mcp(&mut self, kind: &str, place: Place) {
+        self.event(kind, |out| at_item(out, place));
+    }
+
+    /// `response.mcp_call_arguments.delta`.
+    pub fn mcp_arguments_delta(&mut self, place: Place, delta: &str) {
+        self.event("response.mcp_call_arguments.delta", |out| {
+            at_item(out, place);
+            field(out, "delta", delta);
+        });
+    }
+
+    /// `response.mcp_call_arguments.done`, with the whole arguments.
+    pub fn mcp_arguments_done(&mut self, place: Place, arguments: &str) {
+        self.event("response.mcp_call_arguments.done", |out| {
+            at_item(out, place);
+            field(out, "arguments", arguments);
+        });
+    }
+
     /// `response.function_call_arguments.delta`.
     pub fn arguments_delta(&mut self, place: Place, delta: &str) {
         self.event("response.function_call_arguments.delta", |out| {

@@ -1,6 +1,7 @@
 //! The tool `file_search`: from which vector stores of the tenant a turn is to be answered, and how they are searched.
 
 use crate::error::ApiError;
+use crate::mcp_tool::McpTool;
 use crate::tool::Tool;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
@@ -130,23 +131,28 @@ impl Serialize for FileSearch {
 pub(crate) struct ToolsJson<'a> {
     pub(crate) functions: &'a [Tool],
     pub(crate) file_search: Option<&'a FileSearch>,
+    pub(crate) mcp: &'a [McpTool],
 }
 
 impl Serialize for ToolsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let count = self.functions.len() + usize::from(self.file_search.is_some());
+        let count = self.functions.len() + usize::from(self.file_search.is_some()) + self.mcp.len();
         let mut tools = serializer.serialize_seq(Some(count))?;
-        let place = self.file_search.map_or(0, |search| search.place.min(self.functions.len()));
-        let (before, after) = self.functions.split_at(place);
-        for tool in before {
-            tools.serialize_element(tool)?;
+        // Functions stand where none of the others does, which know their places.
+        let (mut functions, mut mcp) = (self.functions.iter(), self.mcp.iter().peekable());
+        let mut file_search = self.file_search;
+        for place in 0..count {
+            if let Some(search) = file_search.take_if(|search| search.place == place) {
+                tools.serialize_element(search)?;
+            } else if let Some(tool) = mcp.next_if(|tool| tool.place == place) {
+                tools.serialize_element(tool)?;
+            } else if let Some(function) = functions.next() {
+                tools.serialize_element(function)?;
+            }
         }
-        if let Some(search) = self.file_search {
-            tools.serialize_element(search)?;
-        }
-        for tool in after {
-            tools.serialize_element(tool)?;
-        }
+        // Places that no request has: whoever put them there wants them told all the same.
+        file_search.map_or(Ok(()), |search| tools.serialize_element(search))?;
+        mcp.try_for_each(|tool| tools.serialize_element(tool))?;
         tools.end()
     }
 }
@@ -164,7 +170,8 @@ mod tests {
 
     fn repeated(tools: &Value) -> Value {
         let parameters = read(tools).unwrap();
-        let json = ToolsJson { functions: &parameters.tools, file_search: parameters.file_search.as_ref() };
+        let file_search = parameters.file_search.as_ref();
+        let json = ToolsJson { functions: &parameters.tools, file_search, mcp: &parameters.mcp };
         serde_json::to_value(&json).unwrap()
     }
 

@@ -130,7 +130,7 @@ pub enum ItemKind {
     Reasoning,
     /// `cmp_`
     Compaction,
-    /// `ws_`, `fs_`, `ci_`, `mcp_`, `mcpl_`, `mcpr_`
+    /// `ws_`, `fs_`, `ci_`, `mcp_`, `mcpl_`, `mcpr_`, `mcpa_`
     Hosted(HostedKind),
 }
 

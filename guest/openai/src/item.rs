@@ -4,6 +4,7 @@
 //! raw into records, lists and responses. [`StoredItem`] is the view by which a stored one is passed to a model.
 
 mod hosted;
+pub mod mcp;
 mod part;
 mod read;
 mod stored;
@@ -148,7 +149,7 @@ pub enum Item<'a> {
         /// In a form only its maker can read.
         encrypted_content: Cow<'a, str>,
     },
-    /// What the model's endpoint did by a tool of its own.
+    /// What the model's endpoint did by a tool of its own, or this server by one of the tenant's.
     Hosted(HostedCall<'a>),
 }
 
@@ -234,8 +235,7 @@ impl Item<'_> {
             Self::Fallback { .. } | Self::Reasoning { .. } | Self::Compaction { .. } => {
                 return Untold::default();
             }
-            // What was found for a turn is shown to its model in that turn, and never again.
-            Self::Hosted(call) if call.kind() == HostedKind::FileSearch => return Untold::default(),
+            Self::Hosted(call) if call.is_unseen() => return Untold::default(),
             Self::Message { parts, .. }
             | Self::FunctionCallOutput { output: ToolOutput::Parts(parts), .. } => (parts, [""; 2]),
             Self::FunctionCall { name, arguments, .. } => (&[], [name, arguments]),

@@ -4,9 +4,10 @@ use crate::error::{ApiError, echo};
 use crate::file_search::FileSearch;
 use crate::include::Include;
 use crate::json::{Text, read_raw};
+use crate::mcp_tool::McpTool;
 use crate::metadata::Metadata;
 use crate::object::Object;
-use crate::tool::{AnyTool, Mode, Tool, ToolChoice};
+use crate::tool::{AnyTool, McpChoice, Mode, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -41,7 +42,7 @@ pub struct Parameters {
     pub top_logprobs: Option<u8>,
     /// What the client wants to have besides.
     pub include: Include,
-    /// Repeated in the response: it bounds the calls of a service's own tools, and there are none here. At least 1.
+    /// The bound on the calls of tools that this server runs; at least 1. It can lower the tenant's, not raise it.
     pub max_tool_calls: Option<u64>,
     /// The end user, as the application names them.
     pub user: Option<String>,
@@ -49,6 +50,8 @@ pub struct Parameters {
     pub tools: Vec<Tool>,
     /// The search in the tenant's knowledge.
     pub file_search: Option<FileSearch>,
+    /// The tenant's own tools, by their labels, each of which is there once.
+    pub mcp: Vec<McpTool>,
     /// How it chooses among all of these.
     pub tool_choice: ToolChoice,
     /// Whether it may ask for several at once.
@@ -199,6 +202,7 @@ impl Parameters {
         one_of("text.verbosity", self.text.verbosity.as_deref(), &["low", "medium", "high"])?;
         self.check_names()?;
         self.file_search.as_ref().map_or(Ok(()), FileSearch::check)?;
+        self.mcp.iter().try_for_each(McpTool::check)?;
         self.check_choice()?;
         self.check_format()
     }
@@ -242,6 +246,18 @@ impl Parameters {
                     return Err(ApiError::invalid_param(format!("tools[{place}]"), "invalid_value", message));
                 }
                 AnyTool::FileSearch(search) => self.file_search = Some(FileSearch { place, ..search }),
+                AnyTool::Mcp(tool)
+                    if self.mcp.iter().any(|known| known.server_label == tool.server_label) =>
+                {
+                    let label = echo(&tool.server_label);
+                    let message = format!("There is a tool of type 'mcp' with the label '{label}' already.");
+                    let param = format!("tools[{place}].server_label");
+                    return Err(ApiError::invalid_param(param, "invalid_value", message));
+                }
+                AnyTool::Mcp(mut tool) => {
+                    tool.place = place;
+                    self.mcp.push(tool);
+                }
             }
         }
         Ok(())
@@ -251,7 +267,7 @@ impl Parameters {
     pub fn may_search(&self) -> bool {
         match &self.tool_choice {
             ToolChoice::Auto | ToolChoice::Required | ToolChoice::FileSearch => true,
-            ToolChoice::None | ToolChoice::Function(_) => false,
+            ToolChoice::None | ToolChoice::Function(_) | ToolChoice::Mcp(_) => false,
             ToolChoice::Allowed { mode, file_search, .. } => {
                 *mode != Mode::None && (*file_search || self.file_search.is_none())
             }
@@ -264,12 +280,15 @@ impl Parameters {
         match &self.tool_choice {
             choice if self.file_search.is_none() => Cow::Borrowed(choice),
             ToolChoice::Required | ToolChoice::FileSearch => Cow::Owned(ToolChoice::Auto),
-            ToolChoice::Allowed { tools, file_search: true, .. } if tools.is_empty() => {
+            ToolChoice::Allowed { tools, file_search: true, mcp, .. }
+                if tools.is_empty() && mcp.is_empty() =>
+            {
                 Cow::Owned(ToolChoice::None)
             }
-            ToolChoice::Allowed { mode, tools, file_search: true } => {
+            ToolChoice::Allowed { mode, tools, file_search: true, mcp } => {
                 let mode = if *mode == Mode::Required { Mode::Auto } else { *mode };
-                Cow::Owned(ToolChoice::Allowed { mode, tools: tools.clone(), file_search: false })
+                let (tools, mcp) = (tools.clone(), mcp.clone());
+                Cow::Owned(ToolChoice::Allowed { mode, tools, file_search: false, mcp })
             }
             choice => Cow::Borrowed(choice),
         }
@@ -285,9 +304,17 @@ impl Parameters {
             let message = "'tool_choice' names 'file_search', which is not in 'tools'.";
             return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
         }
+        let is_there =
+            |choice: &&McpChoice| self.mcp.iter().any(|tool| tool.server_label == choice.server_label);
+        if let Some(choice) = self.tool_choice.mcp().iter().find(|choice| !is_there(choice)) {
+            let label = echo(&choice.server_label);
+            let message = format!("'tool_choice' names the server_label '{label}', which is not in 'tools'.");
+            return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
+        }
+        let has_tools = !self.tools.is_empty() || self.file_search.is_some() || !self.mcp.is_empty();
         let named: &[String] = match &self.tool_choice {
-            ToolChoice::Auto | ToolChoice::None | ToolChoice::FileSearch => &[],
-            ToolChoice::Required if self.tools.is_empty() && self.file_search.is_none() => {
+            ToolChoice::Auto | ToolChoice::None | ToolChoice::FileSearch | ToolChoice::Mcp(_) => &[],
+            ToolChoice::Required if !has_tools => {
                 let message = "'tool_choice' is 'required', but there are no 'tools' to choose from.";
                 return Err(ApiError::invalid_param("tool_choice", "invalid_value", message));
             }

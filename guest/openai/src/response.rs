@@ -212,7 +212,11 @@ impl ResponseHead {
             temperature: parameters.temperature.unwrap_or(1.0),
             text: &parameters.text,
             tool_choice: &parameters.tool_choice,
-            tools: ToolsJson { functions: &parameters.tools, file_search: parameters.file_search.as_ref() },
+            tools: ToolsJson {
+                functions: &parameters.tools,
+                file_search: parameters.file_search.as_ref(),
+                mcp: &parameters.mcp,
+            },
             top_logprobs: parameters.top_logprobs.unwrap_or(0),
             top_p: parameters.top_p.unwrap_or(1.0),
             truncation: parameters.truncation.as_deref().unwrap_or("disabled"),

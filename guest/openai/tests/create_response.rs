@@ -103,7 +103,7 @@ fn a_choice_among_tools_names_tools_that_are_there() {
         tool("h"),
         allowed(&tool("h")),
         allowed(""),
-        allowed(r#"{"type":"mcp","name":"f"}"#),
+        allowed(r#"{"type":"computer","name":"f"}"#),
         r#"{"type":"allowed_tools","mode":"any","tools":[]}"#.into(),
         r#"{"type":"allowed_tools"}"#.into(),
     ] {
@@ -111,7 +111,12 @@ fn a_choice_among_tools_names_tools_that_are_there() {
     }
     refuse_field(r#""tool_choice":"required""#, "tool_choice", "invalid_value");
     let body = format!(r#"{{"input":"hi",{tools},"tool_choice":{}}}"#, allowed(&tool("g")));
-    let expected = ToolChoice::Allowed { mode: Mode::Required, tools: vec!["g".into()], file_search: false };
+    let expected = ToolChoice::Allowed {
+        mode: Mode::Required,
+        tools: vec!["g".into()],
+        file_search: false,
+        mcp: Vec::new(),
+    };
     assert_eq!(CreateResponse::read(body.as_bytes()).unwrap().parameters.tool_choice, expected);
     // The search is chosen as a function is, but that it has no name.
     let search = r#"{"type":"file_search"}"#;

@@ -46,6 +46,19 @@ pub trait Platform: Clone + 'static {
     ) -> impl Future<Output = Result<NeighbourAnswer, TransportFailure>> {
         ready(Err(TransportFailure::Denied(format!("there is no function '{}'", call.function))))
     }
+
+    /// The same under an idempotency key: what was done under it once, the other function does no second time.
+    ///
+    /// # Errors
+    /// As [`call_neighbour`](Self::call_neighbour).
+    fn call_neighbour_once(
+        &self,
+        call: NeighbourCall<'_>,
+        idempotency_key: &str,
+    ) -> impl Future<Output = Result<NeighbourAnswer, TransportFailure>> {
+        let told = format!("there is no function '{}' to be called under '{idempotency_key}'", call.function);
+        ready(Err(TransportFailure::Denied(told)))
+    }
 }
 
 /// The tokens of a text.

@@ -277,6 +277,7 @@ where
                 strategy: addition.strategy,
                 last_error: None,
                 attempts: 0,
+                waiting_since: None,
                 split: None,
             };
             pairs.push((entry, member, before));

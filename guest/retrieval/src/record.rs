@@ -253,8 +253,19 @@ pub(crate) struct Member {
     /// How often work on it began or failed in a row without getting on.
     #[serde(default)]
     pub(crate) attempts: u32,
+    /// Since when the model endpoint has been away, without the file getting on, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting_since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<Split>,
+}
+
+impl Member {
+    /// Notes that it has got on, or needs no more.
+    pub(crate) fn got_on(&mut self) {
+        self.attempts = 0;
+        self.waiting_since = None;
+    }
 }
 
 /// Files that were added together.

@@ -181,6 +181,7 @@ impl Endpoint {
             events: false,
             timeout_ms: self.timeout_ms,
             choice: None,
+            idempotency_key: String::new(),
         }
     }
 }

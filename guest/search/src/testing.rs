@@ -98,6 +98,7 @@ impl Upstream for Model {
             content_type: Some("application/json".to_owned()),
             retry_after: None,
             model: None,
+            price: None,
             body,
         })
     }

@@ -33,6 +33,9 @@ pub struct Tool {
     pub time_ms_max: u64,
     /// How long its answer may be, bytes.
     pub output_bytes_max: u64,
+    /// The origins that it was granted (`https://host[:port]`): links to their hosts stay in what it gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<String>,
 }
 
 /// What a tool is.

@@ -22,3 +22,9 @@ impl HeaderFields {
         field.and_then(|(_, value)| String::from_utf8(std::mem::take(value)).ok())
     }
 }
+
+impl From<Vec<(String, Vec<u8>)>> for HeaderFields {
+    fn from(fields: Vec<(String, Vec<u8>)>) -> Self {
+        Self(fields)
+    }
+}

@@ -52,7 +52,18 @@ impl Head {
 impl Incoming {
     /// The request, of which the host is asked all that functions look at.
     pub fn new(request: Request) -> Self {
-        let mut fields = HeaderFields::of(&request.get_headers());
+        let fields = HeaderFields::of(&request.get_headers());
+        Self::with(request, fields)
+    }
+
+    /// The same, and all header fields as they came, for a function that looks at more of them.
+    pub fn with_fields(request: Request) -> (Self, Vec<(String, Vec<u8>)>) {
+        let fields = request.get_headers().copy_all();
+        let taken = HeaderFields::from(fields.clone());
+        (Self::with(request, taken), fields)
+    }
+
+    fn with(request: Request, mut fields: HeaderFields) -> Self {
         let head = Head {
             method: method(request.get_method()),
             path_with_query: request.get_path_with_query().unwrap_or_default(),

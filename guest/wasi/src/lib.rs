@@ -5,6 +5,8 @@
 //! for the machine too, where nothing of it can be called.
 
 mod body;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod fields;
 mod incoming;
 #[cfg(feature = "index")]
@@ -18,6 +20,8 @@ mod upstream;
 mod work;
 
 pub use body::WasiBody;
+#[cfg(feature = "fetch")]
+pub use fetch::WasiFetch;
 pub use incoming::{Head, Incoming};
 #[cfg(feature = "index")]
 pub use index::WasiIndex;

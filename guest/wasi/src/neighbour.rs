@@ -10,8 +10,12 @@ use waggle_platform::{NeighbourAnswer, NeighbourCall};
 /// The longest answer of another function, in bytes.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-/// Calls another function and reads its answer. The host tells it for which tenant and caller; no credential is sent.
-pub(crate) async fn call(call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
+/// Calls another function, under an idempotency key unless that is empty, and reads its answer. The host tells it for which
+/// tenant and caller; no credential is sent.
+pub(crate) async fn call(
+    call: NeighbourCall<'_>,
+    idempotency_key: &str,
+) -> Result<NeighbourAnswer, TransportFailure> {
     let NeighbourCall { function, path, body, timeout_ms } = call;
     let request = UpstreamRequest {
         url: format!("http://{function}.spin.internal{path}"),
@@ -21,6 +25,7 @@ pub(crate) async fn call(call: NeighbourCall<'_>) -> Result<NeighbourAnswer, Tra
         events: false,
         timeout_ms,
         choice: None,
+        idempotency_key: idempotency_key.to_owned(),
     };
     let UpstreamResponse { status, retry_after, mut body, .. } = WasiUpstream.send(request).await?;
     let body = read_whole(&mut body, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {

@@ -97,6 +97,14 @@ impl Platform for WasiPlatform {
     }
 
     async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
-        neighbour::call(call).await
+        neighbour::call(call, "").await
+    }
+
+    async fn call_neighbour_once(
+        &self,
+        call: NeighbourCall<'_>,
+        idempotency_key: &str,
+    ) -> Result<NeighbourAnswer, TransportFailure> {
+        neighbour::call(call, idempotency_key).await
     }
 }

@@ -12,6 +12,7 @@ use waggle_model::transport::{TransportFailure, Upstream, UpstreamRequest, Upstr
 const MODELS_HOST: &str = "models.waggle.internal";
 
 /// Outbound HTTP, as far as the host allows it.
+#[derive(Clone)]
 pub struct WasiUpstream;
 
 /// What an error of the host means for a turn.
@@ -46,7 +47,7 @@ fn denied(reason: &str) -> TransportFailure {
     TransportFailure::Denied(reason.to_owned())
 }
 
-fn options(timeout_ms: u64) -> RequestOptions {
+pub(crate) fn options(timeout_ms: u64) -> RequestOptions {
     let options = RequestOptions::new();
     let timeout_ns = timeout_ms.saturating_mul(1_000_000);
     // A host that does not support one of them has bounds of its own.
@@ -67,6 +68,9 @@ fn headers(request: &UpstreamRequest, of_host: bool) -> Result<Fields, Transport
     if let Some(choice) = request.choice.filter(|_| of_host) {
         entries.push(("waggle-tier".to_owned(), choice.tier.name().as_bytes().to_vec()));
         entries.push(("waggle-tier-reason".to_owned(), choice.reason.as_bytes().to_vec()));
+    }
+    if !request.idempotency_key.is_empty() {
+        entries.push(("idempotency-key".to_owned(), request.idempotency_key.as_bytes().to_vec()));
     }
     if !request.api_key.is_empty() {
         let value = format!("Bearer {}", request.api_key);
@@ -123,11 +127,11 @@ impl Upstream for WasiUpstream {
         })?;
         let mut fields = HeaderFields::of(&response.get_headers());
         let (content_type, retry_after) = (fields.text("content-type"), fields.text("retry-after"));
-        let model = fields.text("waggle-model");
+        let (model, price) = (fields.text("waggle-model"), fields.text("waggle-price"));
         let length = fields.text("content-length").and_then(|length| length.parse().ok());
         let status = response.get_status_code();
         let (received, received_reader) = wit_future::new(|| Ok(()));
         let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);
-        Ok(UpstreamResponse { status, content_type, retry_after, model, body })
+        Ok(UpstreamResponse { status, content_type, retry_after, model, price, body })
     }
 }

@@ -61,7 +61,11 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path.join("."), self.message) }
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path.join("."), self.message)
+        }
     }
 }
 
@@ -96,6 +100,7 @@ impl Mistakes {
         self.base.truncate(length);
     }
 
+    #[cfg(test)]
     pub(crate) fn into_vec(self) -> Vec<Mistake> {
         self.found
     }
@@ -118,7 +123,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     if name == BUILT_IN_NAME {
-        return Err(format!("`{BUILT_IN_NAME}` is what the built-in tools are called together; choose another name"));
+        return Err(format!(
+            "`{BUILT_IN_NAME}` is what the built-in tools are called together; choose another name"
+        ));
     }
     Ok(())
 }
@@ -164,7 +171,10 @@ impl Version {
         if let Ok(own) = Origin::of_url(address)
             && !self.grants.outbound.contains(&own.to_string())
         {
-            found.add(&["grants", "outbound"], format!("`{own}`, where the tool itself is, is not among them"));
+            found.add(
+                &["grants", "outbound"],
+                format!("`{own}`, where the tool itself is, is not among them"),
+            );
         }
     }
 }
@@ -176,7 +186,9 @@ fn check_address(address: &str) -> Result<(), String> {
         return Err(format!("it has {} bytes; at most {ADDRESS_BYTES_MAX} are allowed", address.len()));
     }
     if !address.bytes().all(|byte| byte.is_ascii_graphic()) || address.contains(['?', '#', '\\', '{', '}']) {
-        return Err("an address here has visible ASCII characters, and neither a query nor a fragment".to_owned());
+        return Err(
+            "an address here has visible ASCII characters, and neither a query nor a fragment".to_owned()
+        );
     }
     Ok(())
 }
@@ -213,7 +225,10 @@ impl Function {
         check_text(found, &["description"], &self.description, DESCRIPTION_BYTES_MAX);
         check_schema(found, &["parameters"], &self.parameters);
         if self.parameters.get("type") != Some(&Value::String("object".to_owned())) {
-            found.add(&["parameters"], "arguments are an object: the schema has to say `\"type\": \"object\"`");
+            found.add(
+                &["parameters"],
+                "arguments are an object: the schema has to say `\"type\": \"object\"`",
+            );
         }
         if let Some(output) = &self.output {
             check_schema(found, &["output"], output);
@@ -264,7 +279,10 @@ fn depth(value: &Value, most: usize) -> usize {
 impl RequestTemplate {
     fn check(&self, found: &mut Mistakes, parameters: &Value) {
         if !METHODS.contains(&self.method.as_str()) {
-            found.add(&["method"], format!("`{}` is none of {}", self.method.escape_debug(), METHODS.join(", ")));
+            found.add(
+                &["method"],
+                format!("`{}` is none of {}", self.method.escape_debug(), METHODS.join(", ")),
+            );
         }
         let known = |argument: &str| parameters["properties"].get(argument).is_some();
         match check_path(&self.path) {
@@ -279,7 +297,8 @@ impl RequestTemplate {
         for (index, placed) in self.arguments.iter().enumerate().take(PLACED_MAX) {
             let index = index.to_string();
             if !known(&placed.argument) {
-                let message = format!("`{}` is none of the properties of `parameters`", placed.argument.escape_debug());
+                let message =
+                    format!("`{}` is none of the properties of `parameters`", placed.argument.escape_debug());
                 found.add(&["arguments", &index, "argument"], message);
             }
             let wrong = match placed.r#in {
@@ -291,12 +310,19 @@ impl RequestTemplate {
             }
         }
         if let Some(body) = self.body.as_deref().filter(|body| !known(body)) {
-            found.add(&["body"], format!("`{}` is none of the properties of `parameters`", body.escape_debug()));
+            found.add(
+                &["body"],
+                format!("`{}` is none of the properties of `parameters`", body.escape_debug()),
+            );
         }
         found.count(&["headers"], self.headers.len(), PLACED_MAX);
         for (index, (name, value)) in self.headers.iter().enumerate().take(PLACED_MAX) {
             let visible = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-            let value = if visible && value.len() <= HEADER_BYTES_MAX { Ok(()) } else { Err("its value is not visible ASCII") };
+            let value = if visible && value.len() <= HEADER_BYTES_MAX {
+                Ok(())
+            } else {
+                Err("its value is not visible ASCII")
+            };
             if let Err(message) = check_header(name).and(value.map_err(str::to_owned)) {
                 found.add(&["headers", &index.to_string()], message);
             }
@@ -342,7 +368,11 @@ fn check_fixed(fixed: &str) -> Result<(), String> {
 
 fn check_query_name(name: &str) -> Result<(), String> {
     let fits = !name.is_empty() && name.len() <= HEADER_BYTES_MAX && !name.chars().any(char::is_control);
-    if fits { Ok(()) } else { Err(format!("a name here has 1 to {HEADER_BYTES_MAX} bytes and no control characters")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("a name here has 1 to {HEADER_BYTES_MAX} bytes and no control characters"))
+    }
 }
 
 /// A field (RFC 9110, section 5.6.2) that a tool may set.

@@ -55,9 +55,7 @@ fn a_function_is_checked_all_through() {
         check(request(path), &["request.path"]);
     }
     check(request("/{id}/{body}/x-y.z"), &[]);
-    let arguments = |argument: &str, name: &str, place: &str| {
-        json!({ "request": { "method": "GET", "path": "/", "arguments": [{ "argument": argument, "name": name, "in": place }] } })
-    };
+    let arguments = |argument: &str, name: &str, place: &str| json!({ "request": { "method": "GET", "path": "/", "arguments": [{ "argument": argument, "name": name, "in": place }] } });
     check(arguments("id", "X-Id", "header"), &[]);
     check(arguments("id", "id[]", "query"), &[]);
     check(arguments("other", "id", "query"), &["request.arguments.0.argument"]);
@@ -65,9 +63,18 @@ fn a_function_is_checked_all_through() {
         check(arguments("id", header, "header"), &["request.arguments.0.name"]);
     }
     check(json!({ "request": { "method": "POST", "path": "/", "body": "nope" } }), &["request.body"]);
-    check(json!({ "request": { "method": "POST", "path": "/", "body": "body", "idempotency_header": "Idempotency-Key" } }), &[]);
-    check(json!({ "request": { "method": "POST", "path": "/", "idempotency_header": "cookie" } }), &["request.idempotency_header"]);
-    check(json!({ "request": { "method": "GET", "path": "/", "headers": [["accept", "a/b"], ["x", "\n"]] } }), &["request.headers.1"]);
+    check(
+        json!({ "request": { "method": "POST", "path": "/", "body": "body", "idempotency_header": "Idempotency-Key" } }),
+        &[],
+    );
+    check(
+        json!({ "request": { "method": "POST", "path": "/", "idempotency_header": "cookie" } }),
+        &["request.idempotency_header"],
+    );
+    check(
+        json!({ "request": { "method": "GET", "path": "/", "headers": [["accept", "a/b"], ["x", "\n"]] } }),
+        &["request.headers.1"],
+    );
 }
 
 #[test]
@@ -102,7 +109,10 @@ fn a_version_is_checked_all_through() {
     check(&|one| one.limits.time_ms_max = 0, &["limits.time_ms_max"]);
     let many = version(json!({})).functions[0].clone();
     check(
-        &|one| one.functions = (0..65).map(|number| Function { name: number.to_string(), ..many.clone() }).collect(),
+        &|one| {
+            one.functions =
+                (0..65).map(|number| Function { name: number.to_string(), ..many.clone() }).collect()
+        },
         &["functions"],
     );
 }

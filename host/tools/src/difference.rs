@@ -19,8 +19,18 @@ pub fn differences(old: Option<&Version>, new: &Version) -> Vec<String> {
         ("secrets", &before.secrets, &new.grants.secrets),
         ("key_value", &before.key_value, &new.grants.key_value),
     ] {
-        out.extend(after.iter().filter(|one| !before.contains(one)).map(|one| format!("grants: + {what} {}", shown(one))));
-        out.extend(before.iter().filter(|one| !after.contains(one)).map(|one| format!("grants: - {what} {}", shown(one))));
+        out.extend(
+            after
+                .iter()
+                .filter(|one| !before.contains(one))
+                .map(|one| format!("grants: + {what} {}", shown(one))),
+        );
+        out.extend(
+            before
+                .iter()
+                .filter(|one| !after.contains(one))
+                .map(|one| format!("grants: - {what} {}", shown(one))),
+        );
     }
     limits(old, new, &mut out);
     functions(old, new, &mut out);
@@ -44,7 +54,9 @@ fn kind(old: Option<&Version>, new: &Version, out: &mut Vec<String>) {
         None => kind.name().to_owned(),
     };
     match old {
-        Some(old) if old.kind != new.kind => out.push(format!("kind: {}, was {}", named(&new.kind), named(&old.kind))),
+        Some(old) if old.kind != new.kind => {
+            out.push(format!("kind: {}, was {}", named(&new.kind), named(&old.kind)))
+        }
         Some(_) => {}
         None => out.push(format!("kind: {}", named(&new.kind))),
     }
@@ -72,7 +84,9 @@ fn functions(old: Option<&Version>, new: &Version, out: &mut Vec<String>) {
     for (name, function) in &after {
         match before.get(name) {
             None => out.push(format!("function {}: new, {}", shown(name), manner(function))),
-            Some(old) => out.extend(changes(old, function).map(|change| format!("function {}: {change}", shown(name)))),
+            Some(old) => {
+                out.extend(changes(old, function).map(|change| format!("function {}: {change}", shown(name))))
+            }
         }
     }
     for name in before.keys().filter(|name| !after.contains_key(*name)) {

@@ -76,13 +76,18 @@ fn of_the_first_version_everything_is_told() {
     let told = differences(None, &version(|one| one.functions[0].side_effects = true));
     assert_eq!(
         told,
-        ["kind: http at https://shop.test", "grants: + outbound https://shop.test", "function get: new, has side effects"]
+        [
+            "kind: http at https://shop.test",
+            "grants: + outbound https://shop.test",
+            "function get: new, has side effects"
+        ]
     );
 }
 
 #[test]
 fn what_others_wrote_cannot_steer_a_terminal_or_fill_it() {
-    let told = differences(None, &version(|one| one.grants.secrets.push("\u{1b}[2J".to_owned() + &"x".repeat(500))));
+    let told =
+        differences(None, &version(|one| one.grants.secrets.push("\u{1b}[2J".to_owned() + &"x".repeat(500))));
     let line = told.iter().find(|line| line.starts_with("grants: + secrets")).unwrap();
     assert!(!line.contains('\u{1b}') && line.chars().count() < 250, "{line}");
 }

@@ -102,7 +102,15 @@ mod tests {
     #[test]
     fn other_texts_are_none() {
         let right = Digest::of(b"").to_string();
-        let wrong = ["", "sha256:", &right[7..], &right[..70], &format!("{right}0"), &right.to_uppercase(), &right.replace('e', "g")];
+        let wrong = [
+            "",
+            "sha256:",
+            &right[7..],
+            &right[..70],
+            &format!("{right}0"),
+            &right.to_uppercase(),
+            &right.replace('e', "g"),
+        ];
         for text in wrong {
             assert_eq!(text.parse::<Digest>(), Err(DigestError), "{text}");
         }

@@ -37,7 +37,7 @@ impl Grants {
         let Ok(asked) = Origin::of(scheme, host, port) else { return false };
         // What was checked when it was written is in one form only.
         let asked = asked.to_string();
-        self.outbound.iter().any(|granted| *granted == asked)
+        self.outbound.contains(&asked)
     }
 
     /// Origins in their one form, everything sorted and none twice, so that equal grants compare as equal. What is no
@@ -67,7 +67,8 @@ impl Grants {
             for (index, name) in names.iter().enumerate() {
                 let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
                 if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
-                    let message = format!("a name here has 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`");
+                    let message =
+                        format!("a name here has 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`");
                     found.add(&["grants", field, &index.to_string()], message);
                 }
             }
@@ -129,7 +130,9 @@ fn host_of(host: &str) -> Result<String, OriginError> {
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(plain) || host.starts_with('.') {
-        return Err(OriginError("its host is neither a name nor an address, and nothing but a port may follow it"));
+        return Err(OriginError(
+            "its host is neither a name nor an address, and nothing but a port may follow it",
+        ));
     }
     Ok(host.trim_end_matches('.').to_ascii_lowercase())
 }
@@ -174,7 +177,11 @@ mod tests {
     #[test]
     fn an_origin_has_one_form() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(text.parse::<Origin>().map(|origin| origin.to_string()).as_deref(), Ok(expected), "{text}");
+            assert_eq!(
+                text.parse::<Origin>().map(|origin| origin.to_string()).as_deref(),
+                Ok(expected),
+                "{text}"
+            );
         };
         check("https://API.Example.com", "https://api.example.com");
         check("https://api.example.com:443", "https://api.example.com");
@@ -188,9 +195,25 @@ mod tests {
     #[test]
     fn what_is_no_origin_is_refused() {
         for text in [
-            "", "https://", "example.com", "ftp://a.test", "https://a.test/", "https://a.test/x", "https://a.test?x",
-            "https://u@a.test", "https://a.test:0", "https://a.test:65536", "https://a.test:", "https://a.test:+1",
-            "http://::1", "http://[::1", "http://[x]", "https://*.a.test", "https://a b", "https://.a", "https://a.test\n",
+            "",
+            "https://",
+            "example.com",
+            "ftp://a.test",
+            "https://a.test/",
+            "https://a.test/x",
+            "https://a.test?x",
+            "https://u@a.test",
+            "https://a.test:0",
+            "https://a.test:65536",
+            "https://a.test:",
+            "https://a.test:+1",
+            "http://::1",
+            "http://[::1",
+            "http://[x]",
+            "https://*.a.test",
+            "https://a b",
+            "https://.a",
+            "https://a.test\n",
         ] {
             assert!(text.parse::<Origin>().is_err(), "{text:?}");
         }
@@ -199,7 +222,11 @@ mod tests {
     #[test]
     fn the_origin_of_an_address_ends_where_its_path_begins() {
         let check = |url: &str, expected: Option<&str>| {
-            assert_eq!(Origin::of_url(url).ok().map(|origin| origin.to_string()).as_deref(), expected, "{url}");
+            assert_eq!(
+                Origin::of_url(url).ok().map(|origin| origin.to_string()).as_deref(),
+                expected,
+                "{url}"
+            );
         };
         check("https://a.test/v1/x?y#z", Some("https://a.test"));
         check("https://a.test:8443?x", Some("https://a.test:8443"));
@@ -210,7 +237,10 @@ mod tests {
 
     #[test]
     fn only_what_is_granted_is_allowed() {
-        let mut grants = Grants { outbound: vec!["HTTPS://a.test:443".into(), "http://10.0.0.1:81".into()], ..Grants::default() };
+        let mut grants = Grants {
+            outbound: vec!["HTTPS://a.test:443".into(), "http://10.0.0.1:81".into()],
+            ..Grants::default()
+        };
         grants.normalize();
         let check = |scheme: &str, host: &str, port: Option<u16>, expected: bool| {
             assert_eq!(grants.allows(scheme, host, port), expected, "{scheme}://{host}:{port:?}");

@@ -67,7 +67,9 @@ impl StoreFailure {
 }
 
 /// Waits at most [`STORE_WAIT_MS_MAX`].
-pub(crate) async fn timely<T>(operation: impl Future<Output = Result<T, StoreFailure>>) -> Result<T, StoreFailure> {
+pub(crate) async fn timely<T>(
+    operation: impl Future<Output = Result<T, StoreFailure>>,
+) -> Result<T, StoreFailure> {
     match tokio::time::timeout(Duration::from_millis(STORE_WAIT_MS_MAX), operation).await {
         Ok(result) => result,
         Err(_elapsed) => Err(StoreFailure::new(format!("no answer within {STORE_WAIT_MS_MAX} ms"))),

@@ -17,8 +17,11 @@ const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX_KINDS: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// The media types of a layer that is a component: the one of the CNCF's artifact guide, and those from before it.
-const COMPONENT_KINDS: [&str; 3] =
-    ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm", "application/vnd.module.wasm.content.layer.v1+wasm"];
+const COMPONENT_KINDS: [&str; 3] = [
+    "application/wasm",
+    "application/vnd.wasm.content.layer.v1+wasm",
+    "application/vnd.module.wasm.content.layer.v1+wasm",
+];
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 const TITLE: &str = "org.opencontainers.image.title";
 const VERSION: &str = "org.opencontainers.image.version";
@@ -105,7 +108,10 @@ pub fn component(folder: &Path, tag: Option<&str>) -> Result<Found, LayoutError>
     let marker = folder.join("oci-layout");
     let layout: Layout = json(&marker, &read(&marker, MANIFEST_BYTES_MAX)?)?;
     if layout.version != LAYOUT_VERSION {
-        return Err(shape(&marker, format!("it is a layout of version {}; {LAYOUT_VERSION} is known", layout.version)));
+        return Err(shape(
+            &marker,
+            format!("it is a layout of version {}; {LAYOUT_VERSION} is known", layout.version),
+        ));
     }
     let index = folder.join("index.json");
     let index: Index = json(&index, &read(&index, MANIFEST_BYTES_MAX)?)?;
@@ -129,17 +135,23 @@ pub fn component(folder: &Path, tag: Option<&str>) -> Result<Found, LayoutError>
 /// The descriptor that is meant.
 fn choose<'d>(all: &'d [Descriptor], tag: Option<&str>) -> Result<&'d Descriptor, LayoutError> {
     let of = |one: &'d Descriptor| one.annotations.get(REFERENCE).map(String::as_str);
-    let tags = || all.iter().map(|one| format!("`{}`", of(one).unwrap_or(&one.digest))).collect::<Vec<_>>().join(", ");
+    let tags = || {
+        all.iter().map(|one| format!("`{}`", of(one).unwrap_or(&one.digest))).collect::<Vec<_>>().join(", ")
+    };
     // Some write `NAME:TAG` there.
     let is = |name: &str, tag: &str| name == tag || name.rsplit(':').next() == Some(tag);
     match (tag, all) {
-        (Some(tag), _) => all
-            .iter()
-            .find(|one| one.digest == tag || of(one).is_some_and(|name| is(name, tag)))
-            .ok_or_else(|| LayoutError::Choice(format!("the layout has no image `{tag}`; it has {}", tags()))),
+        (Some(tag), _) => {
+            all.iter().find(|one| one.digest == tag || of(one).is_some_and(|name| is(name, tag))).ok_or_else(
+                || LayoutError::Choice(format!("the layout has no image `{tag}`; it has {}", tags())),
+            )
+        }
         (None, [only]) => Ok(only),
         (None, []) => Err(LayoutError::Choice("the layout has no images".to_owned())),
-        (None, _) => Err(LayoutError::Choice(format!("the layout has several images; say which with --tag: {}", tags()))),
+        (None, _) => Err(LayoutError::Choice(format!(
+            "the layout has several images; say which with --tag: {}",
+            tags()
+        ))),
     }
 }
 
@@ -156,7 +168,9 @@ fn found(
     let layers: Vec<&Descriptor> = manifest.layers.iter().filter(is_component).collect();
     let layer = match layers.as_slice() {
         [layer] => *layer,
-        [] => return Err(shape(path, format!("it has no layer that is a component: {}", described(manifest)))),
+        [] => {
+            return Err(shape(path, format!("it has no layer that is a component: {}", described(manifest))));
+        }
         several => {
             let reason = format!("it has {} layers that are components; one is expected", several.len());
             return Err(shape(path, reason));
@@ -172,7 +186,8 @@ fn found(
 /// What a manifest has, for whoever expected a component.
 fn described(manifest: &Manifest) -> String {
     let layers: Vec<&str> = manifest.layers.iter().map(|layer| layer.media_type.as_str()).collect();
-    let layers = if layers.is_empty() { "no layers".to_owned() } else { format!("layers of {}", layers.join(", ")) };
+    let layers =
+        if layers.is_empty() { "no layers".to_owned() } else { format!("layers of {}", layers.join(", ")) };
     let config = manifest.config.as_ref().map(|config| config.media_type.as_str()).unwrap_or_default();
     let kind = manifest.artifact_type.as_deref().unwrap_or(config);
     format!("it is `{kind}` with {layers}; expected one of {}", COMPONENT_KINDS.join(", "))
@@ -190,7 +205,10 @@ fn blob(folder: &Path, descriptor: &Descriptor, bytes_max: u64) -> Result<(PathB
     }
     let bytes = read(&path, bytes_max)?;
     if bytes.len() as u64 != descriptor.size {
-        return Err(shape(&path, format!("it has {} bytes, its descriptor says {}", bytes.len(), descriptor.size)));
+        return Err(shape(
+            &path,
+            format!("it has {} bytes, its descriptor says {}", bytes.len(), descriptor.size),
+        ));
     }
     let actual = Digest::of(&bytes);
     if actual != digest {
@@ -315,7 +333,10 @@ mod tests {
         folder.index(&[]);
         folder.refuses(None, &["no images"]);
         folder.index(&[folder.image("application/vnd.oci.image.layer.v1.tar", b"x", json!({}), json!({}))]);
-        folder.refuses(None, &["no layer that is a component", "application/vnd.oci.image.layer.v1.tar", "application/wasm"]);
+        folder.refuses(
+            None,
+            &["no layer that is a component", "application/vnd.oci.image.layer.v1.tar", "application/wasm"],
+        );
         folder.index(&[json!({ "digest": "sha256:../../../etc/passwd", "size": 1 })]);
         folder.refuses(None, &["a digest is"]);
         folder.index(&[json!({ "digest": Digest::of(b"").to_string(), "size": MANIFEST_BYTES_MAX + 1 })]);

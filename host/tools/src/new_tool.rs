@@ -9,8 +9,19 @@ use std::collections::BTreeMap;
 
 /// What a tool that is written by hand may say.
 const FIELDS: [&str; 13] = [
-    "name", "description", "version", "kind", "base_url", "url", "digest", "functions", "only", "overrides", "grants",
-    "limits", "accept",
+    "name",
+    "description",
+    "version",
+    "kind",
+    "base_url",
+    "url",
+    "digest",
+    "functions",
+    "only",
+    "overrides",
+    "grants",
+    "limits",
+    "accept",
 ];
 
 /// A tool to be added, or another version of one.
@@ -88,7 +99,11 @@ impl NewTool {
         let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let members = value.as_object().ok_or("a tool is an object")?;
         if let Some(unknown) = members.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-            return Err(format!("unknown field `{}`; there are {}", unknown.escape_debug(), FIELDS.join(", ")));
+            return Err(format!(
+                "unknown field `{}`; there are {}",
+                unknown.escape_debug(),
+                FIELDS.join(", ")
+            ));
         }
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
@@ -112,7 +127,10 @@ impl NewTool {
             _ => {}
         }
         if !matches!(self.kind, Kind::Http { .. }) && !self.functions.is_empty() {
-            found.add(&["functions"], "a component and an MCP server say themselves what they can do; see `overrides`");
+            found.add(
+                &["functions"],
+                "a component and an MCP server say themselves what they can do; see `overrides`",
+            );
         }
         let (field, address) = match &self.kind {
             Kind::Http { base_url } => ("base_url", Some(base_url)),
@@ -169,7 +187,8 @@ impl NewTool {
         for name in self.overrides.keys().filter(|name| !known(name)) {
             found.add(&["overrides", name], format!("there is no such function; there are {}", have()));
         }
-        let is_meant = |function: &Function| self.only.as_ref().is_none_or(|only| only.contains(&function.name));
+        let is_meant =
+            |function: &Function| self.only.as_ref().is_none_or(|only| only.contains(&function.name));
         let mut meant: Vec<Function> = functions.into_iter().filter(is_meant).collect();
         for function in &mut meant {
             if let Some(said) = self.overrides.get(&function.name) {
@@ -227,7 +246,10 @@ mod tests {
             (parsed, _) => panic!("{text}: {parsed:?}"),
         };
         check(r#"{"name":"a","kind":"mcp","url":"https://a.test","accept":true}"#, None);
-        check(r#"{"name":"a","kind":"mcp","url":"https://a.test","grant":{}}"#, Some("unknown field `grant`"));
+        check(
+            r#"{"name":"a","kind":"mcp","url":"https://a.test","grant":{}}"#,
+            Some("unknown field `grant`"),
+        );
         check(r#"{"name":"a","kind":"mcp","url":"https://a.test","grants":{"outbund":[]}}"#, Some("outbund"));
         check(r#"{"name":"a","kind":"mcp"}"#, Some("url"));
         check(r#"{"name":"a","kind":"shell"}"#, Some("shell"));

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use waggle_tools::{Function, Grants, Limits, MemoryToolKeys, NewTool, Registry, ToolKeys, ToolSource, Unlisted};
+use waggle_tools::{
+    Function, Grants, Limits, MemoryToolKeys, NewTool, Registry, ToolKeys, ToolSource, Unlisted,
+};
 
 const TENANT: &str = "bank-7_eu";
 
@@ -73,7 +75,11 @@ async fn keys() -> Vec<(String, Bytes)> {
     }
     registry.report_changed(TENANT, "docs", "another description").await.unwrap();
     // Another version of one that runs.
-    let wider = NewTool { limits: Limits { cpu_ms_max: 60_000, ..Limits::default() }, accept: false, ..tools("").remove(1) };
+    let wider = NewTool {
+        limits: Limits { cpu_ms_max: 60_000, ..Limits::default() },
+        accept: false,
+        ..tools("").remove(1)
+    };
     registry.add(TENANT, wider, &secrets, &Source).await.unwrap();
     keys.all(TENANT)
 }
@@ -115,8 +121,12 @@ async fn every_key_is_of_one_family_and_every_value_as_it_is_described() {
 #[tokio::test]
 async fn the_schema_describes_every_field_there_is_and_no_other() {
     let schema = schema("host-tool");
-    let all: Vec<Value> = keys().await.iter().filter(|(key, _)| key.starts_with("tool/"))
-        .map(|(_, value)| serde_json::from_slice(value).unwrap()).collect();
+    let all: Vec<Value> = keys()
+        .await
+        .iter()
+        .filter(|(key, _)| key.starts_with("tool/"))
+        .map(|(_, value)| serde_json::from_slice(value).unwrap())
+        .collect();
     #[track_caller]
     fn check(schema: &Value, pointer: &str, found: &[&Value]) {
         let described = schema.pointer(pointer).unwrap().as_object().unwrap();
@@ -128,7 +138,8 @@ async fn the_schema_describes_every_field_there_is_and_no_other() {
     let versions: Vec<&Value> = all.iter().flat_map(|tool| [&tool["accepted"], &tool["pending"]]).collect();
     check(&schema, "/value/$defs/version/properties", &versions);
     check(&schema, "/value/$defs/pending/properties", &versions);
-    let functions: Vec<&Value> = versions.iter().flat_map(|one| one["functions"].as_array().into_iter().flatten()).collect();
+    let functions: Vec<&Value> =
+        versions.iter().flat_map(|one| one["functions"].as_array().into_iter().flatten()).collect();
     check(&schema, "/value/$defs/function/properties", &functions);
     let requests: Vec<&Value> = functions.iter().map(|function| &function["request"]).collect();
     check(&schema, "/value/$defs/function/properties/request/properties", &requests);

@@ -61,8 +61,10 @@ fn fetched() -> Result<String, Error> {
 }
 
 fn recurse(depth: u64) -> u64 {
-    let deeper = std::hint::black_box(depth + 1);
-    recurse(deeper) + std::hint::black_box(1)
+    match std::hint::black_box(depth + 1) {
+        u64::MAX => 0,
+        deeper => recurse(deeper) + std::hint::black_box(1),
+    }
 }
 
 fn allocate() -> usize {

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Identity, put_id, put_number, put_string};
 use crate::answer::{Answer, Reply};
+use crate::script::Call;
 
 /// Writes one answer of the Chat Completions API.
 pub(crate) struct ChatWire {
@@ -35,7 +36,13 @@ impl ChatWire {
                 put_string(&mut out, name);
                 out.put_slice(br#","arguments":"#);
                 put_string(&mut out, arguments);
-                out.put_slice(b"}}]");
+                out.put_slice(b"}}");
+                for (at, call) in (1..).zip(&answer.more) {
+                    out.put_slice(b",{");
+                    self.put_more(&mut out, at, call);
+                    out.put_slice(b"}");
+                }
+                out.put_slice(b"]");
             }
         }
         out.put_slice(br#","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":""#);
@@ -44,6 +51,19 @@ impl ChatWire {
         put_usage(&mut out, answer);
         out.put_u8(b'}');
         out.freeze()
+    }
+
+    /// The members of a call that is made at once with the first.
+    fn put_more(&self, out: &mut BytesMut, at: usize, call: &Call) {
+        out.put_slice(b"\"id\":\"");
+        put_id(out, "call_", self.identity.number);
+        out.put_slice(b"_");
+        put_number(out, at as u64);
+        out.put_slice(br#"","type":"function","function":{"name":"#);
+        put_string(out, &call.name);
+        out.put_slice(br#","arguments":"#);
+        put_string(out, &call.arguments);
+        out.put_slice(b"}");
     }
 
     fn put_head(&self, out: &mut BytesMut, object: &[u8]) {
@@ -103,6 +123,15 @@ impl ChatWire {
     }
 
     pub(super) fn closing(&mut self, answer: &Answer, out: &mut BytesMut) {
+        for (at, call) in (1..).zip(&answer.more) {
+            self.put_chunk(out, b"null", |out| {
+                out.put_slice(br#"{"tool_calls":[{"index":"#);
+                put_number(out, at as u64);
+                out.put_slice(b",");
+                self.put_more(out, at, call);
+                out.put_slice(b"}]}");
+            });
+        }
         let mut finish = Vec::with_capacity(16);
         finish.push(b'"');
         finish.extend_from_slice(finish_reason(answer));
@@ -187,6 +216,25 @@ mod tests {
             choice["message"]["tool_calls"],
             json!([{"id": "call_000000000000002a", "type": "function",
                 "function": {"name": "look", "arguments": "{\"id\": \"a\\\"b\"}"}}])
+        );
+    }
+
+    #[test]
+    fn calls_that_are_made_at_once_are_told_apart() {
+        let more = vec![Call { name: "find".to_owned(), arguments: "{}".to_owned() }];
+        let answer = || Answer { more: more.clone(), ..tool_answer() };
+        let body: Value = serde_json::from_slice(&wire(false).plain(&answer())).unwrap();
+        let calls = &body["choices"][0]["message"]["tool_calls"];
+        assert_eq!(calls[0]["function"]["name"], "look");
+        let second = json!({"id": "call_000000000000002a_1", "type": "function",
+            "function": {"name": "find", "arguments": "{}"}});
+        assert_eq!(calls[1], second);
+        let events = events(Wire::Chat(wire(false)), &answer());
+        let deltas = events.iter().filter_map(|(_, data)| data["choices"][0]["delta"].get("tool_calls"));
+        let last = deltas.last().unwrap()[0].clone();
+        assert_eq!(
+            (&last["index"], &last["id"], &last["function"]),
+            (&json!(1), &second["id"], &second["function"])
         );
     }
 

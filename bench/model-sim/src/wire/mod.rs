@@ -135,6 +135,7 @@ pub(crate) mod testing {
     pub(crate) fn text_answer(text: &str) -> Answer {
         Answer {
             reply: Reply::Text(text.to_owned()),
+            more: Vec::new(),
             prompt_tokens: 3,
             completion_tokens: crate::text::tokens(text).count() as u64,
             truncated: false,
@@ -144,6 +145,7 @@ pub(crate) mod testing {
     pub(crate) fn tool_answer() -> Answer {
         Answer {
             reply: Reply::Tool { name: "look".to_owned(), arguments: r#"{"id": "a\"b"}"#.to_owned() },
+            more: Vec::new(),
             prompt_tokens: 3,
             completion_tokens: 4,
             truncated: false,

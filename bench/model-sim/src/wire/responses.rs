@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Identity, put_id, put_number, put_string};
 use crate::answer::{Answer, Reply};
+use crate::script::Call;
 
 /// Writes one answer of the Responses API.
 pub(crate) struct ResponsesWire {
@@ -51,6 +52,10 @@ impl ResponsesWire {
         out.put_slice(br#","output":["#);
         if let Some(answer) = answer {
             self.put_item(out, status(answer), Some(&answer.reply), matches!(answer.reply, Reply::Text(_)));
+            for (at, call) in (1..).zip(&answer.more) {
+                out.put_u8(b',');
+                self.put_more(out, at, call, true);
+            }
         }
         out.put_slice(br#"],"parallel_tool_calls":true,"previous_response_id":null,"#);
         out.put_slice(br#""reasoning":{"effort":null,"summary":null},"store":true,"temperature":1.0,"#);
@@ -91,6 +96,58 @@ impl ResponsesWire {
         out.put_slice(b",\"arguments\":");
         put_string(out, arguments);
         out.put_u8(b'}');
+    }
+
+    /// The id of a call that is made at once with the first, or of its item.
+    fn put_more_id(&self, out: &mut BytesMut, prefix: &str, at: usize) {
+        put_id(out, prefix, self.identity.number);
+        out.put_u8(b'_');
+        put_number(out, at as u64);
+    }
+
+    /// The item of such a call: whole, or as a stream begins it.
+    fn put_more(&self, out: &mut BytesMut, at: usize, call: &Call, whole: bool) {
+        out.put_slice(b"{\"id\":\"");
+        self.put_more_id(out, "fc_", at);
+        out.put_slice(b"\",\"type\":\"function_call\",\"status\":\"");
+        out.put_slice(if whole { b"completed" } else { b"in_progress" });
+        out.put_slice(b"\",\"call_id\":\"");
+        self.put_more_id(out, "call_", at);
+        out.put_slice(b"\",\"name\":");
+        put_string(out, &call.name);
+        out.put_slice(b",\"arguments\":");
+        put_string(out, if whole { &call.arguments } else { "" });
+        out.put_u8(b'}');
+    }
+
+    /// The events of such a call.
+    fn more(&mut self, at: usize, call: &Call, out: &mut BytesMut) {
+        let place = |this: &Self, out: &mut BytesMut| {
+            out.put_slice(b",\"item_id\":\"");
+            this.put_more_id(out, "fc_", at);
+            out.put_slice(b"\",\"output_index\":");
+            put_number(out, at as u64);
+        };
+        let item = |this: &Self, out: &mut BytesMut, whole: bool| {
+            out.put_slice(b",\"output_index\":");
+            put_number(out, at as u64);
+            out.put_slice(b",\"item\":");
+            this.put_more(out, at, call, whole);
+        };
+        self.put_event(out, "response.output_item.added", |this, out| item(this, out, false));
+        for (kind, member) in [
+            ("response.function_call_arguments.delta", "delta"),
+            ("response.function_call_arguments.done", "arguments"),
+        ] {
+            self.put_event(out, kind, |this, out| {
+                place(this, out);
+                out.put_slice(b",\"");
+                out.put_slice(member.as_bytes());
+                out.put_slice(b"\":");
+                put_string(out, &call.arguments);
+            });
+        }
+        self.put_event(out, "response.output_item.done", |this, out| item(this, out, true));
     }
 
     /// One event; `put_rest` writes the fields after `sequence_number`, each with its leading comma.
@@ -178,6 +235,9 @@ impl ResponsesWire {
             out.put_slice(b",\"output_index\":0,\"item\":");
             this.put_item(out, status(answer), Some(&answer.reply), is_text);
         });
+        for (at, call) in (1..).zip(&answer.more) {
+            self.more(at, call, out);
+        }
         let kind = if answer.truncated { "response.incomplete" } else { "response.completed" };
         self.put_event(out, kind, |this, out| {
             out.put_slice(b",\"response\":");
@@ -312,6 +372,25 @@ mod tests {
             (done.0.as_str(), done.1["arguments"].as_str()),
             ("response.function_call_arguments.done", Some(joined.as_str()))
         );
+    }
+
+    #[test]
+    fn calls_that_are_made_at_once_are_items_of_their_own() {
+        let more = vec![Call { name: "find".to_owned(), arguments: "{}".to_owned() }];
+        let answer = Answer { more, ..tool_answer() };
+        let events = events(Wire::Responses(wire()), &answer);
+        let (name, data) = &events[events.len() - 1];
+        assert_eq!(name, "response.completed");
+        let second = json!({"id": "fc_000000000000002a_1", "type": "function_call", "status": "completed",
+            "call_id": "call_000000000000002a_1", "name": "find", "arguments": "{}"});
+        assert_eq!(data["response"]["output"][1], second);
+        assert_eq!(events[events.len() - 2].1["item"], second);
+        for (at, (name, data)) in events.iter().enumerate() {
+            assert_eq!(
+                (data["type"].as_str(), data["sequence_number"].as_u64()),
+                (Some(name.as_str()), Some(at as u64))
+            );
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ async fn a_demo_model_tells_nothing_about_its_users() {
     assert_eq!(request(&model, "GET", "/v1/models", "", "").await.json()["data"][0]["id"], "demo");
     chat(&model, "hi").await;
     assert!(model.handle().requests().is_empty());
-    for path in ["/sim/stats", "/sim/requests"] {
+    for path in ["/sim/stats", "/sim/requests", "/sim/keys"] {
         assert_ne!(request(&model, "GET", path, "", "").await.status(), 200);
     }
 }
@@ -142,6 +142,45 @@ async fn a_tool_is_called_by_header() {
     let header = "x-sim-tool: look {\"id\":7}\r\n";
     let answer = request(&model, "POST", "/v1/chat/completions", header, &chat_body("x", false)).await.json();
     assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], r#"{"id":7}"#);
+}
+
+#[tokio::test]
+async fn a_script_is_followed_over_several_requests_and_counted_by_key() {
+    let model = start().await;
+    let script = r#"[sim: call look {"id":1} & call find; call end]"#;
+    let mut messages = vec![json!({"role": "user", "content": script})];
+    for (key, expected) in [("s1", json!(["look", "find"])), ("s2", json!(["end"])), ("s2", json!(["end"]))] {
+        let body = json!({"model": "m", "messages": messages}).to_string();
+        let header = format!("idempotency-key: {key}\r\n");
+        let answer = request(&model, "POST", "/v1/chat/completions", &header, &body).await.json();
+        let message = answer["choices"][0]["message"].clone();
+        let calls = message["tool_calls"].as_array().unwrap().clone();
+        let names: Vec<_> = calls.iter().map(|call| call["function"]["name"].clone()).collect();
+        assert_eq!(json!(names), expected);
+        if key == "s1" {
+            messages.push(message);
+            for call in calls {
+                messages.push(json!({"role": "tool", "tool_call_id": call["id"], "content": "done"}));
+            }
+        }
+    }
+    let keys = request(&model, "GET", "/sim/keys", "", "").await.json();
+    assert_eq!(keys["keys"]["s1"], json!({"requests": 1, "completed": 1}));
+    assert_eq!((&keys["keys"]["s2"]["completed"], &keys["repeated"]), (&json!(2), &json!(1)));
+}
+
+#[tokio::test]
+async fn the_shops_bot_looks_an_order_up() {
+    let model = start().await;
+    let tool = json!({"type": "function", "name": "orders__get_order", "parameters": {"type": "object",
+        "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}});
+    let body = json!({"model": "shop", "input": "Where is my order 1001?", "tools": [tool]}).to_string();
+    let answer = request(&model, "POST", "/v1/responses", "", &body).await.json();
+    let call = &answer["output"][0];
+    assert_eq!(
+        (call["name"].as_str(), call["arguments"].as_str()),
+        (Some("orders__get_order"), Some(r#"{"order_id":"1001"}"#))
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `POST /v1/responses` with `background`: checked as any other, kept, handed to the host's queue, answered at once.
 
 use super::follow::FollowedStream;
+use crate::agent::Keeping;
 use crate::format::Format;
 use crate::language::Language;
 use crate::plan::Counting;
@@ -76,7 +77,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok(accepted) => accepted,
             Err(problem) => return Answer::Reply(report(&self.platform, &problem)),
         };
-        let queued = self.hand_over(id).await;
+        let queued = self.hand_over_response(id).await;
         let Self { store, upstream, platform } = self;
         let answer = if stream {
             let followed = FollowedStream::from_the_beginning(store.clone(), platform.clone(), id);
@@ -107,7 +108,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             // The turn takes its place in the conversation when it runs.
             Continues::Conversation(id) => self.accept_in(viewer, request, id, nonce).await?,
             _ => {
-                let known = KnownTurn { nonce, accepted_at: None, stop: None };
+                let known = KnownTurn { nonce, accepted_at: None, stop: None, keeping: Keeping::Off };
                 let (turn, _) = self.prepare(viewer, request, language, known).await?;
                 let belonging = turn.continuation.belonging();
                 Accepted { tokens: turn.input_tokens, head: turn.head, input: turn.input, belonging }
@@ -202,7 +203,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
 
     /// Hands the response over, as [`enqueue`](Self::enqueue) does. A response that is refused leaves nothing
     /// behind.
-    async fn hand_over(&self, id: ResponseId) -> Result<bool, Problem> {
+    async fn hand_over_response(&self, id: ResponseId) -> Result<bool, Problem> {
         let problem = match self.enqueue(id).await {
             Ok(taken) => return Ok(taken),
             Err(problem) => problem,

@@ -5,9 +5,11 @@ use super::CHANGES_MAX;
 use super::cancel::{Unrun, interrupted, is_over};
 use super::create::announced;
 use super::record::{Keeper, RecordSink, Stop};
-use crate::ask::Course;
+use crate::agent::{Acting, AnyUpstream, Keeping, Run, Unbegun};
+use crate::ask::{Course, Whole};
 use crate::language::Language;
-use crate::locked::give_up;
+use crate::locked::{Pulse, alive, give_up};
+use crate::output::Told;
 use crate::platform::{Delivery, Platform};
 use crate::prepare::{KnownTurn, PreparedTurn};
 use crate::problem::{Problem, internal};
@@ -16,11 +18,13 @@ use crate::reply::Reply;
 use crate::service::{Answer, Service, report, viewer};
 use crate::settings::number;
 use crate::stream::{Begun, StreamedTurn};
+use crate::turn::open_stream;
+use serde::Deserialize;
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use waggle_conversation::background::{self, Found, Phase, Recorded, State};
-use waggle_conversation::{Store, Viewer, response};
+use waggle_conversation::{Store, StoreError, Viewer, response};
 use waggle_model::transport::Upstream;
 use waggle_openai::request::CreateResponse;
 use waggle_openai::response::{ResponseError, Status};
@@ -64,6 +68,33 @@ enum Task {
 /// 2xx: the work is done, whatever came of it.
 fn done() -> Reply {
     Reply::json(b"{\"object\":\"response.run\",\"done\":true}".to_vec())
+}
+
+/// What an event tells of an item.
+#[derive(Deserialize)]
+struct ItemEvent {
+    r#type: String,
+    output_index: Option<usize>,
+}
+
+/// Which items those who follow the response were told of before, by the events that come before `at`.
+async fn told<S: Store>(store: &S, id: ResponseId, at: Found) -> Result<Told, StoreError> {
+    let mut told = Told::default();
+    for number in 0..at.number {
+        let Some(batch) = background::batch(store, id.0, number).await? else { continue };
+        let events = batch.text.lines().filter_map(|line| line.strip_prefix("data: "));
+        for event in events.filter(|event| event.starts_with("{\"type\":\"response.output_item.")) {
+            let Ok(ItemEvent { r#type, output_index: Some(place) }) = serde_json::from_str(event) else {
+                continue;
+            };
+            match r#type.as_str() {
+                "response.output_item.added" => told.added.insert(place),
+                "response.output_item.done" => told.done.insert(place),
+                _ => false,
+            };
+        }
+    }
+    Ok(told)
 }
 
 /// 409: the host is to come again when the other run is over.
@@ -206,7 +237,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let body = background::request(&self.store, id.0).await.map_err(Problem::from)?;
         let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
         let stop = Cell::new(false);
-        let known = KnownTurn { nonce: id.0, accepted_at: Some(held.state.created_at), stop: Some(&stop) };
+        let accepted_at = Some(held.state.created_at);
+        let keeping = if held.state.attempt > 1 { Keeping::Resumed } else { Keeping::Fresh };
+        let known = KnownTurn { nonce: id.0, accepted_at, stop: Some(&stop), keeping };
         let language = Language::negotiate(Some(&held.state.language));
         let request = CreateResponse::read(&body).map_err(Problem::from)?;
         let (store, platform) = (self.store.clone(), self.platform.clone());
@@ -236,11 +269,22 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
         };
         let asked = keeper.stop.is_none();
-        let begun = self.begin(&mut turn, course, &mut keeper).await;
+        let (acting, begun) = match self.begin(&mut turn, course, &mut keeper).await {
+            Ok(begun) => begun,
+            Err(problem) => {
+                give_up(&self.store, &self.platform, turn.ticket()).await;
+                return Err(Unkept { problem, asked: false });
+            }
+        };
         let committed = Rc::new(Cell::new(false));
         let sink = RecordSink::new(keeper, at, Rc::clone(&committed));
         let (store, platform) = (self.store.clone(), self.platform.clone());
-        Box::pin(StreamedTurn::continuing(store, platform, turn, begun, at.begins).run(sink)).await;
+        let mut streamed = StreamedTurn::continuing(store, platform, turn, begun, at.begins);
+        if let Some(acting) = acting {
+            let told = told(&self.store, id, at).await.map_err(Problem::from)?;
+            streamed = streamed.acting(acting, told);
+        }
+        Box::pin(streamed.run(sink)).await;
         let kept = committed.get();
         if kept {
             Ok(())
@@ -261,25 +305,57 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     }
 
     /// Asks the model, if it is to be asked, as long as the run may go on.
+    ///
+    /// # Errors
+    /// What was done before cannot be read, or is another's by now.
     async fn begin(
         &self,
         turn: &mut PreparedTurn,
         course: Course,
         keeper: &mut Keeper<S, P>,
-    ) -> Begun<U::Body> {
+    ) -> Result<(Option<Acting<S, U::Body>>, Begun<U::Body>), Problem> {
         let plan = match course {
-            _ if keeper.stop.is_some() => return Begun::Unwanted,
-            Course::Say(known) => return Begun::Known(Some(known)),
+            _ if keeper.stop.is_some() => return Ok((None, Begun::Unwanted)),
+            Course::Say(known) => {
+                return Ok((None, Begun::Known(Some(Box::new(Whole::Completion(*known))))));
+            }
+            Course::Act(run) => return Box::pin(self.begin_run_under(keeper, turn, *run)).await,
             Course::Ask(plan) => plan,
         };
-        let attempt = async |request, judged| self.open_stream(request, judged).await;
+        let attempt = async |request, judged| open_stream(&self.upstream, request, judged).await;
         let asking = race(plan.ask(&self.platform, attempt), keeper.watch());
-        match self.ask(turn, asking).await {
+        let begun = match self.ask(turn, asking).await {
             First::Left(asked) => match turn.take_note(asked) {
                 Ok(body) => Begun::Answering(body),
                 Err(failure) => Begun::Failed(failure),
             },
             First::Right(_) => Begun::Unwanted,
+        };
+        Ok((None, begun))
+    }
+
+    /// The same, of a turn whose model may call tools.
+    async fn begin_run_under(
+        &self,
+        keeper: &mut Keeper<S, P>,
+        turn: &mut PreparedTurn,
+        run: Run,
+    ) -> Result<(Option<Acting<S, U::Body>>, Begun<U::Body>), Problem> {
+        let upstream = AnyUpstream::new(self.upstream.clone());
+        let around = (self.store.clone(), &self.platform);
+        let mut acting = Acting::begin(around, turn.nonce(), run, upstream).await?;
+        if acting.acts_first() {
+            return Ok((Some(acting), Begun::Unasked));
         }
+        let ticket = turn.ticket().cloned();
+        let asking = race(acting.ask(&self.platform, turn, &[]), keeper.watch());
+        let around = (&self.store, &self.platform);
+        let begun = match alive(around, ticket.as_ref(), &mut Pulse::default(), asking).await {
+            First::Left(Ok(begun)) => begun,
+            First::Left(Err(Unbegun::Model(failure))) => Begun::Failed(failure),
+            First::Left(Err(Unbegun::Problem(problem))) => return Err(problem),
+            First::Right(_) => Begun::Unwanted,
+        };
+        Ok((Some(acting), begun))
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Turning<'a> {
     counted_as: &'a str,
     /// Whether the answer has to be JSON: then it is a model's, and cites nothing.
     is_json: bool,
+    /// Whether its model has tools of this server's, which may know what the sources do not.
+    acts: bool,
 }
 
 impl<'a> Turning<'a> {
@@ -61,8 +63,9 @@ impl<'a> Turning<'a> {
         items: &'a [Item<'a>],
         counted_as: &'a str,
         format: &Format,
+        acts: bool,
     ) -> Self {
-        Self { request, items, counted_as, is_json: format.is_json() }
+        Self { request, items, counted_as, is_json: format.is_json(), acts }
     }
 }
 
@@ -93,6 +96,11 @@ pub(crate) enum Next {
     Ask { message: RawItem, tokens: u64 },
     /// This is the answer.
     Say(Box<Completion>),
+}
+
+/// Says in a response's metadata that somebody else takes over.
+pub(crate) fn mark_handover(metadata: &mut Metadata) {
+    metadata.set(ANSWER_PAIR, HANDOVER);
 }
 
 impl Looked {
@@ -216,7 +224,7 @@ impl Looking<'_> {
             keepable: None,
             known_as,
         };
-        if !self.turn.is_json {
+        if !self.turn.is_json && !self.turn.acts {
             if let Some(cached) = told.cached_answer {
                 return Ok((looked(sources, Some(CACHED)), known(cached.text)));
             }

@@ -4,7 +4,7 @@
 //! What ends an item is all of it. What was said of it before has to be its beginning, and what was not said yet is said
 //! then; so an endpoint may leave out pieces, but nothing that contradicts itself is ever called whole.
 
-use super::{Output, unwritable};
+use super::{OUTPUT_ITEMS_MAX, Output, unwritable};
 use crate::piece::{Kind, Piece};
 use waggle_model::ModelFailure;
 use waggle_model::reply::{FinishReason, TOOL_CALLS_MAX};
@@ -132,6 +132,9 @@ impl Output {
     /// Makes one of our items of an item of the model's.
     fn begin(&mut self, at: usize, item: Item<'static>) -> Result<usize, ModelFailure> {
         let ours = self.pieces.len();
+        if ours > OUTPUT_ITEMS_MAX {
+            return Err(ModelFailure::TooLong(format!("more than {OUTPUT_ITEMS_MAX} items")));
+        }
         self.slots.set(at, Slot::Open { at: ours, part: 0, summary: 0 })?;
         self.open(item, Some(at)).map_err(unwritable)?;
         self.trace.push(ours, 0);
@@ -276,14 +279,11 @@ impl Output {
 
     fn more_arguments(&mut self, ours: usize, delta: &str, at: usize) -> Result<(), ModelFailure> {
         self.grow(delta.len())?;
-        let place = self.place(ours);
         let Some(Piece { item: Item::FunctionCall { arguments, .. }, .. }) = self.pieces.get_mut(ours) else {
             return Err(wrong("an item has arguments that is no call", at));
         };
         arguments.to_mut().push_str(delta);
-        if let (Some(events), Some(place), false) = (&mut self.events, place, delta.is_empty()) {
-            events.arguments_delta(place, delta);
-        }
+        self.tell_arguments(ours, delta);
         self.trace.push(ours, delta.len());
         Ok(())
     }

@@ -20,7 +20,7 @@ const BEGUN: &str = "{\"status\":\"in_progress\",\"queries\":[]}";
 impl Output {
     /// Begins with what was looked up. What the answer cites of it is found from then on.
     pub(crate) fn begin_with(&mut self, looked: &Looked) -> Result<(), ModelFailure> {
-        self.tell_search(&looked.call)?;
+        self.unless_told(|output| output.tell_search(&looked.call))?;
         self.citing = looked.sources.clone().map(|sources| Box::new(Citing::new(sources)));
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::open::Opener;
 use super::shown::Shown;
 use super::transcript::{Bounds, transcript};
 use super::write::Material;
+use crate::agent::Keeping;
 use crate::plan::Counting;
 use crate::platform::Platform;
 use crate::prepare::KnownTurn;
@@ -57,7 +58,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let tokens = count_said(&self.platform, counting.model(model), instructions, &items);
         let limits = settings.window.without(items.len(), tokens.input + held_tokens + tokens.instructions);
         let nonce = self.nonce();
-        let known = KnownTurn { nonce, accepted_at: None, stop: None };
+        let known = KnownTurn { nonce, accepted_at: None, stop: None, keeping: Keeping::Off };
         let History { window, continuation, .. } = self.history(viewer, continues, limits, known).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
         put_in(&mut items, &found)?;

@@ -1,7 +1,7 @@
 //! Items as a text for whoever summarises them.
 
 use std::fmt::Write as _;
-use waggle_openai::item::{HostedKind, Item, Part, Role, ToolOutput};
+use waggle_openai::item::{HostedCall, HostedKind, Item, Part, Role, ToolOutput};
 
 /// How much of one item is shown, and of all, in characters and in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +47,32 @@ fn said(item: &Item<'_>) -> Option<String> {
             format!("Tool result: {}", words(parts))
         }
         // What was looked up, the answer says.
-        Item::Hosted(call) if call.kind() == HostedKind::FileSearch => return None,
+        Item::Hosted(call) if call.is_unseen() => return None,
+        Item::Hosted(call) if call.is_own() || call.kind() == HostedKind::McpApprovalResponse => {
+            done_by_tools(call)
+        }
         Item::Hosted(call) => {
             format!("Tool of the model's service: {} {}", call.kind().name(), call.members())
         }
         Item::Fallback { .. } | Item::Reasoning { .. } | Item::Compaction { .. } => return None,
     })
+}
+
+/// What this server did by a tool of the tenant's, or was told about it.
+fn done_by_tools(call: &HostedCall<'_>) -> String {
+    let text = |member: &str| call.text(member).unwrap_or_default();
+    let called = || format!("{}({})", text("name"), text("arguments"));
+    match call.kind() {
+        HostedKind::McpApproval => format!("Asked for approval of: {}", called()),
+        HostedKind::McpApprovalResponse if call.members().contains("\"approve\":true") => {
+            "The user approved the call.".to_owned()
+        }
+        HostedKind::McpApprovalResponse => format!("The user refused the call: {}", text("reason")),
+        _ => match call.text("output") {
+            Some(output) => format!("Tool call: {}\n\nTool result: {output}", called()),
+            None => format!("Tool call that failed: {}", called()),
+        },
+    }
 }
 
 fn name(role: Role) -> &'static str {
@@ -103,6 +123,16 @@ mod tests {
             r#"{"type":"file_search_call","status":"completed","queries":["q"],"results":[{"text":"long"}]}"#,
             r#"{"role":"assistant","content":"Four"}"#,
         ];
+        let own = [
+            r#"{"type":"mcp_list_tools","server_label":"s","tools":[],"waggle":{"name":"s"}}"#,
+            r#"{"type":"mcp_call","name":"f","arguments":"{}","server_label":"s","output":"o","waggle":{"name":"s__f"}}"#,
+            r#"{"type":"mcp_call","name":"f","arguments":"{}","server_label":"s","error":"e","waggle":{"name":"s__f"}}"#,
+            r#"{"type":"mcp_approval_request","name":"f","arguments":"{}","server_label":"s","waggle":{"name":"s__f"}}"#,
+            r#"{"type":"mcp_approval_response","approval_request_id":"mcpr_000000000000000000000000001","approve":false,"reason":"no"}"#,
+        ];
+        let told = "Tool call: f({})\n\nTool result: o\n\nTool call that failed: f({})\n\nAsked for approval of: f({})\n\n\
+            The user refused the call: no";
+        check(&own, 100, 1000, told);
         let whole =
             "User: Look: [image][file a.pdf]\n\nTool call: f({})\n\nTool result: ü\n\nAssistant: Four";
         check(&items, 100, 1000, whole);

@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::tokens::count_said;
+use crate::turn::complete;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::request::TurnRequest;
@@ -114,7 +115,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let counting = Counting::read(&self.platform, settings, model).await?;
         let counted_as = counting.model(model).to_owned();
         let plan = plan(settings, counting, &said, request)?;
-        let attempt = async |request, judged| self.complete(request, judged).await;
+        let attempt = async |request, judged| complete(&self.upstream, request, judged).await;
         let said_by_model =
             plan.ask(&self.platform, attempt).await.result.map_err(|failure| Problem::from(&failure))?;
         let (written, usage) = said_by_model.into_text();

@@ -118,6 +118,9 @@ fn be_busy(world: &World) {
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     let item = id(&items["data"][0]);
     world.json("DELETE", &format!("/v1/conversations/{conversation}/items/{item}"), &Value::Null, 200);
+    let reason = json!({"reason": "x", "reference": "r"});
+    world.json("POST", &format!("/v1/conversations/{conversation}/handover"), &reason, 200);
+    assert_eq!(world.deliver(false).status, 200);
     let metadata = json!({"metadata": {}});
     world.json("POST", &format!("/v1/conversations/{conversation}"), &metadata, 200);
 }

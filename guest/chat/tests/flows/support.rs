@@ -1,5 +1,6 @@
 //! The function without its host: a scripted model, a store in memory, a client that keeps what it is sent.
 
+use crate::tools::Tools;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -77,6 +78,10 @@ pub(crate) struct Model {
     pub(crate) dropped: Rc<Cell<usize>>,
     /// Which model the host says has answered.
     pub(crate) answers_as: Rc<Cell<Option<&'static str>>>,
+    /// What it says its tokens cost.
+    pub(crate) price: Rc<Cell<Option<&'static str>>>,
+    /// What the model does, by what it is asked, where that is not scripted.
+    pub(crate) acts: Rc<RefCell<Option<Rc<dyn Fn(&Value) -> Script>>>>,
 }
 
 pub(crate) struct Body {
@@ -105,7 +110,14 @@ impl Upstream for Model {
     type Body = Body;
 
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse<Body>, TransportFailure> {
-        let mut script = self.scripts.borrow_mut().pop_front().expect("the model was called once too often");
+        let acts = self.acts.borrow().clone();
+        let mut script = match (self.scripts.borrow_mut().pop_front(), acts) {
+            (Some(script), _) => script,
+            (None, Some(acts)) => {
+                acts(&serde_json::from_slice(request.body.as_deref().unwrap_or(b"null")).unwrap())
+            }
+            (None, None) => panic!("the model was called once too often"),
+        };
         if matches!(script, Script::Echoes) {
             let body: Value = serde_json::from_slice(request.body.as_deref().unwrap_or(b"null")).unwrap();
             script = says(body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap());
@@ -119,6 +131,7 @@ impl Upstream for Model {
                 content_type: Some(content_type.to_owned()),
                 retry_after: retry_after.map(str::to_owned),
                 model: self.answers_as.get().map(str::to_owned),
+                price: self.price.get().map(str::to_owned),
                 body: Body { pieces: body.into(), dropped: self.dropped.clone() },
             }),
         }
@@ -144,7 +157,11 @@ pub(crate) struct Surroundings {
     pub(crate) knowledge: Rc<RefCell<VecDeque<Result<NeighbourAnswer, TransportFailure>>>>,
     /// Whether it keeps no answers.
     pub(crate) keeping_fails: Rc<Cell<bool>>,
-    /// What it was called with: path and body.
+    /// The tools function.
+    pub(crate) tools: Tools,
+    /// What it answers to calls instead, one after the other, where a desk is told.
+    pub(crate) desk: Rc<RefCell<VecDeque<NeighbourAnswer>>>,
+    /// What functions were called with: path and body.
     pub(crate) looked_up: Rc<RefCell<Vec<(String, Value)>>>,
 }
 
@@ -202,9 +219,17 @@ impl Platform for Surroundings {
     }
 
     async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
-        assert_eq!(call.function, "retrieval");
+        if call.function == "tools" && self.desk.borrow().is_empty() {
+            return self.tools.answer(self, call).await;
+        }
         let body = serde_json::from_slice(&call.body).expect("a body of JSON");
         self.looked_up.borrow_mut().push((call.path.to_owned(), body));
+        if call.function == "tools" {
+            let answer =
+                if call.path == "/v1/tools/catalog" { desk() } else { self.desk.borrow_mut().pop_front() };
+            return Ok(answer.expect("a tool was called once too often"));
+        }
+        assert_eq!(call.function, "retrieval");
         if call.path == "/v1/retrieval/answers" {
             let status = if self.keeping_fails.get() { 503 } else { 204 };
             return Ok(NeighbourAnswer { status, retry_after: None, body: Vec::new() });
@@ -212,6 +237,14 @@ impl Platform for Surroundings {
         assert_eq!(call.path, "/v1/retrieval/search");
         self.knowledge.borrow_mut().pop_front().expect("it was searched once too often")
     }
+}
+
+/// The catalogue of a tenant that has one tool, which tells people.
+fn desk() -> Option<NeighbourAnswer> {
+    let tool = serde_json::json!({"name": "desk__notify", "label": "desk", "function": "notify", "description": "",
+        "parameters": {}, "side_effects": true, "idempotent": true, "needs_approval": false, "digest": "d"});
+    let body = serde_json::json!({"tools": [tool], "missing": []}).to_string().into_bytes();
+    Some(NeighbourAnswer { status: 200, retry_after: None, body })
 }
 
 /// A client that reads a stream; it goes away after so many writes.

@@ -1,6 +1,7 @@
 //! The request of a turn: stored items go as they are, without what only this server knows of them.
 
 use crate::request::{Pairs, RequestError, TurnRequest, key, literal, optional};
+use crate::tool_call::{ServerCall, Told, is_of_server_tool, told_by_items};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
@@ -67,12 +68,11 @@ impl TurnRequest<'_> {
     }
 
     fn items(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
-        let raws: Vec<&str> =
-            self.history.iter().copied().chain(self.input.iter().map(|item| item.get())).collect();
+        let raws = self.raws();
         let views: Vec<View<'_>> =
             raws.iter().map(|raw| serde_json::from_str(raw)).collect::<serde_json::Result<_>>()?;
         let pairs = Pairs::find(views.iter().map(|view| (view.kind, view.call_id)), self.history.len())?;
-        let mut writer = ItemWriter { out, thoughts: Vec::new() };
+        let mut writer = ItemWriter { out, thoughts: Vec::new(), results: Vec::new() };
         for (view, raw) in views.iter().zip(&raws) {
             match view.kind {
                 "message" if view.fallback => {}
@@ -80,10 +80,16 @@ impl TurnRequest<'_> {
                 "function_call" if pairs.whole(view.call_id) => writer.call(view),
                 "function_call_output" if pairs.whole(view.call_id) => writer.output(view),
                 "reasoning" if view.encrypted_content.is_some() => writer.thoughts.push(view),
+                kind if is_of_server_tool(kind) => match told_by_items(raw, &raws)? {
+                    Told::Nothing => {}
+                    Told::Call(call) => writer.server_call(call),
+                    Told::AsItIs => writer.hosted(raw)?,
+                },
                 kind if is_shown(kind) => writer.hosted(raw)?,
                 _ => {}
             }
         }
+        writer.tell_results();
         Ok(())
     }
 
@@ -147,6 +153,8 @@ struct ItemWriter<'o, 'v> {
     out: &'o mut Vec<u8>,
     /// Thoughts that have led to nothing yet. An endpoint refuses one that is followed by none of its model's items.
     thoughts: Vec<&'v View<'v>>,
+    /// What came of the last calls of a server's tools, which were asked for at once.
+    results: Vec<ServerCall>,
 }
 
 impl<'v> ItemWriter<'_, 'v> {
@@ -178,6 +186,7 @@ impl<'v> ItemWriter<'_, 'v> {
 
     /// What comes now is the model's, if it is; then it is where its thoughts led to.
     fn follow(&mut self, is_of_model: bool) {
+        self.tell_results();
         for thought in std::mem::take(&mut self.thoughts) {
             if is_of_model {
                 self.begin("reasoning");
@@ -185,6 +194,38 @@ impl<'v> ItemWriter<'_, 'v> {
                 self.raw("encrypted_content", thought.encrypted_content);
                 self.text("}");
             }
+        }
+    }
+
+    /// A call of a server's tool. What came of it follows when all calls are told that were asked for at once.
+    fn server_call(&mut self, call: ServerCall) {
+        let is_same = |other: &ServerCall| call.group.is_some() && call.group == other.group;
+        if !self.thoughts.is_empty() || !self.results.last().is_some_and(is_same) {
+            self.follow(true);
+        }
+        self.begin("function_call");
+        for (name, literal) in
+            [("call_id", &call.call_id), ("name", &call.name), ("arguments", &call.arguments)]
+        {
+            self.literal(name, literal);
+        }
+        self.text("}");
+        self.results.push(call);
+    }
+
+    fn literal(&mut self, name: &str, literal: &str) {
+        self.text(",\"");
+        self.text(name);
+        self.text("\":");
+        self.text(literal);
+    }
+
+    fn tell_results(&mut self) {
+        for call in std::mem::take(&mut self.results) {
+            self.begin("function_call_output");
+            self.literal("call_id", &call.call_id);
+            self.literal("output", &call.output);
+            self.text("}");
         }
     }
 
@@ -325,6 +366,51 @@ mod tests {
         check(&json!([call("a")]), &json!([output]), &json!([call("a"), output]));
         let orphan = json!([{"type": "function_call_output", "call_id": "none", "output": ""}]);
         assert!(matches!(request(&json!([]), &orphan, &json!({})), Err(RequestError::Caller(_))));
+    }
+
+    #[test]
+    fn calls_of_a_servers_tools_go_as_calls_and_those_of_the_endpoint_as_they_are() {
+        let call = |name: &str, step: u32, output: &str| {
+            json!({"type": "mcp_call", "status": "completed", "server_label": "shop", "name": name,
+                "arguments": "{}", "output": output, "waggle": {"name": format!("shop__{name}"), "step": step}})
+        };
+        let thought = json!({"type": "reasoning", "summary": [], "encrypted_content": "1"});
+        let theirs = json!({"type": "mcp_call", "status": "completed", "name": "n", "arguments": "{}", "output": "o",
+            "server_label": "s"});
+        let listed = json!({"type": "mcp_list_tools", "server_label": "s", "tools": []});
+        let own_list = json!({"type": "mcp_list_tools", "server_label": "shop", "tools": [], "waggle": {"name": "shop"}});
+        let id = |index: usize| format!("mcp_{}{index:03}", waggle_openai::Nonce::mint(0, 0));
+        let sent = |index: usize, name: &str| json!({"type": "function_call", "call_id": id(index), "name": name, "arguments": "{}"});
+        let told = |index: usize, output: &str| {
+            json!({"type": "function_call_output", "call_id": id(index),
+                "output": crate::tool_call::framed("shop", output)})
+        };
+        check(
+            &json!([
+                own_list,
+                thought,
+                call("x", 1, "1"),
+                call("y", 1, "2"),
+                thought,
+                call("x", 2, "3"),
+                listed,
+                theirs
+            ]),
+            &json!([{"role": "user", "content": "q"}]),
+            &json!([thought, sent(2, "shop__x"), sent(3, "shop__y"), told(2, "1"), told(3, "2"),
+                thought, sent(5, "shop__x"), told(5, "3"), listed, theirs,
+                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "q"}]}]),
+        );
+        let request = json!({"type": "mcp_approval_request", "server_label": "shop", "name": "x", "arguments": "{}",
+            "waggle": {"name": "shop__x", "step": 1}});
+        let asked = format!("mcpr_{}000", waggle_openai::Nonce::mint(0, 0));
+        check(
+            &json!([request]),
+            &json!([{"type": "mcp_approval_response", "approval_request_id": asked, "approve": false}]),
+            &json!([{"type": "function_call", "call_id": asked, "name": "shop__x", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": asked,
+                    "output": "The user refused this call. It was not made."}]),
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Items of tools that a model's endpoint runs itself: they are kept and handed on as they came, but for their ids.
+//! Items of tools that a model's endpoint runs itself, which are kept and handed on as they came, but for their ids; and
+//! those of tools that this server runs, which have the same shapes ([`super::mcp`]).
 
 use super::{ItemId, ItemStatus, RawItem};
 use crate::json::{self, Text};
@@ -7,7 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The members that are kept, in the order in which they are written. `id`, `type` and `status` stand before them.
-pub(super) const MEMBERS: [&str; 13] = [
+pub(super) const MEMBERS: [&str; 16] = [
     "name",
     "arguments",
     "action",
@@ -20,8 +21,13 @@ pub(super) const MEMBERS: [&str; 13] = [
     "server_label",
     "error",
     "approval_request_id",
+    "approve",
+    "reason",
     "tools",
+    OWN,
 ];
+/// What only items of tools have that this server runs.
+const OWN: &str = "waggle";
 
 /// What an endpoint did by a tool of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +44,19 @@ pub enum HostedKind {
     McpListTools,
     /// It wants to call one, and asks whether it may.
     McpApproval,
+    /// Whether it may.
+    McpApprovalResponse,
 }
 
 impl HostedKind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::WebSearch,
         Self::FileSearch,
         Self::CodeInterpreter,
         Self::Mcp,
         Self::McpListTools,
         Self::McpApproval,
+        Self::McpApprovalResponse,
     ];
 
     /// The `type` of its items.
@@ -59,6 +68,7 @@ impl HostedKind {
             Self::Mcp => "mcp_call",
             Self::McpListTools => "mcp_list_tools",
             Self::McpApproval => "mcp_approval_request",
+            Self::McpApprovalResponse => "mcp_approval_response",
         }
     }
 
@@ -75,11 +85,12 @@ impl HostedKind {
             Self::Mcp => "mcp_",
             Self::McpListTools => "mcpl_",
             Self::McpApproval => "mcpr_",
+            Self::McpApprovalResponse => "mcpa_",
         }
     }
 }
 
-/// An item of a tool that a model's endpoint runs itself.
+/// An item of a tool that a model's endpoint runs itself, or this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostedCall<'a> {
     pub(super) kind: HostedKind,
@@ -87,17 +98,23 @@ pub struct HostedCall<'a> {
     pub(super) status: Option<Cow<'a, str>>,
     /// Its other members, each with a comma in front.
     pub(super) members: Cow<'a, str>,
+    /// Whether this server runs the tool.
+    pub(super) is_own: bool,
 }
 
 impl HostedCall<'static> {
-    /// Reads an item of that kind. Members that no item of such a kind has, and those that are null, are left out.
+    /// Reads an item of that kind, of an endpoint's own tool. Members that no item of such a kind has, and those that are
+    /// null, are left out.
     ///
     /// # Errors
     /// It is no JSON object, or its status no string.
     pub fn read(kind: HostedKind, json: &str) -> serde_json::Result<Self> {
         let members = Members::read(json.as_bytes())?;
         let status: Option<Text<'_>> = members.get("status").map(serde_json::from_str).transpose()?.flatten();
-        Ok(Self::new(kind, status.map(|status| status.0.into_owned()), |name| members.get(name)))
+        Ok(Self::new(kind, status.map(|status| status.0.into_owned()), |name| {
+            // An endpoint's tools are none of ours, whatever it says of them.
+            members.get(name).filter(|_| name != OWN)
+        }))
     }
 
     pub(super) fn new<'m>(
@@ -115,7 +132,8 @@ impl HostedCall<'static> {
                 _ => members.push_str(value),
             }
         }
-        Self { kind, status: status.map(Cow::Owned), members: Cow::Owned(members) }
+        let is_own = member(OWN).is_some_and(|mark| mark != "null");
+        Self { kind, status: status.map(Cow::Owned), members: Cow::Owned(members), is_own }
     }
 }
 
@@ -123,6 +141,28 @@ impl HostedCall<'_> {
     /// What was done.
     pub fn kind(&self) -> HostedKind {
         self.kind
+    }
+
+    /// Whether this server runs the tool, and no endpoint of a model.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// Whether models never see it: what was found for a turn, which is shown to its model in that turn; and what this
+    /// server's tools are, which it is told as functions.
+    pub fn is_unseen(&self) -> bool {
+        match self.kind {
+            HostedKind::FileSearch => true,
+            HostedKind::McpListTools => self.is_own,
+            _ => false,
+        }
+    }
+
+    /// A member that is a text; `None` where it is not there, or something else.
+    pub fn text(&self, member: &str) -> Option<String> {
+        let members = format!("{{{}}}", self.members());
+        let members = Members::read(members.as_bytes()).ok()?;
+        serde_json::from_str::<Text<'_>>(members.get(member)?).ok().map(|Text(text)| text.into_owned())
     }
 
     /// Its members but `id`, `type` and `status`, as JSON: about what a model reads of it.

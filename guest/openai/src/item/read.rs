@@ -1,6 +1,7 @@
 //! Reading items as clients send them: each is held to what its kind may hold.
 
 use super::hosted::{HostedCall, HostedKind};
+use super::mcp::{OwnMark, REASON_BYTES_MAX, approval_request_id};
 use super::part::{Annotation, Detail, Part, TextPart};
 use super::{Item, ItemStatus, Phase, Role, ToolOutput};
 use crate::error::echo;
@@ -75,6 +76,11 @@ struct ItemFields<'a> {
     approval_request_id: Option<&'a RawValue>,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
+    approve: Option<bool>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    waggle: Option<&'a RawValue>,
     #[serde(rename = "created_by")]
     _created_by: Option<IgnoredAny>,
 }
@@ -263,8 +269,8 @@ fn read_item<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
         }
         Some(other) => Err(E::custom(format!(
             "items of type '{}' are not supported; supported are message, function_call, function_call_output, \
-             reasoning, compaction, those of tools that a model's endpoint runs itself (web_search_call and so on) and, \
-             as a turn's input, item_reference",
+             reasoning, compaction, mcp_approval_response, those of tools that run on the server (web_search_call, \
+             mcp_call and so on) and, as a turn's input, item_reference",
             echo(other)
         ))),
     }
@@ -283,6 +289,10 @@ fn read_hosted<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
     let literal = |text: &str| to_raw_value(text).map_err(E::custom);
     let text = |text: &Option<Text<'_>>| text.as_deref().map(literal).transpose();
     let (name, arguments) = (text(&fields.name)?, text(&fields.arguments)?);
+    let decision = decision(kind, &fields)?;
+    if fields.waggle.is_some_and(|mark| serde_json::from_str::<Option<OwnMark<'_>>>(mark.get()).is_err()) {
+        return Err(E::custom("'waggle' is this server's own; send it back as it was, or leave it out"));
+    }
     let output = match &fields.output {
         None => None,
         Some(Content::Text(text)) => Some(literal(text)?),
@@ -305,11 +315,47 @@ fn read_hosted<E: Error>(fields: ItemFields<'_>) -> Result<Item<'_>, E> {
             "error" => fields.error,
             "approval_request_id" => fields.approval_request_id,
             "tools" => fields.tools,
+            "waggle" => fields.waggle,
+            "approve" => decision.approve.as_deref(),
+            "reason" => decision.reason.as_deref(),
             _ => None,
         };
         raw.map(RawValue::get)
     });
     Ok(Item::Hosted(call))
+}
+
+/// The members of a decision, as JSON.
+#[derive(Default)]
+struct Decision {
+    approve: Option<Box<RawValue>>,
+    reason: Option<Box<RawValue>>,
+}
+
+/// Those of an item of that kind: only a decision has them, and it names the question it answers.
+fn decision<E: Error>(kind: HostedKind, fields: &ItemFields<'_>) -> Result<Decision, E> {
+    if kind != HostedKind::McpApprovalResponse {
+        let foreign = [("approve", fields.approve.is_some()), ("reason", fields.reason.is_some())];
+        return match foreign.into_iter().find(|(_, is_there)| *is_there) {
+            Some((name, _)) => Err(E::custom(format!("only an mcp_approval_response has '{name}'"))),
+            None => Ok(Decision::default()),
+        };
+    }
+    let Some(id) = fields.approval_request_id else { return Err(E::missing_field("approval_request_id")) };
+    let id = serde_json::from_str::<Text<'_>>(id.get())
+        .map_err(|_| E::custom("'approval_request_id' must be a string"))?;
+    if approval_request_id(&id).is_none() {
+        return Err(E::custom(format!(
+            "'approval_request_id' is '{}', which is not the id of an mcp_approval_request (mcpr_…)",
+            echo(&id)
+        )));
+    }
+    let approve = fields.approve.ok_or_else(|| E::missing_field("approve"))?;
+    if fields.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
+        return Err(E::custom(format!("'reason' must have at most {REASON_BYTES_MAX} bytes")));
+    }
+    let reason = fields.reason.as_deref().map(to_raw_value).transpose().map_err(E::custom)?;
+    Ok(Decision { approve: Some(to_raw_value(&approve).map_err(E::custom)?), reason })
 }
 
 fn may_be_said_to_a_model(part: &Part<'_>) -> bool {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 /// A stored item.
 #[derive(Debug, Deserialize)]
 pub struct StoredItem<'a> {
-    /// `message`, `function_call`, `function_call_output`, `reasoning` or `compaction`.
+    /// `message`, `function_call`, `function_call_output`, `reasoning`, `compaction`, or that of a tool that runs elsewhere.
     #[serde(rename = "type")]
     pub kind: &'a str,
     /// Who speaks, when it is a message.

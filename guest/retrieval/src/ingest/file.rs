@@ -83,7 +83,7 @@ where
         let split = self.keep_pieces(taking, &pieces).await?;
         self.note(taking, |member| {
             member.split = Some(split);
-            member.attempts = 0;
+            member.got_on();
         })
         .await?;
         Ok(if file.bytes > LIGHT_BYTES_MAX { Step::Heavy } else { Step::More })
@@ -180,7 +180,7 @@ where
     pub(super) async fn fail(&self, taking: &Taking<'_>, error: LastError) -> Result<Step, Problem> {
         self.note(taking, |member| {
             member.last_error = Some(error.clone());
-            member.attempts = 0;
+            member.got_on();
             member.split = None;
         })
         .await?;

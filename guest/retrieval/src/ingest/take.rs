@@ -17,8 +17,19 @@ use waggle_platform::Platform;
 
 /// How often in a row work on a file may fail, or end its instance, until the file is given up.
 const ATTEMPTS_MAX: u32 = 8;
+/// What a failure that passes is told by: a model endpoint is away, or slow, or has as much to do as it may.
+const PASSING_CODES: [&str; 3] =
+    ["model_endpoint_overloaded", "model_endpoint_unreachable", "model_endpoint_timeout"];
+/// For how long such failures are put up with, in seconds.
+const PATIENCE_S: u64 = 6 * 3600;
 /// An entry without a record that is so old, in seconds, is what an addition left behind that did not come to its end.
 const DANGLING_S: u64 = 60;
+
+/// Whether it is no fault of the file, and goes better when some time has passed.
+fn is_passing(problem: &Problem) -> bool {
+    let error = &problem.error;
+    error.status == 429 || error.code.is_some_and(|code| PASSING_CODES.contains(&code))
+}
 
 impl<S, I, U, P> Service<S, I, U, P>
 where
@@ -74,11 +85,20 @@ where
         current.is_some_and(|current| taking.entry.published.contains(&current))
     }
 
-    /// Notes that a step failed. The file that has failed too often is given up, so that those behind it get their turn.
+    /// Notes that a step failed. The file that has failed too often is given up, so that those behind it get their turn;
+    /// one that waits for a model endpoint that is away, once it has waited for long.
     async fn count_failure(&self, taking: &Taking<'_>, problem: Problem) -> Result<Step, Problem> {
-        let noted = self.note(taking, |member| member.attempts += 1).await?;
-        let attempts = noted.map_or(0, |member| member.attempts);
-        if attempts < ATTEMPTS_MAX || self.is_found(taking) {
+        let now_s = self.now_s();
+        let is_passing = is_passing(&problem);
+        let noted = self.note(taking, |member| match is_passing {
+            true => member.waiting_since = member.waiting_since.or(Some(now_s)),
+            false => member.attempts += 1,
+        });
+        let goes_on = noted.await?.is_none_or(|member| match is_passing {
+            true => member.waiting_since.is_none_or(|since| now_s < since + PATIENCE_S),
+            false => member.attempts < ATTEMPTS_MAX,
+        });
+        if goes_on || self.is_found(taking) {
             return Err(problem);
         }
         if let Some(line) = &problem.log {
@@ -104,8 +124,8 @@ where
                 return Ok(Step::More);
             };
             self.stage_page(taking, page, pieces).await?;
-            if taking.member.attempts > 0 {
-                self.note(taking, |member| member.attempts = 0).await?;
+            if taking.member.attempts > 0 || taking.member.waiting_since.is_some() {
+                self.note(taking, Member::got_on).await?;
             }
             return Ok(Step::More);
         }
@@ -154,7 +174,7 @@ where
         let vectors = u64::from(split.chunks) * 4 * u64::from(means.target.dimensions);
         // Before the entry says so: an entry that is published is looked at no more.
         self.note(taking, |member| {
-            member.attempts = 0;
+            member.got_on();
             member.last_error = None;
             member.split = Some(Split { pages: 0, ..split });
         })

@@ -155,6 +155,31 @@ fn a_model_that_fails_is_tried_again_and_given_up_in_the_end() {
 }
 
 #[test]
+fn a_model_that_is_away_is_waited_for_and_not_for_ever() {
+    let world = embedding_world();
+    let (store, file) = (world.create_store(&[]), world.upload("a.txt", "text"));
+    world.model.fails.replace(Some("short".to_owned()));
+    add(&world, &store, &file);
+    for _ in 0..20 {
+        world.drain_some(5);
+        world.pass_s(600);
+        assert_eq!(world.status(&store, &file), "in_progress");
+    }
+    world.model.fails.replace(None);
+    world.drain();
+    assert_eq!(world.status(&store, &file), "completed");
+    let other = world.upload("b.txt", "another text");
+    world.model.fails.replace(Some("short".to_owned()));
+    add(&world, &store, &other);
+    world.drain_some(5);
+    world.pass_s(7 * 3600);
+    world.drain_some(5);
+    let failed = world.get(&format!("/v1/vector_stores/{store}/files/{other}"));
+    assert_eq!(failed["last_error"]["code"], "server_error");
+    assert_eq!(world.status(&store, &file), "completed");
+}
+
+#[test]
 fn one_file_that_cannot_be_read_keeps_no_other_from_being_taken_in() {
     let world = world();
     let bad = |name: &str, bytes: &[u8]| id(&world.upload_object(&[("purpose", "assistants")], name, bytes));

@@ -146,6 +146,7 @@ impl Upstream for Model {
             content_type: Some("application/json".to_owned()),
             retry_after: None,
             model: None,
+            price: None,
             body: Body { chunks: [body.to_string().into_bytes()].into(), cut: false },
         })
     }
@@ -401,6 +402,14 @@ impl World {
             self.deliver(&path);
         }
         panic!("the queue does not get empty");
+    }
+
+    /// Delivers so much of what is queued.
+    pub(crate) fn drain_some(&self, pieces: usize) {
+        for _ in 0..pieces {
+            let Some(path) = self.platform.queue.borrow_mut().pop_front() else { return };
+            self.deliver(&path);
+        }
     }
 
     /// The status of a file in a vector store.

@@ -84,7 +84,9 @@ pub enum ImportError {
         known: String,
     },
     /// More than a tool can have.
-    #[error("the document has {count} operations, a tool has at most {most}; choose some with --operation: {known}")]
+    #[error(
+        "the document has {count} operations, a tool has at most {most}; choose some with --operation: {known}"
+    )]
     TooMany {
         /// How many there are.
         count: usize,
@@ -108,10 +110,14 @@ pub enum ImportError {
     #[error("the reference `{0}` leads nowhere in the document; only references within it are followed")]
     Reference(String),
     /// A document that unfolds without end.
-    #[error("the document's schemas unfold to more than {0} values; choose fewer operations, or simplify them")]
+    #[error(
+        "the document's schemas unfold to more than {0} values; choose fewer operations, or simplify them"
+    )]
     Unfolds(usize),
     /// A line that is no request.
-    #[error("`{line}` is no request: {reason}; expected a method and an address, such as `GET https://api.example.com/orders/{{id}}`")]
+    #[error(
+        "`{line}` is no request: {reason}; expected a method and an address, such as `GET https://api.example.com/orders/{{id}}`"
+    )]
     Line {
         /// The line.
         line: String,

@@ -85,7 +85,10 @@ fn check_version(document: &Value) -> Result<(), ImportError> {
     }
 }
 
-fn operations<'d>(document: &'d Value, references: &References<'d>) -> Result<Vec<Operation<'d>>, ImportError> {
+fn operations<'d>(
+    document: &'d Value,
+    references: &References<'d>,
+) -> Result<Vec<Operation<'d>>, ImportError> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         let item = references.resolve(item)?;
@@ -111,7 +114,9 @@ fn choose<'o, 'd>(all: &'o [Operation<'d>], wanted: &Wanted) -> Result<Vec<&'o O
     };
     match chosen.len() {
         0 => Err(ImportError::Version("it has no operations (`paths` is empty)".to_owned())),
-        count if count > FUNCTIONS_MAX => Err(ImportError::TooMany { count, most: FUNCTIONS_MAX, known: known() }),
+        count if count > FUNCTIONS_MAX => {
+            Err(ImportError::TooMany { count, most: FUNCTIONS_MAX, known: known() })
+        }
         _ => Ok(chosen),
     }
 }
@@ -125,7 +130,8 @@ fn base_url(document: &Value, chosen: &[&Operation<'_>], wanted: &Wanted) -> Res
     for operation in chosen {
         let lists = [&operation.value["servers"], &operation.item["servers"], &document["servers"]];
         let server = lists.into_iter().find_map(|list| list.as_array()?.first());
-        let server = server.ok_or_else(|| ImportError::Server("the document does not say it (`servers`)".to_owned()))?;
+        let server = server
+            .ok_or_else(|| ImportError::Server("the document does not say it (`servers`)".to_owned()))?;
         let url = with_variables(server).trim_end_matches('/').to_owned();
         if crate::Origin::of_url(&url).is_err() {
             return Err(ImportError::Server(format!("the document's server `{url}` is no whole address")));
@@ -177,12 +183,15 @@ fn function<'d>(
     }
     let missing = arguments.missing();
     if !missing.is_empty() {
-        return Err(operation.wrong(format!("the path has {}, which no parameter describes", listed(missing.into_iter()))));
+        return Err(operation
+            .wrong(format!("the path has {}, which no parameter describes", listed(missing.into_iter()))));
     }
     let side_effects = operation.method != "get";
     let extension = [operation.value, operation.item, document];
-    let idempotency_header =
-        extension.into_iter().find_map(|place| place[IDEMPOTENCY_EXTENSION].as_str()).filter(|_| side_effects);
+    let idempotency_header = extension
+        .into_iter()
+        .find_map(|place| place[IDEMPOTENCY_EXTENSION].as_str())
+        .filter(|_| side_effects);
     let (path, placed, body, parameters) = arguments.finish();
     Ok(Function {
         name: function_name(&operation.name()),
@@ -220,7 +229,10 @@ fn left_out(
 }
 
 /// Those of the path and those of the operation, which go before.
-fn parameters<'d>(operation: &Operation<'d>, references: &References<'d>) -> Result<Vec<&'d Value>, ImportError> {
+fn parameters<'d>(
+    operation: &Operation<'d>,
+    references: &References<'d>,
+) -> Result<Vec<&'d Value>, ImportError> {
     let mut all: Vec<&Value> = Vec::new();
     for list in [&operation.item["parameters"], &operation.value["parameters"]] {
         for parameter in list.as_array().into_iter().flatten() {
@@ -292,11 +304,15 @@ fn credential(scheme: &Value, origin: &str) -> String {
     match (scheme["type"].as_str(), scheme["in"].as_str(), scheme["scheme"].as_str()) {
         (Some("apiKey"), Some("header"), _) => {
             let header = scheme["name"].as_str().unwrap_or_default();
-            format!("the server wants a key in the field `{header}`; {grant} (header = \"{header}\", prefix = \"\")")
+            format!(
+                "the server wants a key in the field `{header}`; {grant} (header = \"{header}\", prefix = \"\")"
+            )
         }
         (Some("apiKey"), place, _) => {
             let place = place.unwrap_or("elsewhere");
-            format!("the server wants a key in the {place}, where the host puts none; ask for one in a header field")
+            format!(
+                "the server wants a key in the {place}, where the host puts none; ask for one in a header field"
+            )
         }
         (Some("http"), _, Some(kind)) if kind.eq_ignore_ascii_case("basic") => {
             format!("the server wants `authorization: Basic …`; {grant} (prefix = \"Basic \")")

@@ -48,7 +48,9 @@ impl Arguments {
         let place = match parameter["in"].as_str() {
             Some("path") => None,
             Some("query") => Some(Place::Query),
-            Some("header") if HEADERS_IGNORED.contains(&name.to_ascii_lowercase().as_str()) => return Ok(Ok(())),
+            Some("header") if HEADERS_IGNORED.contains(&name.to_ascii_lowercase().as_str()) => {
+                return Ok(Ok(()));
+            }
             Some("header") => Some(Place::Header),
             _ => return Ok(Err("goes into a cookie, and none is sent".to_owned())),
         };
@@ -71,7 +73,9 @@ impl Arguments {
                 self.in_path.retain(|known| known != name);
                 self.path = self.path.replace(&format!("{{{name}}}"), &format!("{{{argument}}}"));
             }
-            Some(r#in) => self.placed.push(Placed { argument: argument.clone(), name: name.to_owned(), r#in }),
+            Some(r#in) => {
+                self.placed.push(Placed { argument: argument.clone(), name: name.to_owned(), r#in })
+            }
         }
         if place.is_none() || parameter["required"].as_bool().unwrap_or(false) {
             self.required.push(argument.clone());
@@ -129,8 +133,10 @@ impl Arguments {
 
     /// A name that models can write and no other argument has.
     fn argument(&self, name: &str, place: Option<Place>) -> String {
-        let plain: String =
-            name.chars().map(|one| if one.is_ascii_alphanumeric() || "_-.".contains(one) { one } else { '_' }).collect();
+        let plain: String = name
+            .chars()
+            .map(|one| if one.is_ascii_alphanumeric() || "_-.".contains(one) { one } else { '_' })
+            .collect();
         let mut plain = if plain.is_empty() { "argument".to_owned() } else { plain };
         plain.truncate(NAME_BYTES_MAX - 8);
         if self.is_free(&plain) {
@@ -164,7 +170,10 @@ fn can_be_written(parameter: &Value, schema: &Value, place: Option<Place>) -> Re
         _ => "simple",
     };
     if style.is_some_and(|style| style != by_default) {
-        return Err(format!("has the style `{}`, and only `{by_default}` can be written", style.unwrap_or_default()));
+        return Err(format!(
+            "has the style `{}`, and only `{by_default}` can be written",
+            style.unwrap_or_default()
+        ));
     }
     if schema["type"] == "object" || schema.get("properties").is_some() {
         return Err("is an object, and only values and lists of values can be written there".to_owned());

@@ -47,7 +47,12 @@ impl<'d> References<'d> {
     }
 
     /// `open` are the references that this stands within: one of them again is a cycle, and may be anything there.
-    fn unfold(&mut self, schema: &'d Value, open: &mut Vec<&'d str>, depth: usize) -> Result<Value, ImportError> {
+    fn unfold(
+        &mut self,
+        schema: &'d Value,
+        open: &mut Vec<&'d str>,
+        depth: usize,
+    ) -> Result<Value, ImportError> {
         self.values += 1;
         if self.values > VALUES_MAX {
             return Err(ImportError::Unfolds(VALUES_MAX));
@@ -86,7 +91,10 @@ impl<'d> References<'d> {
         depth: usize,
     ) -> Result<Value, ImportError> {
         match (keyword, value) {
-            ("properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas", Value::Object(all)) => {
+            (
+                "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas",
+                Value::Object(all),
+            ) => {
                 let mut out = Map::new();
                 for (name, schema) in all {
                     out.insert(name.clone(), self.unfold(schema, open, depth + 1)?);
@@ -99,7 +107,14 @@ impl<'d> References<'d> {
                 Ok(Value::Array(all?))
             }
             (
-                "items" | "additionalProperties" | "not" | "contains" | "propertyNames" | "if" | "then" | "else",
+                "items"
+                | "additionalProperties"
+                | "not"
+                | "contains"
+                | "propertyNames"
+                | "if"
+                | "then"
+                | "else",
                 Value::Object(_),
             ) => self.unfold(value, open, depth + 1),
             _ => {

@@ -44,7 +44,8 @@ impl FromStr for Argument {
 /// [`ImportError::Line`] says what is wrong with it.
 pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> Result<Imported, ImportError> {
     let wrong = |reason: &str| ImportError::Line { line: line.to_owned(), reason: reason.to_owned() };
-    let (method, address) = line.trim().split_once(' ').ok_or_else(|| wrong("the method or the address is missing"))?;
+    let (method, address) =
+        line.trim().split_once(' ').ok_or_else(|| wrong("the method or the address is missing"))?;
     let address = address.trim();
     let origin = Origin::of_url(address).map_err(|error| wrong(&error.to_string()))?;
     let (address, query) = address.split_once('?').unwrap_or((address, ""));
@@ -54,7 +55,8 @@ pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> R
     let mut required = Vec::new();
     let mut add = |name: &str| {
         let said = arguments.iter().find(|argument| argument.name == name);
-        let (kind, is_required) = said.map_or(("string", true), |said| (said.kind.as_str(), said.is_required));
+        let (kind, is_required) =
+            said.map_or(("string", true), |said| (said.kind.as_str(), said.is_required));
         if is_required {
             required.push(name.to_owned());
         }
@@ -65,7 +67,8 @@ pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> R
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let argument = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let argument = argument.ok_or_else(|| wrong("after the `?` stand pairs such as `status={status}`"))?;
+        let argument =
+            argument.ok_or_else(|| wrong("after the `?` stand pairs such as `status={status}`"))?;
         add(argument);
         placed.push(Placed { argument: argument.to_owned(), name: name.to_owned(), r#in: Place::Query });
     }
@@ -73,9 +76,13 @@ pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> R
     let side_effects = method != "GET";
     let known: Vec<String> = placeholders(path).into_iter().map(str::to_owned).collect();
     for argument in arguments {
-        let is_placed = known.contains(&argument.name) || placed.iter().any(|one| one.argument == argument.name);
+        let is_placed =
+            known.contains(&argument.name) || placed.iter().any(|one| one.argument == argument.name);
         if !is_placed && !side_effects {
-            return Err(wrong(&format!("the argument `{}` stands neither in the path nor in the query", argument.name)));
+            return Err(wrong(&format!(
+                "the argument `{}` stands neither in the path nor in the query",
+                argument.name
+            )));
         }
         if !is_placed {
             add(&argument.name);

@@ -66,7 +66,8 @@ fn an_operation_becomes_a_function_whose_arguments_are_placed() {
     assert!(!function.side_effects && !function.needs_approval);
     let request = function.request.as_ref().unwrap();
     assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/orders/{order_id}"));
-    let placed: Vec<_> = request.arguments.iter().map(|one| (one.argument.as_str(), one.name.as_str(), one.r#in)).collect();
+    let placed: Vec<_> =
+        request.arguments.iter().map(|one| (one.argument.as_str(), one.name.as_str(), one.r#in)).collect();
     assert_eq!(placed, [("expand", "expand", Place::Query), ("X-Trace", "X-Trace", Place::Header)]);
     assert_eq!(
         function.parameters,
@@ -77,7 +78,12 @@ fn an_operation_becomes_a_function_whose_arguments_are_placed() {
         } })
     );
     let notes = imported.notes.join("\n");
-    for part in ["`session` goes into a cookie", "`filter` has the style `deepObject`", "`X-Api-Key`", "https://eu.shop.test"] {
+    for part in [
+        "`session` goes into a cookie",
+        "`filter` has the style `deepObject`",
+        "`X-Api-Key`",
+        "https://eu.shop.test",
+    ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
 }
@@ -89,7 +95,10 @@ fn a_body_is_its_members_where_it_is_a_plain_object_and_else_one_argument() {
     assert_eq!(patch.name, "PATCH_orders_order_id");
     assert!(patch.side_effects && patch.needs_approval && patch.idempotent);
     let request = patch.request.as_ref().unwrap();
-    assert_eq!((request.body.as_deref(), request.idempotency_header.as_deref()), (None, Some("Idempotency-Key")));
+    assert_eq!(
+        (request.body.as_deref(), request.idempotency_header.as_deref()),
+        (None, Some("Idempotency-Key"))
+    );
     assert_eq!(patch.parameters["required"], json!(["order_id", "note"]));
     assert_eq!(patch.parameters["properties"]["note"], json!({ "type": "string" }));
     assert!(patch.parameters["properties"].get("id").is_none(), "what only answers hold is not asked for");
@@ -124,22 +133,41 @@ fn what_cannot_be_imported_says_why() {
             assert!(error.contains(part), "{part}: {error}");
         }
     }
-    check(|_| {}, &["orders.list"], &["no operation `orders.list`", "`orders.get`", "`PATCH /orders/{order id}`"]);
+    check(
+        |_| {},
+        &["orders.list"],
+        &["no operation `orders.list`", "`orders.get`", "`PATCH /orders/{order id}`"],
+    );
     check(|all| all["openapi"] = json!("4.0.0"), &[], &["openapi: 4.0.0"]);
     check(|all| *all = json!({ "swagger": "2.0" }), &[], &["Swagger 2.0"]);
     check(|all| all["paths"] = json!({}), &[], &["no operations"]);
     check(|all| drop(all.as_object_mut().unwrap().remove("servers")), &[], &["--base-url"]);
     check(|all| all["servers"][0]["url"] = json!("/api"), &[], &["`/api` is no whole address"]);
-    check(|all| all["paths"]["/orders"]["post"]["servers"] = json!([{ "url": "https://b.test" }]), &[], &["import them as two"]);
-    check(|all| drop(all["components"].as_object_mut().unwrap().remove("parameters")), &["orders.get"], &["#/components/parameters/Order"]);
-    check(|all| all["components"]["schemas"]["Tree"] = json!({ "$ref": "other.json#/Tree" }), &["create"], &["other.json#/Tree"]);
+    check(
+        |all| all["paths"]["/orders"]["post"]["servers"] = json!([{ "url": "https://b.test" }]),
+        &[],
+        &["import them as two"],
+    );
+    check(
+        |all| drop(all["components"].as_object_mut().unwrap().remove("parameters")),
+        &["orders.get"],
+        &["#/components/parameters/Order"],
+    );
+    check(
+        |all| all["components"]["schemas"]["Tree"] = json!({ "$ref": "other.json#/Tree" }),
+        &["create"],
+        &["other.json#/Tree"],
+    );
     check(
         |all| all["components"]["parameters"]["Order"] = json!({ "$ref": "#/components/parameters/Order" }),
         &["orders.get"],
         &["leads nowhere"],
     );
     check(
-        |all| all["paths"]["/orders"]["post"]["requestBody"] = json!({ "required": true, "content": { "text/xml": {} } }),
+        |all| {
+            all["paths"]["/orders"]["post"]["requestBody"] =
+                json!({ "required": true, "content": { "text/xml": {} } })
+        },
         &["create"],
         &["create", "application/json"],
     );

@@ -49,7 +49,8 @@ impl Registry {
         source: &dyn ToolSource,
     ) -> Result<Component, RegistryError> {
         if bytes.len() > COMPONENT_BYTES_MAX {
-            let message = format!("the component has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", bytes.len());
+            let message =
+                format!("the component has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", bytes.len());
             return Err(RegistryError::TooMuch(message));
         }
         let digest = Digest::of(&bytes);
@@ -77,7 +78,8 @@ impl Registry {
         let component = self.component_of(tenant, &parsed).await?;
         let hex = parsed.hex();
         let parts: Vec<String> = part_keys(&hex, component.bytes);
-        let mut bytes = BytesMut::with_capacity(usize::try_from(component.bytes).unwrap_or(0).min(COMPONENT_BYTES_MAX));
+        let mut bytes =
+            BytesMut::with_capacity(usize::try_from(component.bytes).unwrap_or(0).min(COMPONENT_BYTES_MAX));
         for page in parts.chunks(PAGE_PARTS) {
             for part in timely(self.keys.get(tenant, page)).await? {
                 // One that is removed at this moment has no parts any more.
@@ -93,7 +95,11 @@ impl Registry {
     }
 
     /// What is known of a component.
-    pub(super) async fn component_of(&self, tenant: &str, digest: &Digest) -> Result<Component, RegistryError> {
+    pub(super) async fn component_of(
+        &self,
+        tenant: &str,
+        digest: &Digest,
+    ) -> Result<Component, RegistryError> {
         let record = self.read(tenant, &keys::component(&digest.hex())).await?;
         let record = record.ok_or_else(|| RegistryError::NoComponent(digest.to_string()))?;
         serde_json::from_slice(&record).map_err(|_damaged| RegistryError::Unreadable(digest.to_string()))
@@ -102,7 +108,9 @@ impl Registry {
     fn has_room(&self, tenant: &str, bytes: u64) -> Result<(), RegistryError> {
         let Some(held) = self.held(tenant) else { return Ok(()) };
         if held.head.components.len() >= COMPONENTS_MAX {
-            let message = format!("the tenant has {COMPONENTS_MAX} components, which is the most; remove tools that have one");
+            let message = format!(
+                "the tenant has {COMPONENTS_MAX} components, which is the most; remove tools that have one"
+            );
             return Err(RegistryError::TooMuch(message));
         }
         let together = held.head.component_bytes().saturating_add(bytes);
@@ -147,10 +155,13 @@ impl Registry {
                 return Ok(false);
             }
             head.revision += 1;
-            head.components.insert(hex.clone(), ComponentEntry { bytes: component.bytes, uploaded_at: now_s() });
+            head.components
+                .insert(hex.clone(), ComponentEntry { bytes: component.bytes, uploaded_at: now_s() });
             let expected = vec![(keys::HEAD.to_owned(), held.written.clone())];
-            let changes =
-                vec![(keys::component(&hex), Some(json(component)?)), (keys::HEAD.to_owned(), Some(json(&head)?))];
+            let changes = vec![
+                (keys::component(&hex), Some(json(component)?)),
+                (keys::HEAD.to_owned(), Some(json(&head)?)),
+            ];
             // Told before, so that the tenant is on the list as soon as it has anything; tools have not changed, so
             // nobody needs to be told after.
             timely(self.keys.touch(tenant, false)).await?;

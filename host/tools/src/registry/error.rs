@@ -21,7 +21,9 @@ pub enum RegistryError {
     #[error("no version of `{0}` waits to be accepted")]
     NothingPending(String),
     /// Another version waits than the one that was read.
-    #[error("another version of `{name}` waits by now ({digest}, revision {revision}); read it, then accept that one")]
+    #[error(
+        "another version of `{name}` waits by now ({digest}, revision {revision}); read it, then accept that one"
+    )]
     OtherPending {
         /// The tool.
         name: String,

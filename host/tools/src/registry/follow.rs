@@ -116,7 +116,12 @@ impl Registry {
             }
             let Some(bytes) = &written else { return Ok(Arc::new(Held::none().listed_at(listed))) };
             let head: Head = serde_json::from_slice(bytes).map_err(|error| {
-                tracing::error!(tenant, line = error.line(), column = error.column(), "the head of a tenant's tools is damaged");
+                tracing::error!(
+                    tenant,
+                    line = error.line(),
+                    column = error.column(),
+                    "the head of a tenant's tools is damaged"
+                );
                 RegistryError::Unreadable("the list of tools".to_owned())
             })?;
             if let Some(tools) = self.records(tenant, &head, before.as_deref()).await? {
@@ -141,7 +146,8 @@ impl Registry {
         let mut tools = BTreeMap::new();
         let mut missing = Vec::new();
         for (name, entry) in &head.tools {
-            match before.and_then(|held| held.tools.get(name)).filter(|tool| tool.revision == entry.revision) {
+            match before.and_then(|held| held.tools.get(name)).filter(|tool| tool.revision == entry.revision)
+            {
                 Some(tool) => drop(tools.insert(name.clone(), Arc::clone(tool))),
                 None => missing.push((name, entry.revision)),
             }

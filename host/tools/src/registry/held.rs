@@ -20,7 +20,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(listed: u64, head: Head, written: Option<Bytes>, tools: BTreeMap<String, Arc<Tool>>) -> Self {
+    pub(super) fn new(
+        listed: u64,
+        head: Head,
+        written: Option<Bytes>,
+        tools: BTreeMap<String, Arc<Tool>>,
+    ) -> Self {
         let snapshot = Arc::new(Snapshot::new(tools.values().map(|tool| &**tool)));
         Self { listed, head, written, tools, snapshot }
     }

@@ -20,7 +20,9 @@ pub use source::{ToolSource, Unlisted};
 
 use crate::check::Mistakes;
 use crate::new_tool::NewTool;
-use crate::{Changed, Digest, Function, Grants, Kind, Origin, Pending, Snapshot, Tool, ToolKeys, Version, differences};
+use crate::{
+    Changed, Digest, Function, Grants, Kind, Origin, Pending, Snapshot, Tool, ToolKeys, Version, differences,
+};
 use change::Edit;
 use held::Held;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,7 +112,8 @@ impl Registry {
     ) -> Result<Arc<Tool>, RegistryError> {
         let tool = self.get(tenant, name)?;
         let waits = tool.pending.as_ref().map(|pending| &pending.version);
-        let version = waits.or(tool.accepted.as_ref()).filter(|version| matches!(version.kind, Kind::Mcp { .. }));
+        let version =
+            waits.or(tool.accepted.as_ref()).filter(|version| matches!(version.kind, Kind::Mcp { .. }));
         let version = version.ok_or_else(|| RegistryError::NothingToList(name.to_owned()))?;
         let again = NewTool::again(name, version);
         let functions = self.functions(tenant, &again, source).await?;
@@ -163,7 +166,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::Unreadable`], or the store's failure.
-    pub async fn set_enabled(&self, tenant: &str, name: &str, enabled: bool) -> Result<Arc<Tool>, RegistryError> {
+    pub async fn set_enabled(
+        &self,
+        tenant: &str,
+        name: &str,
+        enabled: bool,
+    ) -> Result<Arc<Tool>, RegistryError> {
         let changed = self.edit(tenant, name, |tool| Ok(Some(Tool { enabled, ..tool.clone() })));
         changed.await?.ok_or_else(|| RegistryError::NotFound(name.to_owned()))
     }
@@ -178,9 +186,15 @@ impl Registry {
             return Ok(());
         }
         let detail = bounded(detail, REPORT_BYTES_MAX);
-        tracing::warn!(tenant, tool = name, detail, "an MCP server lists other definitions than were accepted");
+        tracing::warn!(
+            tenant,
+            tool = name,
+            detail,
+            "an MCP server lists other definitions than were accepted"
+        );
         let noted = self.edit(tenant, name, |tool| {
-            let changed = tool.changed.clone().unwrap_or(Changed { noticed_at: now_s(), detail: detail.clone() });
+            let changed =
+                tool.changed.clone().unwrap_or(Changed { noticed_at: now_s(), detail: detail.clone() });
             Ok(Some(Tool { changed: Some(changed), ..tool.clone() }))
         });
         noted.await.map(drop)
@@ -222,7 +236,8 @@ impl Registry {
             Kind::Http { .. } => Ok(new.functions.clone()),
             Kind::Component => {
                 let digest = new.digest.as_deref().unwrap_or_default();
-                let digest: Digest = digest.parse().map_err(|_| RegistryError::NoComponent(digest.to_owned()))?;
+                let digest: Digest =
+                    digest.parse().map_err(|_| RegistryError::NoComponent(digest.to_owned()))?;
                 Ok(self.component_of(tenant, &digest).await?.functions)
             }
             Kind::Mcp { url } => {
@@ -244,7 +259,8 @@ impl Registry {
         let put = self.change(tenant, |held| {
             let is_new = !held.head.tools.contains_key(name);
             if is_new && held.head.tools.len() >= TOOLS_MAX {
-                let message = format!("the tenant has {TOOLS_MAX} tools, which is the most; remove one first");
+                let message =
+                    format!("the tenant has {TOOLS_MAX} tools, which is the most; remove one first");
                 return Err(RegistryError::TooMuch(message));
             }
             let old = if is_new { None } else { Some(held.tool(name)?) };
@@ -323,7 +339,9 @@ fn check_grants(
             None => format!("the tenant has no secret `{name}`; it has {}", listed(secrets.keys())),
             Some((_, Ok(origin))) if grants.outbound.contains(&origin.to_string()) => continue,
             Some((origin, _)) => {
-                format!("`{name}` is sent to {origin} only, which is not among `outbound`: it would never be used")
+                format!(
+                    "`{name}` is sent to {origin} only, which is not among `outbound`: it would never be used"
+                )
             }
         };
         found.add(&["grants", "secrets", &index.to_string()], message);

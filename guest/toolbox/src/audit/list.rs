@@ -1,0 +1,167 @@
+//! `GET /v1/tools/audit`: the log, a page at a time.
+
+use super::{Entry, Log, PAGE_ENTRIES, key_of};
+use crate::problem::{Problem, wrong};
+use serde::Serialize;
+use waggle_conversation::{Store, StoreError, Viewer};
+use waggle_openai::list::{LIMIT_DEFAULT, LIMIT_MAX, Order};
+use waggle_openai::{ApiError, json};
+use waggle_platform::Reply;
+
+/// What ids begin with.
+const PREFIX: &str = "audit_";
+/// How many digits they have.
+const DIGITS: usize = 12;
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryQuery {
+    limit: usize,
+    order: Order,
+    after: Option<u64>,
+}
+
+impl EntryQuery {
+    /// Reads `limit` (1 to 100), `order` (`asc`, `desc`) and `after` (an entry's id); other fields are skipped.
+    ///
+    /// # Errors
+    /// 400 naming the field that is wrong.
+    pub fn read(query: &str) -> Result<Self, ApiError> {
+        let mut page = Self { limit: LIMIT_DEFAULT, order: Order::Descending, after: None };
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                    let expected = || wrong("limit", &format!("an integer from 1 to {LIMIT_MAX}"));
+                    page.limit = limit.ok_or_else(expected)?;
+                }
+                "order" => {
+                    page.order = match value {
+                        "asc" => Order::Ascending,
+                        "desc" => Order::Descending,
+                        _ => return Err(wrong("order", "'asc' or 'desc'")),
+                    }
+                }
+                "after" if !value.is_empty() => {
+                    let number = value.strip_prefix(PREFIX).filter(|digits| {
+                        digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit())
+                    });
+                    let number = number.and_then(|digits| digits.parse().ok());
+                    page.after =
+                        Some(number.ok_or_else(|| wrong("after", "the id of an entry of this list"))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(page)
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    object: &'static str,
+    created_at: u64,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: &'a [Listed],
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+    has_more: bool,
+}
+
+impl<S: Store> Log<'_, S> {
+    /// A page of the log.
+    ///
+    /// # Errors
+    /// 403: the caller is a user; 500: the store's.
+    pub(crate) async fn list(&self, caller: &Viewer, query: EntryQuery) -> Result<Reply, Problem> {
+        if !caller.is_service() {
+            let error = ApiError::invalid("The audit log is for the tenant's services, not for its users.");
+            return Err(ApiError { status: 403, code: Some("not_a_service"), ..error }.into());
+        }
+        // One more than is wanted says whether there are more.
+        let mut found = self.find(query, query.limit + 1).await?;
+        let has_more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let listed = found.into_iter().map(|(number, entry)| Listed {
+            id: format!("{PREFIX}{number:0width$}", width = DIGITS),
+            object: "tool.call",
+            created_at: entry.at_ms / 1000,
+            entry,
+        });
+        let data: Vec<Listed> = listed.collect();
+        let list = List {
+            object: "list",
+            data: &data,
+            first_id: data.first().map(|entry| entry.id.as_str()),
+            last_id: data.last().map(|entry| entry.id.as_str()),
+            has_more,
+        };
+        let mut out = Vec::with_capacity(512 * data.len() + 128);
+        json::push(&mut out, &list);
+        Ok(Reply::json(out))
+    }
+
+    /// Up to `count` entries that are there and not too old.
+    async fn find(&self, query: EntryQuery, count: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
+        let (floor, newest) = self.ends().await?;
+        let since_ms = self.since_ms();
+        let (mut least, mut most) = (floor + 1, newest);
+        match (query.order, query.after) {
+            (Order::Ascending, Some(after)) => least = least.max(after.saturating_add(1)),
+            (Order::Descending, Some(after)) => most = most.min(after.saturating_sub(1)),
+            (_, None) => {}
+        }
+        let mut found = Vec::new();
+        while least <= most && found.len() < count {
+            let numbers: Vec<u64> = match query.order {
+                Order::Ascending => (least..=most.min(least + PAGE_ENTRIES - 1)).collect(),
+                Order::Descending => {
+                    (least.max(most.saturating_sub(PAGE_ENTRIES - 1))..=most).rev().collect()
+                }
+            };
+            let values = self.store.get_many(numbers.iter().copied().map(key_of).collect()).await?;
+            let read = numbers
+                .iter()
+                .zip(values)
+                .filter_map(|(number, value)| Some((*number, Entry::read(&value?)?)));
+            found.extend(read.filter(|(_, entry)| entry.at_ms >= since_ms));
+            let Some(last) = numbers.last() else { break };
+            match query.order {
+                Order::Ascending => least = last + 1,
+                Order::Descending => most = last - 1,
+            }
+        }
+        found.truncate(count);
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_held_to_their_bounds() {
+        let check = |query: &str, expected: Result<(usize, Option<u64>), &str>| {
+            let read = EntryQuery::read(query);
+            let read = read.as_ref().map(|page| (page.limit, page.after));
+            assert_eq!(read.map_err(|error| error.param.as_deref().unwrap_or_default()), expected, "{query}");
+        };
+        check("", Ok((20, None)));
+        check("limit=100&after=audit_000000000007&x=y", Ok((100, Some(7))));
+        check("after=", Ok((20, None)));
+        check("limit=0", Err("limit"));
+        check("limit=101", Err("limit"));
+        check("order=up", Err("order"));
+        check("after=audit_7", Err("after"));
+        check("after=audit_+00000000007", Err("after"));
+    }
+}
