@@ -74,7 +74,8 @@ async fn tools(caller: &Caller) -> Value {
 /// Calls a component's function through the host.
 async fn call(caller: &Caller, tool: &str, digest: &str, function: &str, arguments: Value) -> Answer {
     let path = format!("/tools/host?method=POST&path=/v1/tools/{tool}/call");
-    let body = json!({ "function": function, "arguments": arguments, "idempotency_key": "k1", "digest": digest });
+    let body =
+        json!({ "function": function, "arguments": arguments, "idempotency_key": "k1", "digest": digest });
     caller.post(&path, &body).await
 }
 
@@ -134,7 +135,8 @@ async fn a_component_is_called_once_it_is_accepted_and_reaches_what_it_was_grant
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_component_harms_nobody_but_its_own_call() {
     let (server, admin, caller) = start(setup(), &[("bank", "")]);
-    let limits = json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
+    let limits =
+        json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
     let digest = component(&admin, "bank", "tool_hostile", limits).await;
     let check = async |function: &str, codes: &[&str]| {
         let answer = call(&caller, "hostile", &digest, function, json!({})).await;
@@ -241,7 +243,10 @@ async fn a_server_is_asked_what_it_can_do_before_it_may_be_called() {
     let changed = admin.done("POST", "/tenants/bank/tools/weather/refresh", None).await;
     assert!(changed["pending"]["differences"].to_string().contains("description"), "{changed}");
     let told = tools(&caller).await;
-    assert_eq!(told["data"][0]["functions"][0]["description"], "Tells the weather.", "what was accepted runs on");
+    assert_eq!(
+        told["data"][0]["functions"][0]["description"], "Tells the weather.",
+        "what was accepted runs on"
+    );
     let report = "/tools/host?method=POST&path=/v1/tools/weather/report";
     let noted = caller.post(report, &json!({ "what": "definition_changed", "detail": "weather" })).await;
     assert_eq!(noted.status, 204, "{noted:?}");
