@@ -2,7 +2,7 @@
 //! calls on a tool's terms, and what the host does for an MCP server. The function here passes on whatever a test asks.
 
 use crate::neighbours::tenants::{key_of, tenants_toml};
-use crate::support::{Function, Server, Setup, guests};
+use crate::support::{Function, Server, Setup, client, guests};
 use crate::tenants_support::{Admin, Answer, Caller, Origin, files_with, state_of};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn start(setup: Setup, tenants: &[(&str, &str)]) -> (Server, Admin, Caller) {
 /// Uploads a guest and makes it a tool of the tenant; its digest.
 async fn component(admin: &Admin, tenant: &str, guest: &str, more: Value) -> String {
     let bytes = std::fs::read(guests().join(format!("{guest}.wasm"))).unwrap();
-    let request = reqwest::Client::new()
+    let request = client()
         .post(format!("{}/admin/v1/tenants/{tenant}/components", admin.url))
         .bearer_auth(&admin.key)
         .header("content-type", "application/wasm")
@@ -143,8 +143,9 @@ async fn a_hostile_component_harms_nobody_but_its_own_call() {
         let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
         assert!(codes.contains(&code.as_str()), "{function}: {answer:?}");
     };
-    check("loop", &["out_of_cpu"]).await;
-    check("loop_in_host_calls", &["out_of_cpu"]).await;
+    // On a machine that is busy, its time may be over first.
+    check("loop", &["out_of_cpu", "timed_out"]).await;
+    check("loop_in_host_calls", &["out_of_cpu", "timed_out"]).await;
     check("trap", &["trapped"]).await;
     check("panic", &["trapped"]).await;
     check("recurse", &["trapped"]).await;
@@ -324,7 +325,7 @@ async fn the_host_says_who_gives_tokens_for_the_mcp_server_and_which_pages_may_c
 async fn a_key_may_come_as_the_password_of_a_url() {
     let (server, _admin, _caller) = start(setup(), &[("bank", "")]);
     let ask = async |password: &str| {
-        let request = reqwest::Client::new().get(server.url("/hello")).basic_auth("hook", Some(password));
+        let request = client().get(server.url("/hello")).basic_auth("hook", Some(password));
         Answer::of(request).await.status
     };
     assert_eq!(ask(&key_of("bank")).await, 200);
