@@ -2,7 +2,7 @@
 //! calls on a tool's terms, and what the host does for an MCP server. The function here passes on whatever a test asks.
 
 use crate::neighbours::tenants::{key_of, tenants_toml};
-use crate::support::{Function, Server, Setup, guests};
+use crate::support::{Function, Server, Setup, client, guests};
 use crate::tenants_support::{Admin, Answer, Caller, Origin, files_with, state_of};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn start(setup: Setup, tenants: &[(&str, &str)]) -> (Server, Admin, Caller) {
 /// Uploads a guest and makes it a tool of the tenant; its digest.
 async fn component(admin: &Admin, tenant: &str, guest: &str, more: Value) -> String {
     let bytes = std::fs::read(guests().join(format!("{guest}.wasm"))).unwrap();
-    let request = reqwest::Client::new()
+    let request = client()
         .post(format!("{}/admin/v1/tenants/{tenant}/components", admin.url))
         .bearer_auth(&admin.key)
         .header("content-type", "application/wasm")
@@ -74,7 +74,8 @@ async fn tools(caller: &Caller) -> Value {
 /// Calls a component's function through the host.
 async fn call(caller: &Caller, tool: &str, digest: &str, function: &str, arguments: Value) -> Answer {
     let path = format!("/tools/host?method=POST&path=/v1/tools/{tool}/call");
-    let body = json!({ "function": function, "arguments": arguments, "idempotency_key": "k1", "digest": digest });
+    let body =
+        json!({ "function": function, "arguments": arguments, "idempotency_key": "k1", "digest": digest });
     caller.post(&path, &body).await
 }
 
@@ -134,15 +135,17 @@ async fn a_component_is_called_once_it_is_accepted_and_reaches_what_it_was_grant
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_component_harms_nobody_but_its_own_call() {
     let (server, admin, caller) = start(setup(), &[("bank", "")]);
-    let limits = json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
+    let limits =
+        json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
     let digest = component(&admin, "bank", "tool_hostile", limits).await;
     let check = async |function: &str, codes: &[&str]| {
         let answer = call(&caller, "hostile", &digest, function, json!({})).await;
         let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
         assert!(codes.contains(&code.as_str()), "{function}: {answer:?}");
     };
-    check("loop", &["out_of_cpu"]).await;
-    check("loop_in_host_calls", &["out_of_cpu"]).await;
+    // On a machine that is busy, its time may be over first.
+    check("loop", &["out_of_cpu", "timed_out"]).await;
+    check("loop_in_host_calls", &["out_of_cpu", "timed_out"]).await;
     check("trap", &["trapped"]).await;
     check("panic", &["trapped"]).await;
     check("recurse", &["trapped"]).await;
@@ -241,7 +244,10 @@ async fn a_server_is_asked_what_it_can_do_before_it_may_be_called() {
     let changed = admin.done("POST", "/tenants/bank/tools/weather/refresh", None).await;
     assert!(changed["pending"]["differences"].to_string().contains("description"), "{changed}");
     let told = tools(&caller).await;
-    assert_eq!(told["data"][0]["functions"][0]["description"], "Tells the weather.", "what was accepted runs on");
+    assert_eq!(
+        told["data"][0]["functions"][0]["description"], "Tells the weather.",
+        "what was accepted runs on"
+    );
     let report = "/tools/host?method=POST&path=/v1/tools/weather/report";
     let noted = caller.post(report, &json!({ "what": "definition_changed", "detail": "weather" })).await;
     assert_eq!(noted.status, 204, "{noted:?}");
@@ -319,7 +325,7 @@ async fn the_host_says_who_gives_tokens_for_the_mcp_server_and_which_pages_may_c
 async fn a_key_may_come_as_the_password_of_a_url() {
     let (server, _admin, _caller) = start(setup(), &[("bank", "")]);
     let ask = async |password: &str| {
-        let request = reqwest::Client::new().get(server.url("/hello")).basic_auth("hook", Some(password));
+        let request = client().get(server.url("/hello")).basic_auth("hook", Some(password));
         Answer::of(request).await.status
     };
     assert_eq!(ask(&key_of("bank")).await, 200);

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn memory_counts_until_it_is_dropped() {
-        let (_active, tenant) = tenant(TenantBounds { memory_bytes_max: Some(100), ..TenantBounds::default() });
+        let (_active, tenant) =
+            tenant(TenantBounds { memory_bytes_max: Some(100), ..TenantBounds::default() });
         let taken = tenant.memory(60).unwrap();
         assert!(tenant.memory(41).is_none());
         drop(taken);

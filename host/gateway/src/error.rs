@@ -75,7 +75,8 @@ impl Refusal {
 
     /// A page that is not meant to call an MCP server.
     pub(crate) fn foreign_origin_of_mcp() -> Self {
-        let message = "Pages of this origin may not call this; ask whoever runs the service (allowed_origins).";
+        let message =
+            "Pages of this origin may not call this; ask whoever runs the service (allowed_origins).";
         Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message.into())
     }
 

@@ -70,10 +70,14 @@ impl McpConfig {
         check("resource", self.resource.as_slice(), url, is_server)?;
         check("authorization_servers", &self.authorization_servers, url, is_server)?;
         check("scopes", &self.scopes, "a scope: visible ASCII without quotes and backslashes", is_scope)?;
-        let is_origin = |origin: &str| {
-            parse(origin).is_some_and(|uri| uri.path() == "/") && !origin.ends_with('/')
-        };
-        check("allowed_origins", &self.allowed_origins, "an origin, such as https://app.example.com", is_origin)?;
+        let is_origin =
+            |origin: &str| parse(origin).is_some_and(|uri| uri.path() == "/") && !origin.ends_with('/');
+        check(
+            "allowed_origins",
+            &self.allowed_origins,
+            "an origin, such as https://app.example.com",
+            is_origin,
+        )?;
         if self.resource.is_none() && !self.authorization_servers.is_empty() {
             return Err("`authorization_servers` needs `resource`, for which they are".into());
         }
@@ -86,12 +90,7 @@ impl McpConfig {
     }
 }
 
-fn check(
-    field: &str,
-    values: &[String],
-    what: &str,
-    is_right: impl Fn(&str) -> bool,
-) -> Result<(), String> {
+fn check(field: &str, values: &[String], what: &str, is_right: impl Fn(&str) -> bool) -> Result<(), String> {
     match values.iter().position(|value| !is_right(value)) {
         None => Ok(()),
         // By its number: what stands there may be what does not belong there.
@@ -215,10 +214,8 @@ impl Metadata {
             "resource": resource,
             "bearer_methods_supported": ["header"],
         });
-        let lists = [
-            ("authorization_servers", &config.authorization_servers),
-            ("scopes_supported", &config.scopes),
-        ];
+        let lists =
+            [("authorization_servers", &config.authorization_servers), ("scopes_supported", &config.scopes)];
         for (name, list) in lists.into_iter().filter(|(_name, list)| !list.is_empty()) {
             value[name] = serde_json::json!(list);
         }
@@ -331,7 +328,10 @@ mod tests {
             assert!(told.contains(part) && told.is_empty() == part.is_empty(), "{text}: {told}");
         };
         check("{}", "");
-        check(r#"{"resource": "https://a.example/mcp", "authorization_servers": ["https://b.example/x"]}"#, "");
+        check(
+            r#"{"resource": "https://a.example/mcp", "authorization_servers": ["https://b.example/x"]}"#,
+            "",
+        );
         check(r#"{"resource": "http://localhost:3000/mcp"}"#, "");
         check(r#"{"resource": "http://a.example/mcp"}"#, "value 1 of `resource` is not a URL with https");
         check(r#"{"resource": "https://a.example/mcp?x"}"#, "without a query");

@@ -219,7 +219,8 @@ fn credential(authorization: &[u8]) -> Result<Cow<'_, str>, Denied> {
     let text = std::str::from_utf8(authorization).map_err(|_| Denied::Malformed)?;
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
     let credential = credential.trim_matches(' ');
-    let is_token = (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len()) && credential.bytes().all(is_token_byte);
+    let is_token =
+        (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len()) && credential.bytes().all(is_token_byte);
     if scheme.eq_ignore_ascii_case("bearer") {
         return if is_token { Ok(Cow::Borrowed(credential)) } else { Err(Denied::Malformed) };
     }

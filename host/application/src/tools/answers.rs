@@ -33,7 +33,9 @@ pub(crate) enum Refused {
     NotAComponent,
     #[error("Not now: {0}.")]
     Full(Full),
-    #[error("Not now: the tenant's instances and tools have all the memory that they may (memory_bytes_max).")]
+    #[error(
+        "Not now: the tenant's instances and tools have all the memory that they may (memory_bytes_max)."
+    )]
     Memory,
     #[error("Not now: {0}.")]
     Unavailable(&'static str),
@@ -103,8 +105,7 @@ pub(crate) fn called(
         Ok(output) => (output.as_str(), None),
         Err((code, message)) => ("", Some(json!({ "code": code, "message": message }))),
     };
-    let body =
-        json!({ "output": output, "error": error, "cpu_us": micros(cpu), "time_us": micros(time) });
+    let body = json!({ "output": output, "error": error, "cpu_us": micros(cpu), "time_us": micros(time) });
     json_response(StatusCode::OK, body.to_string())
 }
 
@@ -131,7 +132,8 @@ mod tests {
     use super::*;
 
     async fn read(response: Response<WasiBody>) -> (u16, Option<String>, serde_json::Value) {
-        let field = |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
+        let field =
+            |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
         let (status, retry_after) = (response.status().as_u16(), field(header::RETRY_AFTER));
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, retry_after, serde_json::from_slice(&bytes).unwrap_or_default())

@@ -117,7 +117,8 @@ impl Tools {
         let allowance = limits.cpu + CPU_MARGIN;
         let outcome = Box::pin(self.work.run(&account, allowance, running)).await;
         let outcome = outcome.ok_or(Refused::Unavailable("the call was interrupted"))?;
-        let outcome = outcome.map_err(|_busy| Refused::Unavailable("the host runs as many tools as it may"))?;
+        let outcome =
+            outcome.map_err(|_busy| Refused::Unavailable("the host runs as many tools as it may"))?;
         if outcome.outbound_calls > limits.outbound_calls_max {
             self.metrics.denied(Denial::Requests);
         }

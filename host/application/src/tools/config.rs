@@ -80,7 +80,9 @@ impl ToolsConfig {
         }
         if self.private_outbound_hosts.len() > PRIVATE_HOSTS_MAX {
             let count = self.private_outbound_hosts.len();
-            return Err(format!("`private_outbound_hosts` has {count} entries; it may have {PRIVATE_HOSTS_MAX}"));
+            return Err(format!(
+                "`private_outbound_hosts` has {count} entries; it may have {PRIVATE_HOSTS_MAX}"
+            ));
         }
         self.private_entries().map(drop)
     }

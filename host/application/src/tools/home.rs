@@ -113,8 +113,7 @@ impl Tools {
 fn stores(tools: &Tools, entry: &TenantEntry, grants: &Grants) -> BTreeMap<String, StoreHandle> {
     let granted = grants.key_value.iter().filter_map(|label| {
         let store = tools.quotas.limited(entry, tools.stores.get(label)?);
-        let partition =
-            Partition::new(entry.tenant.id.as_str(), &format!("{STORE_PREFIX}{label}")).ok()?;
+        let partition = Partition::new(entry.tenant.id.as_str(), &format!("{STORE_PREFIX}{label}")).ok()?;
         Some((label.clone(), StoreHandle { store, partition }))
     });
     granted.collect()

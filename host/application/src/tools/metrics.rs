@@ -156,7 +156,8 @@ impl ToolMetrics {
 /// Tells what was counted, and how many calls there are.
 pub(crate) fn tell(tools: &Tools, families: &mut Families) {
     let (metrics, under_way) = tools.counted();
-    let mut calls = families.counter("waggle_tool_calls_total", "Calls of tools, by who makes them and how they ended");
+    let mut calls =
+        families.counter("waggle_tool_calls_total", "Calls of tools, by who makes them and how they ended");
     for kind in CallKind::ALL {
         for outcome in CallOutcome::ALL {
             let count = metrics.calls[kind as usize][outcome as usize].get();
@@ -173,7 +174,8 @@ pub(crate) fn tell(tools: &Tools, families: &mut Families) {
             durations.add(&[("kind", kind.name())], snapshot);
         }
     }
-    let mut denials = families.counter("waggle_tool_denials_total", "What tools asked for and were not granted");
+    let mut denials =
+        families.counter("waggle_tool_denials_total", "What tools asked for and were not granted");
     for denial in Denial::ALL {
         denials.add(&[("reason", denial.name())], metrics.denials[denial as usize].get());
     }

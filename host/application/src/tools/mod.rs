@@ -112,8 +112,8 @@ impl Tools {
         let registry =
             Registry::open(Arc::new(recorded)).await.map_err(|failure| failed(failure.to_string()))?;
         let folder = plan.state_dir.join(COMPILED_FOLDER);
-        let runner = Runner::new(runner_config(&config), Some(folder))
-            .map_err(|error| failed(error.to_string()))?;
+        let runner =
+            Runner::new(runner_config(&config), Some(folder)).map_err(|error| failed(error.to_string()))?;
         let following = tokio::spawn(Arc::clone(&registry).watch(STORE_LOOK_EVERY)).abort_handle();
         Ok(Arc::new(Self {
             registry,

@@ -56,14 +56,11 @@ impl ToolSource for Tools {
         grants: &Grants,
         limits: &Limits,
     ) -> Result<Vec<Function>, Unlisted> {
-        let unavailable = |reason: String| Unlisted::Unavailable(format!("`{url}` could not be asked: {reason}"));
+        let unavailable =
+            |reason: String| Unlisted::Unavailable(format!("`{url}` could not be asked: {reason}"));
         let tenant = TenantId::new(tenant).map_err(|error| unavailable(error.to_string()))?;
-        let trial = Trial {
-            tenant: tenant.clone(),
-            name: name.into(),
-            grants: grants.clone(),
-            limits: *limits,
-        };
+        let trial =
+            Trial { tenant: tenant.clone(), name: name.into(), grants: grants.clone(), limits: *limits };
         let question =
             self.trials.begin(trial).ok_or_else(|| unavailable("too many are asked at once".into()))?;
         let gateway = self.gateway.get().ok_or_else(|| unavailable("the host is on its way down".into()))?;
@@ -111,8 +108,9 @@ fn told(failure: &WorkFailure) -> String {
 
 fn function(described: FunctionDescription) -> Result<Function, Unlisted> {
     let schema = |raw: &serde_json::value::RawValue| {
-        serde_json::from_str(raw.get())
-            .map_err(|error| Unlisted::Refused(format!("a schema of `{}` is no JSON: {error}", described.name)))
+        serde_json::from_str(raw.get()).map_err(|error| {
+            Unlisted::Refused(format!("a schema of `{}` is no JSON: {error}", described.name))
+        })
     };
     let parameters = schema(&described.parameters)?;
     let output = described.output.as_deref().map(schema).transpose()?;

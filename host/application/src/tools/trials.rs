@@ -99,7 +99,8 @@ mod tests {
         assert!(trials.of(&bank, "other", &asked).is_none());
         assert!(trials.of(&shop, "weather", &asked).is_none());
         assert!(trials.of(&bank, "weather", &CallerFields::default()).is_none());
-        let guessed: CallerFields = [(TRIAL_FIELD, HeaderValue::from_static("work_00"))].into_iter().collect();
+        let guessed: CallerFields =
+            [(TRIAL_FIELD, HeaderValue::from_static("work_00"))].into_iter().collect();
         assert!(trials.of(&bank, "weather", &guessed).is_none());
         drop(question);
         assert!(trials.of(&bank, "weather", &asked).is_none());

@@ -30,7 +30,11 @@ struct OnlyPort(u16);
 
 impl OutboundPolicy for OnlyPort {
     fn decide(&self, _scheme: &str, host: &str, port: u16) -> OutboundDecision {
-        if (host, port) == ("127.0.0.1", self.0) { OutboundDecision::Private } else { OutboundDecision::Denied }
+        if (host, port) == ("127.0.0.1", self.0) {
+            OutboundDecision::Private
+        } else {
+            OutboundDecision::Denied
+        }
     }
 
     fn allows_internal(&self, _host: &str) -> bool {
@@ -125,7 +129,11 @@ impl Scene {
         Self { world: Arc::new(world), tools, port, seen }
     }
 
-    fn call(&self, url: &str, fields: &[&str]) -> impl Future<Output = Result<Response<WasiBody>, Error>> + use<> {
+    fn call(
+        &self,
+        url: &str,
+        fields: &[&str],
+    ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + use<> {
         let mut request = Request::get(url);
         for field in fields {
             request = request.header(TOOL_FIELD, *field);
@@ -164,7 +172,10 @@ async fn a_tools_call_carries_what_was_granted_and_nothing_else() {
     }
     let _ = scene.call(&scene.url(), &[]).await.unwrap();
     let sent = scene.sent().remove(1).to_ascii_lowercase();
-    assert!(sent.contains("operator-key") && sent.contains("tenant-key"), "any other call is as ever: {sent}");
+    assert!(
+        sent.contains("operator-key") && sent.contains("tenant-key"),
+        "any other call is as ever: {sent}"
+    );
     assert!(!sent.contains("granted-key"), "{sent}");
 }
 
@@ -192,7 +203,10 @@ async fn what_is_not_granted_is_not_called() {
 #[tokio::test]
 async fn a_function_without_tools_sends_nothing_in_the_name_of_one() {
     let mut scene = Scene::new().await;
-    let world = FunctionWorld { tools: None, ..Arc::into_inner(std::mem::replace(&mut scene.world, world())).unwrap() };
+    let world = FunctionWorld {
+        tools: None,
+        ..Arc::into_inner(std::mem::replace(&mut scene.world, world())).unwrap()
+    };
     scene.world = Arc::new(world);
     let refused = scene.call(&scene.url(), &["orders"]).await.err();
     assert!(matches!(refused, Some(Error::HttpRequestDenied)), "{refused:?}");
