@@ -37,7 +37,7 @@ impl Links {
     pub(super) fn keep_approved(&self, text: String, is_json: bool) -> String {
         let Some(approved) = &self.approved else { return text };
         // Most texts have none.
-        let Some(mut found) = find(&text, 0) else { return text };
+        let Some(mut found) = find(&text, 0, is_json) else { return text };
         let mut kept = String::with_capacity(text.len());
         let mut done = 0;
         loop {
@@ -51,7 +51,7 @@ impl Links {
                 kept.push_str(REMOVED);
                 done = end_of(&text, found.host, |character| ends_link(character, is_json));
             }
-            match find(&text, done) {
+            match find(&text, done, is_json) {
                 Some(next) => found = next,
                 None => break,
             }
@@ -69,7 +69,7 @@ struct Found {
 
 /// The first link from `from` on: a scheme with at least one slash, or backslash, as browsers read it; two of them where a
 /// target stands (`](//host`, `="//host`); or a name that begins with `www.`.
-fn find(text: &str, from: usize) -> Option<Found> {
+fn find(text: &str, from: usize, is_json: bool) -> Option<Found> {
     let bytes = text.as_bytes();
     (from..bytes.len()).filter(|at| text.is_char_boundary(*at)).find_map(|start| {
         let rest = text.get(start..)?;
@@ -79,7 +79,7 @@ fn find(text: &str, from: usize) -> Option<Found> {
             if !matches!(before, Some(b'(' | b'"' | b'\'' | b'=' | b'<')) {
                 return None;
             }
-            let slashes = slashes(rest);
+            let slashes = slashes(rest, is_json);
             return (slashes >= 2).then_some(Found { start, host: start + slashes });
         }
         if !first.is_ascii_alphabetic() {
@@ -87,7 +87,7 @@ fn find(text: &str, from: usize) -> Option<Found> {
         }
         if let Some(length) = scheme(rest) {
             let behind = rest.get(length..)?;
-            let slashes = slashes(behind);
+            let slashes = slashes(behind, is_json);
             let is_link = slashes > 0 || behind.starts_with(char::is_alphanumeric);
             return is_link.then_some(Found { start, host: start + length + slashes });
         }
@@ -107,8 +107,17 @@ fn scheme(text: &str) -> Option<usize> {
     SCHEMES.iter().find(|scheme| begins_with(text, scheme)).map(|scheme| scheme.len())
 }
 
-fn slashes(text: &str) -> usize {
-    text.bytes().take_while(|byte| matches!(byte, b'/' | b'\\')).count()
+/// How many bytes of slashes, and of backslashes, `text` begins with. In JSON a backslash is two, and one alone begins
+/// something else.
+fn slashes(text: &str, is_json: bool) -> usize {
+    let mut rest = text;
+    loop {
+        let backslash = if is_json { "\\\\" } else { "\\" };
+        match rest.strip_prefix('/').or_else(|| rest.strip_prefix(backslash)) {
+            Some(behind) => rest = behind,
+            None => return text.len() - rest.len(),
+        }
+    }
 }
 
 /// Where what begins at `host` ends.

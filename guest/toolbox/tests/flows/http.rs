@@ -59,7 +59,9 @@ fn all_attempts_carry_the_same_key() {
 fn failures_are_told_as_what_they_are() {
     let check = |function: &str, answer: Scripted, error: CallError, attempts: u32, told: &str| {
         let world = orders();
-        world.net.script("https://orders.example", [answer]);
+        for url in [ORDERS, "https://orders.example/api/charges"] {
+            world.net.script(url, [answer.clone()]);
+        }
         let reply = world.call("orders", function, r#"{"id": "7"}"#);
         assert_eq!((reply.error, reply.attempts), (Some(error), attempts), "{function}: {}", reply.output);
         assert!(reply.output.contains(told), "{}", reply.output);
