@@ -238,8 +238,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let body = body.ok_or_else(|| internal(format!("response={id} its request is gone")))?;
         let stop = Cell::new(false);
         let accepted_at = Some(held.state.created_at);
-        let keeping = if held.state.attempt > 1 { Keeping::Resumed } else { Keeping::Fresh };
-        let known = KnownTurn { nonce: id.0, accepted_at, stop: Some(&stop), keeping };
+        // A run may have been begun by an attempt that did not count.
+        let known = KnownTurn { nonce: id.0, accepted_at, stop: Some(&stop), keeping: Keeping::Resumed };
         let language = Language::negotiate(Some(&held.state.language));
         let request = CreateResponse::read(&body).map_err(Problem::from)?;
         let (store, platform) = (self.store.clone(), self.platform.clone());
@@ -281,7 +281,10 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let (store, platform) = (self.store.clone(), self.platform.clone());
         let mut streamed = StreamedTurn::continuing(store, platform, turn, begun, at.begins);
         if let Some(acting) = acting {
-            let told = told(&self.store, id, at).await.map_err(Problem::from)?;
+            let told = match acting.recorded.is_empty() {
+                true => Told::default(),
+                false => told(&self.store, id, at).await.map_err(Problem::from)?,
+            };
             streamed = streamed.acting(acting, told);
         }
         Box::pin(streamed.run(sink)).await;
