@@ -5,7 +5,7 @@ mod knowledge;
 mod tools;
 
 use self::items::Slots;
-pub(crate) use self::tools::Told;
+pub(crate) use self::tools::{Told, read_stored};
 use crate::agent::Toolbox;
 use crate::knowledge::Citing;
 use crate::piece::{Kind, Piece};

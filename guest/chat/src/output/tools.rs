@@ -4,9 +4,11 @@ use super::items::Slots;
 use super::{Output, unwritable};
 use crate::agent::{Approved, Pending, ToolCall, Toolbox};
 use crate::piece::Piece;
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use waggle_model::ModelFailure;
+use waggle_model::responses::OutputItem;
 use waggle_openai::item::mcp::{McpList, Outcome};
 use waggle_openai::item::{HostedCall, HostedKind, Item, ItemStatus};
 
@@ -17,6 +19,19 @@ pub(crate) struct Told {
     pub(crate) added: BTreeSet<usize>,
     /// Those that ended.
     pub(crate) done: BTreeSet<usize>,
+}
+
+/// Reads an item as it is stored.
+///
+/// # Errors
+/// It is none that a model says.
+pub(crate) fn read_stored(raw: &RawValue) -> Result<OutputItem, ModelFailure> {
+    let mut read = OutputItem::read(raw)?;
+    if let Some(Item::Hosted(call)) = &read.item {
+        let stored = HostedCall::read_stored(call.kind(), raw.get()).map_err(unwritable)?;
+        read.item = Some(Item::Hosted(stored));
+    }
+    Ok(read)
 }
 
 impl Output {

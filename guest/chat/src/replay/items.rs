@@ -1,7 +1,7 @@
 //! The events of a stored response whose model added and ended its items itself.
 
 use super::ObjectView;
-use crate::output::Output;
+use crate::output::{Output, read_stored};
 use crate::trace::Step;
 use std::ops::Range;
 use waggle_model::responses::{DeltaKind, OutputItem};
@@ -15,7 +15,7 @@ pub(super) fn one_by_one(view: &ObjectView<'_>, first: usize) -> Vec<Step> {
 /// Lets the items grow and end by these steps. What a text cites, and how probable it was, comes with its end.
 pub(super) fn say(output: &mut Output, view: &ObjectView<'_>, steps: &[Step]) -> Option<()> {
     let items: Vec<OutputItem> =
-        view.output.iter().map(|raw| OutputItem::read(raw)).collect::<Result<_, _>>().ok()?;
+        view.output.iter().map(|raw| read_stored(raw)).collect::<Result<_, _>>().ok()?;
     let mut said: Vec<Option<usize>> = vec![None; items.len()];
     for step in steps {
         match *step {

@@ -11,7 +11,7 @@ use crate::agent::{
 use crate::heartbeat::Heartbeat;
 use crate::knowledge::mark_handover;
 use crate::locked::alive;
-use crate::output::Told;
+use crate::output::{Told, read_stored};
 use crate::platform::{Platform, Sink};
 use crate::prepare::PreparedTurn;
 use crate::problem::Problem;
@@ -25,7 +25,6 @@ use waggle_agent::journal::CallAt;
 use waggle_conversation::Store;
 use waggle_model::ModelFailure;
 use waggle_model::reply::FinishReason;
-use waggle_model::responses::OutputItem;
 use waggle_model::transport::ChunkSource;
 use waggle_openai::item::ItemStatus;
 use waggle_tool::wire::{CallError, CallReply};
@@ -158,7 +157,7 @@ impl<S: Store, P: Platform, B: ChunkSource + 'static> StreamedTurn<S, P, B> {
     /// Takes what the model answered in a step that is recorded.
     fn restore(&mut self, acting: &mut Acting<S, B>, answer: &Answer) -> Result<FinishReason, End> {
         for (raw, is_whole) in &answer.items {
-            if let Some(item) = OutputItem::read(raw)?.item {
+            if let Some(item) = read_stored(raw)?.item {
                 self.heard.output.restore(item, *is_whole)?;
             }
         }

@@ -109,11 +109,23 @@ impl HostedCall<'static> {
     /// # Errors
     /// It is no JSON object, or its status no string.
     pub fn read(kind: HostedKind, json: &str) -> serde_json::Result<Self> {
+        // An endpoint's tools are none of ours, whatever it says of them.
+        Self::read_but(kind, json, |name| name == OWN)
+    }
+
+    /// Reads an item of that kind as it is stored, of this server's own tools as well.
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    pub fn read_stored(kind: HostedKind, json: &str) -> serde_json::Result<Self> {
+        Self::read_but(kind, json, |_| false)
+    }
+
+    fn read_but(kind: HostedKind, json: &str, leave_out: impl Fn(&str) -> bool) -> serde_json::Result<Self> {
         let members = Members::read(json.as_bytes())?;
         let status: Option<Text<'_>> = members.get("status").map(serde_json::from_str).transpose()?.flatten();
         Ok(Self::new(kind, status.map(|status| status.0.into_owned()), |name| {
-            // An endpoint's tools are none of ours, whatever it says of them.
-            members.get(name).filter(|_| name != OWN)
+            members.get(name).filter(|_| !leave_out(name))
         }))
     }
 
