@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_run_goes_with_its_background_response() {
+        block_on(async {
+            let store = MemoryStore::default();
+            filled(&store, nonce(1), 3).await;
+            store.put(&key::approvals(nonce(1)), b"{}");
+            crate::background::remove(&store, nonce(1)).await.unwrap();
+            assert!(store.dump().is_empty());
+        });
+    }
+
+    #[test]
     fn a_removal_that_was_interrupted_is_taken_up_by_the_next() {
         block_on(async {
             let store = MemoryStore::default();
