@@ -85,9 +85,9 @@ impl SearchMode {
 /// How much each way of searching counts; not both are 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// Of the words' ranks.
+    /// Of words.
     pub text: f32,
-    /// Of the vectors' ranks.
+    /// Of vectors.
     pub vector: f32,
 }
 
