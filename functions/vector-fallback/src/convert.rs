@@ -3,7 +3,7 @@
 
 use crate::vector;
 use waggle_index::{
-    Attributes, Chunk, Comparison, Description, FilterNode, Group, Hit, IndexError, Query, Value,
+    Attributes, Chunk, Comparison, Description, FilterNode, Fusion, Group, Hit, IndexError, Query, Value,
 };
 
 impl From<IndexError> for vector::Error {
@@ -94,6 +94,13 @@ fn filter_node_of(node: vector::FilterNode) -> FilterNode {
     }
 }
 
+fn fusion_of(fusion: vector::Fusion) -> Fusion {
+    match fusion {
+        vector::Fusion::Scores => Fusion::Scores,
+        vector::Fusion::Ranks => Fusion::Ranks,
+    }
+}
+
 pub(crate) fn query_of(query: vector::Query) -> Query {
     Query {
         text: query.text,
@@ -101,6 +108,7 @@ pub(crate) fn query_of(query: vector::Query) -> Query {
         filter: query.filter.into_iter().map(filter_node_of).collect(),
         limit: query.limit,
         candidates: query.candidates,
+        fusion: fusion_of(query.fusion),
         text_weight: query.text_weight,
         vector_weight: query.vector_weight,
         rank_constant: query.rank_constant,

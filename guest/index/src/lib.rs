@@ -143,6 +143,16 @@ pub enum FilterNode {
     Any(Vec<u32>),
 }
 
+/// How what words and vectors have found becomes one ranking. The formulas are in the interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// By the scores of both, each divided by the greatest.
+    #[default]
+    Scores,
+    /// By the ranks of both.
+    Ranks,
+}
+
 /// What is searched for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
@@ -156,11 +166,13 @@ pub struct Query {
     pub limit: u32,
     /// How many chunks each way hands to the ranking; 0: as the index likes.
     pub candidates: u32,
-    /// The weight of the words' ranks.
+    /// How both ways' candidates become one ranking.
+    pub fusion: Fusion,
+    /// The weight of words.
     pub text_weight: f32,
-    /// The weight of the vectors' ranks.
+    /// The weight of vectors.
     pub vector_weight: f32,
-    /// The constant of reciprocal rank fusion.
+    /// The constant of [`Fusion::Ranks`].
     pub rank_constant: f32,
     /// Leaves out what is less alike.
     pub vector_score_min: Option<f32>,

@@ -8,6 +8,7 @@ use crate::hash::hash;
 use reader::Reader;
 use std::ops::RangeInclusive;
 use waggle_conversation::hex;
+use waggle_index::Fusion;
 use waggle_index::bounds::DIMENSIONS_MAX;
 use waggle_model::Wire;
 use waggle_model::transport::UpstreamRequest;
@@ -84,9 +85,9 @@ impl SearchMode {
 /// How much each way of searching counts; not both are 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// Of the words' ranks.
+    /// Of words.
     pub text: f32,
-    /// Of the vectors' ranks.
+    /// Of vectors.
     pub vector: f32,
 }
 
@@ -132,9 +133,11 @@ pub struct SearchSettings {
     pub endpoint: Option<Endpoint>,
     /// `search_mode`.
     pub mode: SearchMode,
+    /// `search_fusion`: what decides over the order of results where both ways are taken.
+    pub fusion: Fusion,
     /// `search_text_weight` and `search_vector_weight`.
     pub weights: Weights,
-    /// `search_rank_constant`: the constant of reciprocal rank fusion.
+    /// `search_rank_constant`: the constant of [`Fusion::Ranks`].
     pub rank_constant: f32,
     /// `search_threshold`: the least cosine of a source, where there are vectors, from 0 to 1; 0: any.
     pub threshold: f32,
@@ -220,6 +223,7 @@ impl AnswerCacheSettings {
 const ON_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
 const MODES: [(&str, SearchMode); 3] =
     [("hybrid", SearchMode::Hybrid), ("lexical", SearchMode::Lexical), ("dense", SearchMode::Dense)];
+const FUSIONS: [(&str, Fusion); 2] = [("scores", Fusion::Scores), ("ranks", Fusion::Ranks)];
 const NO_ANSWERS: [(&str, NoAnswer); 2] = [("say", NoAnswer::Say), ("handover", NoAnswer::HandOver)];
 
 async fn weights<P: Platform>(reader: &Reader<'_, P>) -> Result<Weights, SettingsError> {
@@ -245,6 +249,7 @@ impl SearchSettings {
             models: Models::read(reader).await?,
             endpoint: Endpoint::read(reader).await?,
             mode: reader.choice("search_mode", SearchMode::Hybrid, &MODES).await?,
+            fusion: reader.choice("search_fusion", Fusion::Scores, &FUSIONS).await?,
             weights: weights(reader).await?,
             rank_constant: reader
                 .number("search_rank_constant", RANK_CONSTANT_DEFAULT, RANK_CONSTANT)
@@ -274,9 +279,10 @@ impl SearchSettings {
     /// Changes with every setting that another answer could come of.
     pub(crate) fn fingerprint(&self) -> String {
         let told = format!(
-            "{:?} {:?} {:?} {} {} {} {} {}",
+            "{:?} {:?} {:?} {:?} {} {} {} {} {}",
             self.models,
             self.mode,
+            self.fusion,
             self.weights,
             self.rank_constant,
             self.threshold,
@@ -307,6 +313,7 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!((settings.models.clone(), settings.endpoint.clone()), (Models::default(), None));
         assert_eq!((settings.mode, settings.top_k, settings.neighbours), (SearchMode::Hybrid, 5, 1));
+        assert_eq!(settings.fusion, Fusion::Scores);
         assert_eq!((settings.threshold, settings.rank_constant), (0.6, 60.0));
         assert_eq!(
             (settings.rewrite, settings.answer_cache, settings.no_answer),
@@ -324,6 +331,7 @@ mod tests {
             ("model_origin", "http://a:1/"),
             ("model_path", "/x/"),
             ("search_mode", "dense"),
+            ("search_fusion", "ranks"),
             ("search_text_weight", "0"),
             ("search_vector_weight", "0.5"),
             ("search_top_k", "3"),
@@ -339,6 +347,7 @@ mod tests {
         let request = settings.endpoint.clone().unwrap().request(Wire::Chat, "/embeddings", Vec::new());
         assert_eq!((&*request.url, request.timeout_ms), ("http://a:1/x/embeddings", 60_000));
         assert_eq!(settings.weights, Weights { text: 0.0, vector: 0.5 });
+        assert_eq!(settings.fusion, Fusion::Ranks);
         assert_eq!((settings.mode, settings.top_k, settings.rewrite), (SearchMode::Dense, 3, false));
         assert_eq!(
             (settings.no_answer, settings.no_answer_text.as_deref()),
@@ -357,6 +366,7 @@ mod tests {
             ("embedding_batch_max", "0"),
             ("embedding_cache_entries_max", "-1"),
             ("search_mode", "Dense"),
+            ("search_fusion", "rank"),
             ("search_text_weight", "-1"),
             ("search_vector_weight", "NaN"),
             ("search_rank_constant", "0"),
@@ -406,9 +416,12 @@ mod tests {
     fn the_fingerprint_tells_settings_apart() {
         let plain = read(&[]).unwrap().fingerprint();
         assert_eq!(plain, read(&[("no_answer", "handover")]).unwrap().fingerprint());
-        for (variable, value) in
-            [("search_mode", "dense"), ("search_threshold", "0.7"), ("search_top_k", "4")]
-        {
+        for (variable, value) in [
+            ("search_mode", "dense"),
+            ("search_fusion", "ranks"),
+            ("search_threshold", "0.7"),
+            ("search_top_k", "4"),
+        ] {
             assert_ne!(plain, read(&[(variable, value)]).unwrap().fingerprint(), "{variable}");
         }
     }

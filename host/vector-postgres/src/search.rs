@@ -53,10 +53,10 @@ pub(crate) async fn search(
         Some(text) if query.text_weight > 0.0 => search.by_words(counted_text(text), count).await?,
         _ => Vec::new(),
     };
-    let weights =
-        Weights { text: query.text_weight, vector: query.vector_weight, rank_constant: query.rank_constant };
+    let weights = Weights::of(query);
     let Some(vector) = query.vector.as_deref().and_then(vector_text) else {
-        return search.hits(fuse(&by_words, &[], weights), &BTreeMap::new()).await;
+        let none = BTreeMap::new();
+        return search.hits(fuse(&by_words, &[], &none, weights), &none).await;
     };
     let mut near = Vec::new();
     if query.vector_weight > 0.0 {
@@ -65,7 +65,7 @@ pub(crate) async fn search(
     let mut scores: BTreeMap<Key, f32> = near.iter().copied().collect();
     let keys: Vec<Key> = near.into_iter().map(|(key, _score)| key).collect();
     search.add_scores(&vector, by_words.iter().map(|(key, _score)| *key), &mut scores).await?;
-    search.hits(fuse(&by_words, &keys, weights), &scores).await
+    search.hits(fuse(&by_words, &keys, &scores, weights), &scores).await
 }
 
 impl<'a> Search<'a> {

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 use waggle_vector::{
-    Chunk, Embedded, EmbeddedConfig, IndexName, Quantization, Query, Settings, VectorConfig,
+    Chunk, Embedded, EmbeddedConfig, Fusion, IndexName, Quantization, Query, Settings, VectorConfig,
     VectorIndexes as _,
 };
 
@@ -164,6 +164,7 @@ fn by_vector(vector: &[f32]) -> Query {
         filter: Vec::new(),
         limit: 10,
         candidates: 10,
+        fusion: Fusion::Scores,
         text_weight: 0.0,
         vector_weight: 1.0,
         rank_constant: 60.0,

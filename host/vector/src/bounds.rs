@@ -319,6 +319,7 @@ mod tests {
             filter: Vec::new(),
             limit: 10,
             candidates: 0,
+            fusion: crate::Fusion::Scores,
             text_weight: 1.0,
             vector_weight: 1.0,
             rank_constant: 60.0,

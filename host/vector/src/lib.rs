@@ -34,6 +34,6 @@ pub use indexes::{Usage, VectorIndexes};
 pub use metrics::{Operation, OperationSnapshot, VectorSnapshot};
 pub use tenant::{TenantBounds, TenantIndexes};
 pub use types::{
-    Attribute, Chunk, Compare, Comparison, Description, FilterNode, Group, Hit, IndexName, Query, Settings,
-    Value,
+    Attribute, Chunk, Compare, Comparison, Description, FilterNode, Fusion, Group, Hit, IndexName, Query,
+    Settings, Value,
 };

@@ -152,6 +152,16 @@ pub enum FilterNode {
     Any(Vec<u32>),
 }
 
+/// How what words and vectors have found becomes one ranking. The formulas are in the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// By the scores of both, each divided by the greatest.
+    #[default]
+    Scores,
+    /// By the ranks of both.
+    Ranks,
+}
+
 /// What is searched for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -165,11 +175,13 @@ pub struct Query {
     pub limit: u32,
     /// How many chunks each way hands to the ranking, up to 1,000; 0: ten times `limit`, at least 50.
     pub candidates: u32,
-    /// The weight of the words' ranks; with 0 words are not searched.
+    /// How both ways' candidates become one ranking.
+    pub fusion: Fusion,
+    /// The weight of words; with 0 words are not searched.
     pub text_weight: f32,
-    /// The weight of the vectors' ranks; with 0 vectors are not searched.
+    /// The weight of vectors; with 0 vectors are not searched.
     pub vector_weight: f32,
-    /// The constant of reciprocal rank fusion: weight / (constant + rank), ranks from 1.
+    /// The constant of [`Fusion::Ranks`]: weight / (constant + rank), ranks from 1.
     pub rank_constant: f32,
     /// Leaves out chunks whose cosine is less, and those without a vector. Without a vector in the query it means nothing.
     pub vector_score_min: Option<f32>,

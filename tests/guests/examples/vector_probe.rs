@@ -2,7 +2,7 @@
 //! are separated by `|`, and a space is written `+`; what is percent-encoded is decoded.
 
 use guests::imports::waggle::vector::index::{
-    self, Attribute, Chunk, Compare, Comparison, Error, FilterNode, Hit, Query, Settings, Value,
+    self, Attribute, Chunk, Compare, Comparison, Error, FilterNode, Fusion, Hit, Query, Settings, Value,
 };
 use guests::spin_sdk::key_value::Store;
 
@@ -132,6 +132,7 @@ impl Asked {
             filter: self.filter(),
             limit: self.get("limit").and_then(|text| text.parse().ok()).unwrap_or(10),
             candidates: 0,
+            fusion: Fusion::Scores,
             text_weight: 1.0,
             vector_weight: 1.0,
             rank_constant: 60.0,

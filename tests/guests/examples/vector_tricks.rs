@@ -2,7 +2,7 @@
 //! nested, no number or not there. Tells what came of each.
 
 use guests::imports::waggle::vector::index::{
-    self, Attribute, Chunk, Compare, Comparison, Error, FilterNode, Query, Settings, Value,
+    self, Attribute, Chunk, Compare, Comparison, Error, FilterNode, Fusion, Query, Settings, Value,
 };
 
 guests::serve!(handle);
@@ -63,6 +63,7 @@ fn query() -> Query {
         filter: Vec::new(),
         limit: 10,
         candidates: 0,
+        fusion: Fusion::Scores,
         text_weight: 1.0,
         vector_weight: 1.0,
         rank_constant: 60.0,

@@ -173,17 +173,15 @@ fn rank(
     nearest: &[Place],
     cosines: &BTreeMap<Place, f32>,
 ) -> Vec<Found> {
-    let weights =
-        Weights { text: query.text_weight, vector: query.vector_weight, rank_constant: query.rank_constant };
-    let text_places: Vec<Place> = by_words.iter().map(|(place, _)| *place).collect();
     let text_scores: BTreeMap<Place, f32> = by_words.iter().copied().collect();
     let vector_score_min = query.vector.as_ref().and(query.vector_score_min);
-    let found = fuse(&text_places, nearest, weights).into_iter().map(|(place, score)| Found {
-        place,
-        score,
-        text_score: text_scores.get(&place).copied(),
-        vector_score: cosines.get(&place).copied(),
-    });
+    let found =
+        fuse(by_words, nearest, cosines, Weights::of(query)).into_iter().map(|(place, score)| Found {
+            place,
+            score,
+            text_score: text_scores.get(&place).copied(),
+            vector_score: cosines.get(&place).copied(),
+        });
     let is_near = |found: &Found| {
         vector_score_min.is_none_or(|least| found.vector_score.is_some_and(|score| score >= least))
     };

@@ -1,7 +1,7 @@
 //! What a search finds, and how it orders that.
 
 use crate::support::{World, attribute, by_text, by_vector, chunk, placed, places};
-use waggle_index::{Attributes, Comparison, FilterNode, Hit, Query, Value};
+use waggle_index::{Attributes, Comparison, FilterNode, Fusion, Hit, Query, Value};
 
 /// Scores differ from what is expected by rounding only.
 fn near(found: Option<f32>, expected: f32) -> bool {
@@ -145,15 +145,22 @@ fn both_ways_are_fused_and_every_hit_has_its_cosine() {
     let world = compass();
     let query = |text: &str| Query { vector: Some(vec![1.0, 0.0]), ..by_text(text) };
     let hits = world.search(&["a"], query("up"));
-    // By words 0 and 3 (which is longer), by vectors 2, 1, 0 and 4.
-    let rank = |rank: f32| 1.0 / (60.0 + rank);
-    let expected =
-        [(0, rank(1.0) + rank(3.0)), (2, rank(1.0)), (1, rank(2.0)), (3, rank(2.0)), (4, rank(4.0))];
-    let found: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.ordinal, hit.score)).collect();
-    assert_eq!(found, expected);
+    // By words 0 and 3 (which is longer), by vectors 2, 1, 0 and 4, whose cosine is 0. So that of 3, which has none, is 0.
+    let of_3 = hits.iter().find(|hit| hit.ordinal == 3).and_then(|hit| hit.text_score).unwrap();
+    let expected = [
+        (0, 0.5 + 0.25),
+        (3, 0.5 * of_3 / hits[0].text_score.unwrap() + 0.25),
+        (2, 0.5),
+        (1, 0.5 * (0.5f32.sqrt() + 1.0) / 2.0),
+        (4, 0.25),
+    ];
+    assert_eq!(only(&hits), expected.map(|(ordinal, _)| ordinal));
+    for (hit, (_, score)) in hits.iter().zip(expected) {
+        assert!(near(Some(hit.score), score), "{hit:?}, not {score}");
+    }
     assert!(near(hits[0].vector_score, 0.0) && hits[0].text_score.is_some());
-    assert!(hits[3].vector_score.is_none() && hits[3].text_score.is_some());
-    // What has no vector, or one that is too far, is left out; the ranks stay.
+    assert!(hits[1].vector_score.is_none() && hits[1].text_score.is_some());
+    // What has no vector, or one that is too far, is left out; the order stays.
     let strict = Query { vector_score_min: Some(0.5), ..query("up") };
     assert_eq!(only(&world.search(&["a"], strict)), [2, 1]);
     // A way without weight is not taken; the cosine is told all the same.
@@ -171,12 +178,35 @@ fn both_ways_are_fused_and_every_hit_has_its_cosine() {
 }
 
 #[test]
+fn ranks_are_fused_where_that_is_asked_for() {
+    let query = Query { vector: Some(vec![1.0, 0.0]), fusion: Fusion::Ranks, ..by_text("up") };
+    let hits = compass().search(&["a"], query);
+    let rank = |rank: f32| 1.0 / (60.0 + rank);
+    let expected =
+        [(0, rank(1.0) + rank(3.0)), (2, rank(1.0)), (1, rank(2.0)), (3, rank(2.0)), (4, rank(4.0))];
+    let found: Vec<(u32, f32)> = hits.iter().map(|hit| (hit.ordinal, hit.score)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn scores_of_several_indexes_are_measured_by_the_best_of_all() {
+    let world = compass();
+    world.create("b", 2);
+    world.publish("b", "g", 1, &[placed(0, "up up", &[0.0, 1.0])], &Vec::new());
+    let hits = world.search(&["a", "b"], by_vector(&[1.0, 0.0]));
+    let scores: Vec<f32> = hits.iter().filter(|hit| hit.index == 1).map(|hit| hit.score).collect();
+    assert_eq!(scores, [0.5]);
+    let hits = world.search(&["a", "b"], by_text("up"));
+    assert_eq!(hits.iter().filter(|hit| hit.score == 1.0).count(), 1, "{hits:?}");
+}
+
+#[test]
 fn weights_and_candidates_decide() {
     let world = compass();
     let query = || Query { vector: Some(vec![1.0, 0.0]), candidates: 1, ..by_text("up") };
     let first = |query| only(&world.search(&["a"], query));
     assert_eq!(first(query()), [0, 2]);
-    assert_eq!(first(Query { vector_weight: 1.5, ..query() }), [2, 0]);
+    assert_eq!(first(Query { vector_weight: 4.0, ..query() }), [2, 0]);
     assert_eq!(first(Query { text_weight: 0.1, ..query() }), [2, 0]);
     assert_eq!(first(Query { limit: 1, ..query() }), [0]);
     // The best by words is among the candidates, so its cosine is known though it is not near.

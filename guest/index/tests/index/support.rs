@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use waggle_conversation::memory::MemoryStore;
 use waggle_conversation::{Store, StoreError};
 use waggle_index::key_value::KeyValueIndex;
-use waggle_index::{Attributes, Chunk, Group, Hit, Index, IndexError, Query, Settings, Value};
+use waggle_index::{Attributes, Chunk, Fusion, Group, Hit, Index, IndexError, Query, Settings, Value};
 
 /// Runs what waits for nothing, within another such run too.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
@@ -45,6 +45,7 @@ pub(crate) fn query() -> Query {
         filter: Vec::new(),
         limit: 10,
         candidates: 0,
+        fusion: Fusion::Scores,
         text_weight: 1.0,
         vector_weight: 1.0,
         rank_constant: 60.0,

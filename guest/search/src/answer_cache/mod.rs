@@ -27,7 +27,7 @@ use entry::Entry;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use waggle_conversation::{Store, StoreError, hex};
-use waggle_index::{Chunk, Comparison, FilterNode, Index, IndexError, Query, Settings, Value};
+use waggle_index::{Chunk, Comparison, FilterNode, Fusion, Index, IndexError, Query, Settings, Value};
 use waggle_openai::json;
 use waggle_platform::Platform;
 
@@ -139,6 +139,7 @@ impl<S: Store, I: Index, P: Platform> AnswerCache<'_, S, I, P> {
             ],
             limit: 1,
             candidates: 0,
+            fusion: Fusion::Scores,
             text_weight: 0.0,
             vector_weight: 1.0,
             rank_constant: 1.0,

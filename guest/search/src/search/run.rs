@@ -184,6 +184,7 @@ impl<'a, S: Store, I: Index, U: Upstream, P: Platform> Searcher<'a, S, I, U, P> 
             filter: request.filter.clone(),
             limit,
             candidates: 0,
+            fusion: self.settings.fusion,
             text_weight,
             vector_weight,
             rank_constant: self.settings.rank_constant,

@@ -2,7 +2,8 @@
 
 use super::vector;
 use waggle_index::{
-    Attributes, Chunk, Comparison, Description, FilterNode, Group, Hit, IndexError, Query, Settings, Value,
+    Attributes, Chunk, Comparison, Description, FilterNode, Fusion, Group, Hit, IndexError, Query, Settings,
+    Value,
 };
 
 impl From<vector::Error> for IndexError {
@@ -93,6 +94,13 @@ fn filter_node(node: FilterNode) -> vector::FilterNode {
     }
 }
 
+fn fusion(fusion: Fusion) -> vector::Fusion {
+    match fusion {
+        Fusion::Scores => vector::Fusion::Scores,
+        Fusion::Ranks => vector::Fusion::Ranks,
+    }
+}
+
 pub(super) fn query(query: Query) -> vector::Query {
     vector::Query {
         text: query.text,
@@ -100,6 +108,7 @@ pub(super) fn query(query: Query) -> vector::Query {
         filter: query.filter.into_iter().map(filter_node).collect(),
         limit: query.limit,
         candidates: query.candidates,
+        fusion: fusion(query.fusion),
         text_weight: query.text_weight,
         vector_weight: query.vector_weight,
         rank_constant: query.rank_constant,

@@ -102,6 +102,15 @@ impl From<guest::FilterNode> for host::FilterNode {
     }
 }
 
+impl From<guest::Fusion> for host::Fusion {
+    fn from(fusion: guest::Fusion) -> Self {
+        match fusion {
+            guest::Fusion::Scores => Self::Scores,
+            guest::Fusion::Ranks => Self::Ranks,
+        }
+    }
+}
+
 impl From<guest::Query> for host::Query {
     fn from(query: guest::Query) -> Self {
         Self {
@@ -110,6 +119,7 @@ impl From<guest::Query> for host::Query {
             filter: all(query.filter),
             limit: query.limit,
             candidates: query.candidates,
+            fusion: query.fusion.into(),
             text_weight: query.text_weight,
             vector_weight: query.vector_weight,
             rank_constant: query.rank_constant,

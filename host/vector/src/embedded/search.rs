@@ -86,8 +86,9 @@ pub(crate) fn search(
         _ => Vec::new(),
     };
     let Some(vector) = query.vector.as_deref().and_then(unit) else {
-        let fused = fuse(&by_words, &[], weights(query));
-        return hits(snapshots, &fused, &BTreeMap::new(), query);
+        let none = BTreeMap::new();
+        let fused = fuse(&by_words, &[], &none, Weights::of(query));
+        return hits(snapshots, &fused, &none, query);
     };
     let exact = ExactScores { snapshots, vector: &vector };
     let mut scores = BTreeMap::new();
@@ -99,12 +100,8 @@ pub(crate) fn search(
     for (key, _) in &by_words {
         exact.add(*key, &mut scores)?;
     }
-    let fused = fuse(&by_words, &ranked, weights(query));
+    let fused = fuse(&by_words, &ranked, &scores, Weights::of(query));
     hits(snapshots, &fused, &scores, query)
-}
-
-fn weights(query: &Query) -> Weights {
-    Weights { text: query.text_weight, vector: query.vector_weight, rank_constant: query.rank_constant }
 }
 
 /// The chunks that score best by their words, best first.

@@ -6,7 +6,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use waggle_vector::{Query, Settings, VectorError};
+use waggle_vector::{Fusion, Hit, Query, Settings, VectorError};
 
 pub(crate) async fn words_are_found_in_both_languages(fixture: Fixture) {
     let indexes = fixture.docs().await;
@@ -47,13 +47,49 @@ pub(crate) async fn both_ways_are_fused(fixture: Fixture) {
     put(&indexes, "a", 1, all).await;
     let hits = search(&indexes, by_both("apple pie", [1.0, 0.0, 0.0, 0.0])).await;
     assert_eq!(hits[0].ordinal, 0);
-    let expected = 2.0 / 61.0;
-    assert!((hits[0].score - expected).abs() < 1e-6, "{}", hits[0].score);
+    assert!((hits[0].score - 1.0).abs() < 1e-6, "the best by both ways: {}", hits[0].score);
     assert_eq!(hits.len(), 4);
     assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
     let found = |ordinal: u32| hits.iter().find(|hit| hit.ordinal == ordinal).unwrap();
     assert_eq!(found(1).text_score, None);
     assert_eq!(found(3).vector_score, None);
+    // Without words and with the nearest cosine but one.
+    let expected = 0.5 * (found(1).vector_score.unwrap() + 1.0) / 2.0;
+    assert!((found(1).score - expected).abs() < 1e-6, "{hits:?}");
+    // Without a vector it counts as the last of those that have one.
+    let (best, last) = (hits[0].text_score.unwrap(), found(2).vector_score.unwrap());
+    let expected = 0.5 * found(3).text_score.unwrap() / best + 0.5 * (last + 1.0) / 2.0;
+    assert!((found(3).score - expected).abs() < 1e-6, "{hits:?}");
+    let by_ranks = Query { fusion: Fusion::Ranks, ..by_both("apple pie", [1.0, 0.0, 0.0, 0.0]) };
+    let hits = search(&indexes, by_ranks).await;
+    assert!(hits[0].ordinal == 0 && (hits[0].score - 2.0 / 61.0).abs() < 1e-6, "{}", hits[0].score);
+    assert_eq!(hits.len(), 4);
+}
+
+pub(crate) async fn vectors_that_tell_nothing_apart_leave_the_order_to_the_words(fixture: Fixture) {
+    let indexes = fixture.docs().await;
+    let texts = ["apple among many other words that are no fruit", "apple and pear and plum", "apple", "nut"];
+    let all = (0..).zip(texts).map(|(ordinal, text)| with_vector(ordinal, text, [0.3, 0.2, 0.1, 0.0]));
+    put(&indexes, "a", 1, all.collect()).await;
+    let hits = search(&indexes, by_both("apple", [1.0, 0.0, 0.0, 0.0])).await;
+    assert_eq!(places(&hits), [("a", 2), ("a", 1), ("a", 0), ("a", 3)]);
+}
+
+pub(crate) async fn scores_of_several_indexes_are_measured_by_the_best_of_all(fixture: Fixture) {
+    let indexes = fixture.docs().await;
+    indexes.create("more", SETTINGS).await.unwrap();
+    put(&indexes, "a", 1, vec![with_vector(0, "apple", [0.0, 1.0, 0.0, 0.0])]).await;
+    let nearest = with_vector(0, "apple apple", [1.0, 0.0, 0.0, 0.0]);
+    indexes.stage("more", "a", 1, vec![nearest]).await.unwrap();
+    indexes.publish("more", "a", 1, 1, vec![]).await.unwrap();
+    let scores = |hits: Vec<Hit>| hits.into_iter().map(|hit| (hit.index, hit.score)).collect::<Vec<_>>();
+    let found = scores(indexes.search(&["docs", "more"], by_vector([1.0, 0.0, 0.0, 0.0])).await.unwrap());
+    assert!(
+        matches!(found[..], [(1, best), (0, other)] if best == 1.0 && (other - 0.5).abs() < 1e-6),
+        "{found:?}"
+    );
+    let found = scores(indexes.search(&["docs", "more"], by_words("apple")).await.unwrap());
+    assert!(matches!(found[..], [(1, best), (0, other)] if best == 1.0 && other < 1.0), "{found:?}");
 }
 
 pub(crate) async fn a_way_without_weight_is_not_taken(fixture: Fixture) {

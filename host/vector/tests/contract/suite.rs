@@ -108,6 +108,8 @@ macro_rules! contract {
                 words_are_found_in_both_languages;
                 vectors_are_found_by_their_angle;
                 both_ways_are_fused;
+                vectors_that_tell_nothing_apart_leave_the_order_to_the_words;
+                scores_of_several_indexes_are_measured_by_the_best_of_all;
                 a_way_without_weight_is_not_taken;
                 every_hit_has_its_exact_cosine;
                 what_is_not_alike_enough_is_left_out;

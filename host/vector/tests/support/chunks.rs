@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test program uses some of it")]
 
-use waggle_vector::{Attribute, Chunk, IndexName, Query, Settings, Value};
+use waggle_vector::{Attribute, Chunk, Fusion, IndexName, Query, Settings, Value};
 
 /// Dimensions of the indexes of tests.
 pub(crate) const DIMENSIONS: u32 = 4;
@@ -42,6 +42,7 @@ fn query() -> Query {
         filter: Vec::new(),
         limit: 10,
         candidates: 0,
+        fusion: Fusion::Scores,
         text_weight: 1.0,
         vector_weight: 1.0,
         rank_constant: 60.0,

@@ -7,6 +7,7 @@ use crate::settings::SearchMode;
 use crate::testing::{NAMES, World, completion, world};
 use futures::executor::block_on;
 use serde_json::json;
+use waggle_index::Fusion;
 
 const ANIMALS: [(&str, &[&str]); 3] = [
     ("fox", &["the red fox runs", "a fox eats berries", "foxes sleep in dens"]),
@@ -49,6 +50,27 @@ fn words_and_vectors_find_together() {
     assert_eq!((first.text.as_str(), first.ordinals), ("the grey owl hunts at night", (0, 0)));
     assert!(answer.results.iter().all(|found| (0.0..=1.0).contains(&found.score)));
     assert_eq!(answer.results.len(), 5, "as many as search_top_k says");
+}
+
+#[test]
+fn the_settings_say_what_is_fused_and_a_request_may_say_with_which_weights() {
+    let world = world();
+    let animals = world.index("a", true, &ANIMALS);
+    let check = |fusion: &str, weights: Option<Weights>, expected: (Fusion, f32, f32)| {
+        world.platform.set("search_fusion", fusion);
+        world.platform.set("search_vector_weight", "3");
+        let settings = world.settings();
+        let ranking = Ranking { weights, ..Ranking::default() };
+        let request = SearchRequest { ranking, ..ask(&["owl"], &[&animals]) };
+        let all = plan(&request.indexes, settings.mode, true);
+        let query = world.searcher(&settings).query(&request, &all[0], "owl", Some(vec![1.0]));
+        assert_eq!((query.fusion, query.text_weight, query.vector_weight), expected);
+    };
+    check("", None, (Fusion::Scores, 1.0, 3.0));
+    check("ranks", None, (Fusion::Ranks, 1.0, 3.0));
+    let weights = Some(Weights { text: 0.5, vector: 2.0 });
+    check("scores", weights, (Fusion::Scores, 0.5, 2.0));
+    check("ranks", weights, (Fusion::Ranks, 0.5, 2.0));
 }
 
 #[test]
