@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 async fn started(journal: Option<&Path>) -> Running {
+    // The client has TLS where other crates of the workspace want it, and then asks for this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config { journal: journal.map(Path::to_owned), api_key: Some("k".to_owned()) };
     start("127.0.0.1:0", config).await.unwrap()
 }

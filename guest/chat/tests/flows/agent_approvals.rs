@@ -24,6 +24,15 @@ fn decides(id: &str, approve: bool, continues: (&str, &Value)) -> Value {
     body
 }
 
+/// A world in which a refund was approved and made.
+pub(crate) fn approved() -> World {
+    let (world, response) = asked(&shops(&json!("x")));
+    world.plays(vec![said("done")]);
+    let decision = decides(&question(&response), true, ("previous_response_id", &response["id"]));
+    world.json("POST", "/v1/responses", &decision, 200);
+    world
+}
+
 #[test]
 fn a_run_ends_with_the_question_and_nothing_of_the_call_has_happened() {
     let (world, response) = asked(&shops(&json!("x")));

@@ -266,8 +266,8 @@ fn a_store_that_fails_stops_a_run_before_it_does_anything_more() {
     check(&world, &response, 0, "after the store has recovered");
 }
 
-#[test]
-fn with_its_user_a_run_is_erased() {
+/// A user's run whose host died in the middle of it, and where its work was to be delivered.
+pub(crate) fn interrupted() -> (World, World, String) {
     let world = five_steps();
     let ada = world.called_by(Some("ada"));
     let mut body = shops(&json!("go"));
@@ -278,6 +278,12 @@ fn with_its_user_a_run_is_erased() {
     assert!(until_it_dies(&ada, ada.deliver_at(&path, false)).is_none());
     ada.store.stand_still(None, false);
     assert!(!ada.keys("run/").is_empty());
+    (world, ada, path)
+}
+
+#[test]
+fn with_its_user_a_run_is_erased() {
+    let (world, ada, path) = interrupted();
     let reply = world.send("DELETE", "/v1/users/ada/data", "");
     assert!(reply.status < 300, "{}", String::from_utf8_lossy(&reply.body));
     assert_eq!(ada.keys("run/"), Vec::<String>::new());

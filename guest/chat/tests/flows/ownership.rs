@@ -93,6 +93,7 @@ fn text(reply: &Reply) -> String {
 fn body(method: &str, template: &str) -> &'static str {
     match (method, template) {
         ("POST", "/v1/conversations/{conversation}") => r#"{"metadata":{"k":"v"}}"#,
+        ("POST", "/v1/conversations/{conversation}/handover") => r#"{"reason":"asked for a person"}"#,
         ("POST", "/v1/conversations/{conversation}/items") => r#"{"items":[{"role":"user","content":"x"}]}"#,
         _ => {
             let route = Route::find(method, &Ids::unknown().fill(template)).unwrap();

@@ -1,5 +1,7 @@
 //! What the function leaves in the store, held against `kv-schemas/`.
 
+use crate::agent_approvals::approved;
+use crate::agent_crashes::interrupted;
 use crate::support::{Client, Piece, Script, World, answers, bytes, delta, ending, id, says, streams, world};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -183,7 +185,9 @@ fn every_key_and_value_is_of_one_described_family() {
     let families = families();
     let mut seen: BTreeMap<&str, usize> = families.iter().map(|family| (family.name.as_str(), 0)).collect();
     let mut owned = 0;
-    for (key, value) in busy_world().store.dump() {
+    let (run, ..) = interrupted();
+    let records = [busy_world(), run, approved()].map(|world| world.store.dump());
+    for (key, value) in records.into_iter().flatten() {
         let matching: Vec<&Family> =
             families.iter().filter(|family| family.key.is_valid(&json!(key))).collect();
         let [family] = matching.as_slice() else {
@@ -196,7 +200,7 @@ fn every_key_and_value_is_of_one_described_family() {
         *seen.entry(&family.name).or_default() += 1;
         owned += usize::from(value["user"] == "!\"\\~");
     }
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 16);
     assert!(seen.values().all(|count| *count > 0), "a family was not written: {seen:?}");
     assert!(seen["response"] >= 20, "{seen:?}");
     // Without the session's conversation and response.

@@ -38,6 +38,17 @@ pub(super) struct Held {
     lost: bool,
 }
 
+/// What came of work on a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It got on.
+    GotOn,
+    /// It waits for a model endpoint, which is bounded by time.
+    Waits,
+    /// It failed.
+    Failed,
+}
+
 /// Whether a lane was to be had.
 pub(super) enum Taken {
     Held(Held),
@@ -129,12 +140,16 @@ where
         self.put_lane(held, next).await
     }
 
-    /// Lets go of the lane, and notes whether work on it has `failed`.
+    /// Lets go of the lane, and notes what has come of it.
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn let_go(&self, mut held: Held, failed: bool) -> Result<(), Problem> {
-        let failures = if failed { held.state.failures.saturating_add(1) } else { 0 };
+    pub(super) async fn let_go(&self, mut held: Held, outcome: Outcome) -> Result<(), Problem> {
+        let failures = match outcome {
+            Outcome::GotOn => 0,
+            Outcome::Waits => held.state.failures,
+            Outcome::Failed => held.state.failures.saturating_add(1),
+        };
         let next = Lane { until_ms: 0, heir: None, failures, ..held.state.clone() };
         self.put_lane(&mut held, next).await?;
         Ok(())

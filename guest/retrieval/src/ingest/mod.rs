@@ -17,7 +17,8 @@ use crate::route::WorkRoute;
 use crate::service::{Beside, Service, report};
 pub(crate) use align::is_of;
 pub(crate) use forget::or_gone;
-use lane::Taken;
+use lane::{Outcome, Taken};
+use take::is_passing;
 use waggle_conversation::{Store, Viewer};
 use waggle_index::Index;
 use waggle_model::transport::Upstream;
@@ -49,7 +50,7 @@ where
         delivery: Delivery,
     ) -> Result<(), Problem> {
         let mut beside = Beside::new();
-        self.ingest(viewer, store, (lane, ticket), delivery.last, &mut beside).await?;
+        self.ingest(viewer, store, (lane, ticket), Some(delivery), &mut beside).await?;
         // A host that delivers work takes some as well; if it has just ceased to, the next who looks calls again.
         Ok(())
     }
@@ -59,19 +60,25 @@ where
         viewer: &Viewer,
         store: VectorStoreId,
         (lane, ticket): (u8, Nonce),
-        is_last: bool,
+        delivery: Option<Delivery>,
         beside: &mut Beside,
     ) -> Result<(), Problem> {
         if self.store_record(viewer, store).await?.is_none() {
             return Ok(());
         }
         let Taken::Held(mut held) = self.take_lane(store, lane, ticket).await? else { return Ok(()) };
-        if is_last {
+        if delivery.is_some_and(|delivery| delivery.last) {
             // Nobody comes again should this one die or fail, so somebody waits who will.
             self.name_heir(&mut held, beside).await?;
         }
-        let worked = self.work_lane(&mut held, beside).await;
-        self.let_go(held, worked.is_err()).await?;
+        // Who works beside a request cannot wait for hours.
+        let worked = self.work_lane(&mut held, delivery.is_some(), beside).await;
+        let outcome = match &worked {
+            Ok(()) => Outcome::GotOn,
+            Err(problem) if is_passing(problem) => Outcome::Waits,
+            Err(_) => Outcome::Failed,
+        };
+        self.let_go(held, outcome).await?;
         worked?;
         // Who came while the lane was held has gone away again; what they came for is there by now.
         self.call_on(store, lane, beside).await
@@ -85,7 +92,7 @@ where
             let mut beside = Beside::new();
             let done = match work {
                 WorkRoute::Ingest(store, lane, ticket) => {
-                    self.ingest(viewer, store, (lane, ticket), false, &mut beside).await
+                    self.ingest(viewer, store, (lane, ticket), None, &mut beside).await
                 }
                 WorkRoute::Sweep(store) => self.sweep(viewer, store, &mut beside).await,
             };

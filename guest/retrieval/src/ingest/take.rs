@@ -26,7 +26,7 @@ const PATIENCE_S: u64 = 6 * 3600;
 const DANGLING_S: u64 = 60;
 
 /// Whether it is no fault of the file, and goes better when some time has passed.
-fn is_passing(problem: &Problem) -> bool {
+pub(super) fn is_passing(problem: &Problem) -> bool {
     let error = &problem.error;
     error.status == 429 || error.code.is_some_and(|code| PASSING_CODES.contains(&code))
 }
@@ -89,7 +89,7 @@ where
     /// one that waits for a model endpoint that is away, once it has waited for long.
     async fn count_failure(&self, taking: &Taking<'_>, problem: Problem) -> Result<Step, Problem> {
         let now_s = self.now_s();
-        let is_passing = is_passing(&problem);
+        let is_passing = taking.means.is_patient && is_passing(&problem);
         let noted = self.note(taking, |member| match is_passing {
             true => member.waiting_since = member.waiting_since.or(Some(now_s)),
             false => member.attempts += 1,

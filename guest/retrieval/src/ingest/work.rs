@@ -45,6 +45,8 @@ pub(super) struct Means {
     pub(super) target: Embedding,
     /// The one that is searched, where that is another.
     pub(super) current: Option<Embedding>,
+    /// Whether a model endpoint that is away is waited for.
+    pub(super) is_patient: bool,
 }
 
 impl Means {
@@ -86,7 +88,12 @@ where
     ///
     /// # Errors
     /// Something failed that may go better later.
-    pub(super) async fn work_lane(&self, held: &mut Held, beside: &mut Beside) -> Result<(), Problem> {
+    pub(super) async fn work_lane(
+        &self,
+        held: &mut Held,
+        is_patient: bool,
+        beside: &mut Beside,
+    ) -> Result<(), Problem> {
         let store = held.store;
         let Some(record) = self.living(store).await? else { return Ok(()) };
         let settings = pipeline::settings(&self.platform).await?;
@@ -94,11 +101,11 @@ where
         let record = match self.align(store, record, &settings, beside).await {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(()),
-            Err(problem) => return self.blame_first(held, (settings, bounds), problem).await,
+            Err(problem) => return self.blame_first(held, (settings, bounds, is_patient), problem).await,
         };
         let Some(target) = record.target().cloned() else { return Ok(()) };
         let current = record.embedding.clone().filter(|current| *current != target);
-        let means = Means { store, settings, bounds, target, current };
+        let means = Means { store, settings, bounds, target, current, is_patient };
         let begun_ms = self.platform.now_ms();
         let mut steps = 0;
         let entries = Roster::new(&self.store, key::members(store.0)).all().await?;
@@ -124,11 +131,11 @@ where
     async fn blame_first(
         &self,
         held: &Held,
-        (settings, bounds): (SearchSettings, Bounds),
+        (settings, bounds, is_patient): (SearchSettings, Bounds, bool),
         problem: Problem,
     ) -> Result<(), Problem> {
         let nowhere = Embedding { model: String::new(), asked: None, dimensions: 0, generation: 0 };
-        let means = Means { store: held.store, settings, bounds, target: nowhere, current: None };
+        let means = Means { store: held.store, settings, bounds, target: nowhere, current: None, is_patient };
         let entries = Roster::new(&self.store, key::members(held.store.0)).all().await?;
         let tasks = Plan::new(entries).tasks(held.lane, 0);
         let Some((page, entry, _)) = tasks.iter().find(|(_, _, need)| *need == Need::Take) else {

@@ -124,6 +124,7 @@ impl Scene {
             egress: Arc::new(Egress::new(config).unwrap()),
             credentials: Arc::new(Credentials::new(vec![credential("x-tenant", "tenant-key")])),
             tools: Some(Arc::clone(&tools) as Arc<_>),
+            outbound: Arc::new(OnlyPort(port)),
             ..Arc::into_inner(world()).unwrap()
         };
         Self { world: Arc::new(world), tools, port, seen }
