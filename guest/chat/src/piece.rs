@@ -62,7 +62,12 @@ impl Piece {
     }
 
     /// The item as clients see it, and as it is stored.
-    pub(crate) fn to_raw(&self, nonce: Nonce, index: usize, status: ItemStatus) -> serde_json::Result<RawItem> {
+    pub(crate) fn to_raw(
+        &self,
+        nonce: Nonce,
+        index: usize,
+        status: ItemStatus,
+    ) -> serde_json::Result<RawItem> {
         match (&self.call, &self.item) {
             (Some(call), Item::FunctionCall { arguments, .. }) => {
                 Item::Hosted(call.shown(arguments)?).to_raw(nonce, index, status)

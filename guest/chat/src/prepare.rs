@@ -140,7 +140,8 @@ impl PreparedTurn {
 
     /// What a step of a run used, where the endpoint has not counted it.
     pub(crate) fn counted_in_step<P: Platform>(&self, platform: &P, output: &Output) -> Usage {
-        let (all, said) = (self.count(platform, output.items()), self.count(platform, output.items_of_step()));
+        let (all, said) =
+            (self.count(platform, output.items()), self.count(platform, output.items_of_step()));
         let usage = self.counted(platform, said);
         Usage { input_tokens: usage.input_tokens + all.saturating_sub(said), ..usage }
     }

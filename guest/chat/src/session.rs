@@ -279,7 +279,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
 }
 
 impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
-    fn session_stream(self, place: SessionPlace, streamed: StreamedTurn<S, P, U::Body>) -> Answer<S, P, U::Body> {
+    fn session_stream(
+        self,
+        place: SessionPlace,
+        streamed: StreamedTurn<S, P, U::Body>,
+    ) -> Answer<S, P, U::Body> {
         let Self { store, platform, .. } = self;
         Answer::Stream(Streaming::Session(Box::new(SessionStream { store, platform, streamed, place })))
     }

@@ -139,7 +139,8 @@ pub(crate) fn unrecorded(error: JournalError) -> Problem {
         JournalError::Store(error) => error.into(),
         JournalError::Overtaken => {
             let message = "Another run of this response is under way.";
-            let error = ApiError { status: 409, code: Some("response_running"), ..ApiError::invalid(message) };
+            let error =
+                ApiError { status: 409, code: Some("response_running"), ..ApiError::invalid(message) };
             Problem { error: Box::new(error), log: Some("a run was taken up by another".to_owned()) }
         }
         error @ (JournalError::Full | JournalError::TooLong(_)) => internal(error.to_string()),
@@ -267,7 +268,8 @@ impl<S: Store, B: ChunkSource + 'static> Acting<S, B> {
     /// The answer cannot be written.
     pub(crate) fn note_answer(&mut self, answer: &Answer, usage: Usage) -> Result<(), Problem> {
         let Usage { input_tokens, cached_tokens, output_tokens, reasoning_tokens } = usage;
-        let spent = Spent { input_tokens, cached_tokens, output_tokens, reasoning_tokens, ..Spent::default() };
+        let spent =
+            Spent { input_tokens, cached_tokens, output_tokens, reasoning_tokens, ..Spent::default() };
         let spent = spent.at(self.price.take());
         self.budget.spend(spent);
         if self.journal.is_on() {

@@ -60,7 +60,9 @@ pub(crate) fn outcome(reply: &CallReply) -> Outcome<'_> {
     let code = match reply.error {
         None => return Outcome::Completed(&reply.output),
         Some(_) if reply.attempts > 0 => return Outcome::Failed(McpFailure::Execution(&reply.output)),
-        Some(CallError::Unknown | CallError::InvalidArguments | CallError::ApprovalRequired) => INVALID_PARAMS,
+        Some(CallError::Unknown | CallError::InvalidArguments | CallError::ApprovalRequired) => {
+            INVALID_PARAMS
+        }
         Some(_) => INTERNAL_ERROR,
     };
     Outcome::Failed(McpFailure::Protocol(code, &reply.output))
@@ -103,7 +105,8 @@ pub(crate) async fn make<P: Platform>(
 
 fn read<P: Platform>(platform: &P, tool: &Tool, answer: &NeighbourAnswer) -> CallReply {
     serde_json::from_slice(&answer.body).unwrap_or_else(|error| {
-        platform.log(&format!("tools: a call's answer cannot be read: {error}, in '{}'", excerpt(&answer.body)));
+        platform
+            .log(&format!("tools: a call's answer cannot be read: {error}, in '{}'", excerpt(&answer.body)));
         // It was made, and what came of it is lost.
         if tool.is_repeatable() {
             reply("The tool's answer could not be read.".to_owned(), CallError::InvalidOutput)

@@ -62,7 +62,8 @@ impl Asker {
             }
             TransportFailure::Busy(_) => overloaded(None),
             TransportFailure::Denied(_) if self == Self::Request => {
-                let message = "Tools of type 'mcp' are not supported by this server: it has no tools function.";
+                let message =
+                    "Tools of type 'mcp' are not supported by this server: it has no tools function.";
                 ApiError::unsupported("tools", message)
             }
             _ => {
@@ -87,7 +88,8 @@ impl Asker {
         let log = format!("the catalogue was answered {}: '{}'", answer.status, excerpt(&answer.body));
         match (answer.status, self) {
             (429, _) => {
-                let message = "The tools of your turn could not be read: a rate limit is reached. Try again later.";
+                let message =
+                    "The tools of your turn could not be read: a rate limit is reached. Try again later.";
                 let mut limited = ApiError::rate_limited(retry_after_s, message);
                 if error.r#type.as_deref() == Some(INSUFFICIENT_QUOTA) {
                     limited.kind = INSUFFICIENT_QUOTA;

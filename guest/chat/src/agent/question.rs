@@ -150,8 +150,10 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// # Errors
     /// 400: another turn has answered one; the store's.
     pub(crate) async fn claim_decisions(&self, decisions: &[Decision], by: Nonce) -> Result<(), Problem> {
-        let decided: Vec<Decided> =
-            decisions.iter().map(|Decision { id, approve, .. }| Decided { request: *id, approve: *approve }).collect();
+        let decided: Vec<Decided> = decisions
+            .iter()
+            .map(|Decision { id, approve, .. }| Decided { request: *id, approve: *approve })
+            .collect();
         match claim(&self.store, &decided, by, self.platform.now_ms() / 1000).await? {
             Claimed::Ours => Ok(()),
             Claimed::AlreadyBy(id, _) => {

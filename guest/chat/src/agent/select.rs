@@ -50,9 +50,8 @@ impl<'a> Wanted<'a> {
             named.iter().map(selection).collect()
         };
         for (label, function) in decided {
-            let has = |known: &Selection| {
-                known.label.as_deref() == Some(label) && functions_of(known, function)
-            };
+            let has =
+                |known: &Selection| known.label.as_deref() == Some(label) && functions_of(known, function);
             if !select.iter().any(has) {
                 add(&mut select, label, Some(function));
             }
@@ -169,9 +168,11 @@ fn list(text: &str) -> Result<Vec<Selection>, String> {
     }
     let mut select = Vec::new();
     for name in names {
-        let (label, function) = name.split_once('.').map_or((name, None), |(label, rest)| (label, Some(rest)));
+        let (label, function) =
+            name.split_once('.').map_or((name, None), |(label, rest)| (label, Some(rest)));
         let is_name = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
         };
         if !is_name(label) || function.is_some_and(|function| !is_name(function)) {
             return Err(format!("'{}' is neither LABEL nor LABEL.FUNCTION", echo(name)));

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use waggle_agent::offer::Available;
 use waggle_openai::id::{ItemId, ItemKind};
-use waggle_openai::item::mcp::{ApprovalRequest, ListedAnnotations, ListedTool, McpCall, McpList, Outcome, OwnMark};
+use waggle_openai::item::mcp::{
+    ApprovalRequest, ListedAnnotations, ListedTool, McpCall, McpList, Outcome, OwnMark,
+};
 use waggle_openai::item::{HostedCall, HostedKind};
 use waggle_openai::tool::Tool as Function;
 use waggle_tool::wire::{BUILT_IN_LABEL, Offered};
@@ -173,7 +175,11 @@ impl ToolCall {
     }
 
     /// The item with what came of it.
-    pub(crate) fn ended(&self, arguments: &str, outcome: Outcome<'_>) -> serde_json::Result<HostedCall<'static>> {
+    pub(crate) fn ended(
+        &self,
+        arguments: &str,
+        outcome: Outcome<'_>,
+    ) -> serde_json::Result<HostedCall<'static>> {
         let Tool { label, offered: Offered { function, .. }, .. } = &*self.tool;
         let call = McpCall {
             server_label: label,

@@ -138,11 +138,7 @@ impl<S: Store, P: Platform, B: ChunkSource + 'static> StreamedTurn<S, P, B> {
     }
 
     /// Makes the calls that were asked for in a turn before, and are approved in this one.
-    async fn make_approved<K: Sink>(
-        &mut self,
-        acting: &mut Acting<S, B>,
-        sink: &mut K,
-    ) -> Result<(), End> {
+    async fn make_approved<K: Sink>(&mut self, acting: &mut Acting<S, B>, sink: &mut K) -> Result<(), End> {
         if acting.run.approved.is_empty() {
             return Ok(());
         }

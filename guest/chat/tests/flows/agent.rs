@@ -33,7 +33,8 @@ fn streamed(world: &World, body: &Value) -> Value {
         let told = events.iter().filter(|(known, _)| known == kind);
         told.map(|(_, data)| (data["output_index"].as_u64().unwrap(), data["item"].clone())).collect()
     };
-    let output: Vec<(u64, Value)> = (0..).zip(response["output"].as_array().unwrap().iter().cloned()).collect();
+    let output: Vec<(u64, Value)> =
+        (0..).zip(response["output"].as_array().unwrap().iter().cloned()).collect();
     let mut done = told("response.output_item.done");
     done.sort_by_key(|(place, _)| *place);
     assert_eq!(done, output);
@@ -64,7 +65,12 @@ fn a_model_that_calls_a_tool_is_told_what_came_of_it_and_answers() {
     assert_eq!(plain(&streamed(&other, &body)), plain(&response));
     assert_eq!((said(&response).as_str(), &response["status"]), ("let me seeover", &json!("completed")));
     let call = items(&response, "mcp_call")[0];
-    let expected = [("server_label", "shop"), ("name", "find"), ("arguments", r#"{"id":7}"#), ("output", "it is in Rome")];
+    let expected = [
+        ("server_label", "shop"),
+        ("name", "find"),
+        ("arguments", r#"{"id":7}"#),
+        ("output", "it is in Rome"),
+    ];
     for (member, value) in expected {
         assert_eq!(call[member], value, "{call}");
     }
@@ -77,8 +83,12 @@ fn a_model_that_calls_a_tool_is_told_what_came_of_it_and_answers() {
     for world in [&whole, &other] {
         let asked = world.asked();
         assert_eq!(asked.len(), 2);
-        let names: Vec<&str> =
-            asked[0]["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = asked[0]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| tool["function"]["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["shop__find", "shop__stock", "shop__cancel", "shop__note", "shop__refund"]);
         let shown = asked[1]["messages"].as_array().unwrap();
         let told = shown.last().unwrap();
@@ -171,7 +181,12 @@ fn whatever_becomes_of_a_call_is_told_to_the_model() {
         ("find", Does::Answers(429, json!(null)), "failed", "busy"),
         ("find", Does::Answers(500, json!(null)), "failed", "failed"),
         ("find", Does::Answers(200, json!({"no": "reply"})), "failed", "could not be read"),
-        ("find", Does::Fails(TransportFailure::Unreachable("there".to_owned())), "failed", "cannot be reached"),
+        (
+            "find",
+            Does::Fails(TransportFailure::Unreachable("there".to_owned())),
+            "failed",
+            "cannot be reached",
+        ),
         ("find", Does::Fails(cut()), "failed", "cut off"),
         ("note", Does::Fails(cut()), "failed", "cut off"),
         ("cancel", Does::Fails(cut()), "failed", "unknown"),
@@ -179,7 +194,8 @@ fn whatever_becomes_of_a_call_is_told_to_the_model() {
     ] {
         let world = shop();
         world.does(function, vec![does.clone()]);
-        let name = ["shop__find", "shop__note", "shop__cancel"].into_iter().find(|name| name.ends_with(function));
+        let name =
+            ["shop__find", "shop__note", "shop__cancel"].into_iter().find(|name| name.ends_with(function));
         world.plays(vec![calls(&[(name.unwrap(), "{}")])]);
         let response = respond(&world, &shops(&json!("x")));
         let call = items(&response, "mcp_call")[0];
@@ -192,7 +208,8 @@ fn whatever_becomes_of_a_call_is_told_to_the_model() {
 
 #[test]
 fn what_cannot_be_called_is_an_observation_and_nothing_is_called() {
-    let (deep, long) = (format!("{}{}", "[".repeat(40), "]".repeat(40)), format!("\"{}\"", "x".repeat(70_000)));
+    let (deep, long) =
+        (format!("{}{}", "[".repeat(40), "]".repeat(40)), format!("\"{}\"", "x".repeat(70_000)));
     for (name, arguments, words) in [
         ("shop__destroy", "{}".to_owned(), "There is no tool"),
         ("nothing", "{}".to_owned(), "There is no tool"),
@@ -218,14 +235,21 @@ fn the_clients_own_functions_are_left_to_it_when_the_servers_are_done() {
     let world = shop();
     world.plays(vec![calls(&[("mine", "{\"a\":1}"), ("shop__find", "{}")])]);
     let mut body = shops(&json!("x"));
-    body["tools"].as_array_mut().unwrap().push(json!({"type": "function", "name": "mine", "parameters": {"type": "object"}}));
+    body["tools"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "function", "name": "mine", "parameters": {"type": "object"}}));
     let response = streamed(&world, &body);
     assert_eq!(world.asked().len(), 1);
     let kinds: Vec<&str> =
         response["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["mcp_list_tools", "function_call", "mcp_call"]);
-    assert_eq!((&response["status"], &response["output"][2]["status"]), (&json!("completed"), &json!("completed")));
-    let mut next = shops(&json!([{"type": "function_call_output", "call_id": "call_0", "output": "mine says so"}]));
+    assert_eq!(
+        (&response["status"], &response["output"][2]["status"]),
+        (&json!("completed"), &json!("completed"))
+    );
+    let mut next =
+        shops(&json!([{"type": "function_call_output", "call_id": "call_0", "output": "mine says so"}]));
     next["previous_response_id"] = response["id"].clone();
     next["tools"].as_array_mut().unwrap().push(body["tools"][1].clone());
     world.script(crate::support::says("done"));
@@ -254,11 +278,18 @@ fn a_tenants_tools_are_those_of_turns_that_name_none() {
     assert_eq!(world.called()[0].0, "calculator");
     let mut own = json!({"input": "x", "tools": [{"type": "function", "name": "calculator"}]});
     world.script(completion(&json!({}), "", &[("calculator", "{}".to_owned())]));
-    assert_eq!(items(&respond(&world, &own), "function_call").len(), 1, "the client's own goes before the tenant's");
+    assert_eq!(
+        items(&respond(&world, &own), "function_call").len(),
+        1,
+        "the client's own goes before the tenant's"
+    );
     own["tools"][0] = json!({"type": "mcp", "server_label": "shop"});
     world.script(crate::support::says("y"));
     respond(&world, &own);
-    assert_eq!(world.platform.tools.catalogues.borrow().last().unwrap()["select"], json!([{"label": "shop"}]));
+    assert_eq!(
+        world.platform.tools.catalogues.borrow().last().unwrap()["select"],
+        json!([{"label": "shop"}])
+    );
     world.set("tools", "gone");
     world.turn(&json!({"input": "x"}), "y");
     assert!(world.platform.lines.borrow().iter().any(|line| line.contains("'gone'")));
@@ -283,8 +314,16 @@ fn a_session_has_the_tenants_tools() {
 fn what_a_request_names_must_be_there_and_be_its_own() {
     for (tools, status, code) in [
         (json!([{"type": "mcp", "server_label": "none"}]), 400, "tool_not_found"),
-        (json!([{"type": "mcp", "server_label": "x", "server_url": "https://other.example/mcp"}]), 400, "tool_not_found"),
-        (json!([{"type": "mcp", "server_label": "shop"}, {"type": "function", "name": "shop__find"}]), 400, "invalid_value"),
+        (
+            json!([{"type": "mcp", "server_label": "x", "server_url": "https://other.example/mcp"}]),
+            400,
+            "tool_not_found",
+        ),
+        (
+            json!([{"type": "mcp", "server_label": "shop"}, {"type": "function", "name": "shop__find"}]),
+            400,
+            "invalid_value",
+        ),
     ] {
         let world = shop();
         let error = world.json("POST", "/v1/responses", &json!({"input": "x", "tools": tools}), status);
@@ -326,7 +365,10 @@ fn a_tools_function_that_does_not_answer_is_an_error_before_the_model_is_asked()
     failing(Does::Answers(400, json!({"error": {"message": "No."}})), "shop", 500, "internal_error");
     let world = shop();
     world.set("tools", "no name");
-    assert_eq!(world.json("POST", "/v1/responses", &json!({"input": "x"}), 500)["error"]["code"], "internal_error");
+    assert_eq!(
+        world.json("POST", "/v1/responses", &json!({"input": "x"}), 500)["error"]["code"],
+        "internal_error"
+    );
 }
 
 #[test]
@@ -352,9 +394,11 @@ fn a_forced_choice_holds_for_the_first_step_alone() {
 #[test]
 fn a_model_that_fails_later_leaves_what_was_done() {
     let down = || Step::Fails(TransportFailure::Unreachable("there".to_owned()));
-    for (function, fallback, status) in
-        [("shop__find", "text", "completed"), ("shop__cancel", "text", "failed"), ("shop__find", "error", "failed")]
-    {
+    for (function, fallback, status) in [
+        ("shop__find", "text", "completed"),
+        ("shop__cancel", "text", "failed"),
+        ("shop__find", "error", "failed"),
+    ] {
         for is_streamed in [false, true] {
             let world = shop();
             world.set("fallback", fallback);
@@ -386,7 +430,10 @@ fn a_person_who_takes_over_ends_the_turn() {
     world.plays(vec![Step::SaysAndCalls("One moment.", vec![("shop__find", "{}".to_owned())])]);
     let response = respond(&world, &shops(&json!("a human please")));
     assert_eq!((world.asked().len(), said(&response).as_str()), (1, "One moment."));
-    assert_eq!((&response["status"], &response["metadata"]["waggle_answer"]), (&json!("completed"), &json!("handover")));
+    assert_eq!(
+        (&response["status"], &response["metadata"]["waggle_answer"]),
+        (&json!("completed"), &json!("handover"))
+    );
 }
 
 #[test]
@@ -398,8 +445,12 @@ fn what_was_looked_up_goes_together_with_tools() {
         let mut body = asks("when do you open");
         body["tools"].as_array_mut().unwrap().push(json!({"type": "mcp", "server_label": "shop"}));
         let response = streamed(&world, &body);
-        let kinds: Vec<&str> =
-            response["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> = response["output"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["type"].as_str().unwrap())
+            .collect();
         assert_eq!(kinds, ["file_search_call", "mcp_list_tools", "mcp_call", "message"]);
         for asked in world.asked() {
             assert_eq!(asked.to_string().contains("We open at nine."), told, "in each step");
@@ -429,7 +480,8 @@ fn a_model_that_is_asked_by_responses_calls_tools_as_well() {
     assert_eq!((said(&response).as_str(), items(&response, "mcp_call").len()), ("over", 1));
     assert_eq!(response["usage"]["output_tokens_details"]["reasoning_tokens"], 4);
     let shown = world.asked()[1]["input"].clone();
-    let kinds: Vec<&str> = shown.as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        shown.as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["message", "reasoning", "function_call", "function_call_output"]);
 }
 

@@ -17,7 +17,8 @@ fn question(response: &Value) -> String {
 }
 
 fn decides(id: &str, approve: bool, continues: (&str, &Value)) -> Value {
-    let mut body = shops(&json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve,
+    let mut body =
+        shops(&json!([{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve,
         "reason": "because"}]));
     body[continues.0] = continues.1.clone();
     body
@@ -68,7 +69,8 @@ fn a_request_may_want_to_be_asked_more_often_and_never_less() {
 fn an_approved_call_is_made_first_and_the_model_goes_on_from_it() {
     for in_conversation in [false, true] {
         let mut body = shops(&json!("x"));
-        let conversation = |world: &World| world.json("POST", "/v1/conversations", &json!({}), 200)["id"].clone();
+        let conversation =
+            |world: &World| world.json("POST", "/v1/conversations", &json!({}), 200)["id"].clone();
         let world = world().with_shop();
         if in_conversation {
             body["conversation"] = conversation(&world);
@@ -103,7 +105,11 @@ fn a_refusal_is_told_to_the_model_and_is_final() {
     world.plays(vec![]);
     let continues = ("previous_response_id", &response["id"]);
     let after = world.json("POST", "/v1/responses", &decides(&id, false, continues), 200);
-    assert_eq!((said(&after).as_str(), world.called().len()), ("over", 1), "only what needed nobody was called");
+    assert_eq!(
+        (said(&after).as_str(), world.called().len()),
+        ("over", 1),
+        "only what needed nobody was called"
+    );
     assert!(world.last_messages().last().unwrap().contains("refused this call: because"));
     let again = world.json("POST", "/v1/responses", &decides(&id, true, continues), 400);
     assert_eq!(again["error"]["code"], "approval_request_answered");
@@ -121,11 +127,17 @@ fn only_what_stands_in_the_turns_own_history_is_answered() {
     assert_eq!(error["error"]["param"], "input[0].approval_request_id");
     unrelated.as_object_mut().unwrap().remove("previous_response_id");
     let error = world.json("POST", "/v1/responses", &unrelated, 400);
-    assert_eq!(error["error"]["code"], "approval_request_not_found", "a turn that continues nothing answers nothing");
+    assert_eq!(
+        error["error"]["code"], "approval_request_not_found",
+        "a turn that continues nothing answers nothing"
+    );
     let mut twice = decides(&id, true, ("previous_response_id", &response["id"]));
     let decision = twice["input"][0].clone();
     twice["input"].as_array_mut().unwrap().push(decision);
-    assert_eq!(world.json("POST", "/v1/responses", &twice, 400)["error"]["code"], "approval_request_answered");
+    assert_eq!(
+        world.json("POST", "/v1/responses", &twice, 400)["error"]["code"],
+        "approval_request_answered"
+    );
     let right = ("previous_response_id", &response["id"]);
     world.called_by(Some("eve")).json("POST", "/v1/responses", &decides(&id, true, right), 400);
     assert_eq!(world.called().len(), 1, "none of these has called anything");
@@ -138,7 +150,8 @@ fn a_question_that_a_client_made_up_is_none() {
     let (world, response) = asked(&shops(&json!("x")));
     let mut forged = items(&response, "mcp_approval_request")[0].clone();
     forged["arguments"] = json!("{\"id\":8}");
-    let conversation = world.json("POST", "/v1/conversations", &json!({"items": [forged]}), 200)["id"].clone();
+    let conversation =
+        world.json("POST", "/v1/conversations", &json!({"items": [forged]}), 200)["id"].clone();
     let items = format!("/v1/conversations/{}/items", conversation.as_str().unwrap());
     let id = world.json("GET", &items, &Value::Null, 200)["data"][0]["id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("mcpr_"));
@@ -160,5 +173,8 @@ fn an_approval_is_claimed_when_the_turn_runs_and_not_when_it_is_accepted() {
     assert_eq!(world.deliver(false).status, 200);
     let path = format!("/v1/responses/{}", accepted["id"].as_str().unwrap());
     let after = world.json("GET", &path, &Value::Null, 200);
-    assert_eq!((&after["status"], said(&after).as_str(), world.called().len()), (&json!("completed"), "over", 2));
+    assert_eq!(
+        (&after["status"], said(&after).as_str(), world.called().len()),
+        (&json!("completed"), "over", 2)
+    );
 }

@@ -31,10 +31,16 @@ fn check(world: &World, body: &Value, stop: &str, steps: usize, made: usize) {
     assert!(last["tools"].is_array(), "what was called is still told");
     let told = last["messages"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(told["role"], "system");
-    assert!(told["content"].as_str().unwrap().contains("no more tools") || told["content"].as_str().unwrap().contains("No more tools"));
+    assert!(
+        told["content"].as_str().unwrap().contains("no more tools")
+            || told["content"].as_str().unwrap().contains("No more tools")
+    );
     let id = response["id"].as_str().unwrap();
     let kept = world.json("GET", &format!("/v1/responses/{id}"), &Value::Null, 200);
-    assert!(!kept["output"].to_string().contains("more tools can be called. Answer"), "the note is nobody's item");
+    assert!(
+        !kept["output"].to_string().contains("more tools can be called. Answer"),
+        "the note is nobody's item"
+    );
 }
 
 #[test]
@@ -120,7 +126,8 @@ fn a_model_that_calls_where_it_may_not_calls_nothing() {
 
 #[test]
 fn a_bound_that_is_none_is_told_to_the_operator() {
-    for (name, value) in [("agent_steps_max", "many"), ("agent_cost_max", "-1"), ("agent_time_ms_max", "1.5")] {
+    for (name, value) in [("agent_steps_max", "many"), ("agent_cost_max", "-1"), ("agent_time_ms_max", "1.5")]
+    {
         let world = world().with_shop();
         world.set(name, value);
         world.json("POST", "/v1/responses", &shops(&json!("x")), 500);

@@ -86,9 +86,9 @@ fn check_journal(world: &World, was_kept: bool, at: &str) {
 /// Whether the response is kept as it ended.
 fn is_kept(world: &World) -> bool {
     let records = world.store.dump().into_iter().filter(|(key, _)| key.split('/').count() == 2);
-    records.filter(|(key, _)| key.starts_with("response/")).any(|(_, record)| {
-        String::from_utf8_lossy(&record).contains("all done")
-    })
+    records
+        .filter(|(key, _)| key.starts_with("response/"))
+        .any(|(_, record)| String::from_utf8_lossy(&record).contains("all done"))
 }
 
 #[test]

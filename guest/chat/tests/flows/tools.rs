@@ -157,7 +157,8 @@ pub(crate) fn completion(request: &Value, text: &str, calls: &[(&'static str, St
     let calls = tool_calls(calls);
     if request["stream"] != json!(true) {
         let message = json!({"role": "assistant", "content": text, "tool_calls": calls});
-        let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage});
+        let body =
+            json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage});
         return answers(200, "application/json", &body.to_string());
     }
     let event = |data: &Value| bytes(&format!("data: {data}\n\n"));

@@ -91,7 +91,7 @@ fn a_conversation_is_handed_over() {
     assert!(reply.handed_over && reply.error.is_none(), "{reply:?}");
     let (function, path, body) = world.platform.asked.borrow()[0].clone();
     assert_eq!((function.as_str(), path), ("chat", format!("/v1/conversations/{CONVERSATION}/handover")));
-    assert_eq!(body, json!({"reason": "asked for a person"}));
+    assert_eq!(body, json!({"reason": "asked for a person", "by": "model"}));
     world.platform.neighbours.borrow_mut().insert("chat", (404, json!({})));
     let reply = within(&world, "hand_over", &json!({"reason": "r"}));
     assert!(!reply.handed_over && reply.error == Some(CallError::Failed), "{reply:?}");
