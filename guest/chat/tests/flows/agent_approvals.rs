@@ -27,7 +27,7 @@ fn decides(id: &str, approve: bool, continues: (&str, &Value)) -> Value {
 /// A world in which a refund was approved and made.
 pub(crate) fn approved() -> World {
     let (world, response) = asked(&shops(&json!("x")));
-    world.plays(vec![said("done")]);
+    world.plays(vec![Step::Says("done")]);
     let decision = decides(&question(&response), true, ("previous_response_id", &response["id"]));
     world.json("POST", "/v1/responses", &decision, 200);
     world
