@@ -30,10 +30,10 @@ struct OnlyPort(u16);
 
 impl OutboundPolicy for OnlyPort {
     fn decide(&self, _scheme: &str, host: &str, port: u16) -> OutboundDecision {
-        if (host, port) == ("127.0.0.1", self.0) {
-            OutboundDecision::Private
-        } else {
-            OutboundDecision::Denied
+        match host {
+            "127.0.0.1" if port == self.0 => OutboundDecision::Private,
+            TOOLS => OutboundDecision::Public,
+            _ => OutboundDecision::Denied,
         }
     }
 
