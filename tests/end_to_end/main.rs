@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
+mod agent_crash;
 mod api_description;
 mod background;
 mod bad_input;
@@ -44,6 +45,7 @@ mod tenants_shared;
 mod tenants_support;
 mod tenants_tokens;
 mod tokens;
+mod tool_attacks;
 mod tools_host;
 mod vector;
 mod vector_hostile;

@@ -30,7 +30,7 @@ fn start(setup: Setup, tenants: &[(&str, &str)]) -> (Server, Admin, Caller) {
 }
 
 /// Uploads a guest and makes it a tool of the tenant; its digest.
-async fn component(admin: &Admin, tenant: &str, guest: &str, more: Value) -> String {
+pub(crate) async fn component(admin: &Admin, tenant: &str, guest: &str, more: Value) -> String {
     let bytes = std::fs::read(guests().join(format!("{guest}.wasm"))).unwrap();
     let request = client()
         .post(format!("{}/admin/v1/tenants/{tenant}/components", admin.url))

@@ -99,7 +99,9 @@ fn obeyed<'a>(prompt: &'a Prompt<'_>, said_last: usize, everything: bool) -> imp
     };
     let messages = prompt.messages.iter().enumerate();
     let messages = messages.filter(move |(at, message)| speaks(*at, message.role));
-    prompt.instructions.as_deref().into_iter().chain(messages.map(|(_, message)| &*message.text))
+    let tools = prompt.tools.filter(|_| everything).map(|tools| tools.get());
+    let said = prompt.instructions.as_deref().into_iter().chain(messages.map(|(_, message)| &*message.text));
+    said.chain(tools)
 }
 
 /// The scripts of a text.
@@ -276,6 +278,11 @@ mod tests {
         assert_eq!(names(&messages, true), ["document"]);
         let more = [messages, vec![message(Role::Assistant, "", 1)]].concat();
         assert_eq!(names(&more, true), ["tool"]);
+        let tools = serde_json::value::RawValue::from_string(r#"[{"description":"[sim: call d {\"x\":1}]"}]"#.to_owned());
+        let tools = tools.unwrap();
+        let described = Prompt { tools: Some(&tools), ..prompt(vec![message(Role::User, "hi", 0)]) };
+        assert_eq!(next_calls(&described, true), [call("d", r#"{"x":1}"#)]);
+        assert_eq!(next_calls(&described, false), []);
         let instructed = Prompt { instructions: Some("[sim: call i]".into()), ..prompt(more[3..4].to_vec()) };
         assert_eq!(next_calls(&instructed, false), [call("i", "{}")]);
     }
