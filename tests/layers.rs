@@ -91,6 +91,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "waggle-agent",
             "waggle-conversation",
+            "waggle-intent",
             "waggle-model",
             "waggle-openai",
             "waggle-platform",
@@ -104,11 +105,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "waggle-conversation",
             "waggle-index",
+            "waggle-intent",
             "waggle-mcp",
             "waggle-model",
             "waggle-openai",
             "waggle-platform",
             "waggle-schema",
+            "waggle-search",
             "waggle-tool",
         ],
     ),
@@ -142,6 +145,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("waggle-wasi", &["waggle-conversation", "waggle-index", "waggle-mcp", "waggle-model", "waggle-platform"]),
     ("waggle-conversation", &["waggle-openai"]),
     ("waggle-agent", &["waggle-conversation", "waggle-openai", "waggle-tool"]),
+    (
+        "waggle-intent",
+        &["waggle-conversation", "waggle-model", "waggle-openai", "waggle-platform", "waggle-search"],
+    ),
     ("waggle-tool", &[]),
     ("waggle-documents", &[]),
     ("waggle-mcp", &["waggle-model", "waggle-platform", "waggle-tool"]),
