@@ -17,7 +17,7 @@ fn setup() -> Setup {
     let intents = format!("intents={}", intents());
     let variables =
         ["embedding_model=demo", "embedding_dimensions=256", "intent_mode=embedding", intents.as_str()];
-    let flags: Vec<&str> = variables.iter().flat_map(|variable| ["--variable", variable]).collect();
+    let flags: Vec<&str> = variables.iter().flat_map(|variable| ["--variable", *variable]).collect();
     Setup::application().args(&flags)
 }
 
@@ -54,7 +54,11 @@ async fn a_missing_slot_is_asked_for_and_its_answer_is_known_after_a_restart() {
     assert_eq!(asked["metadata"]["waggle_intent"], "track_order");
     server.restart();
     let (status, answered) = post(&client, &server.url("/v1/responses"), &body("It is 1001.")).await;
-    assert_eq!((status, &answered["metadata"]["waggle_intent"]), (200, &json!("track_order")), "{answered:#}");
+    assert_eq!(
+        (status, &answered["metadata"]["waggle_intent"]),
+        (200, &json!("track_order")),
+        "{answered:#}"
+    );
     assert_ne!(said(&answered), "Which order?");
     let (_, other) = post(&client, &server.url("/v1/responses"), &body("The weather in Paris is fine")).await;
     assert_eq!(other["metadata"]["waggle_intent"], "unknown", "{other:#}");

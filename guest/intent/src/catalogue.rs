@@ -136,7 +136,9 @@ impl Slot {
         let name = fields.name("name")?;
         let question_at = fields.at("question");
         Ok(Self {
-            description: fields.text("description", DESCRIPTION_CHARACTERS_MAX)?.unwrap_or_else(|| name.clone()),
+            description: fields
+                .text("description", DESCRIPTION_CHARACTERS_MAX)?
+                .unwrap_or_else(|| name.clone()),
             name,
             kind: kind(&fields)?,
             pattern: pattern(&fields)?,
@@ -174,7 +176,8 @@ fn kind(fields: &Fields<'_>) -> Result<SlotKind, IntentsError> {
 
 fn pattern(fields: &Fields<'_>) -> Result<Option<Regex>, IntentsError> {
     let Some(text) = fields.text("pattern", PATTERN_CHARACTERS_MAX)? else { return Ok(None) };
-    let regex = regex_lite::RegexBuilder::new(&text).case_insensitive(true).size_limit(PATTERN_SIZE_MAX).build();
+    let regex =
+        regex_lite::RegexBuilder::new(&text).case_insensitive(true).size_limit(PATTERN_SIZE_MAX).build();
     let regex = regex.map_err(|error| wrong(fields.at("pattern"), format!("it is no pattern: {error}")))?;
     if regex.is_match("") {
         return Err(wrong(fields.at("pattern"), "it finds what is nothing"));
@@ -203,7 +206,10 @@ impl Intent {
             tools: fields.texts("tools", TOOLS_MAX, TOOL_CHARACTERS_MAX)?,
         };
         if let Some(place) = intent.tools.iter().position(|tool| !is_tool(tool)) {
-            return Err(wrong(format!("{}[{place}]", fields.at("tools")), "it is neither LABEL nor LABEL.FUNCTION"));
+            return Err(wrong(
+                format!("{}[{place}]", fields.at("tools")),
+                "it is neither LABEL nor LABEL.FUNCTION",
+            ));
         }
         Ok(intent)
     }
@@ -216,7 +222,8 @@ impl Intent {
 
 fn is_tool(text: &str) -> bool {
     let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     let (label, function) = text.split_once('.').unwrap_or((text, "_"));
     is_name(label) && is_name(function)
@@ -265,7 +272,8 @@ impl Catalogue {
         if text.len() > BYTES_MAX {
             return Err(wrong(AT, format!("it is longer than {BYTES_MAX} bytes")));
         }
-        let value: Value = serde_json::from_str(text).map_err(|error| wrong(AT, format!("it is no JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| wrong(AT, format!("it is no JSON: {error}")))?;
         let list = value.as_array().ok_or_else(|| wrong(AT, "it must be an array"))?;
         if list.len() > INTENTS_MAX {
             return Err(wrong(AT, format!("it has {} intents, at most {INTENTS_MAX} may be", list.len())));
@@ -296,7 +304,10 @@ impl Catalogue {
             self.examples.push((place, example.clone()));
         }
         if self.examples.len() > ALL_EXAMPLES_MAX {
-            return Err(wrong("intents", format!("they have more than {ALL_EXAMPLES_MAX} examples together")));
+            return Err(wrong(
+                "intents",
+                format!("they have more than {ALL_EXAMPLES_MAX} examples together"),
+            ));
         }
         self.intents.push(intent);
         Ok(())
@@ -344,10 +355,12 @@ mod tests {
 
     #[test]
     fn intents_are_read() {
-        let text = json!([intent(&json!({"threshold": 0.7, "tools": ["shop", "shop.find"], "instructions": "Be kind.",
+        let text = json!([intent(
+            &json!({"threshold": 0.7, "tools": ["shop", "shop.find"], "instructions": "Be kind.",
             "slots": [{"name": "order", "type": "string", "pattern": "\\d{4}", "required": true,
                 "question": {"zh": "订单号?", "en": "Which order?"}},
-                {"name": "size", "type": "enum", "values": ["S", "L"]}]}))]);
+                {"name": "size", "type": "enum", "values": ["S", "L"]}]})
+        )]);
         let catalogue = Catalogue::read(&text.to_string()).unwrap();
         let intent = &catalogue.intents()[0];
         assert_eq!((intent.threshold, intent.slots.len(), intent.tools.len()), (0.7, 2, 2));
@@ -373,7 +386,10 @@ mod tests {
         check_wrong(&json!([intent(&json!({"thresold": 0.5}))]), "intents[0].thresold");
         check_wrong(&json!([intent(&json!({"tools": ["a b"]}))]), "intents[0].tools[0]");
         check_wrong(&json!([intent(&json!({})), intent(&json!({}))]), "intents[1].name");
-        check_wrong(&json!([intent(&json!({})), intent(&json!({"name": "b", "examples": ["Hello!"]}))]), "intents[1].examples[0]");
+        check_wrong(
+            &json!([intent(&json!({})), intent(&json!({"name": "b", "examples": ["Hello!"]}))]),
+            "intents[1].examples[0]",
+        );
         let slot = |changes: &Value| {
             let mut slot = json!({"name": "s", "type": "string"});
             for (name, value) in changes.as_object().unwrap() {

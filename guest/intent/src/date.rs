@@ -64,9 +64,12 @@ fn written(text: &str) -> (Vec<String>, String) {
     let (mut days, mut rest, mut end) = (Vec::new(), String::new(), 0);
     let Some(regex) = &*WRITTEN else { return (days, text.to_owned()) };
     for found in regex.captures_iter(text) {
-        let number = |group: usize| found.get(group).and_then(|part| part.as_str().parse::<u32>().ok()).unwrap_or(0);
+        let number =
+            |group: usize| found.get(group).and_then(|part| part.as_str().parse::<u32>().ok()).unwrap_or(0);
         let (year, month, day) = (number(1), number(2), number(3));
-        let Some(whole) = found.get(0).filter(|_| (1..=days_of_month(year, month)).contains(&day)) else { continue };
+        let Some(whole) = found.get(0).filter(|_| (1..=days_of_month(year, month)).contains(&day)) else {
+            continue;
+        };
         days.push(format!("{year:04}-{month:02}-{day:02}"));
         rest.push_str(text.get(end..whole.start()).unwrap_or_default());
         rest.push(' ');
@@ -103,9 +106,13 @@ mod tests {
 
     #[test]
     fn days_have_their_dates() {
-        for (day, text) in
-            [(0, "1970-01-01"), (-1, "1969-12-31"), (11_016, "2000-02-29"), (20_512, "2026-02-28"), (20_513, "2026-03-01")]
-        {
+        for (day, text) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (11_016, "2000-02-29"),
+            (20_512, "2026-02-28"),
+            (20_513, "2026-03-01"),
+        ] {
             assert_eq!(Day(day).text(), text);
         }
         assert_eq!(Day::of_ms(1_772_323_200_000), TODAY);

@@ -9,8 +9,20 @@ use serde_json::Value;
 
 /// What somebody says who wants nothing of it any more. Only as the whole of what is said.
 const LEAVING: [&str; 14] = [
-    "never mind", "nevermind", "forget it", "forget about it", "stop", "cancel", "no thanks", "算了", "不用了", "取消",
-    "没事了", "不需要了", "算了吧", "不问了",
+    "never mind",
+    "nevermind",
+    "forget it",
+    "forget about it",
+    "stop",
+    "cancel",
+    "no thanks",
+    "算了",
+    "不用了",
+    "取消",
+    "没事了",
+    "不需要了",
+    "算了吧",
+    "不问了",
 ];
 
 /// What is asked for.
@@ -102,12 +114,13 @@ mod tests {
     fn words_are_an_answer_or_another_wish() {
         let catalogue = catalogue();
         let today = Day::of_ms(0);
-        let check = |slot: &str, text: &str, by_words: Option<usize>, best: Option<usize>, expected: Decision| {
-            let open = Some(Open { intent: 0, slot: catalogue.intents()[0].slot(slot).unwrap() });
-            let decided = at_once(open, text, by_words.map(ranked), today)
-                .unwrap_or_else(|| by_likeness(open, text, best.map(ranked), today));
-            assert_eq!(decided, expected, "{slot}: {text}");
-        };
+        let check =
+            |slot: &str, text: &str, by_words: Option<usize>, best: Option<usize>, expected: Decision| {
+                let open = Some(Open { intent: 0, slot: catalogue.intents()[0].slot(slot).unwrap() });
+                let decided = at_once(open, text, by_words.map(ranked), today)
+                    .unwrap_or_else(|| by_likeness(open, text, best.map(ranked), today));
+                assert_eq!(decided, expected, "{slot}: {text}");
+            };
         check("order", "It is 1001", None, Some(1), Decision::Answer(json!("1001")));
         check("order", "cancel order 1001", Some(1), None, Decision::Begin(ranked(1)));
         check("order", "I want something else", None, Some(1), Decision::Begin(ranked(1)));

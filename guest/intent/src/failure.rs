@@ -41,9 +41,11 @@ impl IntentFailure {
                 ApiError::server(500, "internal_error", "The server failed to serve this request.")
             }
             Self::Store(_) => ApiError::server(500, "storage_error", "The store failed. Try again."),
-            Self::Model(_) => {
-                ApiError::server(502, "model_endpoint_error", "The model that recognises intents failed. Try again.")
-            }
+            Self::Model(_) => ApiError::server(
+                502,
+                "model_endpoint_error",
+                "The model that recognises intents failed. Try again.",
+            ),
         }
     }
 

@@ -65,9 +65,10 @@ impl<'v> Fields<'v> {
     /// Yes or no; `default` where it is not said.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, IntentsError> {
         let value = self.get(name).map(|value| value.as_bool().ok_or(()));
-        value.transpose().map(|flag| flag.unwrap_or(default)).map_err(|()| {
-            wrong(self.at(name), "it must be true or false")
-        })
+        value
+            .transpose()
+            .map(|flag| flag.unwrap_or(default))
+            .map_err(|()| wrong(self.at(name), "it must be true or false"))
     }
 
     /// The elements of a list; none where it is not there.
@@ -75,7 +76,10 @@ impl<'v> Fields<'v> {
         let Some(value) = self.get(name) else { return Ok(&[]) };
         let list = value.as_array().ok_or_else(|| wrong(self.at(name), "it must be an array"))?;
         if list.len() > elements_max {
-            return Err(wrong(self.at(name), format!("it has {} elements, at most {elements_max} may be", list.len())));
+            return Err(wrong(
+                self.at(name),
+                format!("it has {} elements, at most {elements_max} may be", list.len()),
+            ));
         }
         Ok(list)
     }
@@ -88,6 +92,7 @@ impl<'v> Fields<'v> {
         characters_max: usize,
     ) -> Result<Vec<String>, IntentsError> {
         let list = self.list(name, elements_max)?.iter().enumerate();
-        list.map(|(place, value)| text_of(value, &format!("{}[{place}]", self.at(name)), characters_max)).collect()
+        list.map(|(place, value)| text_of(value, &format!("{}[{place}]", self.at(name)), characters_max))
+            .collect()
     }
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 fn is_ambiguous(intent: &Intent, slot: &Slot) -> bool {
     let is_number = |kind: &SlotKind| matches!(kind, SlotKind::Integer | SlotKind::Number);
     let alike = |other: &&Slot| {
-        other.pattern.is_none() && (other.kind == slot.kind || is_number(&other.kind) && is_number(&slot.kind))
+        other.pattern.is_none()
+            && (other.kind == slot.kind || is_number(&other.kind) && is_number(&slot.kind))
     };
     let by_type = slot.pattern.is_none() && (is_number(&slot.kind) || slot.kind == SlotKind::Date);
     by_type && intent.slots.iter().filter(alike).count() > 1
@@ -29,7 +30,12 @@ pub(crate) fn by_form(intent: &Intent, text: &str, slots: &mut Map<String, Value
 }
 
 /// Adds what a model has found, of slots that have none, as far as it can be.
-pub(crate) fn by_model(intent: &Intent, said: &Map<String, Value>, slots: &mut Map<String, Value>, today: Day) {
+pub(crate) fn by_model(
+    intent: &Intent,
+    said: &Map<String, Value>,
+    slots: &mut Map<String, Value>,
+    today: Day,
+) {
     for slot in &intent.slots {
         if slots.contains_key(&slot.name) {
             continue;

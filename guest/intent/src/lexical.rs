@@ -13,9 +13,7 @@ const ALIKE_CHARACTERS_MIN: usize = 8;
 /// The half-width form of a character.
 fn half_width(character: char) -> char {
     match character {
-        '\u{ff01}'..='\u{ff5e}' => {
-            char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character)
-        }
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
         '\u{3000}' => ' ',
         other => other,
     }
@@ -63,7 +61,8 @@ fn alike(one: &HashMap<(char, char), usize>, other: &HashMap<(char, char), usize
     if sum == 0 {
         return 0.0;
     }
-    let common: usize = one.iter().map(|(pair, count)| (*count).min(other.get(pair).copied().unwrap_or(0))).sum();
+    let common: usize =
+        one.iter().map(|(pair, count)| (*count).min(other.get(pair).copied().unwrap_or(0))).sum();
     2.0 * common as f64 / sum as f64
 }
 

@@ -152,13 +152,18 @@ impl<S: Store, U: Upstream, P: Platform> Recogniser<'_, S, U, P> {
         self.decide(&catalogue, turn).await
     }
 
-    async fn decide(&self, catalogue: &Rc<Catalogue>, turn: Turn<'_>) -> Result<TurnRecognition, IntentFailure> {
+    async fn decide(
+        &self,
+        catalogue: &Rc<Catalogue>,
+        turn: Turn<'_>,
+    ) -> Result<TurnRecognition, IntentFailure> {
         let now_s = self.platform.now_ms() / 1000;
         let open = turn.record.as_ref().and_then(|record| {
             let (intent, found) = catalogue.find(&record.intent)?;
             Some(Open { intent, slot: found.slot(record.open(now_s)?)? })
         });
-        let by_words = lexical::find(catalogue, turn.text).map(|(intent, confidence)| Ranked { intent, confidence });
+        let by_words =
+            lexical::find(catalogue, turn.text).map(|(intent, confidence)| Ranked { intent, confidence });
         let mut compared = Compared { by: By::Words, ranked: by_words.into_iter().collect() };
         let decision = match at_once(open, turn.text, by_words, turn.today) {
             Some(decision) => decision,
@@ -181,9 +186,18 @@ impl<S: Store, U: Upstream, P: Platform> Recogniser<'_, S, U, P> {
                 slots.insert(open.slot.name.clone(), value);
                 self.going_on(record, open, slots, false)
             }
-            (Decision::Again, Some(record), Some(open)) => self.going_on(record, open, record.slots.clone(), true),
+            (Decision::Again, Some(record), Some(open)) => {
+                self.going_on(record, open, record.slots.clone(), true)
+            }
             (decision, record, _) => {
-                return self.none_meant(catalogue, &compared, &turn, record.as_ref().filter(|_| decision == Decision::Leave)).await;
+                return self
+                    .none_meant(
+                        catalogue,
+                        &compared,
+                        &turn,
+                        record.as_ref().filter(|_| decision == Decision::Leave),
+                    )
+                    .await;
             }
         };
         self.meant(catalogue, &compared, turn, meant).await
@@ -256,7 +270,8 @@ impl<S: Store, U: Upstream, P: Platform> Recogniser<'_, S, U, P> {
         };
         let answer = TurnRecognition { recognition, guidance: Some(guidance(intent)) };
         let had_record = turn.record.is_some();
-        if let Some(conversation) = turn.said.conversation.filter(|_| had_record || !intent.slots.is_empty()) {
+        if let Some(conversation) = turn.said.conversation.filter(|_| had_record || !intent.slots.is_empty())
+        {
             let record = Record {
                 intent: intent.name.clone(),
                 confidence: meant.confidence,
@@ -273,12 +288,18 @@ impl<S: Store, U: Upstream, P: Platform> Recogniser<'_, S, U, P> {
     }
 
     /// Has a small model look for values that do not show by their form. Without one, they are asked for.
-    async fn extract(&self, intent: &Intent, turn: &Turn<'_>, meant: &mut Meant) -> Result<(), IntentFailure> {
+    async fn extract(
+        &self,
+        intent: &Intent,
+        turn: &Turn<'_>,
+        meant: &mut Meant,
+    ) -> Result<(), IntentFailure> {
         if self.settings.mode == Mode::Embedding {
             return Ok(());
         }
         let Some(model) = self.small_model().await? else { return Ok(()) };
-        let wanted: Vec<_> = intent.slots.iter().filter(|slot| !meant.slots.contains_key(&slot.name)).collect();
+        let wanted: Vec<_> =
+            intent.slots.iter().filter(|slot| !meant.slots.contains_key(&slot.name)).collect();
         let asked = meant.asked_before.as_ref().and_then(|(name, _)| intent.slot(name));
         let asked = asked.map(|slot| slot.question(turn.language));
         let task = Task {
@@ -323,7 +344,8 @@ impl<S: Store, U: Upstream, P: Platform> Recogniser<'_, S, U, P> {
         let vectors: Vectors = match self.memory.vectors(catalogue, model) {
             Some(vectors) => vectors,
             None => {
-                let examples: Vec<&str> = catalogue.examples().iter().map(|(_, text)| text.as_str()).collect();
+                let examples: Vec<&str> =
+                    catalogue.examples().iter().map(|(_, text)| text.as_str()).collect();
                 let vectors = Rc::new(embedder.embed(&examples).await?);
                 self.memory.keep(catalogue, model, &vectors);
                 vectors

@@ -60,7 +60,8 @@ impl IntentSettings {
             other => return Err(wrong(MODE, "'auto' or 'embedding' or 'model' or 'off'", other)),
         };
         let likeness = text(platform, LIKENESS).await?;
-        let midpoint = if likeness.is_empty() { Some(LIKENESS_DEFAULT) } else { likeness.parse::<f64>().ok() };
+        let midpoint =
+            if likeness.is_empty() { Some(LIKENESS_DEFAULT) } else { likeness.parse::<f64>().ok() };
         let midpoint = midpoint.filter(|number| (0.0..=1.0).contains(number));
         Ok(Self {
             intents: text(platform, VARIABLE).await?,

@@ -17,8 +17,7 @@ static NUMBERS: LazyLock<Option<Regex>> =
 
 const YES: [&str; 14] =
     ["yes", "y", "yeah", "yep", "sure", "ok", "okay", "true", "是", "是的", "对", "好", "好的", "可以"];
-const NO: [&str; 12] =
-    ["no", "n", "nope", "nah", "not", "false", "否", "不", "不是", "不用", "不要", "没有"];
+const NO: [&str; 12] = ["no", "n", "nope", "nah", "not", "false", "否", "不", "不是", "不用", "不要", "没有"];
 
 /// The numbers that stand in a text by themselves: `E-4711b` has none.
 fn numbers(text: &str) -> Vec<String> {
@@ -27,13 +26,16 @@ fn numbers(text: &str) -> Vec<String> {
     let alone = |found: &regex_lite::Match<'_>| {
         let before = text.get(..found.start()).and_then(|text| text.chars().next_back());
         let after = text.get(found.end()..).and_then(|text| text.chars().next());
-        let joins = |character: Option<char>| character.is_some_and(|one| one.is_ascii_alphanumeric() || one == '_');
+        let joins =
+            |character: Option<char>| character.is_some_and(|one| one.is_ascii_alphanumeric() || one == '_');
         !joins(before) && !joins(after)
     };
     let signed = |found: regex_lite::Match<'_>| {
         let before = text.get(..found.start()).unwrap_or_default();
         // A minus is one where nothing stands before it; else it is a dash.
-        let minus = before.strip_suffix('-').is_some_and(|text| text.is_empty() || text.ends_with(char::is_whitespace));
+        let minus = before
+            .strip_suffix('-')
+            .is_some_and(|text| text.is_empty() || text.ends_with(char::is_whitespace));
         let digits = found.as_str().replace(',', "");
         if minus { format!("-{digits}") } else { digits }
     };
@@ -56,7 +58,8 @@ fn has_value(text: &str, value: &str) -> bool {
     }
     let mut rest = text;
     while let Some(start) = rest.find(&value) {
-        let (before, after) = (rest.get(..start).unwrap_or_default(), rest.get(start + value.len()..).unwrap_or_default());
+        let (before, after) =
+            (rest.get(..start).unwrap_or_default(), rest.get(start + value.len()..).unwrap_or_default());
         let joins = |character: Option<char>| character.is_some_and(|one| one.is_ascii_alphanumeric());
         let is_latin = value.is_ascii();
         if !is_latin || !joins(before.chars().next_back()) && !joins(after.chars().next()) {
@@ -114,7 +117,11 @@ pub(crate) fn standing(slot: &Slot, text: &str, today: Day) -> Vec<Value> {
         (None, SlotKind::Date) => days(&text, today).into_iter().map(Value::from).collect(),
         (None, SlotKind::Enum(values)) => {
             let words = plain(&text);
-            values.iter().filter(|value| has_value(&words, value)).map(|value| Value::from(value.as_str())).collect()
+            values
+                .iter()
+                .filter(|value| has_value(&words, value))
+                .map(|value| Value::from(value.as_str()))
+                .collect()
         }
         (None, SlotKind::String | SlotKind::Boolean) => Vec::new(),
     };

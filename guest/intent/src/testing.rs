@@ -1,8 +1,8 @@
 //! What tests share: a scripted model that embeds what no script is for, and surroundings.
 
-use crate::{IntentSettings, Memory, Recogniser, Said};
 use crate::failure::IntentFailure;
 use crate::wire::{Recognition, TurnRecognition};
+use crate::{IntentSettings, Memory, Recogniser, Said};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::executor::block_on;

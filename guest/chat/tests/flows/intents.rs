@@ -15,7 +15,8 @@ fn intent(changes: &Value) -> Value {
 }
 
 fn tracks(changes: &Value) -> Does {
-    let guidance = json!({"description": "Where an order is", "instructions": "Be brief.", "tools": ["shop.find"]});
+    let guidance =
+        json!({"description": "Where an order is", "instructions": "Be brief.", "tools": ["shop.find"]});
     Does::Answers(200, json!({"recognition": intent(changes), "guidance": guidance}))
 }
 
@@ -50,7 +51,8 @@ fn what_is_missing_is_asked_for_without_a_model() {
     assert!(world.model.requests.borrow().is_empty());
     assert!(world.platform.tools.catalogues.borrow().is_empty(), "nobody needs tools");
     let asked = world.platform.tools.recognised.borrow()[0].clone();
-    let expected = json!({"input": "Where is my order?", "conversation": conversation, "turn": response["id"]});
+    let expected =
+        json!({"input": "Where is my order?", "conversation": conversation, "turn": response["id"]});
     assert_eq!(asked, expected);
     let items = world.json("GET", &format!("/v1/conversations/{conversation}/items"), &Value::Null, 200);
     assert_eq!(items["data"].as_array().unwrap().len(), 2, "the question is a part of the conversation");
@@ -84,7 +86,8 @@ fn an_answer_in_json_is_the_models() {
 #[test]
 fn what_is_unknown_changes_nothing_but_the_metadata() {
     let (world, conversation) = shop();
-    let unknown = json!({"recognition": intent(&json!({"name": "unknown", "confidence": 0.1})), "guidance": null});
+    let unknown =
+        json!({"recognition": intent(&json!({"name": "unknown", "confidence": 0.1})), "guidance": null});
     means(&world, Does::Answers(200, unknown));
     world.script(says("Hello."));
     let response = say(&world, &conversation, &json!({}));

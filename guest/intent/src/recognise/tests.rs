@@ -41,7 +41,9 @@ fn examples_are_embedded_once() {
     world.turn(Said { text: "do track a package", conversation: None, language: None, turn: None }).unwrap();
     assert_eq!(world.model.asked(), 1);
     let elsewhere = World { memory: Rc::default(), ..world.clone() };
-    elsewhere.turn(Said { text: "track any package", conversation: None, language: None, turn: None }).unwrap();
+    elsewhere
+        .turn(Said { text: "track any package", conversation: None, language: None, turn: None })
+        .unwrap();
     assert_eq!(world.model.asked(), 1, "the examples' vectors are in the store");
 }
 
@@ -192,7 +194,8 @@ fn questions_are_asked_in_the_callers_language() {
 #[test]
 fn a_turn_that_asks_again_is_answered_the_same() {
     let world = embedding();
-    let said = |text, turn| Said { text, conversation: Some(Nonce::mint(1, 1)), language: None, turn: Some(turn) };
+    let said =
+        |text, turn| Said { text, conversation: Some(Nonce::mint(1, 1)), language: None, turn: Some(turn) };
     world.turn(said("Where is my order?", "resp_1")).unwrap();
     let first = world.turn(said("1001", "resp_2")).unwrap();
     assert_eq!(world.turn(said("1001", "resp_2")).unwrap(), first);
@@ -214,7 +217,8 @@ fn what_is_kept_is_as_its_schema_says() {
         world.say(text);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kv-schemas/intent.json");
         let family: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let key = jsonschema::validator_for(&json!({"type": "string", "pattern": family["key"]["pattern"]})).unwrap();
+        let key = jsonschema::validator_for(&json!({"type": "string", "pattern": family["key"]["pattern"]}))
+            .unwrap();
         let schema = jsonschema::validator_for(&family["value"]).unwrap();
         let dump = world.store.dump();
         let kept: Vec<_> = dump.iter().filter(|(name, _)| !name.starts_with("embedding/")).collect();

@@ -68,7 +68,10 @@ fn models_are_asked_over_the_same_network() {
     let chosen = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]});
     world.net.script("http://m/v1/chat/completions", [answers(200, &chosen)]);
     let seen = world.json("POST", PATH, &json!({"input": "my parcel 1001 never came"}), 200);
-    assert_eq!((&seen["by"], &seen["confidence"], &seen["slots"]["order"]), (&json!("model"), &json!(0.75), &json!("1001")));
+    assert_eq!(
+        (&seen["by"], &seen["confidence"], &seen["slots"]["order"]),
+        (&json!("model"), &json!(0.75), &json!("1001"))
+    );
     let request = world.net.to("http://m").remove(0);
     assert!(request.headers.contains(&("authorization".to_owned(), "Bearer k".to_owned())), "{request:?}");
     world.net.script("http://m/v1/chat/completions", [answers(500, &json!({}))]);
