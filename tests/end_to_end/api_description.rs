@@ -188,8 +188,14 @@ async fn every_route_is_described_and_answers_as_described() {
 
 /// Those of the function `tools` that are no protocol of others' (`/mcp`).
 fn tools_endpoints() -> Vec<Endpoint> {
-    let public = [("GET", "/v1/tools"), ("GET", "/v1/tools/audit"), ("DELETE", "/v1/tools/users/{user}/data")];
-    let endpoint = |(method, path): (&str, &str)| Endpoint { method: method.to_owned(), path: path.to_owned() };
+    let public = [
+        ("GET", "/v1/tools"),
+        ("GET", "/v1/tools/audit"),
+        ("DELETE", "/v1/tools/users/{user}/data"),
+        ("POST", "/v1/intents/recognise"),
+    ];
+    let endpoint =
+        |(method, path): (&str, &str)| Endpoint { method: method.to_owned(), path: path.to_owned() };
     public.map(endpoint).into()
 }
 

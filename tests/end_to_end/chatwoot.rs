@@ -59,13 +59,19 @@ async fn users_are_answered_in_their_help_desk_until_people_take_over() {
     let answer = desk.sent(1).remove(0);
     assert_eq!(answer.line, "POST /api/v1/accounts/1/conversations/7/messages");
     assert_eq!(answer.field("api_access_token"), Some("bot-token"));
-    assert_eq!((&answer.body["content"], &answer.body["message_type"]), (&json!("You said: hi there"), &json!("outgoing")));
+    assert_eq!(
+        (&answer.body["content"], &answer.body["message_type"]),
+        (&json!("You said: hi there"), &json!("outgoing"))
+    );
     // Sent again, it is answered once.
     desk.hook(1, "hi there", "pending").await;
 
     desk.hook(2, r#"A human! [sim: call hand_over {"reason":"asked for"}]"#, "pending").await;
     wait_until("the conversation to be opened", || {
-        desk.chatwoot.received().iter().any(|sent| sent.line.ends_with("/toggle_status") && sent.body["status"] == "open")
+        desk.chatwoot
+            .received()
+            .iter()
+            .any(|sent| sent.line.ends_with("/toggle_status") && sent.body["status"] == "open")
     });
     let before = desk.chatwoot.received().len();
     let asked = desk.model.0.handle().stats().requests;

@@ -14,6 +14,7 @@ mod hammer;
 mod hostile;
 mod hostile_calls;
 mod inner_calls;
+mod intents;
 mod kb;
 mod long_conversations;
 mod models;

@@ -91,7 +91,8 @@ async fn a_customer_is_served_from_documents_to_people() {
     let request = items(&asked, "mcp_approval_request").pop().unwrap_or_else(|| panic!("{asked:#}")).clone();
     assert_eq!(request["name"], "cancelOrder");
     assert!(shop.orders.stats().effects.is_empty(), "nothing happens before it is approved");
-    let approval = json!([{"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": true}]);
+    let approval =
+        json!([{"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": true}]);
     let cancelled = shop.say(conversation, approval.clone()).await;
     assert!(said(&cancelled).contains("1001 is cancelled"), "{cancelled:#}");
     assert_eq!(shop.orders.order("1001").unwrap().status, Status::Cancelled);
@@ -118,10 +119,16 @@ async fn handed_over(shop: &Shop, conversation: &str) {
 
     let path = format!("/v1/conversations/{conversation}/handover");
     let mark = || async { shop.caller.get(&path).await.json() };
-    crate::tenants_support::in_force("what the desk calls it", async || mark().await["reference"] == "desk-1").await;
+    crate::tenants_support::in_force("what the desk calls it", async || {
+        mark().await["reference"] == "desk-1"
+    })
+    .await;
     let asked = shop.model.0.handle().stats().requests;
     let silent = shop.say(conversation, json!("Hello?")).await;
-    assert_eq!((&silent["output"], &silent["metadata"]["waggle_answer"]), (&json!([]), &json!("handed_over")));
+    assert_eq!(
+        (&silent["output"], &silent["metadata"]["waggle_answer"]),
+        (&json!([]), &json!("handed_over"))
+    );
     assert_eq!(shop.model.0.handle().stats().requests, asked, "no model is asked");
 
     let items = json!({"items": [{"role": "assistant", "content": "Bo from the shop here. Done!"}]});

@@ -258,7 +258,10 @@ async fn what_cannot_be_done_is_told_with_what_to_do() {
         .unwrap();
     refused(&["set", "bank-a", wrong.to_str().unwrap()], &["colour"]);
     std::fs::write(&wrong, "functions = [\"chta\"]\n[variables]\nnone = \"x\"\n").unwrap();
-    refused(&["set", "bank-a", wrong.to_str().unwrap()], &["chta", "it has chat, retrieval, tools, hello", "none"]);
+    refused(
+        &["set", "bank-a", wrong.to_str().unwrap()],
+        &["chta", "it has chat, retrieval, tools, hello", "none"],
+    );
     let (done, _, error) =
         run(&["tenant", "list", "--admin-url", &Admin::of(&server).url, "--admin-key", "wadm_wrong"], &[]);
     assert!(!done && error.contains("admin key") && !error.contains("wadm_wrong"), "{error}");

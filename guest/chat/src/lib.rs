@@ -18,6 +18,7 @@ mod handover;
 mod heartbeat;
 mod idempotency;
 mod input_tokens;
+mod intents;
 mod knowledge;
 mod language;
 mod locked;

@@ -6,6 +6,7 @@ use crate::fallback::Reader;
 use crate::fit::Fit;
 use crate::format::Format;
 use crate::handover::{Telling, begun_by, mark_silent, silence};
+use crate::intents::{Intent, told};
 use crate::knowledge::{Kept, Looked, Turning};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
@@ -277,12 +278,24 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             fit.check(&window)?;
         }
         // Nobody decides, calls a tool or reads the window where nobody answers.
-        let (decisions, tools) = if silent {
+        let (decisions, intent) = if silent {
             Default::default()
         } else {
             let decisions = self.decisions(viewer, &items, continues, &window).await?;
-            let tools = self.tools_of(&parameters, &decisions, window.items(), drawn.as_ref()).await?;
-            (decisions, tools)
+            let intent = if runs && decisions.is_empty() {
+                self.intent(&items, (continues, nonce), language, drawn.as_ref()).await?
+            } else {
+                None
+            };
+            (decisions, intent)
+        };
+        // What has to be JSON is a model's, which is told what is missing.
+        let question = intent.as_ref().filter(|_| !format.is_json()).and_then(Intent::question);
+        let tools = if silent || question.is_some() {
+            None
+        } else {
+            let of_intent = intent.as_ref().map_or(&[][..], Intent::tools);
+            self.tools_of(&parameters, (&decisions, of_intent), window.items(), drawn.as_ref()).await?
         };
         let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
@@ -297,18 +310,22 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let before = recalled.items()?;
         let history = before.iter().map(|item| item.get()).chain(window.items());
         let shown = Shown::open(&mut opener, history.collect(), &input).await?;
-        let told = tools.as_ref().map(|tools| tools.told(&parameters));
+        let (instructions, told_tokens) = told(&self.platform, &counted_as, instructions, intent.as_ref());
+        let offered = tools.as_ref().map(|tools| tools.told(&parameters));
         let request = TurnRequest {
             model: &model,
-            instructions,
+            instructions: &instructions,
             history: shown.history(),
             input: shown.input(&input),
-            parameters: told.as_ref().unwrap_or(&parameters),
+            parameters: offered.as_ref().unwrap_or(&parameters),
             stream,
         };
         let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some());
-        let looked = if runs && !silent { self.look_up(turning, continuation.ticket()).await? } else { None };
-        let (looked, next) = looked.unzip();
+        let (looked, next) = match question {
+            Some(question) => (None, Some(question)),
+            None if runs && !silent => self.look_up(turning, continuation.ticket()).await?.unzip(),
+            None => (None, None),
+        };
         let prompt = tools.as_ref().map(|_| Prompt::of(&request, next.as_ref()));
         let (mut course, found_tokens) = match (&handover, continues) {
             (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
@@ -317,10 +334,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         if let Some(looked) = &looked {
             looked.mark(&mut parameters.metadata);
         }
+        if let Some(intent) = &intent {
+            intent.mark(&mut parameters.metadata);
+        }
         if silent {
             mark_silent(&mut parameters.metadata);
         }
-        let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens);
+        let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens + told_tokens);
         let aside = recalled.aside(&model);
         let renewal_s = settings.renewal_s;
         if runs && !decisions.is_empty() {

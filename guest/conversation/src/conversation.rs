@@ -221,7 +221,7 @@ pub async fn delete<S: Store>(store: &S, viewer: &Viewer, conversation: Nonce) -
     }
     let listed = listed.and_then(|number| owned::entry_key(&owner, number));
     // The summary last: one that was being made meanwhile goes with it.
-    let last = [sequence_key, key::summary(conversation)];
+    let last = [sequence_key, key::summary(conversation), key::intent(conversation)];
     store.delete_many(listed.into_iter().chain(last).collect()).await?;
     Ok(true)
 }

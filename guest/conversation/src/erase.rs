@@ -144,7 +144,7 @@ pub(crate) async fn erase_conversation<S: Store>(
         counter = store.get(&sequence_key).await?;
     }
     // The summary once more: one was perhaps being made meanwhile.
-    store.delete_many(vec![sequence_key, key::summary(conversation)]).await
+    store.delete_many(vec![sequence_key, key::summary(conversation), key::intent(conversation)]).await
 }
 
 /// Erases the entries from `oldest` to `newest`, newest first, with the ways to them and their responses.

@@ -52,6 +52,11 @@ pub(crate) fn summary(conversation: Nonce) -> String {
     format!("conversation/{conversation}/summary")
 }
 
+/// What the conversation remembers of its last intent.
+pub(crate) fn intent(conversation: Nonce) -> String {
+    format!("intent/{conversation}")
+}
+
 /// What this tenant's compaction items are sealed with.
 pub(crate) const COMPACTION_KEY: &str = "compaction/key";
 

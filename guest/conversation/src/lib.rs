@@ -1,8 +1,8 @@
 //! Conversations and responses in a key-value store: keys, records, the window.
 //!
 //! [`store::Store`] is the seam: the function implements it over `wasi:keyvalue`, tests over [`memory::MemoryStore`].
-//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/`, `owner/`, `compaction/`, `run/` and
-//! `approval/`; `kv-schemas/` describes them.
+//! This crate is the only writer of the families `response/`, `conversation/`, `idempotency/`, `owner/`, `compaction/`, `run/`,
+//! `approval/` and `intent/`; `kv-schemas/` describes them.
 //!
 //! A conversation is a row of numbered entries, one for each commit: a turn's items, or items added by hand. The
 //! number comes from an atomic counter; a turn draws it when it arrives and goes on when all before it is settled
@@ -26,6 +26,7 @@ pub mod handover;
 mod hex;
 pub mod history;
 pub mod idempotency;
+pub mod intent;
 pub mod items;
 mod key;
 pub mod memory;

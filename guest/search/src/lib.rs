@@ -31,6 +31,7 @@ pub mod retrieve;
 pub mod rewrite;
 pub mod search;
 pub mod settings;
+pub mod small_model;
 #[cfg(test)]
 mod testing;
 pub mod wire;

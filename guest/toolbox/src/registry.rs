@@ -76,6 +76,8 @@ pub struct Memory {
     registry: RefCell<Known>,
     /// What is known of MCP servers.
     pub(crate) servers: Servers,
+    /// The intents, and the vectors of their examples.
+    pub(crate) intents: waggle_intent::Memory,
 }
 
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Which endpoint a method and a path mean.
 
 use crate::audit::EntryQuery;
+use waggle_intent::wire::{RECOGNISE_PATH, TURN_PATH};
 use waggle_openai::ApiError;
 use waggle_tool::wire::{CALL_PATH, CATALOG_PATH};
 
@@ -22,6 +23,11 @@ pub enum Route {
     Audit(EntryQuery),
     /// `DELETE /v1/tools/users/{user}/data`, the user as they are called
     EraseUser(String),
+    /// `POST /v1/intents/recognise`; or `POST /v1/intents/turn`, for other functions: no route of the application leads to it
+    Recognise {
+        /// Whether it is the latter.
+        is_turn: bool,
+    },
     /// `/mcp`, by any method: which there are, the protocol says
     Mcp,
     /// `POST /waggle/tools/list-remote`, when the host delivers it
@@ -39,6 +45,8 @@ impl Route {
             MCP_PATH => return Ok(Self::Mcp),
             CATALOG_PATH => ("POST", Self::Catalog),
             CALL_PATH => ("POST", Self::Call),
+            RECOGNISE_PATH => ("POST", Self::Recognise { is_turn: false }),
+            TURN_PATH => ("POST", Self::Recognise { is_turn: true }),
             "/v1/tools" => ("GET", Self::List),
             "/v1/tools/audit" if method == "GET" => ("GET", Self::Audit(EntryQuery::read(query)?)),
             "/v1/tools/audit" => return Err(ApiError::method_not_allowed(method, "GET")),
@@ -80,6 +88,9 @@ mod tests {
     fn a_path_and_a_method_mean_one_endpoint() {
         check("POST", "/v1/tools/catalog", Ok(Route::Catalog));
         check("POST", "/v1/tools/call", Ok(Route::Call));
+        check("POST", "/v1/intents/recognise", Ok(Route::Recognise { is_turn: false }));
+        check("POST", "/v1/intents/turn", Ok(Route::Recognise { is_turn: true }));
+        check("GET", "/v1/intents/recognise", Err(405));
         check("GET", "/v1/tools?x", Ok(Route::List));
         check("POST", "/v1/tools", Err(405));
         check("DELETE", "/v1/tools/audit", Err(405));

@@ -106,6 +106,7 @@ impl<S: Store, F: Fetch + Clone, P: Platform> Service<S, F, P> {
                 self.log(&AuditSettings::read(&self.platform).await?).erase(viewer, &user).await
             }
             Route::ListRemote => self.list_remote(&read_json(request, body, BODY_BYTES_MAX).await?).await,
+            Route::Recognise { is_turn } => Box::pin(self.recognise(viewer, request, body, is_turn)).await,
             Route::Mcp => Err(internal("a route was served in the wrong place".to_owned())),
         }
     }
@@ -137,12 +138,15 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// # Errors
+/// 400: it is not of that shape.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("The request body is not as expected: {error}.")))
 }
 
-fn reply_json<T: serde::Serialize>(value: &T) -> Reply {
+/// 200 with the value as JSON.
+pub(crate) fn reply_json<T: serde::Serialize>(value: &T) -> Reply {
     let mut out = Vec::with_capacity(4 << 10);
     json::push(&mut out, value);
     Reply::json(out)

@@ -149,7 +149,8 @@ impl Stage {
         admin.done("POST", "/tenants/shop/tools/disabled/disable", None).await;
         self.add("other", &forbidden("foreign", &sink.url, true)).await;
         component(admin, "shop", "tool_plain", json!({ "only": ["greet"] })).await;
-        let limits = json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
+        let limits =
+            json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
         component(admin, "shop", "tool_hostile", limits).await;
     }
 
@@ -175,7 +176,9 @@ impl Stage {
         let calls = |name: &str| json!(format!(r#"[sim: call {name} {{"name":"{number}"}}]"#));
         let input = match place {
             Place::User => json!(words),
-            Place::Assistant => json!([{ "role": "assistant", "content": words }, { "role": "user", "content": "Go on." }]),
+            Place::Assistant => {
+                json!([{ "role": "assistant", "content": words }, { "role": "user", "content": "Go on." }])
+            }
             Place::ToolOutput => calls("feed__read"),
             Place::ToolError => calls("feed__fail"),
             Place::Redirect => calls("feed__away"),

@@ -135,14 +135,16 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     pub(crate) async fn tools_of<'h>(
         &self,
         parameters: &Parameters,
-        decisions: &[Decision],
+        (decisions, of_intent): (&[Decision], &[String]),
         history: impl Iterator<Item = &'h str>,
         ticket: Option<&Ticket>,
     ) -> Result<Option<Tools>, Problem> {
         let decided = decisions
             .iter()
             .map(|decision| (decision.question.label.as_str(), decision.question.function.as_str()));
-        let Some(wanted) = Wanted::of(&self.platform, parameters, decided).await? else { return Ok(None) };
+        let Some(wanted) = Wanted::of(&self.platform, parameters, decided, of_intent).await? else {
+            return Ok(None);
+        };
         let reading = Box::pin(wanted.read(&self.platform, parameters));
         let tools = alive((&self.store, &self.platform), ticket, &mut Pulse::default(), reading).await?;
         let mut approved = Vec::new();

@@ -31,7 +31,8 @@ fn functions_of(selection: &Selection, function: &str) -> bool {
 
 impl<'a> Wanted<'a> {
     /// Those of a turn, with those that a person was asked about before, as label and function; `None` where it has none,
-    /// as most have.
+    /// as most have. `of_intent` are those it gets because of what it is about, unless its request names tools: then
+    /// these are all it is to have.
     ///
     /// # Errors
     /// The variable cannot be read, or is no list of names; the log says what is wrong with it.
@@ -39,10 +40,15 @@ impl<'a> Wanted<'a> {
         platform: &P,
         parameters: &'a Parameters,
         decided: impl Iterator<Item = (&str, &str)>,
+        of_intent: &[String],
     ) -> Result<Option<Self>, Problem> {
         let named = parameters.mcp.as_slice();
         let mut select = if named.is_empty() {
-            let text = variable(platform, TOOLS_VARIABLE).await?.unwrap_or_default();
+            let mut text = variable(platform, TOOLS_VARIABLE).await?.unwrap_or_default();
+            for name in of_intent {
+                text.push(',');
+                text.push_str(name);
+            }
             list(&text).map_err(|reason| {
                 internal(format!("the variable '{TOOLS_VARIABLE}' cannot be used: {reason}"))
             })?
@@ -104,7 +110,9 @@ fn check_missing<P: Platform>(platform: &P, asker: Asker, missing: &[String]) ->
     match asker {
         Asker::Request => Err(ApiError::invalid_param("tools", "tool_not_found", told).into()),
         Asker::Tenant => {
-            platform.log(&format!("the variable '{TOOLS_VARIABLE}' names what is not there: {told}"));
+            platform.log(&format!(
+                "the variable '{TOOLS_VARIABLE}', or an intent, names what is not there: {told}"
+            ));
             Ok(())
         }
     }

@@ -113,7 +113,7 @@ impl Looked {
 }
 
 /// An answer that no model gave.
-fn known(text: String) -> Next {
+pub(crate) fn say(text: String) -> Next {
     Next::Say(Box::new(Completion {
         reasoning: String::new(),
         text,
@@ -226,16 +226,16 @@ impl Looking<'_> {
         };
         if !self.turn.is_json && !self.turn.acts {
             if let Some(cached) = told.cached_answer {
-                return Ok((looked(sources, Some(CACHED)), known(cached.text)));
+                return Ok((looked(sources, Some(CACHED)), say(cached.text)));
             }
             if let (false, Some(text)) = (told.passed_threshold, told.no_answer) {
                 let known_as = if told.handover { HANDOVER } else { NONE };
-                return Ok((looked(Vec::new(), Some(known_as)), known(text)));
+                return Ok((looked(Vec::new(), Some(known_as)), say(text)));
             }
             if let Some(extract) = told.extractive.filter(|_| told.passed_threshold)
                 && answers_itself(platform).await?
             {
-                return Ok((looked(sources, Some(EXTRACTED)), known(extract.text)));
+                return Ok((looked(sources, Some(EXTRACTED)), say(extract.text)));
             }
         }
         if !told.passed_threshold {

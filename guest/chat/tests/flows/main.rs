@@ -14,6 +14,7 @@ mod fallback;
 mod handover;
 mod http;
 mod idempotency;
+mod intents;
 mod knowledge;
 mod knowledge_failures;
 mod knowledge_streams;

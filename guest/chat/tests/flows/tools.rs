@@ -31,6 +31,9 @@ pub(crate) struct Tools {
     pub(crate) catalogues: Rc<RefCell<Vec<Value>>>,
     /// How the catalogue fails.
     pub(crate) fails: Rc<RefCell<Option<Does>>>,
+    /// What the next words mean, and what was asked of that.
+    pub(crate) meant: Rc<RefCell<VecDeque<Does>>>,
+    pub(crate) recognised: Rc<RefCell<Vec<Value>>>,
     /// How many calls were made at once: now, and at most.
     pub(crate) at_once: Rc<Cell<(usize, usize)>>,
     /// How long a call takes, in milliseconds.
@@ -70,6 +73,15 @@ impl Tools {
         match call.path {
             "/v1/tools/catalog" => self.catalogue(body),
             "/v1/tools/call" => self.call(platform, body).await,
+            "/v1/intents/turn" => {
+                self.recognised.borrow_mut().push(body);
+                let next = self.meant.borrow_mut().pop_front();
+                match next.unwrap_or_else(|| panic!("words were recognised once too often")) {
+                    Does::Answers(status, body) => Ok(reply(status, &body)),
+                    Does::Fails(failure) => Err(failure),
+                    Does::Hangs => std::future::pending().await,
+                }
+            }
             other => panic!("{other}"),
         }
     }

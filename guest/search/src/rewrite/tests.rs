@@ -4,6 +4,7 @@ use super::*;
 use crate::settings::SearchSettings;
 use crate::testing::{Model, Surroundings, completion};
 use futures::executor::block_on;
+use waggle_model::Wire;
 
 fn said(by_user: bool, text: &str) -> Said {
     Said { by_user, text: text.to_owned() }
@@ -49,7 +50,7 @@ fn check_model(variables: &[(&'static str, &str)], expected: Option<(&str, Wire)
     }
     let settings = block_on(SearchSettings::read(&platform)).unwrap();
     let rewriter = block_on(Rewriter::read(&platform, settings.endpoint.as_ref())).unwrap();
-    let seen = rewriter.as_ref().map(|rewriter| (rewriter.model.as_str(), rewriter.wire));
+    let seen = rewriter.as_ref().map(|rewriter| rewriter.small.whom());
     assert_eq!(seen, expected, "{variables:?}");
 }
 

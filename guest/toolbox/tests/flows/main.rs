@@ -6,6 +6,7 @@ mod audit;
 mod built_in;
 mod calls;
 mod http;
+mod intents;
 mod remote;
 mod schemas;
 mod serve;
