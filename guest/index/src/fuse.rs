@@ -239,7 +239,8 @@ mod tests {
             let near = ranked(&cosines);
             let fused = scored(&ranked(&texts), &near, &[], Weights { text, vector, ..SCORES });
             prop_assert!(fused.iter().all(|(_, score)| (0.0..=1.0).contains(score)), "{fused:?}");
-            let is_sorted = fused.is_sorted_by(|left, right| left.1 > right.1 || (left.1 == right.1 && left.0 < right.0));
+            let is_sorted = fused
+                .is_sorted_by(|left, right| left.1 > right.1 || (left.1 == right.1 && left.0 < right.0));
             prop_assert!(is_sorted, "{fused:?}");
             let farthest = near.last().map_or(-1.0, |(_, cosine)| *cosine);
             let of = |item: &u8| {

@@ -294,7 +294,8 @@ mod tests {
             let (text, near) = (ranked(&texts), ranked(&cosines));
             let fused = scored(&text, &near, &[], weights);
             prop_assert!(fused.iter().all(|(_, score)| (0.0..=1.0).contains(score)), "{fused:?}");
-            let is_sorted = fused.is_sorted_by(|one, other| one.1 > other.1 || (one.1 == other.1 && one.0 < other.0));
+            let is_sorted = fused
+                .is_sorted_by(|one, other| one.1 > other.1 || (one.1 == other.1 && one.0 < other.0));
             prop_assert!(is_sorted, "{fused:?}");
             let farthest = near.last().map_or(-1.0, |(_, cosine)| *cosine);
             let of = |key: &u32| {
