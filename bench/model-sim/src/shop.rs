@@ -171,9 +171,9 @@ fn squeezed(name: &str) -> String {
 fn order_number(prompt: &Prompt<'_>) -> Option<String> {
     let said = prompt.messages.iter().rev().filter(|message| message.role == Role::User);
     said.into_iter().find_map(|message| {
-        let numbers = message.text.split(|character: char| !character.is_ascii_digit());
+        let mut numbers = message.text.split(|character: char| !character.is_ascii_digit());
         let fits = |number: &&str| (ORDER_DIGITS_MIN..=ORDER_DIGITS_MAX).contains(&number.len());
-        numbers.filter(fits).next_back().map(str::to_owned)
+        numbers.rfind(fits).map(str::to_owned)
     })
 }
 

@@ -157,8 +157,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             turn: Some(ResponseId(nonce).to_string()),
         };
         // In a box, so that turns without intents, which are most, do not carry its room.
-        let asking = Box::pin(ask(&self.platform, &asked));
-        Ok(alive((&self.store, &self.platform), ticket, &mut Pulse::default(), asking).await)
+        let asking = Box::pin(async {
+            let asking = Box::pin(ask(&self.platform, &asked));
+            alive((&self.store, &self.platform), ticket, &mut Pulse::default(), asking).await
+        });
+        Ok(asking.await)
     }
 }
 

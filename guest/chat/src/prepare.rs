@@ -328,7 +328,9 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         };
         let prompt = tools.as_ref().map(|_| Prompt::of(&request, next.as_ref()));
         let (mut course, found_tokens) = match (&handover, continues) {
-            (Some(mark), Continues::Conversation(id)) => (silence(&self.platform, id, mark).await, 0),
+            (Some(mark), Continues::Conversation(id)) => {
+                (Box::pin(silence(&self.platform, id, mark)).await, 0)
+            }
             _ => course(&settings, counting, &items, request, next)?,
         };
         if let Some(looked) = &looked {
@@ -344,11 +346,12 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let aside = recalled.aside(&model);
         let renewal_s = settings.renewal_s;
         if runs && !decisions.is_empty() {
-            self.claim_decisions(&decisions, nonce).await?;
+            Box::pin(self.claim_decisions(&decisions, nonce)).await?;
         }
         if let (Some(tools), Some(prompt), true) = (tools, prompt, runs) {
             let (of, prompt) = ((ResponseId(nonce), continues), (prompt, &parameters));
-            course = tools.into_course(&self.platform, course, of, prompt, settings, keeping).await?;
+            let acting = tools.into_course(&self.platform, course, of, prompt, settings, keeping);
+            course = Box::pin(acting).await?;
         }
         let created_at = accepted_at.unwrap_or_else(|| self.platform.now_ms() / 1000);
         let head =

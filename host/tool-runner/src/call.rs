@@ -253,7 +253,7 @@ async fn asked_plainly(
     let arguments = lower(&arguments, &function.parameters)
         .map_err(|error| ToolFailure::new(FailureCode::InvalidArguments, error))?;
     let instance = component.pre.instantiate_async(&mut *store).await?;
-    let Some(callee) = instance.get_func(&mut *store, &function.index) else {
+    let Some(callee) = instance.get_func(&mut *store, function.index) else {
         return Ok(Err(no_such_function(call)));
     };
     let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];

@@ -230,8 +230,8 @@ mod tests {
             "function": {"name": "find", "arguments": "{}"}});
         assert_eq!(calls[1], second);
         let events = events(Wire::Chat(wire(false)), &answer());
-        let deltas = events.iter().filter_map(|(_, data)| data["choices"][0]["delta"].get("tool_calls"));
-        let last = deltas.last().unwrap()[0].clone();
+        let mut deltas = events.iter().filter_map(|(_, data)| data["choices"][0]["delta"].get("tool_calls"));
+        let last = deltas.next_back().unwrap()[0].clone();
         assert_eq!(
             (&last["index"], &last["id"], &last["function"]),
             (&json!(1), &second["id"], &second["function"])

@@ -111,10 +111,11 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     ) -> Result<Vec<Decision>, Problem> {
         let mut decisions = Vec::new();
         for (place, ApprovalResponse { approval_request_id: id, approve, .. }) in said(items)? {
-            if !self.stands_in(viewer, id, continues, window).await? {
+            // In boxes, so that turns without decisions, which are most, do not carry their room.
+            if !Box::pin(self.stands_in(viewer, id, continues, window)).await? {
                 return Err(unknown(place, id).into());
             }
-            let object = response::object(&self.store, viewer, id.nonce).await?;
+            let object = Box::pin(response::object(&self.store, viewer, id.nonce)).await?;
             let question = object.as_deref().map(|object| Question::find(object, id)).transpose()?.flatten();
             let question = question.ok_or_else(|| unknown(place, id))?;
             decisions.push(Decision { place, id, approve, question });

@@ -145,8 +145,12 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let Some(wanted) = Wanted::of(&self.platform, parameters, decided, of_intent).await? else {
             return Ok(None);
         };
-        let reading = Box::pin(wanted.read(&self.platform, parameters));
-        let tools = alive((&self.store, &self.platform), ticket, &mut Pulse::default(), reading).await?;
+        let reading = wanted.read(&self.platform, parameters);
+        // In a box, so that turns without tools, which are most, do not carry its room.
+        let tools = Box::pin(async {
+            alive((&self.store, &self.platform), ticket, &mut Pulse::default(), Box::pin(reading)).await
+        });
+        let tools = tools.await?;
         let mut approved = Vec::new();
         for decision in decisions {
             approved.extend(decision.approved(&tools)?);

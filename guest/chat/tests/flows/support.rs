@@ -70,6 +70,9 @@ pub(crate) fn ending(reason: &str) -> String {
     format!("data: {finish}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
 }
 
+/// What a model does, by what it is asked.
+pub(crate) type Acts = Rc<dyn Fn(&Value) -> Script>;
+
 #[derive(Clone, Default)]
 pub(crate) struct Model {
     pub(crate) scripts: Rc<RefCell<VecDeque<Script>>>,
@@ -81,7 +84,7 @@ pub(crate) struct Model {
     /// What it says its tokens cost.
     pub(crate) price: Rc<Cell<Option<&'static str>>>,
     /// What the model does, by what it is asked, where that is not scripted.
-    pub(crate) acts: Rc<RefCell<Option<Rc<dyn Fn(&Value) -> Script>>>>,
+    pub(crate) acts: Rc<RefCell<Option<Acts>>>,
 }
 
 pub(crate) struct Body {

@@ -19,12 +19,15 @@ pub(crate) enum Does {
     Hangs,
 }
 
+/// What a function does, call after call.
+pub(crate) type Doings = (&'static str, VecDeque<Does>);
+
 #[derive(Clone, Default)]
 pub(crate) struct Tools {
     /// All there are, as the catalogue has them.
     pub(crate) offered: Rc<RefCell<Vec<Value>>>,
     /// What the next calls do, by function; without, a tool says what it was called with.
-    pub(crate) does: Rc<RefCell<Vec<(&'static str, VecDeque<Does>)>>>,
+    pub(crate) does: Rc<RefCell<Vec<Doings>>>,
     /// What it was called with.
     pub(crate) calls: Rc<RefCell<Vec<Value>>>,
     /// The catalogues that were asked for.

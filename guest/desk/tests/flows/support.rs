@@ -46,7 +46,7 @@ impl Surroundings {
                 let (label, function) = (&body["select"][0]["label"], &body["select"][0]["functions"][0]);
                 let tool = json!({"name": "x", "label": label, "function": function, "description": "",
                     "parameters": {}, "side_effects": true, "idempotent": false, "needs_approval": false, "digest": "d"});
-                return (200, json!({"tools": [tool]}));
+                (200, json!({"tools": [tool]}))
             }
             ("tools", "/v1/tools/call") => {
                 self.called.borrow_mut().push(called);
