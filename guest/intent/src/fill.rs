@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_text_beyond_doubt_is_taken() {
-        let slots = json!([{"name": "order", "type": "string", "pattern": "[0-9]{4}", "required": true},
+        let slots = json!([{"name": "order", "type": "string", "pattern": "\\b1[0-9]{3}\\b", "required": true},
             {"name": "from", "type": "date"}, {"name": "to", "type": "date"},
             {"name": "size", "type": "enum", "values": ["S", "L"], "required": true}]);
         let text = json!([{"name": "a", "examples": ["x"], "slots": slots}]).to_string();

@@ -16,7 +16,7 @@ use waggle_model::transport::{ChunkSource, TransportFailure, Upstream, UpstreamR
 use waggle_openai::Nonce;
 use waggle_platform::{Platform, QueueFailure, TokenCount};
 
-const DIMENSIONS: usize = 64;
+const DIMENSIONS: usize = 1_021;
 
 /// A body that is there at once.
 pub(crate) struct Body(Option<Vec<u8>>);
@@ -35,7 +35,7 @@ pub(crate) struct Model {
 }
 
 fn vector_of(text: &str) -> Vec<f32> {
-    let mut vector = vec![0.01; DIMENSIONS];
+    let mut vector = vec![0.001; DIMENSIONS];
     for word in crate::lexical::plain(text).split(' ') {
         let place = word.bytes().fold(7usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         vector[place % DIMENSIONS] += 1.0;
