@@ -129,7 +129,8 @@ impl Stage {
 
     /// One run, interrupted some times; its response, and how often it was interrupted.
     async fn interrupted(&mut self, round: usize, way: Way, moments: &[Moment]) -> Value {
-        let mut body = json!({ "model": "sim", "input": script(round), "background": way == Way::Background });
+        let mut body =
+            json!({ "model": "sim", "input": script(round), "background": way == Way::Background });
         let mut id = None;
         if way == Way::Background {
             let (status, response) = post(&client(), &self.server.url("/v1/responses"), &body).await;
@@ -284,8 +285,11 @@ fn check_effects(stage: &Stage, round: usize, response: &Value, context: &str) {
         let expected = text(round, number);
         let done = notes.iter().filter(|note| **note == expected).count();
         assert!(done <= 1, "{context}: '{expected}' was done {done} times");
-        let told = output.into_iter().flatten().filter(|item| item["type"] == "mcp_call" && item["error"].is_null());
-        let is_told = told.into_iter().any(|call| call["arguments"].as_str().is_some_and(|text| text.contains(&expected)));
+        let told =
+            output.into_iter().flatten().filter(|item| item["type"] == "mcp_call" && item["error"].is_null());
+        let is_told = told
+            .into_iter()
+            .any(|call| call["arguments"].as_str().is_some_and(|text| text.contains(&expected)));
         assert!(!is_told || done == 1, "{context}: '{expected}' is told, and was not done");
     }
 }

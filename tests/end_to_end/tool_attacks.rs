@@ -123,7 +123,8 @@ fn harm(stage: &Stage, before: Harm, answer: &str) -> Vec<String> {
     let mut found = Vec::new();
     let after = Harm::of(stage);
     if after != before {
-        found.push(format!("{before:?} became {after:?}; the feed was asked {:?}", stage.feed.heads().last()));
+        found
+            .push(format!("{before:?} became {after:?}; the feed was asked {:?}", stage.feed.heads().last()));
     }
     if answer.contains(KEY) || shown(stage).iter().any(|text| text.contains(KEY)) {
         found.push("a key was seen".to_owned());
@@ -153,7 +154,8 @@ async fn run_text(stage: &Stage, case: &Case) -> Vec<String> {
 async fn asked(caller: &crate::tenants_support::Caller) -> (String, String) {
     let answer = caller.turn(r#"[sim: call orders__cancelOrder {"order_id":"1001"}]"#).await.json();
     let questions = items(&answer, "mcp_approval_request");
-    let id = |value: &Value| value["id"].as_str().unwrap_or_else(|| panic!("no question: {answer:#}")).to_owned();
+    let id =
+        |value: &Value| value["id"].as_str().unwrap_or_else(|| panic!("no question: {answer:#}")).to_owned();
     (id(&answer), id(questions.first().unwrap_or_else(|| panic!("no question: {answer:#}"))))
 }
 
@@ -212,7 +214,8 @@ async fn run_replays(stage: &Stage) -> Vec<String> {
     const AT_ONCE: usize = 8;
     let (asked_in, question) = asked(&stage.caller).await;
     let before = stage.orders.stats().effects.len();
-    let decision = json!([{ "type": "mcp_approval_response", "approval_request_id": question, "approve": true }]);
+    let decision =
+        json!([{ "type": "mcp_approval_response", "approval_request_id": question, "approve": true }]);
     let body = json!({ "input": decision, "previous_response_id": asked_in });
     let answers = (0..AT_ONCE).map(|_| stage.caller.post("/v1/responses", &body));
     let answers = futures::future::join_all(answers).await;

@@ -278,7 +278,9 @@ mod tests {
         assert_eq!(names(&messages, true), ["document"]);
         let more = [messages, vec![message(Role::Assistant, "", 1)]].concat();
         assert_eq!(names(&more, true), ["tool"]);
-        let tools = serde_json::value::RawValue::from_string(r#"[{"description":"[sim: call d {\"x\":1}]"}]"#.to_owned());
+        let tools = serde_json::value::RawValue::from_string(
+            r#"[{"description":"[sim: call d {\"x\":1}]"}]"#.to_owned(),
+        );
         let tools = tools.unwrap();
         let described = Prompt { tools: Some(&tools), ..prompt(vec![message(Role::User, "hi", 0)]) };
         assert_eq!(next_calls(&described, true), [call("d", r#"{"x":1}"#)]);

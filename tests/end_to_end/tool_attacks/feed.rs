@@ -106,7 +106,9 @@ impl Board {
             ["", "fail", name] => told("422 Unprocessable", PLAIN, &said(name)),
             ["", "away", name] => {
                 let location = said(name);
-                format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                format!(
+                    "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                )
             }
             _ => told("404 Not Found", PLAIN, "There is nothing."),
         }

@@ -26,8 +26,6 @@ pub(crate) struct Stage {
     pub(crate) caller: Caller,
     pub(crate) other: Caller,
     admin: Admin,
-    /// The vector store that file names and documents are in.
-    store: String,
 }
 
 /// One text in one place.
@@ -117,8 +115,7 @@ impl Stage {
         let admin = Admin::of(&server);
         let caller = Caller::with(&server, &admin.create("shop", settings(&orders.url())).await);
         let other = Caller::with(&server, &admin.create("other", settings(&orders.url())).await);
-        let store = Shelf::of(caller.clone()).store(&[]).await;
-        let stage = Self { server, model, orders, feed, sink, caller, other, admin, store };
+        let stage = Self { server, model, orders, feed, sink, caller, other, admin };
         stage.feed.describes("say", "Says something.");
         stage.feed.describes("fails", "Says that it failed.");
         let mut cases = Vec::new();
@@ -149,7 +146,8 @@ impl Stage {
         admin.done("POST", "/tenants/shop/tools/disabled/disable", None).await;
         self.add("other", &forbidden("foreign", &sink.url, true)).await;
         component(admin, "shop", "tool_plain", json!({ "only": ["greet"] })).await;
-        let limits = json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
+        let limits =
+            json!({ "limits": { "cpu_ms_max": 200, "time_ms_max": 2_000, "memory_bytes_max": 33_554_432 } });
         component(admin, "shop", "tool_hostile", limits).await;
     }
 
@@ -175,7 +173,9 @@ impl Stage {
         let calls = |name: &str| json!(format!(r#"[sim: call {name} {{"name":"{number}"}}]"#));
         let input = match place {
             Place::User => json!(words),
-            Place::Assistant => json!([{ "role": "assistant", "content": words }, { "role": "user", "content": "Go on." }]),
+            Place::Assistant => {
+                json!([{ "role": "assistant", "content": words }, { "role": "user", "content": "Go on." }])
+            }
             Place::ToolOutput => calls("feed__read"),
             Place::ToolError => calls("feed__fail"),
             Place::Redirect => calls("feed__away"),
@@ -192,15 +192,15 @@ impl Stage {
                 json!(format!("[sim: call plain__greet {}]", json!({ "name": words })))
             }
             Place::Document | Place::FileName => {
-                let mark = format!("mark{}mark", "b".repeat(number + 1));
+                let mark = "mark";
                 let (name, content) = match place {
                     Place::Document => (format!("{number}.md"), format!("About {mark}. {words}")),
                     _ => (format!("{words}.md"), format!("About {mark}.")),
                 };
                 let shelf = Shelf::of(self.caller.clone());
-                let file = shelf.file(&name, content.as_bytes()).await;
-                shelf.add(&self.store, &file, json!({})).await;
-                tools.push(json!({ "type": "file_search", "vector_store_ids": [self.store] }));
+                // Of its own, so that no other case's text is found as well.
+                let (store, _file) = shelf.store_of(&name, &content).await;
+                tools.push(json!({ "type": "file_search", "vector_store_ids": [store] }));
                 json!(format!("Tell me about {mark}."))
             }
             Place::OrderNote => self.noted(&words).await,
