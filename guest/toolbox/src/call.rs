@@ -163,6 +163,12 @@ impl<'a> Target<'a> {
         Ok(clean(&done.output, &settings.links(self.tool())))
     }
 
+    /// What the model is shown of a failure: a tool may have written what is told of it as well.
+    fn shown(&self, mut fault: Fault, settings: &OutputSettings) -> Fault {
+        fault.text = clean(&fault.text, &settings.links(self.tool()));
+        fault
+    }
+
     /// What a failure is to the model, once there are no more attempts.
     fn settle(&self, mut fault: Fault) -> Fault {
         match (fault.may_have_happened && self.has_side_effects(), self.is_repeatable()) {
@@ -222,7 +228,8 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
             }
         }
         let (attempts, outcome) = self.attempts(target, &arguments, request, progress).await;
-        let outcome = outcome.map_err(|fault| target.settle(fault)).and_then(|done| {
+        let shown = |fault| target.settle(target.shown(fault, &prepared.output));
+        let outcome = outcome.map_err(shown).and_then(|done| {
             let output = target
                 .fit(&done, &prepared.output)
                 .map_err(|fault| target.settle(Fault { may_have_happened: true, ..fault }))?;

@@ -26,8 +26,6 @@ pub(crate) struct Stage {
     pub(crate) caller: Caller,
     pub(crate) other: Caller,
     admin: Admin,
-    /// The vector store that file names and documents are in.
-    store: String,
 }
 
 /// One text in one place.
@@ -117,8 +115,7 @@ impl Stage {
         let admin = Admin::of(&server);
         let caller = Caller::with(&server, &admin.create("shop", settings(&orders.url())).await);
         let other = Caller::with(&server, &admin.create("other", settings(&orders.url())).await);
-        let store = Shelf::of(caller.clone()).store(&[]).await;
-        let stage = Self { server, model, orders, feed, sink, caller, other, admin, store };
+        let stage = Self { server, model, orders, feed, sink, caller, other, admin };
         stage.feed.describes("say", "Says something.");
         stage.feed.describes("fails", "Says that it failed.");
         let mut cases = Vec::new();
@@ -195,15 +192,15 @@ impl Stage {
                 json!(format!("[sim: call plain__greet {}]", json!({ "name": words })))
             }
             Place::Document | Place::FileName => {
-                let mark = format!("mark{}mark", "b".repeat(number + 1));
+                let mark = "mark";
                 let (name, content) = match place {
                     Place::Document => (format!("{number}.md"), format!("About {mark}. {words}")),
                     _ => (format!("{words}.md"), format!("About {mark}.")),
                 };
                 let shelf = Shelf::of(self.caller.clone());
-                let file = shelf.file(&name, content.as_bytes()).await;
-                shelf.add(&self.store, &file, json!({})).await;
-                tools.push(json!({ "type": "file_search", "vector_store_ids": [self.store] }));
+                // Of its own, so that no other case's text is found as well.
+                let (store, _file) = shelf.store_of(&name, &content).await;
+                tools.push(json!({ "type": "file_search", "vector_store_ids": [store] }));
                 json!(format!("Tell me about {mark}."))
             }
             Place::OrderNote => self.noted(&words).await,
