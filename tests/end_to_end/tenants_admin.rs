@@ -260,7 +260,7 @@ async fn what_cannot_be_done_is_told_with_what_to_do() {
     std::fs::write(&wrong, "functions = [\"chta\"]\n[variables]\nnone = \"x\"\n").unwrap();
     refused(
         &["set", "bank-a", wrong.to_str().unwrap()],
-        &["chta", "it has chat, retrieval, tools, hello", "none"],
+        &["chta", "it has chat, retrieval, tools, channels, hello", "none"],
     );
     let (done, _, error) =
         run(&["tenant", "list", "--admin-url", &Admin::of(&server).url, "--admin-key", "wadm_wrong"], &[]);

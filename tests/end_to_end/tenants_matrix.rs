@@ -163,9 +163,11 @@ fn principals(server: &Server) -> Vec<Principal> {
 async fn call(caller: &Caller, endpoint: &Endpoint, ids: &Owned) -> Answer {
     let path = ids.path(&endpoint.path);
     let request = caller.request(&endpoint.method, &path);
-    let body = match (endpoint.method.as_str(), endpoint.path.ends_with("/items")) {
-        ("POST", true) => json!({ "items": [{ "type": "message", "role": "user", "content": "x" }] }),
-        ("POST", false) => json!({ "metadata": { "stolen": "yes" } }),
+    let last = endpoint.path.rsplit('/').next().unwrap_or_default();
+    let body = match (endpoint.method.as_str(), last) {
+        ("POST", "items") => json!({ "items": [{ "type": "message", "role": "user", "content": "x" }] }),
+        ("POST", "handover") => json!({ "reason": "stolen" }),
+        ("POST", _) => json!({ "metadata": { "stolen": "yes" } }),
         _ => return Answer::of(request).await,
     };
     Answer::of(request.json(&body)).await

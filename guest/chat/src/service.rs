@@ -149,7 +149,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Route::CreateSessionTurn => {
                 let nonce = self.nonce();
-                self.create_session_turn(&viewer, &body, language, (nonce, Keeping::Off)).await
+                Box::pin(self.create_session_turn(&viewer, &body, language, (nonce, Keeping::Off))).await
             }
             Route::ExportUser(user) => self.export_user(&viewer, &user).await,
             Route::HandOver(id) => Box::pin(self.hand_over(&viewer, id, &body)).await,
