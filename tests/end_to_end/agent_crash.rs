@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 const ROUNDS_DEFAULT: usize = 10;
 /// How often a run is interrupted, at most; the server begins one five times in this test.
-const KILLS_MAX: u64 = 3;
+const KILLS_MAX: u64 = 2;
 const ATTEMPTS: &str = "background_attempts_max=5";
 /// How long a model thinks, so that a crash can come meanwhile.
 const THINKING_MS: u64 = 20;
