@@ -30,13 +30,23 @@ fn is_joining(character: char) -> bool {
 
 /// `text` without what is hidden. Lines end in `\n`; a joining character stays alone and behind one that is no ASCII.
 pub(crate) fn clean_text(text: &str) -> String {
+    clean_lines(text, '\n')
+}
+
+/// The same of a text in JSON, in whose strings no line ends: what would end one becomes a space.
+pub(crate) fn clean_json(text: &str) -> String {
+    clean_lines(text, ' ')
+}
+
+fn clean_lines(text: &str, separator: char) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut may_join = false;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         let character = match character {
             '\r' if characters.peek() == Some(&'\n') => continue,
-            '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => '\n',
+            '\r' => '\n',
+            '\u{2028}' | '\u{2029}' | '\u{85}' => separator,
             character => character,
         };
         if is_hidden(character) {

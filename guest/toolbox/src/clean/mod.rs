@@ -8,6 +8,7 @@ mod links;
 pub(crate) use characters::clean_text;
 pub(crate) use links::Links;
 
+use characters::clean_json;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
@@ -31,14 +32,17 @@ pub(crate) fn clean(output: &str, links: &Links) -> String {
 }
 
 fn pass(output: &str, links: &Links) -> String {
-    let mut seen = clean_text(output);
+    let mut seen = clean_json(output);
     let is_json =
         seen.trim_start().starts_with(['{', '[', '"']) && serde_json::from_str::<IgnoredAny>(&seen).is_ok();
-    if is_json && seen.contains('\\') {
-        // What joins was an escape until now.
-        seen = clean_text(&escapes::clean_escapes(&seen));
+    if !is_json {
+        return links.keep_approved(clean_text(output), false);
     }
-    links.keep_approved(seen, is_json)
+    if seen.contains('\\') {
+        // What joins was an escape until now.
+        seen = clean_json(&escapes::clean_escapes(&seen));
+    }
+    links.keep_approved(seen, true)
 }
 
 /// The beginning of `text`, at most `bytes_max` bytes of it, and a mark if that is not all.

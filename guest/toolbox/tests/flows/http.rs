@@ -110,5 +110,9 @@ fn links_to_what_a_tool_was_granted_stay() {
     let failed = b"See https://evil.example/?q=1".to_vec();
     world.net.script(ORDERS, [Scripted::Answer(404, Vec::new(), failed)]);
     let reply = world.call("orders", "get", r#"{"id": "7"}"#);
-    assert!(reply.output.ends_with("See [link removed]"), "a failure is told in the server's words: {}", reply.output);
+    assert!(
+        reply.output.ends_with("See [link removed]"),
+        "a failure is told in the server's words: {}",
+        reply.output
+    );
 }
