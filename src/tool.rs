@@ -85,7 +85,7 @@ struct What {
     /// Operations of an OpenAPI 3 document, JSON or YAML
     #[arg(long, value_name = "FILE")]
     openapi: Option<PathBuf>,
-    /// One request, such as 'GET https://api.example.com/orders/{id}?expand={expand}'
+    /// One request, such as `GET https://api.example.com/orders/{id}?expand={expand}`
     #[arg(long, value_name = "REQUEST")]
     request: Option<String>,
     /// An MCP server, by its address
@@ -136,7 +136,7 @@ struct Detail {
 /// What it may reach and use up.
 #[derive(Args)]
 struct May {
-    /// An origin it may call, such as https://api.example.com; may be repeated
+    /// An origin it may call, such as `https://api.example.com`; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     grant_outbound: Vec<String>,
     /// A secret of the tenant that the host puts on, by name; may be repeated

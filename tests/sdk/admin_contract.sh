@@ -49,7 +49,7 @@ while [ ! -s "$work/url" ]; do
 done
 
 cd "$work"
-"$work/venv/bin/schemathesis" run "$(cat "$work/url")/admin/v1/openapi.json" \
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here/admin PYTHONDONTWRITEBYTECODE=1 "$work/venv/bin/schemathesis" run "$(cat "$work/url")/admin/v1/openapi.json" \
     --header "Authorization: Bearer $WAGGLE_ADMIN_KEY" \
     --exclude-checks positive_data_acceptance,ignored_auth \
     --max-examples "${1:-100}" --seed 1 --continue-on-failure --no-color
