@@ -23,7 +23,7 @@ pub trait ToolWorld: Send + Sync + 'static {
     /// The store that was granted by this label; none where it was not, and the tool is told `access-denied`.
     fn store(&self, label: &str) -> Option<StoreHandle>;
 
-    /// Takes what the tool prints, in pieces of any size, of each call no more than [`LOGGED_BYTES_MAX`] in all.
+    /// Takes what the tool prints, in pieces of any size, of each call no more than `LOGGED_BYTES_MAX` in all.
     fn log(&self, stream: LogStream, bytes: &[u8]);
 }
 
