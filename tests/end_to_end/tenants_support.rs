@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -309,12 +309,8 @@ impl Origin {
     }
 }
 
-fn converse(
-    mut stream: &TcpStream,
-    reply: &Mutex<Option<(u16, String)>>,
-    heads: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
+/// The head of a request, and how long its body is.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> std::io::Result<(String, u64)> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -328,6 +324,16 @@ fn converse(
         }
         head.push_str(&line);
     }
+    Ok((head, length))
+}
+
+fn converse(
+    mut stream: &TcpStream,
+    reply: &Mutex<Option<(u16, String)>>,
+    heads: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (head, length) = read_head(&mut reader)?;
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
     heads.lock().unwrap().push(head);
     let Some((status, text)) = reply.lock().unwrap().clone() else { return Ok(()) };

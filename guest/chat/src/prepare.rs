@@ -1,13 +1,13 @@
 //! Making a turn ready: from a request body to the request for the model.
 
-use crate::agent::{Keeping, Prompt};
+use crate::agent::{Decision, Keeping, Prompt, Tools};
 use crate::ask::Course;
 use crate::fallback::Reader;
 use crate::fit::Fit;
 use crate::format::Format;
 use crate::handover::{Telling, begun_by, mark_silent, silence};
 use crate::intents::{Intent, told};
-use crate::knowledge::{Kept, Looked, Turning};
+use crate::knowledge::{Kept, Looked, Next, Turning};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
 use crate::output::Output;
@@ -24,11 +24,13 @@ use waggle_conversation::background::Pair;
 use waggle_conversation::history::{self, Continuation, History};
 use waggle_conversation::ticket::{Arrival, Ticket, enter};
 use waggle_conversation::turn::{CommitError, FinishedTurn};
-use waggle_conversation::window::WindowLimits;
+use waggle_conversation::window::{Window, WindowLimits};
 use waggle_conversation::{Store, Viewer, response};
 use waggle_model::request::TurnRequest;
 use waggle_model::transport::Upstream;
 use waggle_openai::item::{Item, RawItem, to_raw_items};
+use waggle_openai::metadata::Metadata;
+use waggle_openai::parameters::Parameters;
 use waggle_openai::request::{Continues, CreateResponse, unknown_previous};
 use waggle_openai::response::{ResponseHead, Status, Usage};
 use waggle_openai::{ApiError, Nonce, ResponseId};
@@ -214,6 +216,41 @@ impl PreparedTurn {
     }
 }
 
+/// A turn whose wishes are found out.
+struct Asking<'a> {
+    viewer: &'a Viewer,
+    items: &'a [Item<'a>],
+    continues: Continues,
+    nonce: Nonce,
+    language: Language,
+    /// Whether it runs now, and is not only accepted.
+    runs: bool,
+    /// Whether its answer has to be JSON.
+    is_json: bool,
+}
+
+/// What a turn decides, what its user wants, what is to be asked for it, and the tools it has.
+#[derive(Default)]
+struct Wishes {
+    decisions: Vec<Decision>,
+    intent: Option<Intent>,
+    question: Option<Next>,
+    tools: Option<Tools>,
+}
+
+/// Says in the response's metadata how its answer comes about.
+fn mark(metadata: &mut Metadata, looked: Option<&Looked>, intent: Option<&Intent>, silent: bool) {
+    if let Some(looked) = looked {
+        looked.mark(metadata);
+    }
+    if let Some(intent) = intent {
+        intent.mark(metadata);
+    }
+    if silent {
+        mark_silent(metadata);
+    }
+}
+
 /// 400: all that is said is in the window already.
 fn empty_input() -> ApiError {
     let message = "Invalid 'input': it only refers to items the model sees anyway. Add something to be said.";
@@ -277,25 +314,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         if !silent {
             fit.check(&window)?;
         }
+        let asking =
+            Asking { viewer, items: &items, continues, nonce, language, runs, is_json: format.is_json() };
         // Nobody decides, calls a tool or reads the window where nobody answers.
-        let (decisions, intent) = if silent {
-            Default::default()
+        let Wishes { decisions, intent, question, tools } = if silent {
+            Wishes::default()
         } else {
-            let decisions = self.decisions(viewer, &items, continues, &window).await?;
-            let intent = if runs && decisions.is_empty() {
-                self.intent(&items, (continues, nonce), language, drawn.as_ref()).await?
-            } else {
-                None
-            };
-            (decisions, intent)
-        };
-        // What has to be JSON is a model's, which is told what is missing.
-        let question = intent.as_ref().filter(|_| !format.is_json()).and_then(Intent::question);
-        let tools = if silent || question.is_some() {
-            None
-        } else {
-            let of_intent = intent.as_ref().map_or(&[][..], Intent::tools);
-            self.tools_of(&parameters, (&decisions, of_intent), window.items(), drawn.as_ref()).await?
+            self.wishes(asking, &parameters, &window, drawn.as_ref()).await?
         };
         let recalled = self.recall(beyond.filter(|_| !silent), &mut window).await?;
         let found = self.find_references(viewer, &references, continues, &window).await?;
@@ -333,15 +358,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             }
             _ => course(&settings, counting, &items, request, next)?,
         };
-        if let Some(looked) = &looked {
-            looked.mark(&mut parameters.metadata);
-        }
-        if let Some(intent) = &intent {
-            intent.mark(&mut parameters.metadata);
-        }
-        if silent {
-            mark_silent(&mut parameters.metadata);
-        }
+        mark(&mut parameters.metadata, looked.as_ref(), intent.as_ref(), silent);
         let prompt_tokens = said.of_prompt(window.tokens() + recalled.tokens() + found_tokens + told_tokens);
         let aside = recalled.aside(&model);
         let renewal_s = settings.renewal_s;
@@ -376,6 +393,31 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             acted: false,
         };
         Ok((turn, course))
+    }
+
+    async fn wishes(
+        &self,
+        asking: Asking<'_>,
+        parameters: &Parameters,
+        window: &Window,
+        ticket: Option<&Ticket>,
+    ) -> Result<Wishes, Problem> {
+        let Asking { viewer, items, continues, nonce, language, runs, is_json } = asking;
+        let decisions = self.decisions(viewer, items, continues, window).await?;
+        let intent = if runs && decisions.is_empty() {
+            self.intent(items, (continues, nonce), language, ticket).await?
+        } else {
+            None
+        };
+        // What has to be JSON is a model's, which is told what is missing.
+        let question = intent.as_ref().filter(|_| !is_json).and_then(Intent::question);
+        let tools = if question.is_some() {
+            None
+        } else {
+            let of_intent = intent.as_ref().map_or(&[][..], Intent::tools);
+            self.tools_of(parameters, (&decisions, of_intent), window.items(), ticket).await?
+        };
+        Ok(Wishes { decisions, intent, question, tools })
     }
 
     pub(crate) async fn history(

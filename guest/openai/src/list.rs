@@ -21,21 +21,31 @@ pub enum Order {
 
 /// Which page of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageQuery {
+pub struct PageQuery<Cursor = ItemId> {
     /// At most so many items: 1 to 100.
     pub limit: usize,
     /// In this order.
     pub order: Order,
     /// Beginning after this item.
-    pub after: Option<ItemId>,
+    pub after: Option<Cursor>,
 }
 
 impl PageQuery {
-    /// Reads `limit`, `order` and `after` from a query string; other fields are skipped.
+    /// Reads `limit`, `order` and `after`, an item's id, from a query string; other fields are skipped.
     ///
     /// # Errors
     /// 400 naming the field that is wrong.
     pub fn read(query: &str) -> Result<Self, ApiError> {
+        Self::read_by(query, |value| ItemId::parse(value).ok_or_else(unknown_cursor))
+    }
+}
+
+impl<Cursor> PageQuery<Cursor> {
+    /// As [`PageQuery::read`], of a list whose cursors are read by `cursor`.
+    ///
+    /// # Errors
+    /// 400 naming the field that is wrong; what `cursor` says.
+    pub fn read_by(query: &str, cursor: impl Fn(&str) -> Result<Cursor, ApiError>) -> Result<Self, ApiError> {
         let mut page = Self { limit: LIMIT_DEFAULT, order: Order::Descending, after: None };
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -54,10 +64,7 @@ impl PageQuery {
                         _ => return Err(wrong("order", "'asc' or 'desc'")),
                     }
                 }
-                "after" if !value.is_empty() => {
-                    let id = ItemId::parse(value).ok_or_else(unknown_cursor)?;
-                    page.after = Some(id);
-                }
+                "after" if !value.is_empty() => page.after = Some(cursor(value)?),
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Which endpoint a method and a path mean.
 
-use crate::audit::EntryQuery;
+use crate::audit::{EntryQuery, read_query};
 use waggle_intent::wire::{RECOGNISE_PATH, TURN_PATH};
 use waggle_openai::ApiError;
 use waggle_tool::wire::{CALL_PATH, CATALOG_PATH};
@@ -48,7 +48,7 @@ impl Route {
             RECOGNISE_PATH => ("POST", Self::Recognise { is_turn: false }),
             TURN_PATH => ("POST", Self::Recognise { is_turn: true }),
             "/v1/tools" => ("GET", Self::List),
-            "/v1/tools/audit" if method == "GET" => ("GET", Self::Audit(EntryQuery::read(query)?)),
+            "/v1/tools/audit" if method == "GET" => ("GET", Self::Audit(read_query(query)?)),
             "/v1/tools/audit" => return Err(ApiError::method_not_allowed(method, "GET")),
             LIST_REMOTE_PATH if delivered => ("POST", Self::ListRemote),
             _ => ("DELETE", Self::EraseUser(user(path).ok_or_else(|| ApiError::unknown_url(method, path))?)),

@@ -281,13 +281,7 @@ fn configuration(
     let stores = stores(manifest, &file, named, found);
     check_tenancy_store(&file, &tenancy.store, &stores, found);
     check_model_endpoint(&file, model_endpoint.is_some(), &upstreams, found);
-    let file_is_valid = engine.validate().is_ok();
-    override_engine(&mut engine, options.engine);
-    if let Err(reason) = engine.validate()
-        && file_is_valid
-    {
-        return Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason });
-    }
+    take_flags(&mut engine, options)?;
     let dir = file.dir().to_path_buf();
     Ok(Configuration {
         engine,
@@ -305,6 +299,18 @@ fn configuration(
         tools,
         dir,
     })
+}
+
+/// The flags go before the file; they are to blame for what the file alone is not.
+fn take_flags(engine: &mut EngineConfig, options: &Options) -> Result<(), StartError> {
+    let file_is_valid = engine.validate().is_ok();
+    override_engine(engine, options.engine);
+    match engine.validate() {
+        Err(reason) if file_is_valid => {
+            Err(StartError::Option { what: "the flags for instances and time-outs".into(), reason })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tenants are kept in a store that there is.

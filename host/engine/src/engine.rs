@@ -489,6 +489,12 @@ fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
         .total_stacks(count.saturating_mul(2))
         .max_memory_size(config.instance_memory_bytes_max)
         .table_elements(config.instance_table_elements_max);
+    compilation(pooling)
+}
+
+/// How components are compiled and run, whoever runs them: machine code that was kept is of use only to an engine that is
+/// set up as the one that made it.
+pub fn compilation(pooling: PoolingAllocationConfig) -> wasmtime::Config {
     let mut settings = wasmtime::Config::new();
     settings
         .wasm_component_model_async(true)

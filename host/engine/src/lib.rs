@@ -37,7 +37,7 @@ mod world;
 
 pub use account::TenantBounds;
 pub use config::EngineConfig;
-pub use engine::{Engine, WorldSource};
+pub use engine::{Engine, WorldSource, compilation};
 pub use error::{HandleError, Limit, LimitOwner, LoadError};
 pub use internal::{InternalCalls, InternalTarget, internal_target};
 pub use lanes::ConnectionLane;
@@ -45,6 +45,7 @@ pub use load::compile_cached;
 pub use metrics::{EndingKind, FunctionMetrics};
 pub use outbound::{ToolSend, carry as carry_trace, send_on_terms, to_wasi as egress_error};
 pub use request::{Admission, CallContext, CallerFields};
+pub use stdio::PrintStream;
 pub use tenant_use::{MemoryUse, TenantUse, TenantWork};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 pub use world::{

@@ -6,7 +6,7 @@ use crate::key_value::KeyValueView;
 use crate::limits::InstanceLimits;
 use crate::outbound::OutboundHooks;
 use crate::request::{Ledger, RequestScope};
-use crate::stdio::{GuestStream, SoleRequest};
+use crate::stdio::{PrintStream, SoleRequest};
 use crate::tokenizer::TokenizerView;
 use crate::variables::VariablesView;
 use crate::vector::VectorView;
@@ -149,7 +149,7 @@ fn http_context() -> WasiHttpCtx {
 }
 
 fn wasi_context(world: &Arc<FunctionWorld>, instance: u64, sole: &SoleRequest) -> wasmtime::Result<WasiCtx> {
-    let stream = |which| GuestStream::new(world.log.open(instance, which), sole.clone());
+    let stream = |which| PrintStream::of_log(world.log.open(instance, which), sole.clone());
     let mut builder = WasiCtx::builder();
     builder.stdout(stream(LogStream::Out)).stderr(stream(LogStream::Error)).envs(&world.environment);
     for (folder, path) in &world.mounts {

@@ -34,31 +34,39 @@ impl SoleRequest {
     }
 }
 
-/// One of the two standard streams of an instance.
-#[derive(Clone)]
-pub(crate) struct GuestStream {
-    writer: Arc<dyn LogWriter>,
-    sole: SoleRequest,
-}
+/// Takes what is written.
+type Put = dyn Fn(&[u8]) + Send + Sync;
 
-impl GuestStream {
-    pub(crate) fn new(writer: Box<dyn LogWriter>, sole: SoleRequest) -> Self {
-        Self { writer: writer.into(), sole }
+/// One of the two standard streams of an instance: whatever is written goes to a function, and nothing waits.
+#[derive(Clone)]
+pub struct PrintStream(Arc<Put>);
+
+impl PrintStream {
+    /// `put` is given what the guest writes, in pieces of any size.
+    pub fn new(put: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(put))
+    }
+
+    /// Leads to a log, where lines are those of the only request under way.
+    pub(crate) fn of_log(writer: Box<dyn LogWriter>, sole: SoleRequest) -> Self {
+        Self::new(move |bytes| {
+            let scope = sole.scope();
+            writer.write(scope.as_ref().map(|scope| &scope.context), bytes);
+        })
     }
 
     fn put(&self, bytes: &[u8]) {
-        let scope = self.sole.scope();
-        self.writer.write(scope.as_ref().map(|scope| &scope.context), bytes);
+        (self.0)(bytes);
     }
 }
 
-impl IsTerminal for GuestStream {
+impl IsTerminal for PrintStream {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for GuestStream {
+impl StdoutStream for PrintStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -68,7 +76,7 @@ impl StdoutStream for GuestStream {
     }
 }
 
-impl AsyncWrite for GuestStream {
+impl AsyncWrite for PrintStream {
     fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let taken = bytes.len().min(WRITE_BYTES_MAX);
         self.put(&bytes[..taken]);
@@ -84,7 +92,7 @@ impl AsyncWrite for GuestStream {
     }
 }
 
-impl OutputStream for GuestStream {
+impl OutputStream for PrintStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.put(&bytes);
         Ok(())
@@ -100,6 +108,6 @@ impl OutputStream for GuestStream {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for GuestStream {
+impl Pollable for PrintStream {
     async fn ready(&mut self) {}
 }

@@ -19,9 +19,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use waggle_engine::compile_cached;
+use waggle_engine::{compilation, compile_cached};
 use wasmtime::component::Linker;
-use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Engine, PoolingAllocationConfig};
 
 /// Runs tools. Cheap to clone.
 #[derive(Clone)]
@@ -207,13 +207,7 @@ fn wasmtime_config(config: &RunnerConfig) -> wasmtime::Config {
         .total_stacks(count.saturating_mul(2))
         .max_memory_size(config.memory_bytes_max)
         .table_elements(config.table_elements_max);
-    let mut settings = wasmtime::Config::new();
-    settings
-        .wasm_component_model_async(true)
-        .epoch_interruption(true)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
-    settings
+    compilation(pooling)
 }
 
 #[cfg(test)]

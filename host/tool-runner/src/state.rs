@@ -4,7 +4,7 @@ use crate::config::Limits;
 use crate::key_value::{KeyValueView, Writes};
 use crate::limits::MemoryLimits;
 use crate::outbound::Outbound;
-use crate::stdio::ToolStream;
+use crate::stdio::streams;
 use crate::world::ToolWorld;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
@@ -54,7 +54,7 @@ impl CallState {
 
 /// No arguments, no environment, no files, no sockets, no names to look up: only clocks, random numbers and output.
 fn wasi_context(world: &Arc<dyn ToolWorld>) -> WasiCtx {
-    let (out, error) = ToolStream::pair(world);
+    let (out, error) = streams(world);
     WasiCtx::builder()
         .stdout(out)
         .stderr(error)

@@ -1,9 +1,10 @@
 //! A server that says to each path what a case has put there: as an HTTP API, and as an MCP server. It remembers what it was
 //! asked.
 
+use crate::tenants_support::read_head;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -60,21 +61,9 @@ impl Feed {
 
 fn converse(mut stream: &TcpStream, board: &Mutex<Board>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let (head, length) = read_head(&mut reader)?;
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body)?;
     let answer = {
         let mut board = board.lock().unwrap();
         board.heads.push(head.clone());

@@ -31,21 +31,6 @@ failed() {
     exit 1
 }
 
-# Waits for the first line of FILE that `sed` makes something of, while PROCESS lives, and prints it.
-first() {
-    local file=$1 process=$2 script=$3 found="" deadline=$((SECONDS + start_seconds_max))
-    while [ -z "$found" ]; do
-        if ! kill -0 "$process" 2>/dev/null || [ "$SECONDS" -gt "$deadline" ]; then
-            cat "$file" >&2
-            echo "It does not serve." >&2
-            return 1
-        fi
-        sleep 0.05
-        found=$(sed -n "$script" "$file" | head -n 1)
-    done
-    printf '%s\n' "$found"
-}
-
 # A proxy of the environment is not for this machine's own addresses.
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 # The package insists on a key; the server has none to compare it with.

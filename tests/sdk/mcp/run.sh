@@ -45,21 +45,6 @@ failed() {
     exit 1
 }
 
-# Waits for the first line of FILE that `sed` makes something of, while PROCESS lives, and prints it.
-first() {
-    local file=$1 process=$2 script=$3 found="" deadline=$((SECONDS + start_seconds_max))
-    while [ -z "$found" ]; do
-        if ! kill -0 "$process" 2>/dev/null || [ "$SECONDS" -gt "$deadline" ]; then
-            cat "$file" >&2
-            echo "It does not serve." >&2
-            return 1
-        fi
-        sleep 0.05
-        found=$(sed -n "$script" "$file" | head -n 1)
-    done
-    printf '%s\n' "$found"
-}
-
 prompts='[{"name": "reply", "arguments": [{"name": "question", "required": true}, {"name": "tone"}],
     "messages": [{"text": "Answer in a {{tone}} tone: {{question}}"}]}]'
 

@@ -2,12 +2,10 @@
 
 use super::tell::Telling;
 use crate::ask::Course;
-use crate::knowledge::{HANDOVER, Looked};
+use crate::knowledge::{HANDOVER, Looked, unasked};
 use crate::platform::Platform;
 use waggle_conversation::handover::{By, Handover};
-use waggle_model::reply::{Completion, FinishReason};
 use waggle_openai::metadata::Metadata;
-use waggle_openai::response::Usage;
 use waggle_openai::{ConversationId, Nonce};
 
 /// What the pair `waggle_answer` of a response's metadata says where people are to answer.
@@ -25,16 +23,7 @@ pub(crate) async fn silence<P: Platform>(platform: &P, id: ConversationId, mark:
     if mark.told_at.is_none() && now_s.saturating_sub(mark.since) >= TOLD_S_MAX {
         let _alone = Telling { id }.begin(platform).await;
     }
-    Course::Say(Box::new(Completion {
-        reasoning: String::new(),
-        text: String::new(),
-        logprobs: Vec::new(),
-        annotations: Vec::new(),
-        refusal: String::new(),
-        tool_calls: Vec::new(),
-        finish: FinishReason::Stop,
-        usage: Some(Usage::default()),
-    }))
+    Course::Say(Box::new(unasked(String::new())))
 }
 
 /// Says in a response's metadata that nobody answers it.

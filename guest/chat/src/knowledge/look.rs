@@ -114,7 +114,12 @@ impl Looked {
 
 /// An answer that no model gave.
 pub(crate) fn say(text: String) -> Next {
-    Next::Say(Box::new(Completion {
+    Next::Say(Box::new(unasked(text)))
+}
+
+/// What a model would have said, of an answer that none gave.
+pub(crate) fn unasked(text: String) -> Completion {
+    Completion {
         reasoning: String::new(),
         text,
         logprobs: Vec::new(),
@@ -123,7 +128,7 @@ pub(crate) fn say(text: String) -> Next {
         tool_calls: Vec::new(),
         finish: FinishReason::Stop,
         usage: Some(Usage::default()),
-    }))
+    }
 }
 
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {

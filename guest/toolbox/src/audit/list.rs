@@ -4,7 +4,7 @@ use super::{Entry, Log, PAGE_ENTRIES, key_of};
 use crate::problem::{Problem, wrong};
 use serde::Serialize;
 use waggle_conversation::{Store, StoreError, Viewer};
-use waggle_openai::list::{LIMIT_DEFAULT, LIMIT_MAX, Order};
+use waggle_openai::list::{Order, PageQuery};
 use waggle_openai::{ApiError, json};
 use waggle_platform::Reply;
 
@@ -14,48 +14,20 @@ const PREFIX: &str = "audit_";
 const DIGITS: usize = 12;
 
 /// Which page is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryQuery {
-    limit: usize,
-    order: Order,
-    after: Option<u64>,
-}
+pub type EntryQuery = PageQuery<u64>;
 
-impl EntryQuery {
-    /// Reads `limit` (1 to 100), `order` (`asc`, `desc`) and `after` (an entry's id); other fields are skipped.
-    ///
-    /// # Errors
-    /// 400 naming the field that is wrong.
-    pub fn read(query: &str) -> Result<Self, ApiError> {
-        let mut page = Self { limit: LIMIT_DEFAULT, order: Order::Descending, after: None };
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match name {
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                    let expected = || wrong("limit", &format!("an integer from 1 to {LIMIT_MAX}"));
-                    page.limit = limit.ok_or_else(expected)?;
-                }
-                "order" => {
-                    page.order = match value {
-                        "asc" => Order::Ascending,
-                        "desc" => Order::Descending,
-                        _ => return Err(wrong("order", "'asc' or 'desc'")),
-                    }
-                }
-                "after" if !value.is_empty() => {
-                    let number = value.strip_prefix(PREFIX).filter(|digits| {
-                        digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit())
-                    });
-                    let number = number.and_then(|digits| digits.parse().ok());
-                    page.after =
-                        Some(number.ok_or_else(|| wrong("after", "the id of an entry of this list"))?);
-                }
-                _ => {}
-            }
-        }
-        Ok(page)
-    }
+/// Reads `limit` (1 to 100), `order` (`asc`, `desc`) and `after` (an entry's id); other fields are skipped.
+///
+/// # Errors
+/// 400 naming the field that is wrong.
+pub(crate) fn read_query(query: &str) -> Result<EntryQuery, ApiError> {
+    PageQuery::read_by(query, |value| {
+        let digits = value.strip_prefix(PREFIX);
+        let digits = digits
+            .filter(|digits| digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse().ok());
+        number.ok_or_else(|| wrong("after", "the id of an entry of this list"))
+    })
 }
 
 #[derive(Serialize)]
@@ -151,7 +123,7 @@ mod tests {
     #[test]
     fn queries_are_held_to_their_bounds() {
         let check = |query: &str, expected: Result<(usize, Option<u64>), &str>| {
-            let read = EntryQuery::read(query);
+            let read = read_query(query);
             let read = read.as_ref().map(|page| (page.limit, page.after));
             assert_eq!(read.map_err(|error| error.param.as_deref().unwrap_or_default()), expected, "{query}");
         };

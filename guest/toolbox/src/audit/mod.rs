@@ -10,6 +10,7 @@ mod list;
 
 pub(crate) use entry::{Entry, Status, Via};
 pub use list::EntryQuery;
+pub(crate) use list::read_query;
 
 use crate::problem::Problem;
 use crate::settings::AuditSettings;

@@ -63,15 +63,9 @@ pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> R
         properties.insert(name.to_owned(), json!({ "type": kind }));
     };
     placeholders(path).into_iter().for_each(&mut add);
-    let mut placed = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let argument = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let argument =
-            argument.ok_or_else(|| wrong("after the `?` stand pairs such as `status={status}`"))?;
-        add(argument);
-        placed.push(Placed { argument: argument.to_owned(), name: name.to_owned(), r#in: Place::Query });
-    }
+    let placed =
+        in_query(query).ok_or_else(|| wrong("after the `?` stand pairs such as `status={status}`"))?;
+    placed.iter().map(|one| one.argument.as_str()).for_each(&mut add);
     let method = method.to_ascii_uppercase();
     let side_effects = method != "GET";
     let known: Vec<String> = placeholders(path).into_iter().map(str::to_owned).collect();
@@ -117,6 +111,18 @@ pub fn declared(line: &str, name: &str, text: &str, arguments: &[Argument]) -> R
         functions: vec![function],
         notes: Vec::new(),
     })
+}
+
+/// The arguments that go into the query; `None` where it says anything else.
+fn in_query(query: &str) -> Option<Vec<Placed>> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            let argument = value.strip_prefix('{')?.strip_suffix('}')?;
+            Some(Placed { argument: argument.to_owned(), name: name.to_owned(), r#in: Place::Query })
+        })
+        .collect()
 }
 
 fn placeholders(path: &str) -> Vec<&str> {
