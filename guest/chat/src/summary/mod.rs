@@ -17,4 +17,4 @@ mod write;
 pub(crate) use ask::Aside;
 pub(crate) use open::Opener;
 pub(crate) use run::summary_path;
-pub(crate) use shown::Shown;
+pub(crate) use shown::{Recalled, Shown};
