@@ -134,6 +134,21 @@ async fn a_file_that_cannot_be_read_fails_alone_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_longest_file_is_taken_without_any_configuration() {
+    const FILE_BYTES_MAX: usize = 32 << 20;
+    let server = Setup::application().start();
+    let shelf = shelf(&server);
+    let mut content = vec![b'x'; FILE_BYTES_MAX + 1];
+    let (status, error) = shelf.try_upload("longer.bin", &content).await.expect("the server answers");
+    assert_eq!((status, error["error"]["code"].as_str()), (413, Some("file_too_large")), "{error}");
+    content.truncate(FILE_BYTES_MAX);
+    let file = shelf.file("longest.bin", &content).await;
+    let whole = Caller::nobody(&server).request("GET", &format!("/v1/files/{file}/content"));
+    let whole = whole.send().await.unwrap().bytes().await.unwrap();
+    assert!(whole == content, "{} bytes come back", whole.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn searches_are_filtered_and_removed_documents_are_gone() {
     let server = embedding().start();
     let shelf = shelf(&server);

@@ -188,6 +188,9 @@ mod tests {
                 "hybrid_search": {"embedding_weight": 1.0, "text_weight": 0.0}}});
         assert_eq!(repeated(&json!([plain])), json!([told]));
         assert_eq!(repeated(&json!([full])), json!([full]));
+        let mut fraction = full.clone();
+        fraction["max_num_results"] = json!(50.0);
+        assert_eq!(repeated(&json!([fraction])), json!([full]));
         for tools in [json!([told, function]), json!([function, told]), json!([function, told, function])] {
             assert_eq!(repeated(&tools), tools);
         }

@@ -25,6 +25,8 @@ pub mod request;
 pub mod response;
 pub mod session;
 pub mod tool;
+pub mod whole;
 
 pub use error::ApiError;
 pub use id::{ConversationId, FileBatchId, FileId, ItemId, Nonce, ResponseId, VectorStoreId};
+pub use whole::Whole;

@@ -8,6 +8,7 @@ use crate::json::{Elements, Fields, Path, Text, Unknown, read_object, read_raw};
 use crate::object::Object;
 use crate::parameters::Parameters;
 use crate::tool::{AnyTool, TOOLS_MAX, ToolChoice};
+use crate::whole::Whole;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -117,11 +118,11 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
             "metadata" => parameters.metadata = map.next_value::<Option<_>>()?.unwrap_or_default(),
             "temperature" => parameters.temperature = map.next_value()?,
             "top_p" => parameters.top_p = map.next_value()?,
-            "max_output_tokens" => parameters.max_output_tokens = map.next_value()?,
+            "max_output_tokens" => parameters.max_output_tokens = whole(map)?,
             "presence_penalty" => parameters.presence_penalty = map.next_value()?,
             "frequency_penalty" => parameters.frequency_penalty = map.next_value()?,
-            "top_logprobs" => parameters.top_logprobs = map.next_value()?,
-            "max_tool_calls" => parameters.max_tool_calls = map.next_value()?,
+            "top_logprobs" => parameters.top_logprobs = whole(map)?,
+            "max_tool_calls" => parameters.max_tool_calls = whole(map)?,
             "include" => self.include = map.next_value_seed(Elements::new(path, INCLUDES_MAX))?,
             "stream_options" => {
                 map.next_value::<Option<Object<StreamOptions>>>()?;
@@ -150,6 +151,11 @@ impl<'de: 'a, 'a> Fields<'de> for Draft<'a> {
 fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de RawValue>, A::Error> {
     let raw: &'de RawValue = map.next_value()?;
     Ok((raw.get() != "null").then_some(raw))
+}
+
+/// A whole number, or none.
+fn whole<'de, N: TryFrom<u64>, A: MapAccess<'de>>(map: &mut A) -> Result<Option<N>, A::Error> {
+    Ok(map.next_value::<Option<Whole<N>>>()?.map(|Whole(number)| number))
 }
 
 impl<'a> Draft<'a> {

@@ -5,6 +5,7 @@ use crate::file_search::{FileSearch, RankingOptions};
 use crate::json::{Text, invalid_value, read_raw};
 use crate::mcp_tool::{McpFields, McpTool};
 use crate::object::Object;
+use crate::whole::Whole;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -61,7 +62,7 @@ struct ToolFields<'a> {
     strict: Option<bool>,
     vector_store_ids: Option<Vec<String>>,
     filters: Option<Box<RawValue>>,
-    max_num_results: Option<u64>,
+    max_num_results: Option<Whole<u64>>,
     ranking_options: Option<Object<RankingOptions>>,
     server_label: Option<String>,
     server_url: Option<String>,
@@ -164,7 +165,7 @@ impl<'a> ToolFields<'a> {
             place: 0,
             vector_store_ids: self.vector_store_ids.ok_or_else(|| E::missing_field("vector_store_ids"))?,
             filters: self.filters,
-            max_num_results: self.max_num_results,
+            max_num_results: self.max_num_results.map(|Whole(count)| count),
             ranking_options: self.ranking_options.map(|Object(options)| options),
         })
     }

@@ -270,6 +270,14 @@ fn a_full_request_is_read() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_with_a_fraction() {
+    let body = br#"{"input":"hi","max_output_tokens":778.0,"top_logprobs":2.0,"max_tool_calls":1e1}"#;
+    let parameters = CreateResponse::read(body).unwrap().parameters;
+    let read = (parameters.max_output_tokens, parameters.top_logprobs, parameters.max_tool_calls);
+    assert_eq!(read, (Some(778), Some(2), Some(10)));
+}
+
+#[test]
 fn null_stands_for_a_field_that_was_left_out() {
     let fields = [
         "model",

@@ -24,7 +24,7 @@ use waggle_model::transport::Upstream;
 use waggle_openai::json::{self, Elements, Fields, Path, Unknown, read_object, read_raw};
 use waggle_openai::metadata::Metadata;
 use waggle_openai::object::Object;
-use waggle_openai::{ApiError, VectorStoreId};
+use waggle_openai::{ApiError, VectorStoreId, Whole};
 use waggle_platform::{Platform, Reply};
 
 /// The longest name and the longest description, in characters.
@@ -88,7 +88,7 @@ impl<'a> StoreBody<'a> {
         #[serde(deny_unknown_fields)]
         struct ExpiresAfter {
             anchor: String,
-            days: u32,
+            days: Whole<u32>,
         }
         let Some(raw) = self.expires_after else { return Ok(None) };
         let Some(Object(after)) = read_raw::<Option<Object<ExpiresAfter>>>(raw.get(), "expires_after")?
@@ -98,10 +98,11 @@ impl<'a> StoreBody<'a> {
         if after.anchor != "last_active_at" {
             return Err(wrong("expires_after.anchor", "'last_active_at'"));
         }
-        if !(1..=EXPIRES_DAYS_MAX).contains(&after.days) {
+        let Whole(days) = after.days;
+        if !(1..=EXPIRES_DAYS_MAX).contains(&days) {
             return Err(wrong("expires_after.days", &format!("an integer from 1 to {EXPIRES_DAYS_MAX}")));
         }
-        Ok(Some(after.days))
+        Ok(Some(days))
     }
 
     fn metadata(&self) -> Result<Box<RawValue>, Problem> {

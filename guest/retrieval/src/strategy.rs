@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use waggle_openai::json::read_raw;
-use waggle_openai::{ApiError, object::Object};
+use waggle_openai::{ApiError, Whole, object::Object};
 
 /// The bounds of `max_chunk_size_tokens`.
 const TOKENS_MIN: u32 = 100;
@@ -48,8 +48,8 @@ struct Sent {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SentStatic {
-    max_chunk_size_tokens: u32,
-    chunk_overlap_tokens: u32,
+    max_chunk_size_tokens: Whole<u32>,
+    chunk_overlap_tokens: Whole<u32>,
 }
 
 impl Strategy {
@@ -73,7 +73,8 @@ impl Strategy {
     }
 
     fn check(sent: &SentStatic, param: &str) -> Result<Self, ApiError> {
-        let SentStatic { max_chunk_size_tokens, chunk_overlap_tokens } = *sent;
+        let Whole(max_chunk_size_tokens) = sent.max_chunk_size_tokens;
+        let Whole(chunk_overlap_tokens) = sent.chunk_overlap_tokens;
         if !(TOKENS_MIN..=TOKENS_MAX).contains(&max_chunk_size_tokens) {
             let expected = format!("an integer from {TOKENS_MIN} to {TOKENS_MAX}");
             return Err(crate::problem::wrong(&format!("{param}.static.max_chunk_size_tokens"), &expected));
@@ -98,11 +99,12 @@ mod tests {
 
     #[test]
     fn a_strategy_is_held_to_its_bounds() {
-        let with = |tokens: i64, overlap: i64| {
+        let written = |tokens: &str, overlap: &str| {
             format!(
                 r#"{{"type":"static","static":{{"max_chunk_size_tokens":{tokens},"chunk_overlap_tokens":{overlap}}}}}"#
             )
         };
+        let with = |tokens: i64, overlap: i64| written(&tokens.to_string(), &overlap.to_string());
         check("null", Ok((800, 400)));
         check(r#"{"type":"auto"}"#, Ok((800, 400)));
         check(&with(100, 50), Ok((100, 50)));
@@ -111,6 +113,9 @@ mod tests {
         check(&with(4097, 0), Err("s.static.max_chunk_size_tokens"));
         check(&with(100, 51), Err("s.static.chunk_overlap_tokens"));
         check(&with(100, -1), Err("s"));
+        check(&written("778.0", "1e2"), Ok((778, 100)));
+        check(&written("778.5", "0"), Err("s"));
+        check(&written("4097.0", "0"), Err("s.static.max_chunk_size_tokens"));
         check(r#"{"type":"static"}"#, Err("s.static"));
         check(r#"{"type":"other"}"#, Err("s.type"));
         check("[]", Err("s"));

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use waggle_conversation::{Store, Viewer, hex};
 use waggle_index::Index;
 use waggle_model::transport::{ChunkSource, Upstream};
-use waggle_openai::{ApiError, FileId, Nonce, json};
+use waggle_openai::{ApiError, FileId, Nonce, Whole, json};
 use waggle_platform::{Platform, Reply, Request};
 
 /// How much longer than its file a form may be, in bytes.
@@ -52,7 +52,8 @@ impl Fields {
             "expires_after[anchor]" if value == "created_at" => self.anchor = Some(value),
             "expires_after[anchor]" => return Err(wrong("expires_after.anchor", "'created_at'")),
             "expires_after[seconds]" => {
-                let seconds = value.parse().ok();
+                let whole = || serde_json::from_str::<Whole<u64>>(&value).ok().map(|Whole(seconds)| seconds);
+                let seconds: Option<u64> = value.parse().ok().or_else(whole);
                 let seconds = seconds.filter(|seconds| (EXPIRES_S_MIN..=EXPIRES_S_MAX).contains(seconds));
                 let expected = format!("an integer from {EXPIRES_S_MIN} to {EXPIRES_S_MAX}");
                 self.seconds = Some(seconds.ok_or_else(|| wrong("expires_after.seconds", &expected))?);
@@ -356,11 +357,13 @@ mod tests {
         let anchor = ("expires_after[anchor]", "created_at");
         let seconds = |seconds| ("expires_after[seconds]", seconds);
         check(&[("purpose", "user_data"), anchor, seconds("3600")], Ok(("user_data", Some(3600))));
+        check(&[("purpose", "user_data"), anchor, seconds("3600.0")], Ok(("user_data", Some(3600))));
         check(&[], Err("purpose"));
         check(&[("purpose", "fun")], Err("purpose"));
         check(&[("purpose", "batch"), anchor], Err("expires_after.seconds"));
         check(&[("purpose", "batch"), seconds("3600")], Err("expires_after.anchor"));
         check(&[("purpose", "batch"), anchor, seconds("3599")], Err("expires_after.seconds"));
+        check(&[("purpose", "batch"), anchor, seconds("3600.5")], Err("expires_after.seconds"));
         check(&[("purpose", "batch"), anchor, seconds("2592001")], Err("expires_after.seconds"));
         check(&[("purpose", "batch"), ("expires_after[anchor]", "now")], Err("expires_after.anchor"));
         check(&[("other", "x")], Err("other"));

@@ -3,10 +3,11 @@
 use crate::filter::{Nodes, value, values, wrong};
 use crate::search::{Found, Ranking, SearchRequest, Searched};
 use crate::settings::RESULTS_MAX;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 use waggle_index::{Attributes, Comparison, FilterNode, Value};
-use waggle_openai::{ApiError, json};
+use waggle_openai::{ApiError, Whole, json};
 
 /// The most conditions of a request.
 const CONDITIONS_MAX: usize = 32;
@@ -35,8 +36,16 @@ struct Body {
 
 #[derive(Default, Deserialize)]
 struct Setting {
+    #[serde(default, deserialize_with = "top_k")]
     top_k: Option<u32>,
     score_threshold: Option<f32>,
+}
+
+/// Says which field is wrong: nothing else does, in a body that is read whole.
+fn top_k<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let read = Option::<Whole<u32>>::deserialize(deserializer);
+    let read = read.map_err(|error| D::Error::custom(format!("'retrieval_setting.top_k': {error}")))?;
+    Ok(read.map(|Whole(results)| results))
 }
 
 #[derive(Deserialize)]
@@ -274,6 +283,19 @@ mod tests {
         let many = Retrieval::read(br#"{"knowledge_id":"v","query":"q","retrieval_setting":{"top_k":500}}"#)
             .unwrap();
         assert_eq!(many.request.results_max, Some(RESULTS_MAX));
+        let setting = |top_k: &str| {
+            let body = format!(
+                r#"{{"knowledge_id":"v","query":"q","retrieval_setting":{{"top_k":{top_k},"score_threshold":0}}}}"#
+            );
+            Retrieval::read(body.as_bytes())
+        };
+        for (top_k, expected) in [("7.0", Some(7)), ("1e1", Some(10)), ("null", None)] {
+            assert_eq!(setting(top_k).unwrap().request.results_max, expected, "{top_k}");
+        }
+        for top_k in ["7.5", "-1", "4294967296.0", "\"7\""] {
+            let error = setting(top_k).unwrap_err();
+            assert!(error.message.contains("'retrieval_setting.top_k'"), "{top_k}: {error}");
+        }
         for body in ["", "{}", "[]", r#"{"knowledge_id":1,"query":"q"}"#] {
             assert_eq!(Retrieval::read(body.as_bytes()).unwrap_err().status, 400, "{body}");
         }

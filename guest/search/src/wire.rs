@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 use waggle_openai::json::{self, Elements, Fields, Path, Text, Unknown, read_object, read_raw};
-use waggle_openai::{ApiError, error::echo};
+use waggle_openai::{ApiError, Whole, error::echo};
 
 /// The longest `prompt_version`, in bytes.
 const PROMPT_VERSION_BYTES_MAX: usize = 128;
@@ -157,7 +157,10 @@ impl<'de> Fields<'de> for Reading<'de> {
                 self.body.has_query = true;
             }
             "filters" => self.raw.filters = map.next_value()?,
-            "max_num_results" => request.results_max = map.next_value()?,
+            "max_num_results" => {
+                let count = map.next_value::<Option<Whole<u32>>>()?;
+                request.results_max = count.map(|Whole(count)| count);
+            }
             "ranking_options" => self.raw.ranking = map.next_value()?,
             "rewrite_query" => request.rewrite = map.next_value()?,
             "vector_store_ids" if is_retrieval => {

@@ -14,7 +14,8 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests under way at once; over it, 503 with `Retry-After`. 1 to 1,000,000.
     pub concurrent_requests_max: usize,
-    /// Bytes of a request's body; over it, 413. 0 to 4 GiB.
+    /// Bytes of a request's body; over it, 413. 0 to 4 GiB. Bodies are handed on as they arrive and never held whole here, so
+    /// this is what the longest upload needs; who reads a body whole has a bound of its own.
     pub request_body_bytes_max: u64,
     /// Bytes of a request's head (HTTP/1.1) or header list (HTTP/2); over it, 431. 8 KiB to 1 MiB.
     pub request_head_bytes_max: usize,
@@ -43,7 +44,7 @@ impl Default for GatewayConfig {
         Self {
             connections_max: 100_000,
             concurrent_requests_max: 20_000,
-            request_body_bytes_max: 16 << 20,
+            request_body_bytes_max: 33 << 20,
             request_head_bytes_max: 64 << 10,
             request_headers_max: 100,
             head_read_timeout_ms: 60_000,

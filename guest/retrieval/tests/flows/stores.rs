@@ -46,6 +46,7 @@ fn wrong_bodies_name_what_is_wrong() {
         (json!({"file_ids": "x"}), 400, Some("file_ids")),
         (json!({"chunking_strategy": {"type": "x"}, "file_ids": []}), 400, Some("chunking_strategy.type")),
         (json!({"expires_after": {"anchor": "last_active_at"}}), 400, Some("expires_after")),
+        (json!({"expires_after": {"anchor": "last_active_at", "days": 1.5}}), 400, Some("expires_after")),
         (json!({"unknown": 1}), 400, Some("unknown")),
         (json!([]), 400, None),
     ] {
@@ -62,7 +63,7 @@ fn wrong_bodies_name_what_is_wrong() {
 #[test]
 fn one_that_is_not_used_expires_and_one_that_is_does_not() {
     let world = world();
-    let body = json!({"expires_after": {"anchor": "last_active_at", "days": 1}});
+    let body = json!({"expires_after": {"anchor": "last_active_at", "days": 1.0}});
     let store = id(&world.json("POST", "/v1/vector_stores", &body, 200));
     let path = format!("/v1/vector_stores/{store}");
     world.pass_s(86_000);

@@ -16,7 +16,7 @@ fn a_whole_body_is_read() {
         "vector_store_ids": ["vs_1", "vs_2"],
         "query": "When?",
         "filters": {"type": "eq", "key": "k", "value": 1},
-        "max_num_results": 7,
+        "max_num_results": 7.0,
         "ranking_options": {"ranker": "none", "score_threshold": 0.25,
             "hybrid_search": {"embedding_weight": 2, "text_weight": 0.5}},
         "conversation": [{"role": "user", "text": "a"}, {"role": "assistant", "text": "b"}],
@@ -66,6 +66,8 @@ fn a_mistake_is_told_by_its_field() {
     check(json!({"query": "q", "x": 1}), "x");
     check(json!({"query": "q", "max_num_results": 0}), "max_num_results");
     check(json!({"query": "q", "max_num_results": "5"}), "max_num_results");
+    check(json!({"query": "q", "max_num_results": 5.5}), "max_num_results");
+    check(json!({"query": "q", "max_num_results": 51.0}), "max_num_results");
     check(json!({"query": "q", "filters": {"type": "x"}}), "filters.type");
     check(json!({"query": "q", "vector_store_ids": vec!["v"; 17]}), "vector_store_ids");
     check(json!({"query": "q", "vector_store_ids": ["v", 1]}), "vector_store_ids[1]");
