@@ -48,6 +48,7 @@ mod tenants_tokens;
 mod tokens;
 mod tool_attacks;
 mod tools_host;
+mod user_data;
 mod vector;
 mod vector_hostile;
 mod websocket;

@@ -117,7 +117,7 @@ pub(crate) fn told<'i, P: Platform>(
 async fn ask<P: Platform>(platform: &P, asked: &RecogniseRequest) -> Option<Intent> {
     let mut body = Vec::with_capacity(asked.input.len() + 256);
     json::push(&mut body, asked);
-    let call = NeighbourCall { function: FUNCTION, path: TURN_PATH, body, timeout_ms: TIMEOUT_MS };
+    let call = NeighbourCall::post(FUNCTION, TURN_PATH, body, TIMEOUT_MS);
     let failed = |reason: String| platform.log(&format!("the intent of a turn was not recognised: {reason}"));
     let answer = platform.call_neighbour(call).await.map_err(|failure| failed(failure.to_string())).ok()?;
     if answer.status != 200 {

@@ -1,12 +1,15 @@
-//! Data rights: all that is one user's, exported or erased by one call.
+//! Data rights: all that is one user's, exported or erased by one call, what other functions keep included.
 //!
 //! An export is a line of JSON for each object, and a receipt as its last line: without that, it is not whole. Never more
-//! than one page of records is held.
+//! than one page of records is held. A receipt names the functions that did not answer.
+
+mod elsewhere;
 
 use crate::platform::{Gone, Platform, Sink};
 use crate::problem::{Problem, internal};
 use crate::reply::Reply;
 use crate::service::{Answer, Service, Streaming, report};
+use elsewhere::{Kind, Records};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -30,8 +33,20 @@ pub struct Export<S, P> {
     store: S,
     platform: P,
     user: Viewer,
-    index: Index,
+    /// The list of what they own here; none for whom only other functions know.
+    index: Option<Index>,
     nonce: Nonce,
+}
+
+/// How many lines there are of each kind.
+#[derive(Debug, Default)]
+struct Counts {
+    conversations: u64,
+    items: u64,
+    responses: u64,
+    files: u64,
+    vector_stores: u64,
+    tool_calls: u64,
 }
 
 #[derive(Serialize)]
@@ -57,6 +72,17 @@ enum Line<'a> {
         response: &'a RawValue,
         input: &'a [RawItem],
     },
+    File {
+        file: &'a RawValue,
+        /// Where its bytes are to be had.
+        content: String,
+    },
+    VectorStore {
+        vector_store: &'a RawValue,
+    },
+    ToolCall {
+        tool_call: &'a RawValue,
+    },
     Receipt {
         object: &'static str,
         id: String,
@@ -64,8 +90,13 @@ enum Line<'a> {
         conversations: u64,
         items: u64,
         responses: u64,
+        files: u64,
+        vector_stores: u64,
+        tool_calls: u64,
         at: u64,
         sha256: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        incomplete: Vec<&'static str>,
     },
     Error {
         code: &'static str,
@@ -81,7 +112,29 @@ struct ErasedJson<'a> {
     conversations: u64,
     items: u64,
     responses: u64,
+    files: u64,
+    vector_stores: u64,
+    tool_calls: u64,
     at: u64,
+    /// The functions of whose part it is not known that all of it is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<&'static str>,
+}
+
+impl ErasedJson<'_> {
+    /// The line of the log: all but whose it was.
+    fn line(&self) -> String {
+        let Self { id, conversations, items, responses, files, vector_stores, tool_calls, .. } = self;
+        let mut line = format!(
+            "{id} conversations={conversations} items={items} responses={responses} files={files} \
+             vector_stores={vector_stores} tool_calls={tool_calls}"
+        );
+        if !self.incomplete.is_empty() {
+            line.push_str(" incomplete=");
+            line.push_str(&self.incomplete.join(","));
+        }
+        line
+    }
 }
 
 fn user_not_found(user: &str) -> ApiError {
@@ -98,14 +151,29 @@ fn subject(caller: &Viewer, user: &str) -> Result<Viewer, ApiError> {
 impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     pub(crate) async fn erase_user(&self, caller: &Viewer, user: &str) -> Result<Reply, Problem> {
         let subject = subject(caller, user)?;
-        let erased = erase(&self.store, &subject.owner()).await?.ok_or_else(|| user_not_found(user))?;
-        let id = format!("erasure_{}", self.nonce());
-        let (conversations, items, responses) = (erased.conversations, erased.items, erased.responses);
-        self.platform.log(&format!("{id} conversations={conversations} items={items} responses={responses}"));
-        let at = self.platform.now_ms() / 1000;
-        let receipt =
-            ErasedJson { object: "user.data.deleted", id, user, conversations, items, responses, at };
-        let mut out = Vec::with_capacity(256);
+        // Conversations go first, and what is under way in them with them: it could call tools anew. Whoever asks again,
+        // whatever has failed, asks all functions again.
+        let here = erase(&self.store, &subject.owner()).await?;
+        let there = elsewhere::erase(&self.platform, user).await;
+        if here.is_none() && there.is_nothing() {
+            return Err(user_not_found(user).into());
+        }
+        let here = here.unwrap_or_default();
+        let receipt = ErasedJson {
+            object: "user.data.deleted",
+            id: format!("erasure_{}", self.nonce()),
+            user,
+            conversations: here.conversations,
+            items: here.items,
+            responses: here.responses,
+            files: there.files,
+            vector_stores: there.vector_stores,
+            tool_calls: there.tool_calls,
+            at: self.platform.now_ms() / 1000,
+            incomplete: there.incomplete,
+        };
+        self.platform.log(&receipt.line());
+        let mut out = Vec::with_capacity(512);
         json::push(&mut out, &receipt);
         Ok(Reply::json(out))
     }
@@ -121,10 +189,13 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         }
     }
 
-    async fn open_export(&self, caller: &Viewer, user: &str) -> Result<(Viewer, Index), Problem> {
+    async fn open_export(&self, caller: &Viewer, user: &str) -> Result<(Viewer, Option<Index>), Problem> {
         let subject = subject(caller, user)?;
         let index = Index::open(&self.store, &subject.owner()).await?;
-        Ok((subject, index.ok_or_else(|| user_not_found(user))?))
+        if index.is_none() && !elsewhere::may_know(&self.platform, user).await {
+            return Err(user_not_found(user).into());
+        }
+        Ok((subject, index))
     }
 }
 
@@ -201,13 +272,46 @@ impl<S: Store, P: Platform> Export<S, P> {
     }
 
     async fn write<K: Sink>(&self, lines: &mut Lines<K>) -> Result<(), Broken> {
-        let (mut conversations, mut items, mut responses) = (0, 0, 0);
-        let mut exporter = Exporter::new(&self.store, &self.user, &self.index);
+        let owner = self.user.owner();
+        let user =
+            owner.user().ok_or_else(|| Broken::Problem(internal("an export of nobody's".to_owned())))?;
+        let mut counts = Counts::default();
+        if let Some(index) = &self.index {
+            self.write_own(index, lines, &mut counts).await?;
+        }
+        let incomplete = self.write_elsewhere(user, lines, &mut counts).await?;
+        let Counts { conversations, items, responses, files, vector_stores, tool_calls } = counts;
+        let receipt = Line::Receipt {
+            object: "user.data.exported",
+            id: format!("export_{}", self.nonce),
+            user,
+            conversations,
+            items,
+            responses,
+            files,
+            vector_stores,
+            tool_calls,
+            at: self.platform.now_ms() / 1000,
+            sha256: lines.sha256(),
+            incomplete,
+        };
+        lines.push(&receipt).await?;
+        Ok(())
+    }
+
+    /// Writes what is kept here.
+    async fn write_own<K: Sink>(
+        &self,
+        index: &Index,
+        lines: &mut Lines<K>,
+        counts: &mut Counts,
+    ) -> Result<(), Broken> {
+        let mut exporter = Exporter::new(&self.store, &self.user, index);
         while let Some(page) = exporter.next_page().await? {
             for exported in page {
                 match exported {
                     Exported::Conversation { nonce, record, summary } => {
-                        conversations += 1;
+                        counts.conversations += 1;
                         let line = Line::Conversation {
                             id: ConversationId(nonce),
                             session: record.session,
@@ -221,7 +325,7 @@ impl<S: Store, P: Platform> Export<S, P> {
                     }
                     Exported::Entry { conversation, turn } => {
                         for item in turn.items() {
-                            items += 1;
+                            counts.items += 1;
                             let item: &RawValue = serde_json::from_str(item)?;
                             lines
                                 .push(&Line::Item { conversation: ConversationId(conversation), item })
@@ -229,27 +333,63 @@ impl<S: Store, P: Platform> Export<S, P> {
                         }
                     }
                     Exported::Response { nonce, object, input } => {
-                        responses += 1;
+                        counts.responses += 1;
                         let line = Line::Response { id: ResponseId(nonce), response: &object, input: &input };
                         lines.push(&line).await?;
                     }
                 }
             }
         }
-        let owner = self.user.owner();
-        let user =
-            owner.user().ok_or_else(|| Broken::Problem(internal("an export of nobody's".to_owned())))?;
-        let receipt = Line::Receipt {
-            object: "user.data.exported",
-            id: format!("export_{}", self.nonce),
-            user,
-            conversations,
-            items,
-            responses,
-            at: self.platform.now_ms() / 1000,
-            sha256: lines.sha256(),
-        };
-        lines.push(&receipt).await?;
         Ok(())
     }
+
+    /// Writes what other functions keep; the names of those that did not tell all of it.
+    async fn write_elsewhere<K: Sink>(
+        &self,
+        user: &str,
+        lines: &mut Lines<K>,
+        counts: &mut Counts,
+    ) -> Result<Vec<&'static str>, Broken> {
+        let mut incomplete = Vec::new();
+        for kind in Kind::ALL {
+            let function = kind.function();
+            if incomplete.contains(&function) {
+                continue;
+            }
+            let mut records = Records::of(user, kind);
+            loop {
+                match records.next_page(&self.platform).await {
+                    Ok(Some(page)) => {
+                        for record in &page {
+                            lines.push(&line_of(kind, record, counts)?).await?;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_told) => {
+                        incomplete.push(function);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(incomplete)
+    }
+}
+
+/// The line of what another function keeps, counted.
+fn line_of<'a>(kind: Kind, record: &'a RawValue, counts: &mut Counts) -> Result<Line<'a>, serde_json::Error> {
+    Ok(match kind {
+        Kind::File => {
+            counts.files += 1;
+            Line::File { file: record, content: elsewhere::content_path(record)? }
+        }
+        Kind::VectorStore => {
+            counts.vector_stores += 1;
+            Line::VectorStore { vector_store: record }
+        }
+        Kind::ToolCall => {
+            counts.tool_calls += 1;
+            Line::ToolCall { tool_call: record }
+        }
+    })
 }

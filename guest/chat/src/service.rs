@@ -88,7 +88,7 @@ impl<S: Store + Clone, P: Platform + Clone, B: ChunkSource + 'static> Streaming<
             Self::Relay(relay) => relay.run(sink).await,
             Self::Followed(followed) => followed.run(sink).await,
             Self::Session(session) => session.run(sink).await,
-            Self::Export(export) => export.run(sink).await,
+            Self::Export(export) => Box::pin(export.run(sink)).await,
         }
     }
 }
@@ -151,7 +151,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 let nonce = self.nonce();
                 Box::pin(self.create_session_turn(&viewer, &body, language, (nonce, Keeping::Off))).await
             }
-            Route::ExportUser(user) => self.export_user(&viewer, &user).await,
+            Route::ExportUser(user) => Box::pin(self.export_user(&viewer, &user)).await,
             Route::HandOver(id) => Box::pin(self.hand_over(&viewer, id, &body)).await,
             route => {
                 let served = self.serve(&viewer, route, query, &body).await;
@@ -186,7 +186,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Route::ListSessions => self.list_sessions(viewer, query).await,
             Route::GetSession(id) => self.get_session(viewer, id, query).await,
             Route::DeleteSession(id) => self.delete_session(viewer, id).await,
-            Route::EraseUser(user) => self.erase_user(viewer, &user).await,
+            Route::EraseUser(user) => Box::pin(self.erase_user(viewer, &user)).await,
             Route::CreateEmbedding => self.create_embedding(body).await,
             Route::CreateResponse
             | Route::CreateChatCompletion

@@ -9,7 +9,7 @@ mod request;
 mod sink;
 mod work;
 
-pub use neighbour::{NeighbourAnswer, NeighbourCall};
+pub use neighbour::{NeighbourAnswer, NeighbourCall, NeighbourMethod};
 pub use platform::{Platform, QueueFailure, TokenCount};
 pub use reply::{INSUFFICIENT_QUOTA, Reply, STREAM_HEADERS};
 pub use request::{Delivery, Request, USER_FIELD, read_json};

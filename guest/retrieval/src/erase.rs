@@ -2,7 +2,8 @@
 
 use crate::key;
 use crate::problem::Problem;
-use crate::record::{FileEntry, StoreEntry};
+use crate::record::{FileEntry, StoreEntry, StoreRecord};
+use crate::recorded::read_many;
 use crate::roster::Roster;
 use crate::service::{Beside, Service};
 use serde::Serialize;
@@ -45,8 +46,18 @@ where
         }
         let owner = key::owner(&subject.owner());
         let stores: Vec<(u32, StoreEntry)> = Roster::new(&self.store, key::stores(&owner)).all().await?;
-        for (_, entry) in stores.iter().take(ERASED_MAX) {
-            self.begin_deletion(VectorStoreId(entry.id), beside).await?;
+        let keys = stores.iter().map(|(_, entry)| key::store(entry.id)).collect();
+        let records: Vec<Option<StoreRecord>> = read_many(&self.store, keys).await?;
+        // What is being deleted stays in the list until it is swept: it comes after all others, and counts no second time.
+        let mut begun = Vec::new();
+        let mut unbegun = Vec::new();
+        for ((_, entry), record) in stores.iter().zip(&records) {
+            let is_begun = record.as_ref().is_some_and(|record| record.deleting);
+            let group = if is_begun { &mut begun } else { &mut unbegun };
+            group.push(VectorStoreId(entry.id));
+        }
+        for id in unbegun.iter().chain(&begun).take(ERASED_MAX) {
+            self.begin_deletion(*id, beside).await?;
         }
         let files: Vec<(u32, FileEntry)> = Roster::new(&self.store, key::files(&owner)).all().await?;
         for (page, entry) in files.iter().take(ERASED_MAX) {
@@ -56,8 +67,8 @@ where
             object: "user.data.deleted",
             user,
             files: files.len().min(ERASED_MAX),
-            vector_stores: stores.len().min(ERASED_MAX),
-            has_more: files.len() > ERASED_MAX || stores.len() > ERASED_MAX,
+            vector_stores: unbegun.len().min(ERASED_MAX),
+            has_more: files.len() > ERASED_MAX || unbegun.len() > ERASED_MAX,
         };
         let mut out = Vec::with_capacity(128);
         json::push(&mut out, &erased);

@@ -62,8 +62,13 @@ fn user(path: &str) -> Option<String> {
     if name.is_empty() || name.contains('/') {
         return None;
     }
-    let mut bytes = name.bytes();
-    let mut decoded = Vec::with_capacity(name.len());
+    percent_decoded(name)
+}
+
+/// A text without percent-encoding; `None` when it is none.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         let digit =
             |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

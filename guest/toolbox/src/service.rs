@@ -100,7 +100,7 @@ impl<S: Store, F: Fetch + Clone, P: Platform> Service<S, F, P> {
             }
             Route::List => Ok(self.list(&*self.registry().await?)),
             Route::Audit(query) => {
-                self.log(&AuditSettings::read(&self.platform).await?).list(viewer, query).await
+                self.log(&AuditSettings::read(&self.platform).await?).list(viewer, &query).await
             }
             Route::EraseUser(user) => {
                 self.log(&AuditSettings::read(&self.platform).await?).erase(viewer, &user).await

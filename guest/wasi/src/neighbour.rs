@@ -1,11 +1,10 @@
 //! Other functions of the application, over `wasi:http`: `http://NAME.spin.internal`, as Spin has it.
 
-use crate::upstream::WasiUpstream;
+use crate::upstream;
+use spin_sdk::wasip3::http::types::Method;
 use waggle_model::Wire;
-use waggle_model::transport::{
-    ReadFailure, TransportFailure, Upstream, UpstreamRequest, UpstreamResponse, read_whole,
-};
-use waggle_platform::{NeighbourAnswer, NeighbourCall};
+use waggle_model::transport::{ReadFailure, TransportFailure, UpstreamRequest, UpstreamResponse, read_whole};
+use waggle_platform::{NeighbourAnswer, NeighbourCall, NeighbourMethod};
 
 /// The longest answer of another function, in bytes.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -16,18 +15,23 @@ pub(crate) async fn call(
     call: NeighbourCall<'_>,
     idempotency_key: &str,
 ) -> Result<NeighbourAnswer, TransportFailure> {
-    let NeighbourCall { function, path, body, timeout_ms } = call;
+    let NeighbourCall { method, function, path, body, timeout_ms } = call;
+    let (method, body) = match method {
+        NeighbourMethod::Get => (Method::Get, None),
+        NeighbourMethod::Post => (Method::Post, Some(body)),
+        NeighbourMethod::Delete => (Method::Delete, None),
+    };
     let request = UpstreamRequest {
         url: format!("http://{function}.spin.internal{path}"),
         wire: Wire::default(),
         api_key: String::new(),
-        body: Some(body),
+        body,
         events: false,
         timeout_ms,
         choice: None,
         idempotency_key: idempotency_key.to_owned(),
     };
-    let UpstreamResponse { status, retry_after, mut body, .. } = WasiUpstream.send(request).await?;
+    let UpstreamResponse { status, retry_after, mut body, .. } = upstream::send(request, &method).await?;
     let body = read_whole(&mut body, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {
         ReadFailure::Transport(failure) => failure,
         long @ ReadFailure::TooLong(_) => TransportFailure::Cut(long.to_string()),

@@ -92,12 +92,11 @@ fn split(url: &str) -> Result<(Scheme, &str, &str), TransportFailure> {
     Ok((scheme, authority, path))
 }
 
-fn request(outgoing: UpstreamRequest, of_host: bool) -> Result<Request, TransportFailure> {
+fn request(outgoing: UpstreamRequest, method: &Method, of_host: bool) -> Result<Request, TransportFailure> {
     let (scheme, authority, path) = split(&outgoing.url)?;
     let refused = |()| denied("model_origin and model_path make no valid URL");
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let (headers, options) = (headers(&outgoing, of_host)?, options(outgoing.timeout_ms));
-    let method = if outgoing.body.is_some() { Method::Post } else { Method::Get };
     let contents = outgoing.body.map(|body| {
         let (mut writer, reader) = wit_stream::new();
         spawn(async move {
@@ -108,30 +107,39 @@ fn request(outgoing: UpstreamRequest, of_host: bool) -> Result<Request, Transpor
     // Dropping the writer sends its default: there are no trailers.
     drop(trailers);
     let (request, _transmission) = Request::new(headers, contents, trailers_reader, Some(options));
-    request.set_method(&method).map_err(refused)?;
+    request.set_method(method).map_err(refused)?;
     request.set_scheme(Some(&scheme)).map_err(refused)?;
     request.set_authority(Some(authority)).map_err(refused)?;
     request.set_path_with_query(Some(path)).map_err(refused)?;
     Ok(request)
 }
 
+/// Sends a request by this method and waits for the head of the answer.
+pub(crate) async fn send(
+    outgoing: UpstreamRequest,
+    method: &Method,
+) -> Result<UpstreamResponse<WasiBody>, TransportFailure> {
+    let of_host = split(&outgoing.url).is_ok_and(|(_, authority, _)| authority == MODELS_HOST);
+    let sent = client::send(request(outgoing, method, of_host)?).await;
+    let response = sent.map_err(|code| match code {
+        ErrorCode::ConnectionTerminated if of_host => TransportFailure::Ended(code.to_string()),
+        code => failure(&code),
+    })?;
+    let mut fields = HeaderFields::of(&response.get_headers());
+    let (content_type, retry_after) = (fields.text("content-type"), fields.text("retry-after"));
+    let (model, price) = (fields.text("waggle-model"), fields.text("waggle-price"));
+    let length = fields.text("content-length").and_then(|length| length.parse().ok());
+    let status = response.get_status_code();
+    let (received, received_reader) = wit_future::new(|| Ok(()));
+    let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);
+    Ok(UpstreamResponse { status, content_type, retry_after, model, price, body })
+}
+
 impl Upstream for WasiUpstream {
     type Body = WasiBody;
 
     async fn send(&self, outgoing: UpstreamRequest) -> Result<UpstreamResponse<WasiBody>, TransportFailure> {
-        let of_host = split(&outgoing.url).is_ok_and(|(_, authority, _)| authority == MODELS_HOST);
-        let sent = client::send(request(outgoing, of_host)?).await;
-        let response = sent.map_err(|code| match code {
-            ErrorCode::ConnectionTerminated if of_host => TransportFailure::Ended(code.to_string()),
-            code => failure(&code),
-        })?;
-        let mut fields = HeaderFields::of(&response.get_headers());
-        let (content_type, retry_after) = (fields.text("content-type"), fields.text("retry-after"));
-        let (model, price) = (fields.text("waggle-model"), fields.text("waggle-price"));
-        let length = fields.text("content-length").and_then(|length| length.parse().ok());
-        let status = response.get_status_code();
-        let (received, received_reader) = wit_future::new(|| Ok(()));
-        let body = WasiBody::new(Response::consume_body(response, received_reader), received, length);
-        Ok(UpstreamResponse { status, content_type, retry_after, model, price, body })
+        let method = if outgoing.body.is_some() { Method::Post } else { Method::Get };
+        send(outgoing, &method).await
     }
 }

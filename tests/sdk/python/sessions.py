@@ -84,6 +84,8 @@ def check_rights():
     equal((receipt["conversations"], receipt["items"], receipt["responses"]), (1, 6, 3))
     erased = ok("DELETE", "/users/sdk-user/data")
     equal((erased["object"], erased["responses"]), ("user.data.deleted", 3))
+    equal((erased["files"], erased["vector_stores"], erased["tool_calls"]), (0, 0, 0))
+    equal(erased.get("incomplete"), None)
     equal(ok("GET", "/sessions?user=sdk-user")["data"], [])
     equal(call("DELETE", "/users/nobody-here/data")[0], 404)
 

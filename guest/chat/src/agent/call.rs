@@ -92,7 +92,7 @@ pub(crate) async fn make<P: Platform>(
     let mut body = Vec::with_capacity(request.arguments.len() + 512);
     json::push(&mut body, &request);
     let timeout_ms = time_left_ms.clamp(TIMEOUT_MS_MIN, TIMEOUT_MS_MAX);
-    let call = NeighbourCall { function: FUNCTION, path: CALL_PATH, body, timeout_ms };
+    let call = NeighbourCall::post(FUNCTION, CALL_PATH, body, timeout_ms);
     match platform.call_neighbour(call).await {
         Ok(answer) if answer.status == 200 => read(platform, &pending.tool, &answer),
         Ok(answer) => refused(platform, &answer),

@@ -79,7 +79,7 @@ impl<'a> Wanted<'a> {
         let mut body = Vec::with_capacity(512);
         let Self { named, select } = self;
         json::push(&mut body, &CatalogRequest { select });
-        let call = NeighbourCall { function: FUNCTION, path: CATALOG_PATH, body, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, CATALOG_PATH, body, TIMEOUT_MS);
         let answer = platform.call_neighbour(call).await.map_err(|failure| asker.unanswered(&failure))?;
         if answer.status != 200 {
             return Err(asker.refused(&answer));

@@ -208,7 +208,7 @@ impl Telling {
     ) -> Result<T, Problem> {
         let mut out = Vec::with_capacity(1024);
         json::push(&mut out, body);
-        let call = NeighbourCall { function: FUNCTION, path, body: out, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, path, out, TIMEOUT_MS);
         let answer = platform.call_neighbour(call).await;
         let answer =
             answer.map_err(|failure| undone(format!("conversation={} {path}: {failure}", self.id)))?;

@@ -37,7 +37,7 @@ impl Kept {
     /// Keeps it. A failure is told to the operator: the next question is answered by a model again.
     pub(crate) async fn run<P: Platform>(self, platform: &P) {
         let body = keep_body(&self.by.key, &self.text, &self.by.sources);
-        let call = NeighbourCall { function: FUNCTION, path: PATH, body, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, PATH, body, TIMEOUT_MS);
         match platform.call_neighbour(call).await {
             Ok(answer) if (200..300).contains(&answer.status) => {}
             Ok(answer) => {

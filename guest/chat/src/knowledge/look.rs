@@ -156,7 +156,7 @@ impl Looking<'_> {
     async fn look<P: Platform>(self, platform: &P) -> Result<(Looked, Next), Problem> {
         let version = self.is_general().then(|| self.prompt_version());
         let body = search_body(&self.stores, &self.question, version.as_deref());
-        let call = NeighbourCall { function: FUNCTION, path: PATH, body, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, PATH, body, TIMEOUT_MS);
         let answer = platform.call_neighbour(call).await.map_err(|failure| unanswered(&failure))?;
         if answer.status != 200 {
             return Err(refused(&self.stores, &answer));

@@ -25,6 +25,7 @@ mod ownership;
 mod responses_broken;
 mod responses_wire;
 mod rights;
+mod rights_elsewhere;
 mod schemas;
 mod sessions;
 mod shapes;

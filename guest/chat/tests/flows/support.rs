@@ -1,13 +1,16 @@
 //! The function without its host: a scripted model, a store in memory, a client that keeps what it is sent.
 
-use crate::tools::Tools;
+use crate::rights_elsewhere::Elsewhere;
+use crate::tools::{Tools, desk};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
-use waggle_chat::platform::{Gone, NeighbourAnswer, NeighbourCall, Platform, QueueFailure, Sink, TokenCount};
+use waggle_chat::platform::{
+    Gone, NeighbourAnswer, NeighbourCall, NeighbourMethod, Platform, QueueFailure, Sink, TokenCount,
+};
 use waggle_chat::reply::STREAM_HEADERS;
 use waggle_chat::{Answer, Delivery, Reply, Request, Service};
 use waggle_conversation::memory::MemoryStore;
@@ -166,6 +169,8 @@ pub(crate) struct Surroundings {
     pub(crate) desk: Rc<RefCell<VecDeque<NeighbourAnswer>>>,
     /// What functions were called with: path and body.
     pub(crate) looked_up: Rc<RefCell<Vec<(String, Value)>>>,
+    /// What they keep of users.
+    pub(crate) elsewhere: Elsewhere,
 }
 
 impl Platform for Surroundings {
@@ -222,6 +227,9 @@ impl Platform for Surroundings {
     }
 
     async fn call_neighbour(&self, call: NeighbourCall<'_>) -> Result<NeighbourAnswer, TransportFailure> {
+        if call.method != NeighbourMethod::Post {
+            return self.elsewhere.answer(&call);
+        }
         if call.function == "tools" && self.desk.borrow().is_empty() {
             return self.tools.answer(self, call).await;
         }
@@ -240,14 +248,6 @@ impl Platform for Surroundings {
         assert_eq!(call.path, "/v1/retrieval/search");
         self.knowledge.borrow_mut().pop_front().expect("it was searched once too often")
     }
-}
-
-/// The catalogue of a tenant that has one tool, which tells people.
-fn desk() -> Option<NeighbourAnswer> {
-    let tool = serde_json::json!({"name": "desk__notify", "label": "desk", "function": "notify", "description": "",
-        "parameters": {}, "side_effects": true, "idempotent": true, "needs_approval": false, "digest": "d"});
-    let body = serde_json::json!({"tools": [tool], "missing": []}).to_string().into_bytes();
-    Some(NeighbourAnswer { status: 200, retry_after: None, body })
 }
 
 /// A client that reads a stream; it goes away after so many writes.

@@ -62,6 +62,13 @@ pub(crate) fn fails(code: &str, words: &str) -> Does {
     Does::Answers(200, json!({"output": words, "error": code, "attempts": 1, "duration_ms": 1}))
 }
 
+/// The catalogue of a tenant that has one tool, which tells people.
+pub(crate) fn desk() -> Option<NeighbourAnswer> {
+    let tool = json!({"name": "desk__notify", "label": "desk", "function": "notify", "description": "",
+        "parameters": {}, "side_effects": true, "idempotent": true, "needs_approval": false, "digest": "d"});
+    Some(reply(200, &json!({"tools": [tool], "missing": []})))
+}
+
 fn reply(status: u16, body: &Value) -> NeighbourAnswer {
     NeighbourAnswer { status, retry_after: None, body: body.to_string().into_bytes() }
 }

@@ -168,7 +168,7 @@ impl<P: Platform> Calls<'_, P> {
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Problem> {
-        let call = NeighbourCall { function: FUNCTION, path, body: bytes(body), timeout_ms: TOOL_TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, path, bytes(body), TOOL_TIMEOUT_MS);
         let answer = self.platform.call_neighbour(call).await;
         let answer = answer.map_err(|failure| self.undone(&format!("{path}: {failure}")))?;
         if answer.status != 200 {
@@ -188,7 +188,7 @@ impl<P: Platform> Calls<'_, P> {
 }
 
 fn chat_call<'a>(path: &'a str, body: &serde_json::Value) -> NeighbourCall<'a> {
-    NeighbourCall { function: CHAT_FUNCTION, path, body: bytes(body), timeout_ms: CHAT_TIMEOUT_MS }
+    NeighbourCall::post(CHAT_FUNCTION, path, bytes(body), CHAT_TIMEOUT_MS)
 }
 
 fn bytes(body: &impl Serialize) -> Vec<u8> {

@@ -95,6 +95,9 @@ fn all_that_is_a_users_goes_by_one_call() {
     let expected = json!({"object": "user.data.deleted", "user": "ada", "files": 1, "vector_stores": 1,
         "has_more": false});
     assert_eq!(erased, expected);
+    // What is being deleted is deleted once.
+    let meanwhile = world.json("DELETE", "/v1/retrieval/users/ada/data", &Value::Null, 200);
+    assert_eq!((&meanwhile["files"], &meanwhile["vector_stores"]), (&json!(0), &json!(0)));
     world.drain();
     let dump = world.store.inner.dump();
     // A hash or an id may hold the three letters.

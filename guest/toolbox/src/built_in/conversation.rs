@@ -95,7 +95,7 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         let conversation = conversation(request)?;
         let path = format!("/v1/conversations/{conversation}/handover");
         let body = json!({"reason": text(arguments, "reason"), "by": "model"}).to_string().into_bytes();
-        let call = NeighbourCall { function: FUNCTION, path: &path, body, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, &path, body, TIMEOUT_MS);
         let told = "The conversation could not be handed over.";
         let answer = self.platform.call_neighbour(call).await;
         let answer = answer.map_err(|failure| Fault { text: told.to_owned(), ..failure.into() })?;

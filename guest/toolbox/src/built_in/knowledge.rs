@@ -70,7 +70,7 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
         let body = json!({"vector_store_ids": stores, "query": text(arguments, "query"),
             "max_num_results": results, "extractive": false});
         let body = body.to_string().into_bytes();
-        let call = NeighbourCall { function: FUNCTION, path: PATH, body, timeout_ms: TIMEOUT_MS };
+        let call = NeighbourCall::post(FUNCTION, PATH, body, TIMEOUT_MS);
         let answer = self.platform.call_neighbour(call).await.map_err(|failure| Fault {
             text: "The knowledge base cannot be searched at the moment.".to_owned(),
             ..Fault::from(failure)

@@ -97,6 +97,32 @@ fn the_log_is_read_in_pages_and_by_services_only() {
 }
 
 #[test]
+fn one_users_calls_are_read_by_a_service_and_by_them_alone() {
+    let world = shop();
+    for user in ["ada", "bob", "ada", "bob", "ada"] {
+        world.called_by(user).call("shop", "get", "{}");
+    }
+    world.call("shop", "get", "{}");
+    let read = |world: &World, query: &str| {
+        let list = world.json("GET", &format!("/v1/tools/audit?{query}"), &Value::Null, 200);
+        let entries = list["data"].as_array().unwrap().iter();
+        assert!(entries.clone().all(|entry| entry["user"] == "ada"), "{list}");
+        let ids = entries.map(|entry| entry["id"].as_str().unwrap()[14..].to_owned()).collect::<Vec<_>>();
+        (ids, list["has_more"].as_bool().unwrap())
+    };
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<String>>();
+    for asker in [world.called_by("ada"), world.clone()] {
+        assert_eq!(read(&asker, "user=ada"), (ids(&["0005", "0003", "0001"]), false));
+        assert_eq!(read(&asker, "user=ada&order=asc&limit=2"), (ids(&["0001", "0003"]), true));
+        let next = "user=ada&order=asc&limit=2&after=audit_000000000003";
+        assert_eq!(read(&asker, next), (ids(&["0005"]), false));
+    }
+    assert_eq!(read(&world, "user=eve"), (ids(&[]), false));
+    world.called_by("bob").json("GET", "/v1/tools/audit?user=ada", &Value::Null, 403);
+    world.json("GET", "/v1/tools/audit?user=a%20b", &Value::Null, 400);
+}
+
+#[test]
 fn the_log_keeps_so_many_calls_and_for_so_long() {
     let world = shop();
     world.set("tool_audit_entries_max", "20");
