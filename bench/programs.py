@@ -1,5 +1,6 @@
 """Starting what is measured on free ports, and stopping it by process id."""
 
+import json
 import os
 import pathlib
 import socket
@@ -7,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+COMPOSE = ROOT / "tests/compose/target/release/compose"
 STOP_SECONDS_MAX = 30
 
 
@@ -30,6 +33,31 @@ def wait_for(port, process, seconds=30):
     process.kill()
     process.said.seek(0)
     sys.exit(f"nothing listens on port {port}\n{process.said.read().decode(errors='replace')}")
+
+
+def composed_manifest(folder, compose=COMPOSE, manifest=ROOT / "spin.toml"):
+    """A manifest of the same application in `folder`: each function that has dependencies is composed with them, as plain Spin
+    does it, and imports nothing of the host's own any more. The functions have to be built."""
+    folder.mkdir(parents=True, exist_ok=True)
+    compose = pathlib.Path(compose).resolve()
+    text = manifest.read_text(encoding="utf-8")
+    components = tomllib.loads(text)["component"]
+    for component in components.values():
+        named = [one["component"] for one in component.get("dependencies", {}).values()]
+        parts = [manifest.parent / components[name]["source"] for name in named]
+        source = manifest.parent / component["source"]
+        if parts:
+            whole = folder / source.name
+            try:
+                subprocess.run([compose, whole, source, *parts], check=True)
+            except FileNotFoundError:
+                sys.exit(f"there is no {compose}: cargo build --release --manifest-path tests/compose/Cargo.toml")
+            source = whole
+        # The dependencies stay named, so that the components they name are taken for no functions; the host loads none.
+        text = text.replace(f'"{component["source"]}"', json.dumps(str(source), ensure_ascii=False))
+    composed = folder / "spin.toml"
+    composed.write_text(text, encoding="utf-8")
+    return composed
 
 
 class Programs:

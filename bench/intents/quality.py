@@ -27,7 +27,7 @@ import tempfile
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 sys.path += [str(BENCH), str(BENCH / "retrieval")]
 
-from api import Api
+from api import Api, say
 from programs import ROOT, Programs, free_port, wait_for
 
 LABELS = pathlib.Path(__file__).resolve().parent / "labels"
@@ -47,7 +47,7 @@ concurrency = { min = 8, max = 8 }
 def labels(language):
     """The words of each intent, in their order."""
     found = {}
-    for line in (LABELS / f"{language}.txt").read_text().splitlines():
+    for line in (LABELS / f"{language}.txt").read_text(encoding="utf-8").splitlines():
         line = line.strip()
         if not line or line.startswith("#"):
             continue
@@ -96,7 +96,8 @@ def run(options, work):
         endpoint = options.endpoint
         if not endpoint:
             port = free_port()
-            programs.start(sys.executable, BENCH / "retrieval" / "embedder.py", "--port", port)
+            cache = ("--cache", options.cache) if options.cache else ()
+            programs.start(sys.executable, BENCH / "retrieval" / "embedder.py", "--port", port, *cache)
             wait_for(port, programs.started[-1], 120)
             endpoint = f"http://127.0.0.1:{port}/v1"
         config = work / "runtime.toml"
@@ -114,19 +115,24 @@ def run(options, work):
         api = Api(port)
         answers = {}
         for language, words in sets.items():
+            # The first answer takes long: all examples are embedded before it.
+            say(f"asking in {language}")
             answers[language] = []
             for name, line in asked(words):
                 seen = api.call("POST", "/v1/intents/recognise", {"input": line})
+                if seen["by"] not in ("words", "embedding"):
+                    raise SystemExit(f"not recognised by vectors: {line}: {seen}")
                 told = {"intent": name, "input": line, "name": seen["name"], "confidence": seen["confidence"]}
                 answers[language].append(told)
         return answers
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binaries", default=ROOT / "target" / "release", help="the folder with waggle")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target" / "release", help="the folder with waggle")
     parser.add_argument("--endpoint", help="an endpoint of embeddings in place of embedder.py")
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--cache", help="a file that keeps vectors of embedder.py, for the next run")
     parser.add_argument("--similarity", default="0.45", help="intent_similarity")
     parser.add_argument("--json", type=pathlib.Path, help="where all answers and shares are written")
     options = parser.parse_args()
@@ -140,7 +146,8 @@ def main():
         best = max(rows, key=lambda row: row["balanced"])
         print(f"  best: {best}")
     if options.json:
-        options.json.write_text(json.dumps({"model": options.model, "shares": shares, "answers": answers}, ensure_ascii=False, indent=1))
+        told = {"model": options.model, "similarity": options.similarity, "shares": shares, "answers": answers}
+        options.json.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,18 @@
 
 import http.client
 import json
+import sys
 import time
 import uuid
 
 BATCH_FILES_MAX = 500
 POLL_SECONDS = 0.2
+PROGRESS_SECONDS = 10
+
+
+def say(what):
+    """A line for whoever waits: what is being done. Results go to standard output."""
+    print(what, file=sys.stderr, flush=True)
 
 
 class Refused(Exception):
@@ -54,8 +61,10 @@ class Api:
             self.call("POST", f"/v1/vector_stores/{store}/file_batches", body)
 
     def settled(self, store, seconds):
-        """Waits until no file is being taken in. Ends the program if one has failed, or it takes too long."""
-        until = time.monotonic() + seconds
+        """Waits until no file is being taken in, and says now and then how far it is. Ends the program if one has failed, or
+        it takes too long."""
+        told = time.monotonic()
+        until = told + seconds
         while True:
             counts = self.call("GET", f"/v1/vector_stores/{store}")["file_counts"]
             if counts["failed"] or counts["cancelled"]:
@@ -65,6 +74,9 @@ class Api:
                 return counts["completed"]
             if time.monotonic() > until:
                 raise SystemExit(f"after {seconds} s files are still being taken in: {counts}")
+            if time.monotonic() > told + PROGRESS_SECONDS:
+                told = time.monotonic()
+                say(f"  {counts['completed']} files are taken in, {counts['in_progress']} are not yet")
             time.sleep(POLL_SECONDS)
 
     def chunks(self, store, file):

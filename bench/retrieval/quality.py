@@ -16,6 +16,14 @@ the share of questions with an answering result among the first five. One answer
 A question is refused when its best source is below the threshold. Right are refusals of questions that the documents do not
 answer; wrong are refusals of the others. `--threshold` is asked of the server; the curve is computed from the scores of the
 search by vectors.
+
+    cargo build --release --manifest-path tests/compose/Cargo.toml
+    python3 bench/retrieval/quality.py FOLDER --compose tests/compose/target/release/compose
+
+measures all of it twice: as it is, and with the functions composed with the components by which they have an index and count
+tokens under plain Spin (`vector-fallback`, `tokenizer-fallback`), over a state folder of its own. `--fallback` is the same
+where that program is in its place. The fallback cuts Chinese into pairs of characters and not into words, has other English
+stems, and estimates the tokens of Chinese otherwise, so that its chunks are others, too; its search by vectors is exact.
 """
 
 import argparse
@@ -27,9 +35,9 @@ import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
-from api import Api
+from api import Api, say
 from documents import LANGUAGES, key, labels
-from programs import ROOT, Programs, free_port, wait_for
+from programs import COMPOSE, ROOT, Programs, composed_manifest, free_port, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 EMBEDDER = "all-MiniLM-L6-v2"
@@ -48,7 +56,7 @@ THRESHOLDS = [round(step / 20, 2) for step in range(2, 19)]
 
 
 class Stage(Programs):
-    """The endpoint of embeddings, and Waggle over one state folder."""
+    """The endpoint of embeddings, and Waggle over a state folder for each application."""
 
     def __init__(self, options, work):
         super().__init__(options.binaries)
@@ -58,8 +66,8 @@ class Stage(Programs):
         self.start(sys.executable, HERE / "embedder.py", "--port", self.embeddings, *cache)
         wait_for(self.embeddings, self.started[-1], 120)
 
-    def serve(self, mode):
-        """Starts Waggle with this way of searching; the process and a client."""
+    def serve(self, mode, state, manifest):
+        """Starts Waggle with this way of searching, application and folder of state; the process and a client."""
         variables = {
             "embedding_model": EMBEDDER,
             "embedding_batch_max": 8,
@@ -72,7 +80,8 @@ class Stage(Programs):
         config = self.work / "runtime.toml"
         config.write_text(PATIENT)
         endpoint = f"http://127.0.0.1:{self.embeddings}/v1"
-        process, port = self.waggle(self.work / "state", "--model-endpoint", endpoint, "--runtime-config-file", config, *flags)
+        flags = ["--model-endpoint", endpoint, "--runtime-config-file", config, *flags]
+        process, port = self.waggle(self.work / state, *flags, manifest=manifest)
         return process, Api(port)
 
 
@@ -151,55 +160,77 @@ def best(points):
     return max(points, key=lambda point: point["right_refusals"] - point["wrong_refusals"])["threshold"]
 
 
-def measure(options, work):
+def measure_index(stage, name, manifest):
+    """How good an application's index is, in all ways of searching."""
+    options = stage.options
     stores, modes, curves, refused = {}, {}, {}, {}
-    with Stage(options, work) as stage:
-        for mode in MODES:
-            process, api = stage.serve(mode)
-            for language in LANGUAGES:
-                if language not in stores:
-                    stores[language] = take_in(api, options.folder, language, options)
-                store = stores[language]["id"]
-                asked = ask(api, store, language, mode)
-                modes.setdefault(language, {})[mode] = {**quality(asked), "asked": asked}
-                if mode == "dense":
-                    curves[language] = curve(asked)
-                if mode == "hybrid":
-                    tried = sorted({options.threshold, best(curves[language])})
-                    refused[language] = {at: refused_at(api, store, language, at) for at in tried}
-            stage.stop(process)
-    return {
+    for mode in MODES:
+        process, api = stage.serve(mode, f"state-{name}", manifest)
+        for language in LANGUAGES:
+            if language not in stores:
+                say(f"{name}: taking in the documents in {language}")
+                stores[language] = take_in(api, options.folder, language, options)
+            say(f"{name}: asking in {language}, {mode}")
+            store = stores[language]["id"]
+            asked = ask(api, store, language, mode)
+            modes.setdefault(language, {})[mode] = {**quality(asked), "asked": asked}
+            if mode == "dense":
+                curves[language] = curve(asked)
+            if mode == "hybrid":
+                tried = sorted({options.threshold, best(curves[language])})
+                refused[language] = {at: refused_at(api, store, language, at) for at in tried}
+        stage.stop(process)
+    return {"stores": stores, "modes": modes, "refusals": refused, "curve": curves}
+
+
+def measure(options, work):
+    """The host's own index at the top, that of the fallback below `fallback`."""
+    measured = {
         "model": EMBEDDER,
         "versions": json.loads((options.folder / "versions.json").read_text()),
         "chunk_tokens": options.chunk_tokens,
         "overlap_tokens": options.overlap_tokens,
         "neighbours": options.neighbours,
-        "stores": stores,
-        "modes": modes,
-        "refusals": refused,
-        "curve": curves,
     }
+    # Before the long part, so that what is missing is told at once.
+    composed = composed_manifest(work / "composed", options.compose or COMPOSE) if options.fallback else None
+    with Stage(options, work) as stage:
+        measured |= measure_index(stage, "host", ROOT / "spin.toml")
+        if composed:
+            measured["fallback"] = measure_index(stage, "fallback", composed)
+    return measured
+
+
+def indexes(measured):
+    """Each index that was measured, by its name."""
+    yield "host", measured
+    if "fallback" in measured:
+        yield "fallback", measured["fallback"]
 
 
 def tell(measured):
-    """The tables, as Markdown; whether hybrid is at least as good as either way alone."""
-    print("| language | chunks | search | questions | recall@5 | nDCG@10 |\n|---|---|---|---|---|---|")
+    """The tables, as Markdown; whether hybrid is at least as good as either way alone, in each index."""
+    print("| index | language | chunks | search | questions | recall@5 | nDCG@10 |\n|---|---|---|---|---|---|---|")
     good = True
-    for language, modes in measured["modes"].items():
-        for mode, one in modes.items():
-            print(f"| {language} | {measured['stores'][language]['chunks']} | {mode} | {one['questions']} | "
-                  f"{one['recall_at_5']:.3f} | {one['ndcg_at_10']:.3f} |")
-        for figure in ("recall_at_5", "ndcg_at_10"):
-            alone = max(modes["lexical"][figure], modes["dense"][figure])
-            good &= modes["hybrid"][figure] >= alone
-    for language, store in measured["stores"].items():
-        print(f"\n{language}: {len(store['cut_passages'])} of {store['passages']} passages are whole in no chunk")
-    print("\n| language | threshold | right refusals | wrong refusals |\n|---|---|---|---|")
-    for language, refused in measured["refusals"].items():
-        for at, one in refused.items():
-            print(f"| {language} | {at:.2f}, asked | {one['right_refusals']:.3f} | {one['wrong_refusals']:.3f} |")
-        for one in measured["curve"][language]:
-            print(f"| {language} | {one['threshold']:.2f} | {one['right_refusals']:.3f} | {one['wrong_refusals']:.3f} |")
+    for name, index in indexes(measured):
+        for language, modes in index["modes"].items():
+            for mode, one in modes.items():
+                print(f"| {name} | {language} | {index['stores'][language]['chunks']} | {mode} | {one['questions']} | "
+                      f"{one['recall_at_5']:.3f} | {one['ndcg_at_10']:.3f} |")
+            for figure in ("recall_at_5", "ndcg_at_10"):
+                alone = max(modes["lexical"][figure], modes["dense"][figure])
+                good &= modes["hybrid"][figure] >= alone
+    for name, index in indexes(measured):
+        for language, store in index["stores"].items():
+            cut = f"{len(store['cut_passages'])} of {store['passages']} passages are whole in no chunk"
+            print(f"\n{name}, {language}: {cut}")
+    print("\n| index | language | threshold | right refusals | wrong refusals |\n|---|---|---|---|---|")
+    for name, index in indexes(measured):
+        for language, refused in index["refusals"].items():
+            rows = [(f"{at:.2f}, asked", one) for at, one in refused.items()]
+            rows += [(f"{one['threshold']:.2f}", one) for one in index["curve"][language]]
+            for at, one in rows:
+                print(f"| {name} | {language} | {at} | {one['right_refusals']:.3f} | {one['wrong_refusals']:.3f} |")
     print(f"\nhybrid at least as good as either alone: {'yes' if good else 'NO'}")
     return good
 
@@ -213,8 +244,12 @@ def main():
     parser.add_argument("--overlap-tokens", type=int, default=40)
     parser.add_argument("--neighbours", type=int, default=0, help="chunks that are joined to a result on each side")
     parser.add_argument("--threshold", type=float, default=0.6, help="asked of the server [default: the server's own]")
+    parser.add_argument("--fallback", action="store_true", help="measure the index of plain Spin beside the host's")
+    parser.add_argument("--compose", type=pathlib.Path,
+                        help=f"the program that composes functions for that; implies --fallback [default: {COMPOSE}]")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
+    options.fallback |= options.compose is not None
     with tempfile.TemporaryDirectory() as work:
         measured = measure(options, pathlib.Path(work))
     tell(measured)

@@ -32,7 +32,7 @@ import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
-from api import Api
+from api import Api, say
 from documents import text_of
 from programs import ROOT, Programs
 
@@ -42,6 +42,7 @@ DIMENSIONS = 384
 RESULTS = 5
 INGESTION_SECONDS_MAX = 4 * 3600
 QUIET_SECONDS_MAX = 1800
+ANSWER_SECONDS_MAX = 150
 CACHE_TRIES_MAX = 200
 HEAD_BYTES_MAX = 1 << 16
 GOALS = {
@@ -55,7 +56,7 @@ class Line:
     """One connection; HTTP/1.1 and no more of it than is needed."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+        self.socket = socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS_MAX)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
 
@@ -105,6 +106,7 @@ def request(method, path, body=None):
 
 def timed(line, kinds, rate, seconds):
     """Asks in turns of all kinds, {name: (requests, check)}; the times of each kind from when a request was due, in ms."""
+    say(f"{', '.join(kinds)}: {seconds:.0f} s of {rate:g} requests a second each")
     times = {name: [] for name in kinds}
     gc.collect()
     gc.disable()
@@ -134,6 +136,7 @@ def cpu_seconds(process):
 
 def quiet(process):
     """Waits until the server does nothing by itself any more, such as building a graph of neighbours."""
+    say("waiting until the server has nothing left to do")
     until = time.monotonic() + QUIET_SECONDS_MAX
     while time.monotonic() < until:
         before = cpu_seconds(process)
@@ -178,6 +181,7 @@ def take_in(api, pieces, options):
     names, sent, chunks, upload_seconds, seconds = 0, 0, 0, 0.0, 0.0
     count = 1
     while chunks < options.chunks:
+        say(f"ingestion: {count} files after {chunks} of {options.chunks} chunks")
         contents = [pieces.file() for _ in range(count)]
         began = time.perf_counter()
         files = [api.upload(f"part-{names + at}.md", content) for at, content in enumerate(contents)]
@@ -206,9 +210,10 @@ def found(status, _fields, body):
     return status == 200 and b'"vector_store_id"' in body
 
 
-def turn(question, store=None, **more):
-    tools = [{"type": "file_search", "vector_store_ids": [store], "max_num_results": RESULTS}] if store else []
-    return request("POST", "/v1/responses", {"input": question, **({"tools": tools} if tools else {}), **more})
+def turn(question, searched=None, **more):
+    """A turn, answered from the vector store `searched` if there is one; `more` are other members of the request."""
+    tool = {"type": "file_search", "vector_store_ids": [searched], "max_num_results": RESULTS}
+    return request("POST", "/v1/responses", {"input": question, **({"tools": [tool]} if searched else {}), **more})
 
 
 def plain(status, _fields, body):
@@ -258,14 +263,16 @@ def searches(line, store, questions, options):
 
 def fill_cache(line, store, questions):
     """Has each question answered until its answer is given again."""
+    say(f"filling the answer cache with {len(questions)} answers")
     for question in questions:
         for _ in range(CACHE_TRIES_MAX):
-            if cached(*line.ask(turn(question, store))):
+            status, fields, body = line.ask(turn(question, store))
+            if cached(status, fields, body):
                 break
             # The answer is kept beside the turn, so it may take a moment.
             time.sleep(0.02)
         else:
-            raise SystemExit(f"no cached answer to: {question}")
+            raise SystemExit(f"no cached answer to: {question}: {status} {fields} {body[:500]}")
 
 
 def cached_answers(line, store, questions, options):
@@ -290,7 +297,9 @@ def measure(options, work):
         quiet(process)
         measured |= searches(Line(port), store, questions, options)
         stage.stop(process)
+        say("starting again, with the answer cache")
         process, port = stage.serve(answer_cache="on")
+        # The index is read into memory by its first search.
         Line(port).ask(turn(questions[0], store))
         quiet(process)
         measured |= cached_answers(Line(port), store, questions, options)

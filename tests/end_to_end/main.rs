@@ -21,6 +21,7 @@ mod models;
 mod neighbours;
 mod operations;
 mod portability;
+mod portable_answers;
 mod receiver;
 mod responses_upstream;
 mod retrieval;

@@ -41,7 +41,8 @@ fn decoded(file: &Path) -> (Resolve, WorldId) {
     }
 }
 
-fn component_imports(file: &Path) -> Vec<String> {
+/// The interfaces that a component imports.
+pub(crate) fn component_imports(file: &Path) -> Vec<String> {
     let (resolve, world) = decoded(file);
     imports(&resolve, world)
 }
@@ -54,6 +55,14 @@ fn component_exports(file: &Path) -> Vec<String> {
         _ => None,
     };
     items.filter_map(interface).collect()
+}
+
+/// The files of the components that Spin composes a function with.
+pub(crate) fn dependencies_of(manifest: &Manifest, component: &Component) -> Vec<PathBuf> {
+    let named =
+        |dependency: &&Component| component.dependencies.iter().any(|name| name.value == dependency.id.value);
+    let dependencies = manifest.dependencies.iter().filter(named);
+    dependencies.map(|dependency| manifest.source_path(dependency)).collect()
 }
 
 /// Whether one of the component's dependencies in spin.toml satisfies an import: one of our own interfaces.
@@ -180,11 +189,7 @@ fn a_function_and_its_dependencies_together_import_only_what_spin_has() {
     let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
     let depending = manifest.components.iter().filter(|component| !component.dependencies.is_empty());
     for component in depending {
-        let named = |dependency: &&Component| {
-            component.dependencies.iter().any(|name| name.value == dependency.id.value)
-        };
-        let dependencies = manifest.dependencies.iter().filter(named);
-        let files: Vec<PathBuf> = dependencies.map(|dependency| manifest.source_path(dependency)).collect();
+        let files = dependencies_of(&manifest, component);
         let whole = composed(folder.path(), &manifest.source_path(component), &files);
         for import in component_imports(&whole) {
             let is_offered = spin.iter().any(|offered| serves(offered, &import));

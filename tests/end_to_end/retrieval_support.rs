@@ -12,7 +12,12 @@ const BOUNDARY: &str = "part-of-a-form-38f1";
 
 /// The application, whose files are embedded by the demo model: texts with words in common are alike to it.
 pub(crate) fn embedding() -> Setup {
-    Setup::application().args(&[
+    embedded(Setup::application())
+}
+
+/// The same of another set-up.
+pub(crate) fn embedded(setup: Setup) -> Setup {
+    setup.args(&[
         "--variable",
         "embedding_model=demo",
         "--variable",
