@@ -7,7 +7,7 @@ use crate::fit::Fit;
 use crate::format::Format;
 use crate::handover::{Telling, begun_by, mark_silent, silence};
 use crate::intents::{Intent, told};
-use crate::knowledge::{Kept, Looked, Next, Turning};
+use crate::knowledge::{Kept, Looked, Next, Turning, is_ahead};
 use crate::language::Language;
 use crate::locked::{PlatformClock, give_up, wait_ms_max};
 use crate::output::Output;
@@ -294,6 +294,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
         let CreateResponse { input: mut items, references, continues, stream, background, mut parameters } =
             request;
         let stream = stream || accepted_at.is_some();
+        let ahead = is_ahead(viewer, &parameters.metadata);
         parameters.metadata.drop_reserved();
         // One that is accepted for the background is looked up when it runs.
         let runs = !background || accepted_at.is_some();
@@ -345,7 +346,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             parameters: offered.as_ref().unwrap_or(&parameters),
             stream,
         };
-        let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some());
+        let turning = Turning::new(&request, &items, &counted_as, &format, tools.is_some()).ahead(ahead);
         let (looked, next) = match question {
             Some(question) => (None, Some(question)),
             None if runs && !silent => self.look_up(turning, continuation.ticket()).await?.unzip(),
