@@ -1,5 +1,7 @@
 //! `waggle kb`
 
+mod warm;
+
 use crate::admin_client::block_on;
 use crate::progress::Bar;
 use crate::screen;
@@ -29,9 +31,9 @@ pub(crate) struct Kb {
     /// An API key of the tenant whose knowledge it is [default: none, for a server without tenants]
     #[arg(long, env = "WAGGLE_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
     api_key: Option<String>,
-    /// The vector store, by its name or its id
-    #[arg(long, value_name = "NAME", global = true)]
-    store: Option<String>,
+    /// The vector store, by its name or its id; `warm` takes several
+    #[arg(long = "store", value_name = "NAME", global = true)]
+    stores: Vec<String>,
     #[command(subcommand)]
     action: Action,
 }
@@ -54,6 +56,9 @@ enum Action {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
         results: Option<u32>,
     },
+    /// Have questions answered before they are asked, so that the semantic answer cache holds the answers: after the
+    /// documents have changed
+    Warm(warm::Warm),
     /// Remove files, or the whole vector store when none is named
     Remove {
         /// As `waggle kb list` shows them; a folder means all that is in it
@@ -69,14 +74,14 @@ impl Kb {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let key = self.api_key.filter(|key| !key.is_empty()).map(Secret::new);
         let server = Knowledge::new(&self.url, key.as_ref())?;
-        let command = Command { server, store: self.store };
+        let command = Command { server, stores: self.stores };
         block_on(command.carry_out(self.action))
     }
 }
 
 struct Command {
     server: Knowledge,
-    store: Option<String>,
+    stores: Vec<String>,
 }
 
 impl Command {
@@ -85,13 +90,23 @@ impl Command {
             Action::Add { paths } => return self.add(&paths).await,
             Action::List => self.list().await?,
             Action::Search { question, results } => self.search(&question, results).await?,
+            Action::Warm(wishes) => return self.warm(wishes).await,
             Action::Remove { files, yes } => self.remove(&files, yes).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
+    /// The vector store that is named, if one is.
+    fn named_store(&self) -> Result<Option<&str>> {
+        match self.stores.as_slice() {
+            [] => Ok(None),
+            [name] => Ok(Some(name.as_str())),
+            _ => bail!("say --store once: this is done for one vector store at a time"),
+        }
+    }
+
     fn store_name(&self) -> Result<&str> {
-        match self.store.as_deref() {
+        match self.named_store()? {
             Some(name) if !name.is_empty() => Ok(name),
             _ => bail!("say which vector store, with --store NAME; `waggle kb list` shows those there are"),
         }
@@ -116,7 +131,7 @@ impl Command {
     }
 
     async fn list(&self) -> Result<()> {
-        let Some(name) = self.store.as_deref() else {
+        let Some(name) = self.named_store()? else {
             let stores = self.server.stores().await?;
             return screen::print(&match stores.as_slice() {
                 [] => "There are no vector stores; `waggle kb add --store NAME PATH` makes one.".to_owned(),

@@ -1,11 +1,11 @@
-//! How far an addition is: a bar on a terminal, a line now and then elsewhere.
+//! How far something is: a bar on a terminal, a line now and then elsewhere.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::io::{IsTerminal as _, stderr};
 use waggle_knowledge::Progress;
 
-/// The bar; where a file counts half when it is uploaded, and whole when it is indexed.
+/// The bar.
 const TEMPLATE: &str = "{bar:40} {msg} {elapsed}";
 /// How many lines are written where there is no terminal, at most.
 const LINES_MAX: usize = 10;
@@ -30,13 +30,18 @@ impl Bar {
         Self { bar, tenth: Cell::new(None) }
     }
 
+    /// How far an addition is: a file counts half when it is uploaded, and whole when it is indexed.
     pub(crate) fn show(&self, progress: Progress) {
         let Progress { files, uploaded, done } = progress;
-        let (steps, steps_max) = (uploaded + done, 2 * files);
+        let told = format!("{uploaded}/{files} uploaded, {done}/{files} indexed");
+        self.step(uploaded + done, 2 * files, told);
+    }
+
+    /// So many steps of so many are done; `told` says it in words.
+    pub(crate) fn step(&self, steps: usize, steps_max: usize, told: String) {
         if steps_max == 0 {
             return;
         }
-        let told = format!("{uploaded}/{files} uploaded, {done}/{files} indexed");
         match &self.bar {
             Some(bar) => {
                 bar.set_length(steps_max as u64);

@@ -239,6 +239,7 @@ async fn knowledge(api: &Api) {
         ("get", "/v1/vector_stores/{store}"),
         ("delete", "/v1/files/{file}"),
         ("get", "/v1/files/{file}"),
+        ("get", "/v1/retrieval/questions"),
         ("delete", "/v1/retrieval/users/{user}/data"),
     ] {
         api.call(method, path, None).await;

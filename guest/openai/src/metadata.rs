@@ -21,6 +21,11 @@ pub const RESERVED_PREFIX: &str = "waggle_";
 pub struct Metadata(Vec<(String, String)>);
 
 impl Metadata {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
     /// Leaves out the pairs whose keys are the server's.
     pub fn drop_reserved(&mut self) {
         self.0.retain(|(key, _)| !key.starts_with(RESERVED_PREFIX));
@@ -94,7 +99,9 @@ mod tests {
         let pairs: Vec<String> = (0..15).map(|index| format!(r#""k{index}":"v""#)).collect();
         let json = format!(r#"{{"waggle_fallback":"forged",{}}}"#, pairs.join(","));
         let mut metadata: Metadata = serde_json::from_str(&json).unwrap();
+        assert_eq!((metadata.get("waggle_fallback"), metadata.get("k15")), (Some("forged"), None));
         metadata.drop_reserved();
+        assert_eq!(metadata.get("waggle_fallback"), None);
         assert_eq!(serde_json::to_string(&metadata).unwrap(), format!("{{{}}}", pairs.join(",")));
         metadata.set("waggle_tier", "small");
         metadata.set("waggle_escalated", "true");

@@ -24,6 +24,7 @@ mod pipeline;
 mod plan;
 mod problem;
 mod query;
+mod questions;
 mod record;
 mod recorded;
 mod remove;

@@ -54,6 +54,8 @@ pub enum Route {
     Search,
     /// `POST /v1/retrieval/answers`
     KeepAnswer,
+    /// `GET /v1/retrieval/questions`
+    ListQuestions,
     /// `DELETE /v1/retrieval/users/{user}/data`, the user as they are called
     EraseUser(String),
     /// `POST /retrieval`, as Dify asks
@@ -140,7 +142,7 @@ struct Resource {
 }
 
 /// Every path, with every method it has. There is no other way to an endpoint.
-static RESOURCES: [Resource; 17] = [
+static RESOURCES: [Resource; 18] = [
     Resource {
         path: "/v1/files",
         allow: "GET, POST",
@@ -225,6 +227,11 @@ static RESOURCES: [Resource; 17] = [
         path: "/v1/retrieval/answers",
         allow: "POST",
         methods: &[("POST", |_| Ok(Route::KeepAnswer))],
+    },
+    Resource {
+        path: "/v1/retrieval/questions",
+        allow: "GET",
+        methods: &[("GET", |_| Ok(Route::ListQuestions))],
     },
     Resource {
         path: "/v1/retrieval/users/{user}/data",
@@ -320,6 +327,7 @@ mod tests {
         }
         check("PUT", "/v1/files", 405, Some("GET, POST"));
         check("GET", "/retrieval", 405, Some("POST"));
+        check("POST", "/v1/retrieval/questions", 405, Some("GET"));
         let long = "x".repeat(10_000);
         for id in ["%00", "..", "file_x", "resp_", "", "é", &long] {
             check("GET", &format!("/v1/files/{id}"), 404, None);

@@ -64,7 +64,7 @@ where
     U: Upstream + 'static,
     P: Platform,
 {
-    fn searcher<'a>(&'a self, settings: &'a SearchSettings) -> Searcher<'a, S, I, U, P> {
+    pub(crate) fn searcher<'a>(&'a self, settings: &'a SearchSettings) -> Searcher<'a, S, I, U, P> {
         Searcher::new(&self.store, &self.index, &self.upstream, &self.platform, settings)
     }
 

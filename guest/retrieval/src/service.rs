@@ -128,6 +128,7 @@ where
             }
             Route::Search => self.retrieve(viewer, body, beside).await,
             Route::KeepAnswer => self.keep_answer(viewer, body).await,
+            Route::ListQuestions => self.list_questions(viewer, query).await,
             Route::EraseUser(user) => self.erase_user(viewer, &user, beside).await,
             Route::DifyRetrieval => self.dify(viewer, body, beside).await,
             Route::CreateFile | Route::GetFileContent(_) => {

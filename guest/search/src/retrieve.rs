@@ -28,6 +28,8 @@ pub struct RetrieveRequest {
     pub prompt_version: Option<String>,
     /// Whether an answer in the words of the sources is wanted.
     pub extractive: bool,
+    /// Whether it is left out of what is asked most: it is asked ahead of users, not by one.
+    pub uncounted: bool,
 }
 
 /// What a question can be answered with.
@@ -159,7 +161,9 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
         let Some(vector) = vectors.into_iter().next() else { return Ok(Looked::Nothing(None)) };
         let basis = self.basis(search, prompt_version);
         let may_keep = search.conversation.is_empty();
-        self.memory.counts.note(question);
+        if !request.uncounted {
+            self.memory.counts.note(question);
+        }
         let looked = async {
             let version = cache.version(&basis).await?;
             self.look_for(&cache, question, Cacheable { vector, version, basis, may_keep }).await
@@ -258,11 +262,13 @@ impl<S: Store, I: Index, U: Upstream, P: Platform> Searcher<'_, S, I, U, P> {
     }
 
     /// The questions that are asked most, at most `limit`, so that they can be asked ahead when the knowledge has changed.
-    /// Only what is asked while the answer cache is on is counted.
+    /// Only what is asked while the answer cache is on is counted. What this instance has not written yet is written first;
+    /// what others have not is missing.
     ///
     /// # Errors
     /// The store's.
     pub async fn frequent(&self, limit: usize) -> Result<Vec<FrequentQuestion>, SearchFailure> {
+        self.count(true).await;
         Ok(most_frequent(self.store, self.platform.now_ms() / 1_000, limit).await?)
     }
 }

@@ -26,8 +26,9 @@ const SOURCES_MAX: usize = 50;
 pub enum SearchBodyKind {
     /// OpenAI's.
     VectorStore,
-    /// `vector_store_ids`, `conversation`, `answer_cache` and `extractive` (whether an answer in the words of the sources is
-    /// wanted, `true` unless it is said) as well.
+    /// `vector_store_ids`, `conversation`, `answer_cache` (with `counted`, whether the question counts among what is asked
+    /// most, `true` unless it is said) and `extractive` (whether an answer in the words of the sources is wanted, as well
+    /// `true`) besides.
     Retrieval,
 }
 
@@ -110,6 +111,7 @@ enum RoleBody {
 #[serde(deny_unknown_fields)]
 struct AnswerCacheBody {
     prompt_version: String,
+    counted: Option<bool>,
 }
 
 fn ranking(raw: &str) -> Result<Ranking, ApiError> {
@@ -203,12 +205,13 @@ impl SearchBody {
             search.ranking = ranking(raw.get())?;
         }
         if let Some(raw) = raw.answer_cache.filter(|raw| raw.get() != "null") {
-            let AnswerCacheBody { prompt_version } = read_raw(raw.get(), "answer_cache")?;
+            let AnswerCacheBody { prompt_version, counted } = read_raw(raw.get(), "answer_cache")?;
             if prompt_version.len() > PROMPT_VERSION_BYTES_MAX {
                 let reason = format!("at most {PROMPT_VERSION_BYTES_MAX} bytes are accepted");
                 return Err(json::invalid_value("answer_cache.prompt_version", &reason));
             }
             body.request.prompt_version = Some(prompt_version);
+            body.request.uncounted = counted == Some(false);
         }
         // OpenAI's own search rewrites when it is told to, and leaves nothing out unless it is told to.
         if kind == SearchBodyKind::VectorStore {

@@ -99,6 +99,7 @@ pub(crate) async fn patiently<T>(
             done => return done,
         };
         let wait_s = match &error {
+            error if error.is_over_budget() => None,
             KnowledgeError::Refused { status: 429 | 503, retry_after_s, .. } => *retry_after_s,
             _ => None,
         };

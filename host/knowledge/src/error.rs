@@ -70,6 +70,12 @@ pub enum KnowledgeError {
         /// The bound.
         files_max: usize,
     },
+    /// More than are asked ahead at once.
+    #[error("there are more than {questions_max} questions; ask fewer at once")]
+    TooManyQuestions {
+        /// The bound.
+        questions_max: usize,
+    },
     /// Two files would go by one name.
     #[error("{} and {} would both be called `{label}`; name a folder that holds both", first.display(), second.display())]
     SameName {
@@ -95,10 +101,16 @@ impl KnowledgeError {
     #[must_use]
     pub fn is_of_all(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status, 401 | 403),
+            Self::Refused { status: 401 | 403, .. } => true,
+            Self::Refused { .. } => self.is_over_budget(),
             Self::Url { .. } | Self::KeyShape | Self::Unreachable { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether what may be spent is spent, for longer than anybody waits.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        matches!(self, Self::Refused { code: Some(code), .. } if code == "budget_exceeded")
     }
 
     /// Whether the server has never heard of what was asked for.

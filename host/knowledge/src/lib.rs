@@ -3,7 +3,7 @@
 //! [`Knowledge`] is one server as one caller sees it. [`scan`] finds the files of folders, [`Knowledge::add`] brings a vector
 //! store to what they hold: what is there unchanged is not sent again, what has changed is replaced once its new version is
 //! found. What a file is called and what it held stand in its attributes ([`PATH_ATTRIBUTE`], [`HASH_ATTRIBUTE`]), so that
-//! nothing has to be remembered on this side.
+//! nothing has to be remembered on this side. [`Knowledge::warm`] has questions answered before somebody asks them.
 
 mod add;
 mod client;
@@ -13,12 +13,14 @@ mod plan;
 mod scan;
 mod shape;
 mod stores;
+mod warm;
 
 pub use add::{Added, Failure, Progress};
 pub use client::Knowledge;
 pub use error::KnowledgeError;
 pub use scan::{EXTENSIONS, LocalFile, Scan, scan};
 pub use shape::{FileCounts, Hit, LastError, Member, Store};
+pub use warm::{Asking, FREQUENT_MAX, FailedQuestion, FrequentQuestion, QUESTIONS_MAX, Warmed, questions_of};
 
 /// The attribute of a file with its path, as it is shown: with `/`, relative to what was named.
 pub const PATH_ATTRIBUTE: &str = "path";

@@ -9,7 +9,7 @@ use server::{STORE, Shared, start};
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
-use waggle_knowledge::{Added, Knowledge, KnowledgeError, Progress, scan};
+use waggle_knowledge::{Added, Asking, FailedQuestion, Knowledge, KnowledgeError, Progress, scan};
 
 /// Brings the vector store `docs` to what the folder holds.
 async fn add(server: &Knowledge, folder: &Path) -> Added {
@@ -129,4 +129,37 @@ async fn a_vector_store_is_found_by_its_name_searched_and_removed() {
     let asked = state.lock().unwrap().asked.clone();
     assert!(!asked.contains(&"DELETE /v1/files/file-8".to_owned()), "{asked:?}");
     assert!(state.lock().unwrap().name.is_none());
+}
+
+#[tokio::test]
+async fn questions_are_answered_ahead_and_those_that_fail_are_named() {
+    let (server, state) = start().await;
+    let frequent = server.frequent_questions(7).await.unwrap();
+    assert_eq!((frequent[0].question.as_str(), frequent[0].count), ("limit=7", 3));
+    let questions = ["Where?", "Nothing?", "Broken?", "How?"].map(str::to_owned);
+    let asking = Asking { stores: vec![STORE.to_owned()], ..Asking::default() };
+    let told = RefCell::new(Vec::new());
+    let warmed = server.warm(&questions, &asking, &|done: usize| told.borrow_mut().push(done)).await.unwrap();
+    assert_eq!((warmed.answered, warmed.there, warmed.unanswered, warmed.unkept), (2, 0, 1, 0));
+    let broken = FailedQuestion { question: "Broken?".to_owned(), reason: "It broke.".to_owned() };
+    assert_eq!(warmed.failed, [broken]);
+    assert_eq!(told.into_inner(), [0, 1, 2, 3, 4]);
+    let turns = state.lock().unwrap().turns.clone();
+    assert_eq!(turns.len(), 4);
+    for turn in turns {
+        assert_eq!((&turn["store"], &turn["metadata"]), (&json!(false), &json!({"waggle_ahead": "true"})));
+        assert_eq!(turn["tools"][0]["vector_store_ids"], json!([STORE]));
+    }
+    let again = server.warm(&questions, &asking, &|_done| {}).await.unwrap();
+    assert_eq!((again.answered, again.there, again.unanswered, again.failed.len()), (0, 2, 1, 1));
+}
+
+#[tokio::test]
+async fn what_concerns_all_questions_ends_the_warming() {
+    let (server, _state) = start().await;
+    for (question, expected) in [("Forbidden?", 403), ("Dear?", 429)] {
+        let refused = server.warm(&[question.to_owned()], &Asking::default(), &|_done| {}).await;
+        let is_told = matches!(&refused, Err(KnowledgeError::Refused { status, .. }) if *status == expected);
+        assert!(is_told, "{question}: {refused:?}");
+    }
 }

@@ -17,8 +17,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::rc::Rc;
-use waggle_conversation::Store;
 use waggle_conversation::ticket::Ticket;
+use waggle_conversation::{Store, Viewer};
 use waggle_model::reply::{Completion, FinishReason};
 use waggle_model::request::TurnRequest;
 use waggle_model::transport::Upstream;
@@ -34,6 +34,9 @@ const TIMEOUT_MS: u64 = 30_000;
 const SOURCES_TOKENS_MAX_DEFAULT: u64 = 2_000;
 /// The pair of a response's metadata that says what its answer is, when no model gave it.
 const ANSWER_PAIR: &str = "waggle_answer";
+
+/// The pair of a request's metadata by which a service says that it asks ahead of users, and its value.
+const AHEAD_PAIR: (&str, &str) = ("waggle_ahead", "true");
 
 /// What an answer is: one that was given before, the words of the sources, that there is none, and that somebody else is to
 /// take over then.
@@ -55,6 +58,8 @@ pub(crate) struct Turning<'a> {
     is_json: bool,
     /// Whether its model has tools of this server's, which may know what the sources do not.
     acts: bool,
+    /// Whether it is asked ahead of users.
+    ahead: bool,
 }
 
 impl<'a> Turning<'a> {
@@ -65,8 +70,19 @@ impl<'a> Turning<'a> {
         format: &Format,
         acts: bool,
     ) -> Self {
-        Self { request, items, counted_as, is_json: format.is_json(), acts }
+        Self { request, items, counted_as, is_json: format.is_json(), acts, ahead: false }
     }
+
+    /// The same turn, and whether it is asked ahead of users: then it does not count among what they ask.
+    pub(crate) fn ahead(self, ahead: bool) -> Self {
+        Self { ahead, ..self }
+    }
+}
+
+/// Whether a request says that it is asked ahead of users, which services alone may say.
+pub(crate) fn is_ahead(viewer: &Viewer, metadata: &Metadata) -> bool {
+    let (key, value) = AHEAD_PAIR;
+    viewer.is_service() && metadata.get(key) == Some(value)
 }
 
 /// What is looked up for it.
@@ -155,7 +171,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
 impl Looking<'_> {
     async fn look<P: Platform>(self, platform: &P) -> Result<(Looked, Next), Problem> {
         let version = self.is_general().then(|| self.prompt_version());
-        let body = search_body(&self.stores, &self.question, version.as_deref());
+        let body = search_body(&self.stores, &self.question, version.as_deref(), self.turn.ahead);
         let call = NeighbourCall::post(FUNCTION, PATH, body, TIMEOUT_MS);
         let answer = platform.call_neighbour(call).await.map_err(|failure| unanswered(&failure))?;
         if answer.status != 200 {

@@ -17,7 +17,7 @@ mod wire;
 
 pub(crate) use citing::Citing;
 pub(crate) use keep::Kept;
-pub(crate) use look::{HANDOVER, Looked, Next, Turning, mark_handover, say, unasked};
+pub(crate) use look::{HANDOVER, Looked, Next, Turning, is_ahead, mark_handover, say, unasked};
 
 /// The function that is called.
 const FUNCTION: &str = "retrieval";

@@ -29,11 +29,21 @@ struct SearchBody<'a> {
 #[derive(Serialize)]
 struct AnswerCache<'a> {
     prompt_version: &'a str,
+    /// `false` where it does not count among what users ask; else it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<bool>,
 }
 
-/// The body of a search. With a version of the prompt, an answer that was given before is looked for first.
-pub(super) fn search_body(stores: &Stores<'_>, question: &Question, prompt_version: Option<&str>) -> Vec<u8> {
+/// The body of a search. With a version of the prompt, an answer that was given before is looked for first; a question that
+/// is asked `ahead` of users does not count among theirs.
+pub(super) fn search_body(
+    stores: &Stores<'_>,
+    question: &Question,
+    prompt_version: Option<&str>,
+    ahead: bool,
+) -> Vec<u8> {
     let tool = stores.tool();
+    let counted = ahead.then_some(false);
     let body = SearchBody {
         vector_store_ids: stores.ids(),
         query: &question.text,
@@ -41,7 +51,7 @@ pub(super) fn search_body(stores: &Stores<'_>, question: &Question, prompt_versi
         max_num_results: tool.and_then(|tool| tool.max_num_results),
         ranking_options: tool.and_then(|tool| tool.ranking_options.as_ref()),
         conversation: &question.conversation,
-        answer_cache: prompt_version.map(|prompt_version| AnswerCache { prompt_version }),
+        answer_cache: prompt_version.map(|prompt_version| AnswerCache { prompt_version, counted }),
     };
     let mut out = Vec::with_capacity(question.text.len() + 512);
     json::push(&mut out, &body);

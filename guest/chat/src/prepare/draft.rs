@@ -5,7 +5,7 @@ use super::turn::PreparedTurn;
 use crate::agent::Keeping;
 use crate::fallback::Reader;
 use crate::format::Format;
-use crate::knowledge::Looked;
+use crate::knowledge::{Looked, is_ahead};
 use crate::language::Language;
 use crate::plan::Counting;
 use crate::platform::Platform;
@@ -14,7 +14,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tokens::SaidTokens;
 use std::cell::Cell;
-use waggle_conversation::Store;
+use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::Upstream;
 use waggle_openai::item::RawItem;
 use waggle_openai::parameters::Parameters;
@@ -43,6 +43,8 @@ pub(super) struct Draft<'a> {
     pub(super) continues: Continues,
     pub(super) stream: bool,
     background: bool,
+    /// Whether it is asked ahead of users.
+    pub(super) ahead: bool,
     pub(super) parameters: Parameters,
     pub(super) format: Format,
     /// The model that is named, or that stands for those of the tiers.
@@ -125,12 +127,14 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     /// 400: the form of the answer, or the model, is none that can be had; a variable cannot be read.
     pub(super) async fn draft<'a>(
         &self,
+        viewer: &Viewer,
         request: CreateResponse<'_>,
         language: Language,
         known: KnownTurn<'a>,
     ) -> Result<(Draft<'a>, Basis), Problem> {
         let CreateResponse { continues, stream, background, mut parameters, .. } = request;
         let stream = stream || known.accepted_at.is_some();
+        let ahead = is_ahead(viewer, &parameters.metadata);
         parameters.metadata.drop_reserved();
         let format = Format::read(&parameters.text)?;
         let settings = Settings::read(&self.platform).await?;
@@ -144,6 +148,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             continues,
             stream,
             background,
+            ahead,
             parameters,
             format,
             model,

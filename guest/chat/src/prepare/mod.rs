@@ -66,7 +66,7 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
     ) -> Result<(PreparedTurn, Course), Problem> {
         let mut items = std::mem::take(&mut request.input);
         let references = std::mem::take(&mut request.references);
-        let (mut draft, basis) = self.draft(request, language, known).await?;
+        let (mut draft, basis) = self.draft(viewer, request, language, known).await?;
         let mut opener = Opener::new(&self.store);
         let held_tokens = opener.check(viewer, "input", &items, &references).await?;
         let instructions = draft.instructions(&basis.settings);

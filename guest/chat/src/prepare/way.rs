@@ -81,7 +81,8 @@ impl<S: Store, U: Upstream, P: Platform> Service<S, U, P> {
             parameters: offered.as_ref().unwrap_or(&draft.parameters),
             stream: draft.stream,
         };
-        let turning = Turning::new(&request, items, &draft.counted_as, &draft.format, tools.is_some());
+        let turning = Turning::new(&request, items, &draft.counted_as, &draft.format, tools.is_some())
+            .ahead(draft.ahead);
         let (looked, next) = match question {
             Some(question) => (None, Some(question)),
             None if runs && !silent => self.look_up(turning, past.continuation.ticket()).await?.unzip(),

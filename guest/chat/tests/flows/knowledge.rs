@@ -256,6 +256,25 @@ fn an_answer_is_kept_for_questions_that_are_alike() {
     assert_eq!(kept, [json!({"answer_key": "key-1", "text": "At nine [1].", "sources": data})]);
 }
 
+#[test]
+fn what_a_service_asks_ahead_of_users_is_kept_and_not_counted() {
+    let check = |user: Option<&str>, value: &str, counted: &Value| {
+        let world = world().called_by(user);
+        world.finds(&found());
+        let mut body = asks("When?");
+        body["store"] = json!(false);
+        body["metadata"] = json!({"waggle_ahead": value, "mine": "yes"});
+        let response = world.turn(&body, "At nine [1].");
+        assert_eq!(response["metadata"], json!({"mine": "yes"}));
+        let searched = world.looked_up("/v1/retrieval/search");
+        assert_eq!(&searched[0]["answer_cache"]["counted"], counted, "{user:?} {value}");
+        assert_eq!(world.looked_up("/v1/retrieval/answers").len(), 1);
+    };
+    check(None, "true", &json!(false));
+    check(None, "no", &Value::Null);
+    check(Some("ada"), "true", &Value::Null);
+}
+
 /// The answer to a turn is not kept.
 fn check_not_kept(body: &Value, answer: &Value, before: bool) {
     let world = world();

@@ -85,6 +85,42 @@ fn an_answer_is_kept_for_questions_like_its_own() {
 }
 
 #[test]
+fn what_is_asked_most_is_listed_for_services_alone() {
+    const PATH: &str = "/v1/retrieval/questions";
+    let world = embedding_world();
+    let none = json!({"object": "list", "data": [], "has_more": false});
+    assert_eq!(world.get(PATH), none, "nothing is counted while the cache is off");
+    world.set("answer_cache", "on");
+    let file = world.upload("bees.txt", "bees dance where flowers are");
+    let store = world.create_store(&[&file]);
+    world.drain();
+    let ask = |question: &str, counted: bool| {
+        let body = json!({"vector_store_ids": [store], "query": question,
+            "answer_cache": {"prompt_version": "1", "counted": counted}});
+        world.json("POST", "/v1/retrieval/search", &body, 200);
+    };
+    for (question, counted) in
+        [("where do bees dance", true), ("where do bees dance", true), ("what are flowers", true)]
+    {
+        ask(question, counted);
+    }
+    ask("what are flowers", false);
+    let listed = |question: &str, count: u64| json!({"object": "frequent_question", "question": question, "count": count});
+    let (first, second) = (listed("where do bees dance", 2), listed("what are flowers", 1));
+    let list = world.get(PATH);
+    assert_eq!(list, json!({"object": "list", "data": [first, second], "has_more": false}));
+    let list = world.get(&format!("{PATH}?limit=1"));
+    assert_eq!(list, json!({"object": "list", "data": [first], "has_more": true}));
+    for limit in ["0", "101", "x"] {
+        let error = world.json("GET", &format!("{PATH}?limit={limit}"), &Value::Null, 400);
+        assert_eq!(error["error"]["param"], "limit");
+    }
+    let error = world.called_by(Some("ada")).json("GET", PATH, &Value::Null, 403);
+    assert_eq!(error["error"]["code"], "not_a_service");
+    assert!(!error.to_string().contains("bees"), "{error}");
+}
+
+#[test]
 fn dify_asks_in_its_own_way() {
     let world = world();
     let file = world.upload("bees.txt", "bees dance");

@@ -54,7 +54,12 @@ fn busy_world() -> World {
                 queries: vec![question.to_owned()],
                 ..SearchRequest::default()
             };
-            let request = RetrieveRequest { search, prompt_version: Some("p".to_owned()), extractive: true };
+            let request = RetrieveRequest {
+                search,
+                prompt_version: Some("p".to_owned()),
+                extractive: true,
+                uncounted: false,
+            };
             let key = searcher.retrieve(&NAMES, &request).await.unwrap().answer_key.unwrap();
             let data = vec![serde_json::value::to_raw_value(&json!({"file_id": "owl"})).unwrap()];
             assert!(!is_answered || searcher.keep_answer(&key, "At night [1].", data).await.unwrap());

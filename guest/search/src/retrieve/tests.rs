@@ -22,7 +22,7 @@ fn request(index: &Searched, question: &str) -> RetrieveRequest {
         queries: vec![question.to_owned()],
         ..SearchRequest::default()
     };
-    RetrieveRequest { search, prompt_version: Some("p1".to_owned()), extractive: true }
+    RetrieveRequest { search, prompt_version: Some("p1".to_owned()), extractive: true, uncounted: false }
 }
 
 fn retrieve(world: &World, request: &RetrieveRequest) -> Retrieved {
@@ -284,6 +284,10 @@ fn what_is_asked_is_counted() {
         cached(&world, &request(&index, QUESTION));
     }
     retrieve(&world, &request(&index, "What do cod eat?"));
+    // What is asked ahead of users is not asked by one.
+    let ahead = |question: &str| RetrieveRequest { uncounted: true, ..request(&index, question) };
+    retrieve(&world, &ahead(QUESTION));
+    retrieve(&world, &ahead("Do cod hunt?"));
     let settings = world.settings();
     let frequent = block_on(world.searcher(&settings).frequent(5)).unwrap();
     let frequent: Vec<(&str, u64)> = frequent.iter().map(|one| (one.question.as_str(), one.count)).collect();

@@ -26,9 +26,14 @@ fn a_whole_body_is_read() {
     .unwrap();
     assert_eq!(body.vector_store_ids, ["vs_1", "vs_2"]);
     let searched = Searched { store: "vs_1".to_owned(), index: "i".to_owned(), embedding: None };
-    let RetrieveRequest { search, prompt_version, extractive } = body.in_indexes(vec![searched]);
-    assert_eq!((prompt_version.as_deref(), extractive), (Some("p1"), false));
+    let RetrieveRequest { search, prompt_version, extractive, uncounted } = body.in_indexes(vec![searched]);
+    assert_eq!((prompt_version.as_deref(), extractive, uncounted), (Some("p1"), false, false));
     assert!(read(&json!({"query": "q"})).unwrap().request.extractive);
+    for (counted, uncounted) in [(json!(true), false), (json!(false), true), (Value::Null, false)] {
+        let cache = json!({"prompt_version": "p1", "counted": counted});
+        let request = read(&json!({"query": "q", "answer_cache": cache})).unwrap().request;
+        assert_eq!(request.uncounted, uncounted, "{counted}");
+    }
     assert_eq!((search.queries.as_slice(), search.results_max), (["When?".to_owned()].as_slice(), Some(7)));
     assert_eq!((search.filter.len(), search.indexes.len(), search.rewrite), (1, 1, None));
     let weights = Some(Weights { text: 0.5, vector: 2.0 });

@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) asked: Vec<String>,
     /// How many of the next requests are told to come again in a second.
     pub(crate) busy: usize,
+    /// The bodies of all turns.
+    pub(crate) turns: Vec<Value>,
     made: usize,
 }
 
@@ -120,6 +122,11 @@ impl State {
                 (200, member)
             }
             ("POST", ["vector_stores", _, "search"]) => (200, self.found(&json)),
+            ("GET", ["retrieval", "questions"]) => {
+                let question = json!({"object": "frequent_question", "question": query, "count": 3});
+                (200, json!({"object": "list", "data": [question], "has_more": false}))
+            }
+            ("POST", ["responses"]) => self.turn(json),
             _ => (404, json!({"error": {"message": format!("{method} {path} is nothing")}})),
         }
     }
@@ -140,6 +147,26 @@ impl State {
             }
         }
         shown
+    }
+
+    /// A turn: what was asked before has an answer that is kept, and some questions have none.
+    fn turn(&mut self, body: Value) -> (u16, Value) {
+        let was_asked = self.turns.iter().any(|turn| turn["input"] == body["input"]);
+        let question = body["input"].as_str().unwrap().to_owned();
+        self.turns.push(body);
+        let (metadata, annotations) = match question.as_str() {
+            "Broken?" => return (500, json!({"error": {"message": "It broke."}})),
+            "Forbidden?" => return (403, json!({"error": {"message": "Not you."}})),
+            "Dear?" => {
+                return (429, json!({"error": {"message": "It is spent.", "code": "budget_exceeded"}}));
+            }
+            "Nothing?" => (json!({"waggle_answer": "none"}), json!([])),
+            _ if was_asked => (json!({"waggle_answer": "cached"}), json!([{"type": "file_citation"}])),
+            _ => (json!({}), json!([{"type": "file_citation"}])),
+        };
+        let part = json!({"type": "output_text", "text": "So.", "annotations": annotations});
+        let output = json!([{"type": "message", "content": [part]}]);
+        (200, json!({"status": "completed", "metadata": metadata, "output": output}))
     }
 
     fn found(&self, body: &Value) -> Value {
