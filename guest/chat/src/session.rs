@@ -107,15 +107,12 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             Ok((place, turn, course)) if turn.stream => self.stream_session_turn(place, turn, course).await,
             Ok((place, turn, course)) => {
                 let (mut turn, answered) = self.answer_session_turn(place, turn, course).await;
-                match answered {
-                    Ok(reply) => {
-                        if let Some(aside) = turn.aside.take() {
-                            aside.run(&self.store, &self.platform).await;
-                        }
-                        Answer::with_kept(reply, turn.kept.take(), &self.platform)
-                    }
-                    Err(problem) => Answer::Reply(report(&self.platform, &problem)),
+                let aside = turn.aside.take().filter(|_| answered.is_ok());
+                if let Some(aside) = aside {
+                    aside.run(&self.store, &self.platform).await;
                 }
+                let reply = answered.unwrap_or_else(|problem| report(&self.platform, &problem));
+                Answer::with_kept(reply, turn.take_kept(), &self.platform)
             }
             Err(problem) => Answer::Reply(report(&self.platform, &problem)),
         }
@@ -239,7 +236,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         mut turn: PreparedTurn,
         course: Course,
     ) -> Answer<S, P, U::Body> {
-        let (turn, answered) = match course {
+        let (mut turn, answered) = match course {
             Course::Say(_) => self.answer(turn, course).await,
             Course::Act(run) => match Box::pin(self.begin_run(turn, *run)).await {
                 Ok(streamed) => return self.session_stream(place, streamed),
@@ -261,7 +258,7 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 }
             }
         };
-        Answer::Reply(match answered {
+        let reply = match answered {
             Ok(Answered { committed, mark, events }) => {
                 let mut translator = Translator::new(place.id);
                 translator.seq = committed.turn;
@@ -274,7 +271,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
                 self.forget_session(place).await;
                 report(&self.platform, &problem)
             }
-        })
+        };
+        Answer::with_kept(reply, turn.take_kept(), &self.platform)
     }
 }
 

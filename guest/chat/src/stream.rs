@@ -256,7 +256,7 @@ impl<S: Store, P: Platform, B: ChunkSource + 'static> StreamedTurn<S, P, B> {
             aside.run(&self.store, &self.platform).await;
         }
         drop(sink);
-        if let Some(kept) = self.turn.kept.take() {
+        if let Some(kept) = self.turn.take_kept() {
             kept.run(&self.platform).await;
         }
         if finished {

@@ -120,13 +120,11 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
         let (mut turn, answered) = self.answer(turn, course).await;
         let answered = answered.map(Answered::into_reply);
         let reply = self.settled(&turn, answered).await;
-        if reply.status != 200 {
-            return Answer::Reply(reply);
-        }
-        if let Some(aside) = turn.aside.take() {
+        let aside = turn.aside.take().filter(|_| reply.status == 200);
+        if let Some(aside) = aside {
             aside.run(&self.store, &self.platform).await;
         }
-        Answer::with_kept(reply, turn.kept.take(), &self.platform)
+        Answer::with_kept(reply, turn.take_kept(), &self.platform)
     }
 
     /// Answers a turn whole: by its model, by what is known without one, or in the model's place.
@@ -185,8 +183,9 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
     async fn begin_acting(self, turn: PreparedTurn, run: Run) -> Answer<S, P, U::Body> {
         match self.begin_run(turn, run).await {
             Ok(begun) => Answer::Stream(Streaming::Turn(Box::new(begun))),
-            Err((turn, answered)) => {
-                Answer::Reply(self.settled(&turn, answered.map(Answered::into_reply)).await)
+            Err((mut turn, answered)) => {
+                let reply = self.settled(&turn, answered.map(Answered::into_reply)).await;
+                Answer::with_kept(reply, turn.take_kept(), &self.platform)
             }
         }
     }
@@ -284,7 +283,8 @@ impl<S: Store + 'static, U: Upstream + 'static, P: Platform> Service<S, U, P> {
             }
             Err(failure) => {
                 let answered = self.fall_back(&mut turn, &failure).await.map(Answered::into_reply);
-                Answer::Reply(self.settled(&turn, answered).await)
+                let reply = self.settled(&turn, answered).await;
+                Answer::with_kept(reply, turn.take_kept(), &self.platform)
             }
         }
     }

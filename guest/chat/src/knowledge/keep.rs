@@ -31,6 +31,11 @@ impl Keepable {
     pub(crate) fn with(self, text: String) -> Kept {
         Kept { by: self, text }
     }
+
+    /// Without an answer that could be kept: who asks the same does not wait for one any longer.
+    pub(crate) fn given_up(self) -> Kept {
+        Kept { by: Self { sources: Vec::new(), ..self }, text: String::new() }
+    }
 }
 
 impl Kept {

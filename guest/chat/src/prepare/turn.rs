@@ -43,7 +43,7 @@ pub(crate) struct PreparedTurn {
     /// What was looked up for it.
     pub(crate) looked: Option<Box<Looked>>,
     /// The answer, where it is to be kept for questions that are alike.
-    pub(crate) kept: Option<Box<Kept>>,
+    pub(super) kept: Option<Box<Kept>>,
     /// How old its conversation's record may become before it is written anew.
     pub(crate) renewal_s: u64,
     /// Whether nobody answers it: its conversation is handed over to people.
@@ -100,6 +100,12 @@ impl PreparedTurn {
         let Some(looked) = self.looked.as_mut().filter(|looked| looked.keepable.is_some()) else { return };
         let Some(text) = output.kept_answer() else { return };
         self.kept = looked.keepable.take().map(|keepable| Box::new(keepable.with(text)));
+    }
+
+    /// What becomes of the answer, now that the turn is over: it is kept, or nobody needs to wait for it.
+    pub(crate) fn take_kept(&mut self) -> Option<Box<Kept>> {
+        let given_up = |looked: &mut Box<Looked>| Some(Box::new(looked.keepable.take()?.given_up()));
+        self.kept.take().or_else(|| self.looked.as_mut().and_then(given_up))
     }
 
     /// The tokens of what a model said in this turn.
