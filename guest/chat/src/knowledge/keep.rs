@@ -14,8 +14,8 @@ const TIMEOUT_MS: u64 = 2_000;
 #[derive(Debug)]
 pub(crate) struct Keepable {
     /// Under which.
-    pub(super) key: String,
-    /// What it is given from, by its numbers, as it was found.
+    key: String,
+    /// What it is given from, by its numbers, as it was found. Without any it is none that can be kept.
     pub(super) sources: Vec<Box<RawValue>>,
 }
 
@@ -27,14 +27,17 @@ pub(crate) struct Kept {
 }
 
 impl Keepable {
-    /// With the answer, in which the numbers stand.
-    pub(crate) fn with(self, text: String) -> Kept {
-        Kept { by: self, text }
+    /// Under this key, of nothing yet.
+    pub(super) fn new(key: String) -> Self {
+        Self { key, sources: Vec::new() }
     }
 
-    /// Without an answer that could be kept: who asks the same does not wait for one any longer.
-    pub(crate) fn given_up(self) -> Kept {
-        Kept { by: Self { sources: Vec::new(), ..self }, text: String::new() }
+    /// With the answer, in which the numbers stand; `None`: with none that can be kept, so that who asks the same does not wait
+    /// for one any longer.
+    pub(crate) fn with(self, text: Option<String>) -> Kept {
+        let text = text.filter(|_| !self.sources.is_empty());
+        let by = if text.is_some() { self } else { Self::new(self.key) };
+        Kept { by, text: text.unwrap_or_default() }
     }
 }
 

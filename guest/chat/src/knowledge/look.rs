@@ -239,10 +239,11 @@ impl Looking<'_> {
         (call, mut sources, data): (HostedCall<'static>, Vec<Source>, Vec<&RawValue>),
         told: Told<'_>,
     ) -> Result<(Looked, Next), Problem> {
-        let looked = |sources: Vec<Source>, known_as| Looked {
+        let mut keepable = told.answer_key.map(Keepable::new);
+        let mut looked = |sources: Vec<Source>, known_as| Looked {
             call: call.clone(),
             sources: (!self.turn.is_json).then(|| sources.into_iter().map(|source| source.file).collect()),
-            keepable: None,
+            keepable: keepable.take(),
             known_as,
         };
         if !self.turn.is_json && !self.turn.acts {
@@ -265,10 +266,11 @@ impl Looking<'_> {
         let tokens_max = number(platform, "sources_tokens_max", SOURCES_TOKENS_MAX_DEFAULT).await?;
         let shown = show(platform, self.turn.counted_as, &sources, tokens_max, !self.turn.is_json)?;
         sources.truncate(shown.count);
-        let key = told.answer_key.filter(|_| self.is_general() && self.question.stands_alone);
-        let shown_data = data.into_iter().take(shown.count).map(|raw| raw.to_owned());
-        let keepable = key.map(|key| Keepable { key, sources: shown_data.collect() });
+        let mut looked = looked(sources, None);
+        if let Some(keepable) = looked.keepable.as_mut().filter(|_| self.question.stands_alone) {
+            keepable.sources = data.into_iter().take(shown.count).map(|raw| raw.to_owned()).collect();
+        }
         let next = Next::Ask { message: shown.message, tokens: shown.tokens };
-        Ok((Looked { keepable, ..looked(sources, None) }, next))
+        Ok((looked, next))
     }
 }

@@ -97,14 +97,13 @@ impl PreparedTurn {
 
     /// Notes the answer, if it is to be kept for questions that are alike. It has come to its end.
     pub(crate) fn keep_answer(&mut self, output: &mut Output) {
-        let Some(looked) = self.looked.as_mut().filter(|looked| looked.keepable.is_some()) else { return };
-        let Some(text) = output.kept_answer() else { return };
-        self.kept = looked.keepable.take().map(|keepable| Box::new(keepable.with(text)));
+        let keepable = self.looked.as_mut().and_then(|looked| looked.keepable.take());
+        self.kept = keepable.map(|keepable| Box::new(keepable.with(output.kept_answer())));
     }
 
     /// What becomes of the answer, now that the turn is over: it is kept, or nobody needs to wait for it.
     pub(crate) fn take_kept(&mut self) -> Option<Box<Kept>> {
-        let given_up = |looked: &mut Box<Looked>| Some(Box::new(looked.keepable.take()?.given_up()));
+        let given_up = |looked: &mut Box<Looked>| Some(Box::new(looked.keepable.take()?.with(None)));
         self.kept.take().or_else(|| self.looked.as_mut().and_then(given_up))
     }
 
