@@ -26,7 +26,7 @@ use std::fs;
 use waggle_manifest::{LoadOptions, Manifest};
 
 /// More than any question here finds: so all that is near enough is found.
-const RESULTS_MAX: usize = 10;
+const RESULTS_MAX: usize = 50;
 /// How many of the first results are compared by themselves, and are the sources of a turn.
 const FIRST: usize = 3;
 /// How far two cosines may be apart that are computed in another order.
@@ -241,9 +241,12 @@ fn filter(kind: &str) -> Value {
 /// That both have found the same.
 fn check_found((question, kind, file): Question, host: &[Found], fallback: &[Found]) {
     let place = format!("{question} of {kind:?}\nthe host: {host:#?}\nthe fallback: {fallback:#?}");
-    assert_eq!(host.first().map(|first| first.file.as_str()), file, "{place}");
-    assert_eq!(host.first().map(Found::chunk), fallback.first().map(Found::chunk), "{place}");
-    assert_eq!(chunks(first(host)), chunks(first(fallback)), "{place}");
+    // Where nothing answers it, the order is that of chance.
+    if let Some(file) = file {
+        assert_eq!(host.first().map(|first| first.file.as_str()), Some(file), "{place}");
+        assert_eq!(host.first().map(Found::chunk), fallback.first().map(Found::chunk), "{place}");
+        assert_eq!(chunks(first(host)), chunks(first(fallback)), "{place}");
+    }
     assert!(host.len() < RESULTS_MAX, "there may be more: {place}");
     assert_eq!(chunks(host), chunks(fallback), "{place}");
     for one in host {
