@@ -239,7 +239,8 @@ impl Looking<'_> {
         (call, mut sources, data): (HostedCall<'static>, Vec<Source>, Vec<&RawValue>),
         told: Told<'_>,
     ) -> Result<(Looked, Next), Problem> {
-        let mut keepable = told.answer_key.map(Keepable::new);
+        let key = told.answer_key.filter(|_| self.is_general() && told.cached_answer.is_none());
+        let mut keepable = key.map(Keepable::new);
         let mut looked = |sources: Vec<Source>, known_as| Looked {
             call: call.clone(),
             sources: (!self.turn.is_json).then(|| sources.into_iter().map(|source| source.file).collect()),

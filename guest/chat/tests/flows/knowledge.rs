@@ -276,7 +276,7 @@ fn what_a_service_asks_ahead_of_users_is_kept_and_not_counted() {
 }
 
 /// The answer to a turn is not kept.
-fn check_not_kept(body: &Value, answer: &Value, before: bool) {
+fn check_not_kept(body: &Value, answer: &Value, before: bool, asked: bool) {
     let world = world();
     world.finds(&found());
     let mut body = body.clone();
@@ -285,9 +285,10 @@ fn check_not_kept(body: &Value, answer: &Value, before: bool) {
     }
     world.script(answers(200, "application/json", &answer.to_string()));
     world.json("POST", "/v1/responses", &body, 200);
-    // Nobody waits for it any longer.
+    // Nobody waits for it any longer, if it was asked whether there is one.
     let given_up = json!({"answer_key": "key-1", "text": "", "sources": []});
-    assert_eq!(world.looked_up("/v1/retrieval/answers"), [given_up], "{body}");
+    let expected = if asked { vec![given_up] } else { Vec::new() };
+    assert_eq!(world.looked_up("/v1/retrieval/answers"), expected, "{body}");
 }
 
 #[test]
@@ -300,25 +301,27 @@ fn only_a_cited_answer_to_a_question_alone_is_kept() {
         body[name] = value;
         body
     };
-    check_not_kept(&asks("When?"), &answer(json!({"content": "At nine."}), "stop"), false);
-    check_not_kept(&asks("When?"), &answer(json!({"content": "At nine [1]."}), "length"), false);
+    check_not_kept(&asks("When?"), &answer(json!({"content": "At nine."}), "stop"), false, true);
+    check_not_kept(&asks("When?"), &answer(json!({"content": "At nine [1]."}), "length"), false, true);
     check_not_kept(
         &asks("When?"),
         &answer(json!({"content": "At nine [1].", "refusal": "no"}), "stop"),
         false,
+        true,
     );
-    check_not_kept(&asks("When?"), &cited, true);
+    check_not_kept(&asks("When?"), &cited, true, true);
     check_not_kept(
         &with("input", json!([{"role": "developer", "content": "rules"}, {"role": "user", "content": "q"}])),
         &cited,
         false,
+        false,
     );
     let image = json!([{"role": "user", "content": [{"type": "input_text", "text": "q"},
         {"type": "input_image", "image_url": "data:,"}]}]);
-    check_not_kept(&with("input", image), &cited, false);
+    check_not_kept(&with("input", image), &cited, false, false);
     let mut tools = asks("q")["tools"].clone();
     tools.as_array_mut().unwrap().push(json!({"type": "function", "name": "f"}));
-    check_not_kept(&with("tools", tools), &cited, false);
+    check_not_kept(&with("tools", tools), &cited, false, false);
 }
 
 #[test]
