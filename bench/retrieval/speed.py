@@ -276,8 +276,6 @@ def fill_cache(line, store, questions):
 
 
 def cached_answers(line, store, questions, options):
-    # Only an answer that cites is kept, and model-sim repeats what it is asked.
-    questions = [f"{question} [1]" for question in questions]
     fill_cache(line, store, questions)
     kinds = {
         "cached": ([turn(question, store) for question in questions], cached),

@@ -1,12 +1,16 @@
-//! Calls between functions end with the request they are made for: when its client goes away, and when it is answered
-//! while they are still under way.
+//! Calls between functions end with the request they are made for: at once when its client goes away, and a while after it is
+//! answered when they are still under way then.
 
 use crate::support::{Function, Server, Setup, client, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+
+/// So long at least a call may go on when its outer request is answered.
+const WORKS_ON: Duration = Duration::from_secs(2);
 
 /// A service that never answers and counts its connections.
 struct Silent {
@@ -78,6 +82,8 @@ async fn check_answered(trick: &str) {
     silent.is_called().await;
     end.send(()).unwrap();
     assert_eq!(answer.await.unwrap(), (200, "fine\n".to_owned()), "{trick}");
+    tokio::time::sleep(WORKS_ON).await;
+    assert_eq!(silent.closed.load(Relaxed), 0, "{trick}: it had no time to come to its end");
     silent.is_left(trick).await;
 }
 

@@ -169,13 +169,13 @@ impl Call {
             return Err(Error::ConnectionLimitReached);
         };
         let call = self.world.internal.call(&self.world.tenant, target, request, context);
-        // Whoever asked the other function for the sake of a request does not wait any more when that is over. What is
+        // Whoever asked the other function for the sake of a request does not wait much longer when that is over. What is
         // asked for after a response is complete is asked for nobody's request.
         let caller = self.caller.as_ref().filter(|caller| !caller.is_completed());
         let Some(caller) = caller.map(Arc::clone) else { return Ok(call.await) };
         let response = tokio::select! {
             biased;
-            () = caller.over() => return Err(Error::ConnectionTerminated),
+            () = caller.released() => return Err(Error::ConnectionTerminated),
             response = call => response,
         };
         Ok(response.map(|inner| InnerBody::wrap(inner, caller)))
@@ -376,19 +376,29 @@ pub fn to_wasi(error: EgressError) -> Error {
     }
 }
 
-/// Another function's response, which ends as soon as the request it was fetched for is over.
+/// Another function's response, which ends with the request it was fetched for.
 struct InnerBody {
     inner: WasiBody,
     caller: Arc<RequestScope>,
-    /// Wakes whoever waits for the next frame when the caller's request is over.
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Wakes whoever waits for the next frame when the response is to end; none when it has.
+    released: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl InnerBody {
     fn wrap(inner: WasiBody, caller: Arc<RequestScope>) -> WasiBody {
         let waits = Arc::clone(&caller);
-        let over = Box::pin(async move { waits.over().await });
-        Self { inner, caller, over }.boxed_unsync()
+        let released: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { waits.released().await });
+        Self { inner, caller, released: Some(released) }.boxed_unsync()
+    }
+
+    /// Whether it is to end now; wakes the task when it is.
+    fn is_released(&mut self, cx: &mut Context<'_>) -> bool {
+        let ready = self.released.as_mut().is_none_or(|released| released.as_mut().poll(cx).is_ready());
+        if ready {
+            self.released = None;
+        }
+        ready
     }
 }
 
@@ -400,9 +410,9 @@ impl Body for InnerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let is_over = self.caller.is_over();
-        let frame = if is_over { Poll::Pending } else { Pin::new(&mut self.inner).poll_frame(cx) };
-        if frame.is_pending() && (is_over || self.over.as_mut().poll(cx).is_ready()) {
+        let released = self.caller.is_over() && self.is_released(cx);
+        let frame = if released { Poll::Pending } else { Pin::new(&mut self.inner).poll_frame(cx) };
+        if frame.is_pending() && (released || self.is_released(cx)) {
             // With the body goes the other function's request.
             self.inner = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));

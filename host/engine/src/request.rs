@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use waggle_kv::Commit;
@@ -133,7 +133,7 @@ pub(crate) struct RequestScope {
     pub(crate) context: CallContext,
     /// Cancelled when the client goes away or the deadline passes; the request's outbound calls end with it.
     pub(crate) cancelled: CancellationToken,
-    /// Told when the request is over, complete or not; what it asked of other functions ends with it.
+    /// Told when the request is over, complete or not.
     over: SetOnce<()>,
     completed: AtomicBool,
     /// The place in an instance that the request holds, once it has one.
@@ -143,6 +143,9 @@ pub(crate) struct RequestScope {
     /// Spans of operations on stores that it has, if it is traced.
     store_spans: AtomicU32,
 }
+
+/// How long what a request has asked of other functions may go on after its response is complete.
+const AFTER_RESPONSE: Duration = Duration::from_secs(5);
 
 /// Operations on stores of one request that have spans; more have none. One request must not fill the queue of all.
 pub(crate) const STORE_SPANS_MAX: u32 = 256;
@@ -195,9 +198,13 @@ impl RequestScope {
         self.over.initialized()
     }
 
-    /// Returns when nobody waits for the request any more.
-    pub(crate) async fn over(&self) {
+    /// Returns when what the request has asked of other functions is to end: at once when nobody waits for its response any
+    /// more, and a while after it was complete, so that work beside the response can come to its end.
+    pub(crate) async fn released(&self) {
         self.over.wait().await;
+        if self.is_completed() {
+            tokio::time::sleep(AFTER_RESPONSE).await;
+        }
     }
 
     /// Whether its response was sent to the end; what the guest goes on to do is nobody's request.
