@@ -245,7 +245,7 @@ impl Engine {
             })?;
         }
         let ledger = Arc::clone(&seat.ledger);
-        Ok(response.map(|body| GatedBody::wrap(body, ledger, guard)))
+        Ok(GatedBody::wrap(response, ledger, guard))
     }
 
     fn no_response(pool: &Pool, guard: &RequestGuard, reason: String) -> HandleError {

@@ -255,6 +255,9 @@ pub(crate) struct GatedBody {
     inner: WasiBody,
     ledger: Arc<Ledger>,
     guard: Option<RequestGuard>,
+    /// Bytes that are still to come, where the response's head says how many there are. Whoever sends them does not ask for
+    /// the end of the body when it has had all of them.
+    left: Option<u64>,
     held: Option<Held>,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
@@ -266,8 +269,35 @@ struct Held {
 }
 
 impl GatedBody {
-    pub(crate) fn wrap(inner: WasiBody, ledger: Arc<Ledger>, guard: RequestGuard) -> WasiBody {
-        Self { inner, ledger, guard: Some(guard), held: None, deadline: None }.boxed_unsync()
+    pub(crate) fn wrap(
+        response: http::Response<WasiBody>,
+        ledger: Arc<Ledger>,
+        guard: RequestGuard,
+    ) -> http::Response<WasiBody> {
+        let length = response.headers().get(http::header::CONTENT_LENGTH);
+        let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        response.map(|inner| {
+            let mut body = Self { inner, ledger, guard: Some(guard), left, held: None, deadline: None };
+            if left == Some(0) {
+                body.complete();
+            }
+            body.boxed_unsync()
+        })
+    }
+
+    /// Notes what goes to the client now: whether that is the last of it.
+    fn count(&mut self, frame: Option<&Result<Frame<Bytes>, Error>>) {
+        match frame {
+            None => self.complete(),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.map(|left| left.saturating_sub(bytes));
+                if self.left == Some(0) {
+                    self.complete();
+                }
+            }
+            Some(Err(_)) => {}
+        }
     }
 
     /// The body ended as it should: the request is complete and its place free.
@@ -306,9 +336,7 @@ impl Body for GatedBody {
                     let reason = format!("what was written could not be made durable: {error}");
                     return Poll::Ready(Some(Err(Error::InternalError(Some(reason)))));
                 }
-                if frame.is_none() {
-                    self.complete();
-                }
+                self.count(frame.as_ref());
                 return Poll::Ready(frame);
             }
             let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
@@ -325,9 +353,7 @@ impl Body for GatedBody {
             }
             match self.ledger.pending() {
                 None => {
-                    if frame.is_none() {
-                        self.complete();
-                    }
+                    self.count(frame.as_ref());
                     return Poll::Ready(frame);
                 }
                 Some(commit) => {

@@ -283,7 +283,8 @@ async fn a_counter_that_was_shown_outside_never_goes_back() {
     bench.call(MODELS).await.unwrap();
     assert_eq!(bench.counter_after_a_power_cut().await, 0, "the model was asked, and told nobody");
     let guard = RequestGuard::new(context(), Admission::default(), "chat");
-    let mut shown = GatedBody::wrap(body(), Arc::clone(&bench.ledger), guard);
+    let mut shown =
+        GatedBody::wrap(http::Response::new(body()), Arc::clone(&bench.ledger), guard).into_body();
     assert!(futures::poll!(shown.frame()).is_pending(), "the client is told nothing yet");
     bench.gate.open();
     tokio::time::timeout(PATIENCE, shown.frame()).await.unwrap().unwrap().unwrap();
