@@ -290,3 +290,28 @@ async fn a_counter_that_was_shown_outside_never_goes_back() {
     tokio::time::timeout(PATIENCE, shown.frame()).await.unwrap().unwrap().unwrap();
     assert_eq!(bench.counter_after_a_power_cut().await, 1);
 }
+
+/// A client's connection drops a body of known length with its last byte, and does not ask for its end.
+#[tokio::test]
+async fn a_request_is_complete_with_the_last_byte_that_its_head_tells_of() {
+    let check = async |length: Option<&str>, complete: bool| {
+        let bench = Bench::new();
+        let guard = RequestGuard::new(context(), Admission::default(), "chat");
+        let scope = Arc::clone(&guard.scope);
+        let mut response = http::Response::new(body());
+        if let Some(length) = length {
+            response.headers_mut().insert(http::header::CONTENT_LENGTH, length.parse().unwrap());
+        }
+        let mut shown = GatedBody::wrap(response, Arc::clone(&bench.ledger), guard).into_body();
+        shown.frame().await.unwrap().unwrap();
+        drop(shown);
+        assert_eq!(
+            (scope.is_completed(), scope.cancelled.is_cancelled()),
+            (complete, !complete),
+            "{length:?}"
+        );
+    };
+    check(Some("4"), true).await;
+    check(Some("5"), false).await;
+    check(None, false).await;
+}
