@@ -2,7 +2,7 @@
 //! has the form of one of our ids.
 
 use waggle_conversation::Viewer;
-use waggle_openai::{ApiError, ConversationId, ItemId, ResponseId};
+use waggle_openai::{ApiError, ConversationId, ItemId, ResponseId, percent};
 
 /// The longest model name in a path, in bytes.
 const MODEL_BYTES_MAX: usize = 256;
@@ -324,21 +324,9 @@ fn session(id: &str) -> Result<ConversationId, ApiError> {
 
 /// The name of a user, which may hold characters that a path cannot.
 fn user(name: &str) -> Result<String, ApiError> {
-    percent_decoded(name)
+    percent::decode(name)
         .filter(|name| Viewer::user(name).is_some())
         .ok_or_else(|| ApiError::not_found("User", name))
-}
-
-/// A text without percent-encoding; `None` when it is none.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let digit =
-            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        out.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
-    }
-    String::from_utf8(out).ok()
 }
 
 fn item(id: &str) -> Result<ItemId, ApiError> {

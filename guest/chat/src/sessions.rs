@@ -3,7 +3,6 @@
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::route::percent_decoded;
 use crate::service::Service;
 use crate::session::{SessionSettings, on_behalf_of, session_ended, session_not_found};
 use waggle_conversation::conversation::{self, Conversation};
@@ -14,7 +13,7 @@ use waggle_openai::conversation::deleted_json;
 use waggle_openai::item::StoredText;
 use waggle_openai::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use waggle_openai::session::{SessionMessage, SessionObject, list_json};
-use waggle_openai::{ApiError, ConversationId, ResponseId, json};
+use waggle_openai::{ApiError, ConversationId, ResponseId, json, percent};
 
 /// What a cursor begins with that is no session's id, where a page ended between two sessions.
 const PLACE_PREFIX: &str = "listed_";
@@ -44,7 +43,7 @@ impl SessionQuery {
                         limit.ok_or_else(|| wrong("limit", &format!("an integer from 1 to {LIMIT_MAX}")))?;
                 }
                 "user" => {
-                    let user = percent_decoded(value);
+                    let user = percent::decode(value);
                     read.user = Some(user.ok_or_else(|| wrong("user", "the name of a user"))?);
                 }
                 "after" if !value.is_empty() => read.after = Some(value.to_owned()),

@@ -82,6 +82,11 @@ impl ApiError {
         Self { status: 404, ..Self::invalid(message) }
     }
 
+    /// 403: what users may not ask, the caller being one.
+    pub fn not_a_service(message: impl Into<String>) -> Self {
+        Self { status: 403, code: Some("not_a_service"), ..Self::invalid(message) }
+    }
+
     /// 404: no endpoint at that path.
     pub fn unknown_url(method: &str, path: &str) -> Self {
         let message = format!("Invalid URL ({} {})", echo(method), echo(path));

@@ -21,6 +21,7 @@ pub mod members;
 pub mod metadata;
 pub mod object;
 pub mod parameters;
+pub mod percent;
 pub mod request;
 pub mod response;
 pub mod session;

@@ -277,7 +277,7 @@ fn filename(parameters: &str) -> Option<String> {
     let extended = parameter(parameters, "filename*").and_then(|value| {
         let (charset, rest) = value.split_once('\'')?;
         let (_, encoded) = rest.split_once('\'')?;
-        charset.eq_ignore_ascii_case("utf-8").then(|| crate::query::percent_decoded(encoded)).flatten()
+        charset.eq_ignore_ascii_case("utf-8").then(|| waggle_openai::percent::decode(encoded)).flatten()
     });
     let plain = || {
         let name = parameter(parameters, "filename")?;

@@ -4,7 +4,7 @@ use crate::problem::wrong;
 use serde::Serialize;
 use waggle_conversation::Viewer;
 use waggle_openai::list::{LIMIT_DEFAULT, LIMIT_MAX, Order};
-use waggle_openai::{ApiError, json};
+use waggle_openai::{ApiError, json, percent};
 
 /// Files are many and their objects small: as many as OpenAI gives at once.
 pub(crate) const FILES_LIMIT_MAX: usize = 10_000;
@@ -79,7 +79,7 @@ impl PageQuery {
                 "before" if !value.is_empty() => page.before = Some(value.to_owned()),
                 "purpose" if !value.is_empty() => page.purpose = Some(value.to_owned()),
                 "user" if !value.is_empty() => {
-                    let user = percent_decoded(value).ok_or_else(|| wrong("user", "the name of a user"))?;
+                    let user = percent::decode(value).ok_or_else(|| wrong("user", "the name of a user"))?;
                     page.user = Some(user);
                 }
                 _ => {}
@@ -151,18 +151,6 @@ fn status(value: &str) -> Result<Status, ApiError> {
         "cancelled" => Ok(Status::Cancelled),
         _ => Err(wrong("filter", "'in_progress', 'completed', 'failed' or 'cancelled'")),
     }
-}
-
-/// A text without percent-encoding; `None` when it is none.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let digit =
-            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        out.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
-    }
-    String::from_utf8(out).ok()
 }
 
 #[derive(Serialize)]

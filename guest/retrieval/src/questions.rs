@@ -52,8 +52,7 @@ where
     pub(crate) async fn list_questions(&self, viewer: &Viewer, query: &str) -> Result<Reply, Problem> {
         if !viewer.is_service() {
             let message = "What is asked most is for the tenant's services, not for its users.";
-            let error = ApiError::invalid(message);
-            return Err(ApiError { status: 403, code: Some("not_a_service"), ..error }.into());
+            return Err(ApiError::not_a_service(message).into());
         }
         let limit = PageQuery::read(query)?.limit;
         let settings = self.search_settings().await?;

@@ -1,9 +1,8 @@
 //! Which endpoint a method and a path mean. Nothing a client puts into a path goes further than this file unless it
 //! has the form of one of our ids.
 
-use crate::query::percent_decoded;
 use waggle_conversation::Viewer;
-use waggle_openai::{ApiError, FileBatchId, FileId, Nonce, VectorStoreId};
+use waggle_openai::{ApiError, FileBatchId, FileId, Nonce, VectorStoreId, percent};
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,7 +280,7 @@ fn batch(id: &str) -> Result<FileBatchId, ApiError> {
 
 /// The name of a user, which may hold characters that a path cannot.
 fn user(name: &str) -> Result<String, ApiError> {
-    percent_decoded(name)
+    percent::decode(name)
         .filter(|name| Viewer::user(name).is_some())
         .ok_or_else(|| ApiError::not_found("User", name))
 }

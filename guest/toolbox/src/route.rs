@@ -2,7 +2,7 @@
 
 use crate::audit::{EntryQuery, read_query};
 use waggle_intent::wire::{RECOGNISE_PATH, TURN_PATH};
-use waggle_openai::ApiError;
+use waggle_openai::{ApiError, percent};
 use waggle_tool::wire::{CALL_PATH, CATALOG_PATH};
 
 /// The path at which MCP's clients are served.
@@ -62,19 +62,7 @@ fn user(path: &str) -> Option<String> {
     if name.is_empty() || name.contains('/') {
         return None;
     }
-    percent_decoded(name)
-}
-
-/// A text without percent-encoding; `None` when it is none.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let digit =
-            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        decoded.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
-    }
-    String::from_utf8(decoded).ok()
+    percent::decode(name)
 }
 
 #[cfg(test)]

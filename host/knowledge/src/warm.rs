@@ -115,8 +115,10 @@ impl Asking {
 
 /// Whether an answer cites something: only then is it kept.
 fn cites(response: &Value) -> bool {
-    let elements = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut parts = elements(&response["output"]).into_iter().flat_map(|item| elements(&item["content"]));
+    fn elements(value: &Value) -> &[Value] {
+        value.as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+    let mut parts = elements(&response["output"]).iter().flat_map(|item| elements(&item["content"]));
     parts.any(|part| part["annotations"].as_array().is_some_and(|all| !all.is_empty()))
 }
 

@@ -5,8 +5,8 @@
 use crate::platform::{NeighbourAnswer, NeighbourCall, Platform};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::fmt::Write as _;
 use waggle_model::transport::TransportFailure;
+use waggle_openai::percent;
 use waggle_tool::wire::FUNCTION as TOOLS;
 
 /// The function that keeps files and vector stores.
@@ -56,20 +56,6 @@ impl Kind {
             Self::ToolCall => "/v1/tools/audit",
         }
     }
-}
-
-/// `text`, in which all that is not unreserved is percent-encoded (RFC 3986, section 2).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _infallible = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// The body of an answer. What the log is told names no user, as the bodies of refusals do.
@@ -148,10 +134,10 @@ impl<'a> Records<'a> {
 
     async fn read<P: Platform>(&self, platform: &P, limit: usize) -> Result<Page, Unanswered> {
         let (path, function) = (self.kind.path(), self.kind.function());
-        let mut path = format!("{path}?order=asc&limit={limit}&user={}", encoded(self.user));
+        let mut path = format!("{path}?order=asc&limit={limit}&user={}", percent::encode(self.user));
         if let Some(after) = &self.after {
             path.push_str("&after=");
-            path.push_str(&encoded(after));
+            path.push_str(&percent::encode(after));
         }
         let answer = platform.call_neighbour(NeighbourCall::get(function, &path, TIMEOUT_MS)).await;
         let body = body_of(platform, function, answer)?;
@@ -243,7 +229,7 @@ struct Receipt {
 /// Erases what other functions keep of the user. One that fails keeps none of the others from it.
 pub(super) async fn erase<P: Platform>(platform: &P, user: &str) -> Erased {
     let mut erased = Erased::default();
-    let user = encoded(user);
+    let user = percent::encode(user);
     for function in [RETRIEVAL, TOOLS] {
         let path = format!("/v1/{function}/users/{user}/data");
         if let Err(unanswered) = erased.add_all(platform, function, &path).await {
@@ -257,12 +243,6 @@ pub(super) async fn erase<P: Platform>(platform: &P, user: &str) -> Erased {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_one_part_of_an_address() {
-        assert_eq!(encoded("ada-1_2.~"), "ada-1_2.~");
-        assert_eq!(encoded("a@b/c?d=e&f"), "a%40b%2Fc%3Fd%3De%26f");
-    }
 
     #[test]
     fn nothing_is_known_only_where_all_who_are_there_say_so() {

@@ -2,11 +2,10 @@
 
 use super::{Entry, Log, PAGE_ENTRIES, key_of};
 use crate::problem::{Problem, wrong};
-use crate::route::percent_decoded;
 use serde::Serialize;
 use waggle_conversation::{Store, StoreError, Viewer};
 use waggle_openai::list::{Order, PageQuery};
-use waggle_openai::{ApiError, json};
+use waggle_openai::{ApiError, json, percent};
 use waggle_platform::Reply;
 
 /// What ids begin with.
@@ -45,7 +44,7 @@ pub(crate) fn read_query(query: &str) -> Result<EntryQuery, ApiError> {
     })?;
     let named = query.split('&').filter_map(|pair| pair.strip_prefix("user=")).rfind(|name| !name.is_empty());
     let user = named.map(|name| {
-        let name = percent_decoded(name).filter(|name| Viewer::user(name).is_some());
+        let name = percent::decode(name).filter(|name| Viewer::user(name).is_some());
         name.ok_or_else(|| wrong("user", "the name of a user"))
     });
     Ok(EntryQuery { page, user: user.transpose()? })
@@ -78,8 +77,7 @@ impl<S: Store> Log<'_, S> {
         if !query.is_for(caller) {
             let message = "The audit log is for the tenant's services. Users may read their own calls, by naming \
                            themselves in 'user'.";
-            let error = ApiError::invalid(message);
-            return Err(ApiError { status: 403, code: Some("not_a_service"), ..error }.into());
+            return Err(ApiError::not_a_service(message).into());
         }
         // One more than is wanted says whether there are more.
         let limit = query.page.limit;

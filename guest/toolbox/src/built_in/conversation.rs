@@ -3,7 +3,6 @@
 
 use super::text;
 use crate::fetch::{FetchError, fetch, get_json};
-use crate::http::encode::component;
 use crate::outcome::{Done, Fault, Outcome};
 use crate::service::Service;
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use std::collections::HashSet;
 use waggle_conversation::Store;
 use waggle_index::words;
 use waggle_mcp::Fetch;
-use waggle_openai::ConversationId;
+use waggle_openai::{ConversationId, percent};
 use waggle_platform::{NeighbourCall, Platform};
 use waggle_tool::wire::{CallError, CallRequest};
 
@@ -75,7 +74,7 @@ impl<S: Store, F: Fetch, P: Platform> Service<S, F, P> {
     }
 
     async fn page(&self, conversation: ConversationId, after: Option<&str>) -> Result<Page, Fault> {
-        let after = after.map(|id| format!("&after={}", component(id))).unwrap_or_default();
+        let after = after.map(|id| format!("&after={}", percent::encode(id))).unwrap_or_default();
         let url = format!(
             "http://{FUNCTION}.spin.internal/v1/conversations/{conversation}/items?limit={PAGE_ITEMS}&order=desc{after}"
         );

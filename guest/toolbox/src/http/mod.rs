@@ -1,7 +1,6 @@
 //! HTTP tools: a request from a template, under the grants of the tool, and what the server answered.
 
 mod answer;
-pub(crate) mod encode;
 mod request;
 
 use crate::fetch::{FetchError, TOOL_FIELD, fetch};

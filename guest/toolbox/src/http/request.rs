@@ -1,9 +1,9 @@
 //! From a template and arguments to a request. Whatever a model writes into an argument stays in its place: it ends no
 //! path segment, adds no field of the query, and no header.
 
-use super::encode::component;
 use serde_json::{Map, Value};
 use waggle_mcp::FetchRequest;
+use waggle_openai::percent;
 use waggle_tool::definition::{Function, Place, RequestTemplate};
 
 /// The longest address, in bytes.
@@ -179,7 +179,7 @@ fn segment(argument: &str, value: &Value) -> Result<String, TemplateError> {
     if text.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
         return Err(refused(argument, "leads to another path"));
     }
-    Ok(component(&text))
+    Ok(percent::encode(&text))
 }
 
 /// A value that is no list and no object, as text.
@@ -205,9 +205,9 @@ fn add_to_query(query: &mut String, name: &str, value: &Value) {
         if !query.is_empty() {
             query.push('&');
         }
-        query.push_str(&component(name));
+        query.push_str(&percent::encode(name));
         query.push('=');
-        query.push_str(&component(&text));
+        query.push_str(&percent::encode(&text));
     };
     match value {
         Value::Array(items) => items.iter().for_each(&mut add),

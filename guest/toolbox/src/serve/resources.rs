@@ -1,7 +1,6 @@
 //! The tenant's files as resources, asked of the function that has them: the caller sees theirs, as everywhere.
 
 use crate::fetch::{FetchError, Fetched, fetch, get_json};
-use crate::http::encode::component;
 use serde::Deserialize;
 use waggle_mcp::Fetch;
 use waggle_mcp::server::{
@@ -9,6 +8,7 @@ use waggle_mcp::server::{
 };
 use waggle_openai::FileId;
 use waggle_openai::error::echo;
+use waggle_openai::percent;
 
 const ORIGIN: &str = "http://retrieval.spin.internal";
 /// What the addresses of files begin with.
@@ -95,7 +95,7 @@ fn unreadable(_: serde_json::Error) -> ServerFailure {
 
 impl<F: Fetch> ServerResources for McpResources<F> {
     async fn resources(&self, cursor: Option<&str>) -> Result<Page<ServedResource>, ServerFailure> {
-        let after = cursor.map(|cursor| format!("&after={}", component(cursor))).unwrap_or_default();
+        let after = cursor.map(|cursor| format!("&after={}", percent::encode(cursor))).unwrap_or_default();
         let path = format!("/v1/files?limit={PAGE_ENTRIES}{after}");
         let answer = self.get(&path, LIST_BYTES_MAX).await?;
         match answer.status {
