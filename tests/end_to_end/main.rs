@@ -53,4 +53,5 @@ mod user_data;
 mod vector;
 mod vector_hostile;
 mod websocket;
+mod whole;
 mod work;

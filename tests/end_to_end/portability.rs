@@ -102,8 +102,8 @@ fn functions_import_nothing_that_spin_lacks() {
         let (name, file) = (&component.id.value, manifest.source_path(component));
         let wanted = component_imports(&file);
         let is_function = functions.contains(&name.as_str());
-        let serves_http = wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3"));
-        assert_eq!(serves_http, is_function, "{name}: {wanted:?}");
+        let speaks_http = wanted.iter().any(|import| import.starts_with("wasi:http/types@0.3"));
+        assert_eq!(speaks_http, is_function || name == "http-fallback", "{name}: {wanted:?}");
         for import in &wanted {
             assert!(
                 spin.iter().any(|offered| serves(offered, import)) || satisfies(&manifest, component, import),
@@ -119,10 +119,13 @@ fn our_own_interfaces_need_a_dependency_under_spin() {
     let manifest = Manifest::load(&root().join("spin.toml"), &LoadOptions::default()).unwrap();
     // Of our own interfaces, each function imports those it needs and no other.
     for (name, expected) in [
-        ("chat", &["waggle:tokenizer/tokenizer@0.1.0"][..]),
-        ("retrieval", &["waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"]),
-        ("tools", &[]),
-        ("channels", &[]),
+        ("chat", &["waggle:http/client@0.1.0", "waggle:tokenizer/tokenizer@0.1.0"][..]),
+        (
+            "retrieval",
+            &["waggle:http/client@0.1.0", "waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"],
+        ),
+        ("tools", &["waggle:http/client@0.1.0"]),
+        ("channels", &["waggle:http/client@0.1.0"]),
         ("hello", &[]),
         ("docs", &[]),
     ] {
@@ -172,6 +175,7 @@ fn dependencies_have_nothing_of_their_own() {
         imported.sort_unstable();
         assert_eq!(imported, needs, "{name}");
     };
+    check("http-fallback", "waggle:http/client@0.1.0", &["wasi:http/client@0.3.0", "wasi:http/types@0.3.0"]);
     check("tokenizer-fallback", "waggle:tokenizer/tokenizer@0.1.0", &[]);
     let stores = [
         "wasi:keyvalue/atomics@0.2.0-draft2",

@@ -3,36 +3,29 @@
 //! A shell without logic: `guest/wasi` turns WASI's requests, streams, store, variables and clock into the traits that
 //! `guest/chat` is written against.
 
-use spin_sdk::wasip3::exports::http::handler::Guest;
-use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::spawn;
 use waggle_chat::{Answer, Service};
-use waggle_wasi::{Incoming, WasiPlatform, WasiStore, WasiUpstream};
+use waggle_wasi::{Function, Incoming, Outgoing, WasiPlatform, WasiStore, WasiUpstream};
 
 struct Chat;
 
-spin_sdk::wasip3::http::service::export!(Chat);
+waggle_wasi::export!(Chat);
 
-impl Guest for Chat {
-    async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let incoming = Incoming::new(request);
+impl Function for Chat {
+    async fn answer(incoming: Incoming) -> Outgoing {
         let service = Service { store: WasiStore, upstream: WasiUpstream, platform: WasiPlatform::new() };
-        let answer = service.handle(incoming.head.as_request(), incoming.body).await;
-        let answer = match answer {
-            Answer::Working(answer, work) => {
-                spawn(work.run());
-                *answer
-            }
-            answer => answer,
-        };
-        match answer {
-            Answer::Reply(reply) => waggle_wasi::whole(reply),
-            Answer::Stream(stream) => {
-                let (response, sink) = waggle_wasi::stream(stream.headers())?;
-                spawn(stream.run(sink));
-                Ok(response)
-            }
-            Answer::Working(..) => Err(ErrorCode::InternalError(Some("work within work".to_owned()))),
+        let mut answer = service.handle(incoming.head.as_request(), incoming.body).await;
+        loop {
+            answer = match answer {
+                Answer::Reply(reply) => return Outgoing::Whole(reply),
+                Answer::Stream(stream) => {
+                    return Outgoing::stream(stream.headers(), |sink| stream.run(sink));
+                }
+                Answer::Working(answer, work) => {
+                    spawn(work.run());
+                    *answer
+                }
+            };
         }
     }
 }

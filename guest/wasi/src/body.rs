@@ -8,7 +8,15 @@ use waggle_model::transport::{ChunkSource, TransportFailure};
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// A body on its way in. Dropping it tells the sender that no more is wanted.
-pub struct WasiBody {
+pub struct WasiBody(Source);
+
+enum Source {
+    /// One that is here, until it is taken.
+    Whole(Vec<u8>),
+    Stream(BodyStream),
+}
+
+struct BodyStream {
     stream: StreamReader<u8>,
     trailers: Option<FutureReader<Result<Option<Trailers>, ErrorCode>>>,
     /// How many bytes are still to come, where the sender has said how many there are.
@@ -24,17 +32,23 @@ impl WasiBody {
         received: FutureWriter<Result<(), ErrorCode>>,
         length: Option<u64>,
     ) -> Self {
-        Self { stream, trailers: Some(trailers), left: length, _received: received }
+        let trailers = Some(trailers);
+        Self(Source::Stream(BodyStream { stream, trailers, left: length, _received: received }))
     }
 
+    /// One that has come.
+    pub(crate) fn whole(bytes: Vec<u8>) -> Self {
+        Self(Source::Whole(bytes))
+    }
+}
+
+impl BodyStream {
     /// How much to ask for.
     fn room(&self) -> usize {
         let left = self.left.and_then(|left| usize::try_from(left).ok());
         left.map_or(CHUNK_BYTES, |left| left.clamp(1, CHUNK_BYTES))
     }
-}
 
-impl ChunkSource for WasiBody {
     async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, TransportFailure> {
         // A body that has come whole has no trailers to wait for, and every wait is a call of the host.
         if self.trailers.is_none() || self.left == Some(0) {
@@ -55,6 +69,15 @@ impl ChunkSource for WasiBody {
         match trailers.await {
             Ok(_) => Ok(None),
             Err(code) => Err(crate::upstream::failure(&code)),
+        }
+    }
+}
+
+impl ChunkSource for WasiBody {
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, TransportFailure> {
+        match &mut self.0 {
+            Source::Whole(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
+            Source::Stream(stream) => stream.next_chunk().await,
         }
     }
 }

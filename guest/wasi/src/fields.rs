@@ -10,6 +10,23 @@ impl HeaderFields {
         Self(fields.copy_all())
     }
 
+    /// A copy of all of them, if one is wanted, and none otherwise.
+    pub(crate) fn copied(&self, wanted: bool) -> Vec<(String, Vec<u8>)> {
+        if wanted { self.0.clone() } else { Vec::new() }
+    }
+
+    /// The first value of a field, if it is text, which stays.
+    pub(crate) fn peek(&self, name: &str) -> Option<&str> {
+        let field = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        field.and_then(|(_, value)| str::from_utf8(value).ok())
+    }
+
+    /// All of them.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn into_inner(self) -> Vec<(String, Vec<u8>)> {
+        self.0
+    }
+
     /// All values of a field, in their order.
     pub(crate) fn all(&mut self, name: &str) -> Vec<Vec<u8>> {
         let fields = self.0.iter_mut().filter(|(known, _)| known.eq_ignore_ascii_case(name));

@@ -2,6 +2,7 @@
 
 use crate::body::WasiBody;
 use crate::fields::HeaderFields;
+use crate::function::WholeRequest;
 use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_future;
 use waggle_platform::{Delivery, USER_FIELD};
@@ -30,6 +31,8 @@ pub struct Incoming {
     pub head: Head,
     /// Its body.
     pub body: WasiBody,
+    /// All header fields as they came, for a function that looks at more of them; else none.
+    pub fields: Vec<(String, Vec<u8>)>,
 }
 
 impl Head {
@@ -49,24 +52,11 @@ impl Head {
     }
 }
 
-impl Incoming {
-    /// The request, of which the host is asked all that functions look at.
-    pub fn new(request: Request) -> Self {
-        let fields = HeaderFields::of(&request.get_headers());
-        Self::with(request, fields)
-    }
-
-    /// The same, and all header fields as they came, for a function that looks at more of them.
-    pub fn with_fields(request: Request) -> (Self, Vec<(String, Vec<u8>)>) {
-        let fields = request.get_headers().copy_all();
-        let taken = HeaderFields::from(fields.clone());
-        (Self::with(request, taken), fields)
-    }
-
-    fn with(request: Request, mut fields: HeaderFields) -> Self {
-        let head = Head {
-            method: method(request.get_method()),
-            path_with_query: request.get_path_with_query().unwrap_or_default(),
+impl Head {
+    fn of(method: String, path_with_query: String, mut fields: HeaderFields) -> Self {
+        Self {
+            method,
+            path_with_query,
             content_type: fields.text("content-type"),
             content_length: fields.text("content-length").and_then(|length| length.parse().ok()),
             accept_language: joined(fields.all("accept-language")),
@@ -75,11 +65,29 @@ impl Incoming {
             user: fields.all(USER_FIELD),
             last_event_id: fields.text("last-event-id"),
             work: fields.text(WORK_FIELD).map(|_| Delivery { last: fields.text(WORK_LAST_FIELD).is_some() }),
-        };
+        }
+    }
+}
+
+impl Incoming {
+    /// One that came over `wasi:http`, of which the host is asked all that functions look at.
+    pub(crate) fn new(request: Request, keeps_fields: bool) -> Self {
+        let taken = HeaderFields::of(&request.get_headers());
+        let fields = taken.copied(keeps_fields);
+        let path_with_query = request.get_path_with_query().unwrap_or_default();
+        let head = Head::of(method(request.get_method()), path_with_query, taken);
         let (received, received_reader) = wit_future::new(|| Ok(()));
-        let body =
-            WasiBody::new(Request::consume_body(request, received_reader), received, head.content_length);
-        Self { head, body }
+        let body = Request::consume_body(request, received_reader);
+        let body = WasiBody::new(body, received, head.content_length);
+        Self { head, body, fields }
+    }
+
+    /// One that came whole.
+    pub(crate) fn whole(request: WholeRequest, keeps_fields: bool) -> Self {
+        let WholeRequest { method, path_with_query, headers, body } = request;
+        let taken = HeaderFields::from(headers);
+        let fields = taken.copied(keeps_fields);
+        Self { head: Head::of(method, path_with_query, taken), body: WasiBody::whole(body), fields }
     }
 }
 

@@ -5,9 +5,11 @@
 //! for the machine too, where nothing of it can be called.
 
 mod body;
+mod client;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod fields;
+mod function;
 mod incoming;
 #[cfg(feature = "index")]
 mod index;
@@ -19,13 +21,21 @@ mod tokenizer;
 mod upstream;
 mod work;
 
+#[doc(hidden)]
+pub use spin_sdk::wasip3::exports::http::handler;
+#[doc(hidden)]
+pub use spin_sdk::wasip3::http::service::export as export_service;
+
 pub use body::WasiBody;
 #[cfg(feature = "fetch")]
 pub use fetch::WasiFetch;
+#[doc(hidden)]
+pub use function::bindings as whole_handler;
+pub use function::{Function, Outgoing, serve};
 pub use incoming::{Head, Incoming};
 #[cfg(feature = "index")]
 pub use index::WasiIndex;
-pub use outgoing::{WasiSink, stream, whole};
+pub use outgoing::WasiSink;
 pub use platform::WasiPlatform;
 pub use store::WasiStore;
 pub use upstream::WasiUpstream;

@@ -1,7 +1,6 @@
-//! Other functions of the application, over `wasi:http`: `http://NAME.spin.internal`, as Spin has it.
+//! Other functions of the application, over HTTP: `http://NAME.spin.internal`, as Spin has it.
 
 use crate::upstream;
-use spin_sdk::wasip3::http::types::Method;
 use waggle_model::Wire;
 use waggle_model::transport::{ReadFailure, TransportFailure, UpstreamRequest, UpstreamResponse, read_whole};
 use waggle_platform::{NeighbourAnswer, NeighbourCall, NeighbourMethod};
@@ -17,9 +16,9 @@ pub(crate) async fn call(
 ) -> Result<NeighbourAnswer, TransportFailure> {
     let NeighbourCall { method, function, path, body, timeout_ms } = call;
     let (method, body) = match method {
-        NeighbourMethod::Get => (Method::Get, None),
-        NeighbourMethod::Post => (Method::Post, Some(body)),
-        NeighbourMethod::Delete => (Method::Delete, None),
+        NeighbourMethod::Get => ("GET", None),
+        NeighbourMethod::Post => ("POST", Some(body)),
+        NeighbourMethod::Delete => ("DELETE", None),
     };
     let request = UpstreamRequest {
         url: format!("http://{function}.spin.internal{path}"),
@@ -31,7 +30,7 @@ pub(crate) async fn call(
         choice: None,
         idempotency_key: idempotency_key.to_owned(),
     };
-    let UpstreamResponse { status, retry_after, mut body, .. } = upstream::send(request, &method).await?;
+    let UpstreamResponse { status, retry_after, mut body, .. } = upstream::send(request, method).await?;
     let body = read_whole(&mut body, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {
         ReadFailure::Transport(failure) => failure,
         long @ ReadFailure::TooLong(_) => TransportFailure::Cut(long.to_string()),

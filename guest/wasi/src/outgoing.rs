@@ -40,7 +40,7 @@ fn internal(reason: &str) -> ErrorCode {
 ///
 /// # Errors
 /// The host takes no such status or header.
-pub fn whole(reply: Reply) -> Result<Response, ErrorCode> {
+pub(crate) fn whole(reply: Reply) -> Result<Response, ErrorCode> {
     let length = reply.body.len().to_string();
     let headers = reply.headers.into_iter().chain([("content-length", length)]);
     let headers: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
@@ -55,7 +55,7 @@ pub fn whole(reply: Reply) -> Result<Response, ErrorCode> {
 ///
 /// # Errors
 /// The host takes no such header.
-pub fn stream(headers: &[(&str, &str)]) -> Result<(Response, WasiSink), ErrorCode> {
+pub(crate) fn stream(headers: &[(&str, &str)]) -> Result<(Response, WasiSink), ErrorCode> {
     let headers: Vec<_> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let Parts { response, sink } = begin(200, &headers)?;

@@ -14,6 +14,7 @@ mod generated {
                 import fermyon:spin/variables@2.0.0;
                 import spin:variables/variables@3.0.0;
                 import wasi:config/store@0.2.0-draft-2024-09-27;
+                import waggle:http/client@0.1.0;
                 import waggle:tokenizer/tokenizer@0.1.0;
                 import waggle:vector/index@0.1.0;
             }
@@ -23,6 +24,7 @@ mod generated {
             "spin:key-value/key-value@3.0.0": async | store | trappable,
             "spin:variables/variables@3.0.0.get": trappable | async,
             "wasi:config/store@0.2.0-draft-2024-09-27": trappable,
+            "waggle:http/client@0.1.0": async | store,
             "waggle:tokenizer/tokenizer@0.1.0": trappable,
             "waggle:vector/index@0.1.0": async | store,
             "fermyon:spin/variables@2.0.0": trappable,
@@ -43,11 +45,28 @@ mod generated {
             default: async | trappable,
         },
         with: {
+            "wasi:http/types@0.3.0": wasmtime_wasi_http::p3::bindings::http::types,
             "fermyon:spin/key-value.store": crate::key_value::OpenStore,
             "spin:key-value/key-value.store": crate::key_value::OpenStore,
             "wasi:keyvalue/store.bucket": crate::key_value::OpenStore,
             "wasi:keyvalue/atomics.cas": crate::key_value::Cas,
         },
+    });
+}
+
+pub(crate) mod whole {
+    //! What a function may export beside `wasi:http/handler`.
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package waggle:host;
+            world whole {
+                export waggle:http/handler@0.1.0;
+            }
+        ",
+        world: "waggle:host/whole",
+        exports: { default: async | store },
+        with: { "wasi:http/types@0.3.0": wasmtime_wasi_http::p3::bindings::http::types },
     });
 }
 

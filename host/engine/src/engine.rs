@@ -10,7 +10,7 @@ use crate::lanes::{ConnectionLane, Lanes};
 use crate::limits::Refused;
 use crate::linker::linker;
 use crate::load::{
-    self, CORE_INSTANCES_PER_COMPONENT_MAX, Components, Loaded, MEMORIES_PER_COMPONENT_MAX,
+    self, CORE_INSTANCES_PER_COMPONENT_MAX, Components, Exports, Loaded, MEMORIES_PER_COMPONENT_MAX,
     TABLES_PER_COMPONENT_MAX,
 };
 use crate::metrics::FunctionMetrics;
@@ -20,6 +20,7 @@ use crate::pools::Pools;
 use crate::request::{Admission, CallContext, GatedBody, RequestGuard};
 use crate::state::InstanceState;
 use crate::store_span::durable;
+use crate::whole::Message;
 use crate::worker::{CpuTimeUsedUp, Ending, Job, Seat};
 use crate::world::FunctionWorld;
 use futures::channel::oneshot;
@@ -34,7 +35,6 @@ use waggle_tenancy::TenantId;
 use wasmtime::component::Linker;
 use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
 use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::handler::Proxy;
 
 /// How often running guests are looked at, milliseconds; an endless loop is stopped within one of these after its
 /// CPU time is used up.
@@ -79,7 +79,7 @@ pub(crate) struct EngineShared {
 /// An instance with everything that lives as long as it.
 pub(crate) struct Instance {
     pub(crate) store: Store<InstanceState>,
-    pub(crate) proxy: Proxy,
+    pub(crate) exports: Exports,
 }
 
 /// Why there is no instance.
@@ -176,8 +176,14 @@ impl Engine {
         }
         let mut guard = RequestGuard::new(context, admission, function);
         trace_on(request.headers_mut(), &guard);
+        let message = if pool.takes_whole() {
+            let gathered = tokio::time::timeout_at(deadline.into(), Message::gather(request)).await;
+            gathered.map_err(|_late| self.deadline_passed(&pool, &guard))?
+        } else {
+            Message::Http(request)
+        };
         let (reply, answer) = oneshot::channel();
-        pool.dispatch(Job { request, scope: Arc::clone(&guard.scope), reply }).await?;
+        pool.dispatch(Job { message, scope: Arc::clone(&guard.scope), reply }).await?;
         guard.span.event(event::INSTANCE_PLACED);
         let Ok(answer) = tokio::time::timeout_at(deadline.into(), answer).await else {
             if let Some(seat) = guard.scope.seat() {
@@ -421,7 +427,7 @@ impl EngineShared {
             }
         });
         let made = {
-            let mut making = std::pin::pin!(loaded.pre.instantiate_async(&mut store));
+            let mut making = std::pin::pin!(loaded.instantiate(&mut store));
             std::future::poll_fn(|cx| {
                 seat.cpu.enter();
                 let polled = making.as_mut().poll(cx);
@@ -431,7 +437,7 @@ impl EngineShared {
             .await
         };
         match made {
-            Ok(proxy) => Ok(Instance { store, proxy }),
+            Ok(exports) => Ok(Instance { store, exports }),
             Err(error) if error.is::<CpuTimeUsedUp>() => Err(InstanceError::CpuTime),
             Err(error) => Err(failed(error, store.data_mut().limits.refused.take())),
         }

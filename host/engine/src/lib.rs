@@ -32,6 +32,7 @@ mod tenant_use;
 mod tokenizer;
 mod variables;
 mod vector;
+mod whole;
 mod worker;
 mod world;
 

@@ -32,6 +32,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Insta
     fermyon::spin::variables::add_to_linker::<_, Variables>(&mut linker, InstanceState::variables)?;
     wasi::config::store::add_to_linker::<_, Variables>(&mut linker, InstanceState::variables)?;
 
+    waggle::http::client::add_to_linker::<_, TrackedHttp>(&mut linker, InstanceState::http)?;
     waggle::tokenizer::tokenizer::add_to_linker::<_, Tokenizer>(&mut linker, InstanceState::tokenizer)?;
     waggle::vector::index::add_to_linker::<_, Vector>(&mut linker, InstanceState::vector)?;
     Ok(linker)

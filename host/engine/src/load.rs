@@ -4,6 +4,7 @@
 //! must be writable by the host's user alone. It is made with mode 0700, and an entry's name is a digest of the
 //! component and of the compiler's settings.
 
+use crate::bindings::whole::{Whole, WholePre};
 use crate::error::LoadError;
 use crate::metrics::FunctionMetrics;
 use crate::state::InstanceState;
@@ -15,13 +16,16 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
-use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{p2, p3};
 
 /// A component, linked and ready to be instantiated.
 pub(crate) struct Loaded {
-    pub(crate) pre: ProxyPre<InstanceState>,
+    pre: ProxyPre<InstanceState>,
+    /// Its export for requests that are whole, if it has that.
+    whole: Option<WholePre<InstanceState>>,
     /// Whether it came from the cache.
     pub(crate) cached: bool,
     /// As how many instances one of it counts: as many as it has linear memories, for each takes the room of an instance.
@@ -43,6 +47,27 @@ impl Loaded {
     pub(crate) fn is_reusable(&self) -> bool {
         matches!(self.pre, ProxyPre::P3(_))
     }
+
+    /// Whether it takes requests that are whole.
+    pub(crate) fn takes_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<InstanceState>) -> wasmtime::Result<Exports> {
+        let (ProxyPre::P3(pre), Some(_whole)) = (&self.pre, &self.whole) else {
+            return Ok(Exports { proxy: self.pre.instantiate_async(store).await?, whole: None });
+        };
+        let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+        let proxy = Proxy::P3(p3::bindings::Service::new(&mut *store, &instance)?);
+        Ok(Exports { proxy, whole: Some(Whole::new(&mut *store, &instance)?) })
+    }
+}
+
+/// By what an instance takes requests.
+pub(crate) struct Exports {
+    pub(crate) proxy: Proxy,
+    /// For those that are whole.
+    pub(crate) whole: Option<Whole>,
 }
 
 /// The components of this process, by their content: functions that share one share its code.
@@ -104,10 +129,14 @@ pub(crate) fn load(
         .component(linker.engine(), &wasm)
         .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
+    let whole = match &pre {
+        ProxyPre::P3(service) => WholePre::new(service.instance_pre().clone()).ok(),
+        ProxyPre::P2(_) => None,
+    };
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
     let kind = component.component_type();
     let imports = kind.imports(linker.engine()).map(|(name, _item)| name.to_owned()).collect();
-    Ok(Loaded { pre, cached, weight: memories.max(1), imports, metrics: Arc::default() })
+    Ok(Loaded { pre, whole, cached, weight: memories.max(1), imports, metrics: Arc::default() })
 }
 
 /// The first eight bytes tell components, core modules and everything else apart.

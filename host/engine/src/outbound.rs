@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use waggle_egress::usage::{MeteredBody, Usage, is_metered};
 use waggle_egress::{EgressError, SendOptions};
 use waggle_measure::trace::{Parent, Span, SpanContext, SpanKind, attribute};
-use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, HasData, Resource};
+use wasmtime::{AsContextMut as _, StoreContextMut};
 use wasmtime_wasi_http::p3::bindings::http::client;
 use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, Request, Response};
 use wasmtime_wasi_http::{
@@ -73,6 +73,19 @@ impl OutboundHooks {
             background_timeout: Duration::from_millis(config.response_timeout_ms),
         }
     }
+
+    /// A call that is made for a request; for none, if it is nobody's.
+    pub(crate) fn call_for(&self, caller: Option<Arc<RequestScope>>) -> Call {
+        Call {
+            world: Arc::clone(&self.world),
+            account: Arc::clone(&self.account),
+            ledger: Arc::clone(&self.ledger),
+            caller: caller.or_else(|| self.only.clone()),
+            depth_max: self.depth_max,
+            calls_max: self.calls_max,
+            background_timeout: self.background_timeout,
+        }
+    }
 }
 
 impl WasiHttpHooks for OutboundHooks {
@@ -86,15 +99,8 @@ impl WasiHttpHooks for OutboundHooks {
         options: Option<RequestOptions>,
         _processing: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let call = Call {
-            world: Arc::clone(&self.world),
-            account: Arc::clone(&self.account),
-            ledger: Arc::clone(&self.ledger),
-            caller: self.caller.take().or_else(|| self.only.clone()),
-            depth_max: self.depth_max,
-            calls_max: self.calls_max,
-            background_timeout: self.background_timeout,
-        };
+        let caller = self.caller.take();
+        let call = self.call_for(caller);
         Box::new(async move {
             let response = call.send(request, options).await?;
             Ok((response, Box::new(async { Ok(()) }) as Box<_>))
@@ -103,7 +109,7 @@ impl WasiHttpHooks for OutboundHooks {
 }
 
 /// One outbound call.
-struct Call {
+pub(crate) struct Call {
     world: Arc<FunctionWorld>,
     account: Arc<TenantAccount>,
     ledger: Arc<Ledger>,
@@ -115,7 +121,7 @@ struct Call {
 }
 
 impl Call {
-    async fn send(
+    pub(crate) async fn send(
         self,
         mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
@@ -442,6 +448,12 @@ pub fn carry(headers: &mut http::HeaderMap, context: &SpanContext) {
     };
 }
 
+/// The request whose task calls the host at this moment.
+pub(crate) fn caller_of(store: &mut StoreContextMut<'_, InstanceState>) -> Option<Arc<RequestScope>> {
+    let task = store.async_call_stack().ok().and_then(Iterator::last)?;
+    store.data().request_of(task)
+}
+
 /// `wasi:http/client` that first notes which request's task makes the call.
 pub(crate) struct TrackedHttp;
 
@@ -456,9 +468,9 @@ impl client::HostWithStore<InstanceState> for TrackedHttp {
     ) -> Result<Resource<Response>, wasmtime_wasi::TrappableError<ErrorCode>> {
         accessor.with(|mut access| {
             let mut store = access.as_context_mut();
-            let task = store.async_call_stack().ok().and_then(Iterator::last);
+            let caller = caller_of(&mut store);
             let state = store.data_mut();
-            state.hooks.caller = task.and_then(|task| state.request_of(task));
+            state.hooks.caller = caller;
             // A relative URL means the application itself.
             if let Ok(request) = state.http().table.get_mut(&request) {
                 request.authority.get_or_insert(Authority::from_static("self"));

@@ -179,6 +179,11 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether its function takes requests that are whole.
+    pub(crate) fn takes_whole(&self) -> bool {
+        self.loaded.takes_whole()
+    }
+
     /// Whether an instance serves several requests: the component can, and nothing keeps its requests apart.
     fn shares(&self) -> bool {
         self.loaded.is_reusable() && !self.world.bounds.isolate_requests

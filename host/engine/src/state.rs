@@ -20,7 +20,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Bytes of one list of header fields a guest holds.
-const FIELDS_BYTES_MAX: usize = 64 << 10;
+pub(crate) const FIELDS_BYTES_MAX: usize = 64 << 10;
 /// Entries the map of requests may have beyond those alive before it is swept.
 const REQUESTS_SWEEP: usize = 64;
 

@@ -10,9 +10,11 @@ use crate::cpu::CpuAccount;
 use crate::engine::{Instance, InstanceError};
 use crate::error::Limit;
 use crate::failures::reason;
+use crate::load::Exports;
 use crate::pool::Pool;
 use crate::request::{Ledger, RequestScope};
 use crate::state::InstanceState;
+use crate::whole::{Message, WholeCall};
 use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::task::AtomicWaker;
@@ -25,9 +27,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio::time::Sleep;
+use wasmtime::StoreContextMut;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::handler::{Prepared, Proxy, Request, Response};
+use wasmtime_wasi_http::handler::{Prepared, Proxy, Response};
 
 /// For how long it is remembered that an instance had to pause, milliseconds: longer than it runs between two pauses
 /// while its tenant is over its rate.
@@ -35,7 +38,7 @@ const PAUSED_LATELY_MS: u64 = 1_000;
 
 /// A request on its way into an instance.
 pub(crate) struct Job {
-    pub(crate) request: Request,
+    pub(crate) message: Message,
     pub(crate) scope: Arc<RequestScope>,
     pub(crate) reply: oneshot::Sender<Result<Response, wasmtime::Error>>,
 }
@@ -212,10 +215,10 @@ pub(crate) async fn work(pool: Arc<Pool>, seat: Arc<Seat>, permit: InstancePermi
 }
 
 async fn run(pool: &Arc<Pool>, seat: &Arc<Seat>, instance: Instance) -> Ending {
-    let Instance { mut store, proxy } = instance;
+    let Instance { mut store, exports } = instance;
     let result = {
         let mut driver =
-            pin!(store.run_concurrent(async |accessor| serve(accessor, &proxy, seat, pool).await));
+            pin!(store.run_concurrent(async |accessor| serve(accessor, &exports, seat, pool).await));
         let mut pause = None;
         poll_fn(|cx| {
             seat.waker.register(cx.waker());
@@ -276,12 +279,12 @@ fn causes_first(error: &wasmtime::Error) -> String {
 /// The event loop inside the store: begin what is in the mailbox, carry what is under way.
 async fn serve(
     accessor: &Accessor<InstanceState>,
-    proxy: &Proxy,
+    exports: &Exports,
     seat: &Arc<Seat>,
     pool: &Arc<Pool>,
 ) -> wasmtime::Result<()> {
     let mut calls = FuturesUnordered::new();
-    let function = match proxy {
+    let function = match &exports.proxy {
         Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
         Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
     };
@@ -295,7 +298,7 @@ async fn serve(
             if accessor.poll_ready_for_concurrent_call(function, cx).is_ready()
                 && let Some(job) = seat.take_job()
             {
-                calls.push(answer(accessor, proxy, seat, job));
+                calls.push(answer(accessor, exports, seat, job));
                 continue;
             }
             if !calls.is_empty() || accessor.poll_no_interesting_tasks(cx).is_pending() {
@@ -313,31 +316,59 @@ async fn serve(
 /// Calls the guest with one request and waits for the head of its response, at most until the request's deadline.
 async fn answer(
     accessor: &Accessor<InstanceState>,
-    proxy: &Proxy,
+    exports: &Exports,
     seat: &Arc<Seat>,
     job: Job,
 ) -> wasmtime::Result<()> {
-    let Job { request, scope, reply } = job;
+    let Job { message, scope, reply } = job;
     let deadline = scope.context.head_deadline;
-    let prepared = accessor.with(|mut access| {
+    let begun = accessor.with(|mut access| {
         use wasmtime::AsContextMut as _;
         let mut store = access.as_context_mut();
         seat.cpu.request_starts(u64::from(seat.in_flight().saturating_sub(1)));
-        let prepared = Prepared::new(store.as_context_mut(), proxy, request, InstanceState::http, reply)?;
-        let task = match &prepared {
-            Prepared::P3 { call, .. } => call.task(),
-            Prepared::P2 { call, .. } => {
+        let begun = Begun::new(store.as_context_mut(), exports, message, reply)?;
+        let task = match &begun {
+            Begun::Whole(call) => call.task(),
+            Begun::Http(Prepared::P3 { call, .. }) => call.task(),
+            Begun::Http(Prepared::P2 { call, .. }) => {
                 store.data_mut().only_request(&scope);
                 call.task()
             }
         };
         store.data_mut().request_starts(task, &scope);
-        wasmtime::error::Ok(prepared)
+        wasmtime::error::Ok(begun)
     })?;
     drop(scope);
-    let in_time = prepared.run(accessor, tokio::time::sleep_until(deadline.into())).await?;
+    let deadline = tokio::time::sleep_until(deadline.into());
+    let in_time = match begun {
+        Begun::Whole(call) => call.run(accessor, deadline).await,
+        Begun::Http(prepared) => prepared.run(accessor, deadline).await?,
+    };
     if !in_time {
         seat.condemn();
     }
     Ok(())
+}
+
+/// A call of the guest that has begun.
+enum Begun<'a> {
+    Whole(WholeCall<'a>),
+    Http(Prepared<'a, InstanceState>),
+}
+
+impl<'a> Begun<'a> {
+    fn new(
+        store: StoreContextMut<'_, InstanceState>,
+        exports: &'a Exports,
+        message: Message,
+        reply: oneshot::Sender<Result<Response, wasmtime::Error>>,
+    ) -> wasmtime::Result<Self> {
+        let request = match (message, &exports.whole) {
+            (Message::Whole(head, body), Some(guest)) => {
+                return Ok(Self::Whole(WholeCall::begin(store, guest, (head, body), reply)?));
+            }
+            (message, _) => message.into_http(),
+        };
+        Ok(Self::Http(Prepared::new(store, &exports.proxy, request, InstanceState::http, reply)?))
+    }
 }

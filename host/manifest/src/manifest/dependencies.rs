@@ -8,7 +8,8 @@ use crate::located::Located;
 use crate::reader::{Entry, TableReader};
 
 /// The interfaces of our own that this host offers every function, as `namespace:package/interface@version`.
-pub const OWN_INTERFACES: [&str; 2] = ["waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"];
+pub const OWN_INTERFACES: [&str; 3] =
+    ["waggle:http/client@0.1.0", "waggle:tokenizer/tokenizer@0.1.0", "waggle:vector/index@0.1.0"];
 
 /// The components of the same manifest that the dependencies name.
 pub(super) fn read_dependencies(
