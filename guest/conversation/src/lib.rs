@@ -32,6 +32,7 @@ mod key;
 pub mod memory;
 pub mod owned;
 pub mod pin;
+mod plain;
 mod queue;
 pub mod recall;
 pub mod record;

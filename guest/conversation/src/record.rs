@@ -1,6 +1,7 @@
 //! The values: how they are written, and the views by which they are read without copying their items.
 
 use crate::handover::Handover;
+use crate::plain::PlainEntry;
 use crate::response::Streamed;
 use crate::store::StoreError;
 use crate::viewer::{Owned, Owner, Viewer};
@@ -392,6 +393,10 @@ pub(crate) fn read_input(key: &str, value: &[u8]) -> Result<Owned<Vec<RawItem>>,
 /// [`StoreError::Unreadable`].
 pub(crate) fn read_entry(key: &str, value: Vec<u8>) -> Result<Entry, StoreError> {
     let text = text(key, value)?;
+    if let Some(PlainEntry { nonce, tokens, items, turn, after }) = PlainEntry::read(&text) {
+        let (turn, standing) = (StoredTurn::new(text, items, tokens), Standing { turns: turn, after });
+        return Ok(Entry { nonce, turn, standing, state: State::Settled });
+    }
     let view: EntryView<'_> = serde_json::from_str(&text).map_err(|error| unreadable(key, error))?;
     let (nonce, tokens) = (nonce(key, view.nonce)?, view.tokens);
     let standing = Standing { turns: view.turn, after: view.after };

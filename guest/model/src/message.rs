@@ -3,7 +3,7 @@
 use crate::request::literal;
 use crate::tool_call::ServerCall;
 use serde_json::value::RawValue;
-use waggle_openai::item::{StoredItem, StoredPart};
+use waggle_openai::item::{PlainMessage, StoredItem, StoredPart};
 
 /// Writes messages into an array that is open.
 pub(crate) struct MessageWriter<'o> {
@@ -51,18 +51,26 @@ impl<'o> MessageWriter<'o> {
         }
     }
 
-    /// Something said.
-    pub(crate) fn message(&mut self, item: &StoredItem<'_>) {
+    /// Begins a message, up to its content.
+    fn begin(&mut self, role: &str) {
         self.close_calls();
         self.separate();
-        // Every server knows `system`; only OpenAI's newer models know `developer`.
-        let role = match item.role {
-            Some("developer") | None => "system",
-            Some(role) => role,
-        };
         self.text("{\"role\":\"");
-        self.text(role);
+        self.text(shown_role(role));
         self.text("\",\"content\":");
+    }
+
+    /// Something said, in one text.
+    pub(crate) fn plain(&mut self, message: PlainMessage<'_>) {
+        self.begin(message.role);
+        self.text(message.text);
+        self.text("}");
+    }
+
+    /// Something said.
+    pub(crate) fn message(&mut self, item: &StoredItem<'_>) {
+        let role = item.role.unwrap_or("system");
+        self.begin(role);
         match item.content.as_slice() {
             parts if role == "user" && (parts.len() > 1 || any_more_than_words(parts)) => self.parts(parts),
             parts => self.joined(parts),
@@ -173,6 +181,11 @@ impl<'o> MessageWriter<'o> {
     fn raw(&mut self, value: Option<&RawValue>) {
         self.text(literal_of(value));
     }
+}
+
+/// Every server knows `system`; only OpenAI's newer models know `developer`.
+fn shown_role(role: &str) -> &str {
+    if role == "developer" { "system" } else { role }
 }
 
 fn literal_of(value: Option<&RawValue>) -> &str {

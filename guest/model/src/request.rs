@@ -5,7 +5,7 @@ use crate::tool_call::{Told, is_of_server_tool, told};
 use crate::wire::Wire;
 use serde_json::value::RawValue;
 use waggle_openai::ApiError;
-use waggle_openai::item::{RawItem, StoredItem, StoredPart};
+use waggle_openai::item::{PlainMessage, RawItem, StoredItem, StoredPart};
 use waggle_openai::json;
 use waggle_openai::parameters::Parameters;
 use waggle_openai::tool::{Mode, Tool, ToolChoice};
@@ -36,6 +36,31 @@ pub enum RequestError {
     /// A stored item cannot be read.
     #[error("a stored item cannot be read: {0}")]
     Stored(#[from] serde_json::Error),
+}
+
+/// An item as it is read to be shown to a model.
+enum Shown<'a> {
+    /// A message of one text, as most are.
+    Plain(PlainMessage<'a>),
+    /// Any other.
+    Other(Box<StoredItem<'a>>),
+}
+
+impl<'a> Shown<'a> {
+    fn read(raw: &'a str) -> serde_json::Result<Self> {
+        match PlainMessage::read(raw) {
+            Some(message) => Ok(Self::Plain(message)),
+            None => Ok(Self::Other(serde_json::from_str(raw)?)),
+        }
+    }
+
+    /// Its type, and the call that it belongs to.
+    fn call(&self) -> (&'a str, Option<&'a RawValue>) {
+        match self {
+            Self::Plain(_) => ("message", None),
+            Self::Other(item) => (item.kind, item.call_id),
+        }
+    }
 }
 
 impl TurnRequest<'_> {
@@ -87,13 +112,17 @@ impl TurnRequest<'_> {
 
     fn messages(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
         let raws = self.raws();
-        let mut items = Vec::with_capacity(raws.len());
-        for raw in &raws {
-            items.push(serde_json::from_str::<StoredItem<'_>>(raw)?);
-        }
-        let pairs = Pairs::find(items.iter().map(|item| (item.kind, item.call_id)), self.history.len())?;
+        let items = raws.iter().map(|raw| Shown::read(raw)).collect::<Result<Vec<_>, _>>()?;
+        let pairs = Pairs::find(items.iter().map(Shown::call), self.history.len())?;
         let mut writer = MessageWriter::new(out);
         for (item, raw) in items.iter().zip(&raws) {
+            let item = match item {
+                Shown::Plain(message) => {
+                    writer.plain(*message);
+                    continue;
+                }
+                Shown::Other(item) => item,
+            };
             match item.kind {
                 "message" if item.fallback => {}
                 "message" => writer.message(item),

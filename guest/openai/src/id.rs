@@ -7,6 +7,15 @@ use crate::item::HostedKind;
 use std::fmt;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Which bytes are of the alphabet.
+const IN_ALPHABET: [bool; 256] = {
+    let (mut known, mut index) = ([false; 256], 0);
+    while index < ALPHABET.len() {
+        known[ALPHABET[index] as usize] = true;
+        index += 1;
+    }
+    known
+};
 const TIME_CHARACTERS: usize = 10;
 const INDEX_DIGITS: usize = 3;
 
@@ -41,7 +50,7 @@ impl Nonce {
     /// Reads a nonce; `None` for anything but 24 characters of the alphabet.
     pub fn parse(text: &str) -> Option<Self> {
         let characters: [u8; Self::LENGTH] = text.as_bytes().try_into().ok()?;
-        characters.iter().all(|character| ALPHABET.contains(character)).then_some(Self(characters))
+        characters.iter().all(|character| IN_ALPHABET[usize::from(*character)]).then_some(Self(characters))
     }
 
     /// When it was made, in milliseconds since 1970, as whoever made it said.
@@ -170,6 +179,9 @@ pub struct ItemId {
 }
 
 impl ItemId {
+    /// The length of what follows the prefix, in characters, all of them ASCII.
+    pub const PLACE_LENGTH: usize = Nonce::LENGTH + INDEX_DIGITS;
+
     /// Reads an id as clients write it; `None` when it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) =

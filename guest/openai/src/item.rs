@@ -6,6 +6,7 @@
 mod hosted;
 pub mod mcp;
 mod part;
+mod plain;
 mod read;
 mod stored;
 
@@ -13,6 +14,7 @@ pub use hosted::{HostedCall, HostedKind};
 pub use part::{
     Annotation, Citation, Detail, FileCitation, LogProb, Part, TextPart, TokenLogProb, UrlCitation,
 };
+pub use plain::PlainMessage;
 pub use read::InputElement;
 pub use stored::{StoredId, StoredItem, StoredPart, StoredText, StoredTextPart};
 
