@@ -34,7 +34,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
 from api import Api, say
 from documents import text_of
-from programs import ROOT, Programs
+from programs import ROOT, Awake, Programs
 
 QUESTIONS = 64
 SECTIONS_PER_FILE = 1_000
@@ -323,10 +323,12 @@ def main():
     parser.add_argument("--rate", type=float, default=50, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60, help="of each measurement")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--awake", action="store_true", help="keep the cores from sleeping")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        measured = measure(options, pathlib.Path(work))
+        with Awake(options.awake):
+            measured = measure(options, pathlib.Path(work))
     tell(measured)
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1) + "\n")

@@ -1,5 +1,5 @@
-//! Questions that are answered alike by two hosts: one that offers indexes and a tokenizer itself, and one whose functions
-//! bring them, as under plain Spin. There `chat` and `retrieval` are composed with the components that spin.toml names for
+//! Questions that are answered alike by two hosts: one that offers indexes, a tokenizer and whole messages itself, and one
+//! whose functions bring them, as under plain Spin. There they are composed with the components that spin.toml names for
 //! that, and their chunks lie in the key-value store.
 //!
 //! What is alike: which chunks are near enough to be found, since both compare all of so few vectors exactly; and so what is
@@ -115,7 +115,7 @@ fn portable() -> Setup {
         assert!(text.contains(&source), "{source} is not in spin.toml");
         text = text.replace(&source, &format!("\"{}\"", file.display()));
     }
-    assert_eq!(names, ["chat", "retrieval"]);
+    assert_eq!(names, ["chat", "retrieval", "tools", "channels"]);
     fs::write(setup.folder().join("spin.toml"), text).unwrap();
     setup
 }

@@ -107,7 +107,30 @@ pub(crate) fn limited(body: Inbound, limit: u64, counted: Option<Arc<AtomicU64>>
 
 /// The body of a call between functions, without trailers that a function has no right to send.
 pub(crate) fn clean_trailers(body: WasiBody) -> WasiBody {
-    if body.is_end_stream() { body } else { body.map_frame(clean).boxed_unsync() }
+    if body.is_end_stream() { body } else { CleanBody(body).boxed_unsync() }
+}
+
+/// Says how long it is, unlike what `map_frame` makes: whoever knows that takes a short body whole.
+struct CleanBody(WasiBody);
+
+impl Body for CleanBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_ok(clean)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// Trailers are header fields that come late (RFC 9110, section 6.5): the same must not pass.

@@ -20,6 +20,7 @@ mod bindings {
             "wasi:http/types@0.3.0": guests::wasip3::http::types,
             "wasi:clocks/types@0.3.0": guests::wasip3::clocks::types,
         },
+        generate_all,
     });
 }
 
