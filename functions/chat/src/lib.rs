@@ -14,7 +14,7 @@ waggle_wasi::export!(Chat);
 impl Function for Chat {
     async fn answer(incoming: Incoming) -> Outgoing {
         let service = Service { store: WasiStore, upstream: WasiUpstream, platform: WasiPlatform::new() };
-        let mut answer = service.handle(incoming.head.as_request(), incoming.body).await;
+        let mut answer = Box::pin(service.handle(incoming.head.as_request(), incoming.body)).await;
         loop {
             answer = match answer {
                 Answer::Reply(reply) => return Outgoing::Whole(reply),
