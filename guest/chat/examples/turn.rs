@@ -202,6 +202,10 @@ impl Platform for Surroundings {
             .ok_or_else(|| format!("'{name}' is not among those that turns read"))
     }
 
+    fn variables_version(&self) -> Option<u64> {
+        Some(1)
+    }
+
     fn log(&self, line: &str) {
         drop(line.to_owned());
     }

@@ -3,6 +3,8 @@
 use crate::models::Models;
 use crate::platform::Platform;
 use crate::problem::{Problem, internal};
+use std::cell::RefCell;
+use std::rc::Rc;
 use waggle_conversation::window::WindowLimits;
 use waggle_model::Wire;
 use waggle_model::transport::UpstreamRequest;
@@ -15,6 +17,11 @@ const WINDOW_ITEMS_MAX_DEFAULT: usize = 40;
 const WINDOW_TOKENS_MAX_DEFAULT: u64 = 8000;
 const MODEL_TIMEOUT_MS_DEFAULT: u64 = 60_000;
 const RENEWAL_S_DEFAULT: u64 = 60;
+
+thread_local! {
+    /// The settings as they were read last, with the version of the variables: an instance serves many requests.
+    static READ: RefCell<Option<(u64, Rc<Settings>)>> = const { RefCell::new(None) };
+}
 
 /// Where the model is and how to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +136,21 @@ impl Settings {
         Ok(model)
     }
 
-    pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Self, Problem> {
+    /// The settings, which are read anew only where the variables may have changed.
+    pub(crate) async fn read<P: Platform>(platform: &P) -> Result<Rc<Self>, Problem> {
+        let version = platform.variables_version();
+        let is_now = |(read, _): &&(u64, Rc<Self>)| version == Some(*read);
+        if let Some((_, known)) = READ.with_borrow(|read| read.as_ref().filter(is_now).cloned()) {
+            return Ok(known);
+        }
+        let read = Rc::new(Self::read_anew(platform).await?);
+        if let Some(version) = version {
+            READ.set(Some((version, Rc::clone(&read))));
+        }
+        Ok(read)
+    }
+
+    async fn read_anew<P: Platform>(platform: &P) -> Result<Self, Problem> {
         Ok(Self {
             endpoint: Endpoint::read(platform).await?,
             model: text(platform, MODEL_VARIABLE, "").await?,
@@ -142,5 +163,80 @@ impl Settings {
             },
             renewal_s: number(platform, "conversation_renewal_s", RENEWAL_S_DEFAULT).await?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::{QueueFailure, TokenCount};
+    use futures::executor::block_on;
+    use std::cell::Cell;
+    use std::future::pending;
+
+    /// Variables that are all the same text, and what is said of when they change.
+    #[derive(Clone, Default)]
+    struct Variables {
+        text: Rc<Cell<&'static str>>,
+        version: Rc<Cell<Option<u64>>>,
+        reads: Rc<Cell<usize>>,
+    }
+
+    impl Platform for Variables {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _ms: u64) -> impl Future<Output = ()> + 'static {
+            pending()
+        }
+
+        fn random(&self) -> u128 {
+            0
+        }
+
+        async fn variable(&self, _name: &str) -> Result<Option<String>, String> {
+            self.reads.set(self.reads.get() + 1);
+            let text = self.text.get();
+            if text == "unreadable" { Err(text.to_owned()) } else { Ok(Some(text.to_owned())) }
+        }
+
+        fn variables_version(&self) -> Option<u64> {
+            self.version.get()
+        }
+
+        fn log(&self, _line: &str) {}
+
+        fn count_tokens(&self, _model: &str, _texts: &[&str]) -> Vec<TokenCount> {
+            Vec::new()
+        }
+
+        async fn enqueue(&self, _path: &str) -> Result<(), QueueFailure> {
+            Err(QueueFailure::Absent)
+        }
+    }
+
+    impl Variables {
+        /// The model of the settings, where they can be read, and whether any variable was.
+        fn check(&self, text: &'static str, version: Option<u64>, expected: (Option<&str>, bool)) {
+            self.text.set(text);
+            self.version.set(version);
+            let before = self.reads.get();
+            let model = block_on(Settings::read(self)).ok().map(|settings| settings.model.clone());
+            assert_eq!((model.as_deref(), self.reads.get() > before), expected, "{text} {version:?}");
+        }
+    }
+
+    #[test]
+    fn settings_are_kept_until_the_variables_may_have_changed() {
+        let variables = Variables::default();
+        variables.check("1", None, (Some("1"), true));
+        variables.check("2", None, (Some("2"), true));
+        variables.check("3", Some(7), (Some("3"), true));
+        variables.check("4", Some(7), (Some("3"), false));
+        variables.check("4", Some(8), (Some("4"), true));
+        variables.check("unreadable", Some(9), (None, true));
+        variables.check("5", Some(9), (Some("5"), true));
+        variables.check("6", None, (Some("6"), true));
     }
 }

@@ -259,8 +259,13 @@ impl From<UsageBody> for Usage {
 }
 
 fn read(json: &[u8]) -> Result<Body<'_>, ModelFailure> {
-    let body: Body<'_> = serde_json::from_slice(json)
-        .map_err(|error| ModelFailure::NotACompletion(format!("{error}, in '{}'", excerpt(json))))?;
+    // Looked at once as a whole, its strings need not be one by one.
+    let body = match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(json),
+    };
+    let body: Body<'_> =
+        body.map_err(|error| ModelFailure::NotACompletion(format!("{error}, in '{}'", excerpt(json))))?;
     match body.error {
         None => Ok(body),
         Some(ErrorField::Object { message }) => Err(ModelFailure::Reported(excerpt(message.as_bytes()))),

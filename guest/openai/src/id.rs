@@ -3,6 +3,7 @@
 //! Every id carries a nonce of 24 characters: ten that count milliseconds since 1970, so that ids sort by age and
 //! neighbours in time are neighbours in the store, then fourteen (70 bits) of randomness.
 
+use crate::digits::Digits;
 use crate::item::HostedKind;
 use std::fmt;
 
@@ -93,13 +94,14 @@ macro_rules! prefixed_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "{}{}", $prefix, self.0)
+                formatter.write_str($prefix)?;
+                formatter.write_str(self.0.as_str())
             }
         }
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&[$prefix, self.0.as_str()].concat())
             }
         }
     };
@@ -190,17 +192,23 @@ impl ItemId {
         let digits = index.len() == INDEX_DIGITS && index.bytes().all(|digit| digit.is_ascii_digit());
         Some(Self { kind, nonce: Nonce::parse(nonce)?, index: index.parse().ok().filter(|_| digits)? })
     }
+
+    /// Hands on what it consists of: its prefix, its nonce and its place.
+    fn parts<T>(&self, to: impl FnOnce([&str; 3]) -> T) -> T {
+        let index = Digits::new(self.index as u64, INDEX_DIGITS);
+        to([self.kind.prefix(), self.nonce.as_str(), index.as_str()])
+    }
 }
 
 impl fmt::Display for ItemId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}{}{:0width$}", self.kind.prefix(), self.nonce, self.index, width = INDEX_DIGITS)
+        self.parts(|parts| parts.into_iter().try_for_each(|part| formatter.write_str(part)))
     }
 }
 
 impl serde::Serialize for ItemId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.parts(|parts| parts.concat()))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod compact;
 pub mod conversation;
+pub mod digits;
 pub mod embedding;
 pub mod error;
 pub mod event;
@@ -28,6 +29,7 @@ pub mod session;
 pub mod tool;
 pub mod whole;
 
+pub use digits::Digits;
 pub use error::ApiError;
 pub use id::{ConversationId, FileBatchId, FileId, ItemId, Nonce, ResponseId, VectorStoreId};
 pub use whole::Whole;

@@ -30,6 +30,18 @@ pub enum Continues {
     Conversation(ConversationId),
 }
 
+impl Continues {
+    /// The response, where it is one.
+    pub(crate) fn response(self) -> Option<ResponseId> {
+        if let Self::Response(id) = self { Some(id) } else { None }
+    }
+
+    /// The conversation, where it is one.
+    pub(crate) fn conversation(self) -> Option<ConversationId> {
+        if let Self::Conversation(id) = self { Some(id) } else { None }
+    }
+}
+
 /// A stored item that a client names in its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference<'a> {

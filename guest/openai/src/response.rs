@@ -1,14 +1,15 @@
 //! The response object.
 
 use crate::file_search::ToolsJson;
-use crate::id::{ConversationId, ResponseId};
+use crate::id::ResponseId;
 use crate::item::RawItem;
 use crate::json;
-use crate::metadata::Metadata;
-use crate::parameters::{Parameters, Reasoning, TextOptions};
+use crate::parameters::Parameters;
 use crate::request::Continues;
-use crate::tool::ToolChoice;
 use serde::Serialize;
+
+/// About what a response has besides the texts of its output, in bytes.
+const OBJECT_BYTES: usize = 1024;
 
 /// What a response repeats of its request, fixed when the turn begins.
 #[derive(Debug, Clone)]
@@ -110,41 +111,22 @@ struct ReasonJson {
     reason: &'static str,
 }
 
-#[derive(Serialize)]
-struct ResponseJson<'a> {
-    id: ResponseId,
-    object: &'static str,
-    created_at: u64,
-    completed_at: Option<u64>,
-    status: &'static str,
-    background: bool,
-    error: Option<&'a ResponseError>,
-    incomplete_details: Option<ReasonJson>,
-    instructions: Option<&'a str>,
-    max_output_tokens: Option<u64>,
-    max_tool_calls: Option<u64>,
-    model: &'a str,
-    output: &'a [RawItem],
-    presence_penalty: f64,
-    frequency_penalty: f64,
-    parallel_tool_calls: bool,
-    previous_response_id: Option<ResponseId>,
-    conversation: Option<IdJson<ConversationId>>,
-    prompt_cache_key: Option<&'a str>,
-    reasoning: &'a Reasoning,
-    safety_identifier: Option<&'a str>,
-    service_tier: &'a str,
-    store: bool,
-    temperature: f64,
-    text: &'a TextOptions,
-    tool_choice: &'a ToolChoice,
-    tools: ToolsJson<'a>,
-    top_logprobs: u8,
-    top_p: f64,
-    truncation: &'a str,
-    usage: Option<Usage>,
-    user: Option<&'a str>,
-    metadata: &'a Metadata,
+/// A JSON object that is being written. Its names hold nothing that needs an escape, so they are not looked at: there are
+/// more bytes of them in a response than of all else but texts.
+struct ObjectWriter(Vec<u8>);
+
+impl ObjectWriter {
+    fn put<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        json::push(&mut self.0, value);
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
 }
 
 impl Status {
@@ -157,6 +139,14 @@ impl Status {
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    fn error(&self) -> Option<&ResponseError> {
+        if let Self::Failed(error) = self { Some(error) } else { None }
+    }
+
+    fn incomplete_details(&self) -> Option<ReasonJson> {
+        if let Self::Incomplete(reason) = self { Some(ReasonJson { reason }) } else { None }
     }
 }
 
@@ -176,57 +166,108 @@ impl ResponseHead {
         ended_at: Option<u64>,
     ) -> Vec<u8> {
         let parameters = &self.parameters;
-        let object = ResponseJson {
-            id: self.id,
-            object: "response",
-            created_at: self.created_at,
-            completed_at: ended_at.filter(|_| *status == Status::Completed),
-            status: status.name(),
-            background: self.background,
-            error: if let Status::Failed(error) = status { Some(error) } else { None },
-            incomplete_details: match status {
-                Status::Incomplete(reason) => Some(ReasonJson { reason }),
-                _ => None,
-            },
-            instructions: parameters.instructions.as_deref(),
-            max_output_tokens: parameters.max_output_tokens,
-            max_tool_calls: parameters.max_tool_calls,
-            model: &self.model,
-            output,
-            presence_penalty: parameters.presence_penalty.unwrap_or(0.0),
-            frequency_penalty: parameters.frequency_penalty.unwrap_or(0.0),
-            parallel_tool_calls: parameters.parallel_tool_calls.unwrap_or(true),
-            previous_response_id: match self.continues {
-                Continues::Response(id) => Some(id),
-                _ => None,
-            },
-            conversation: match self.continues {
-                Continues::Conversation(id) => Some(IdJson { id }),
-                _ => None,
-            },
-            prompt_cache_key: parameters.prompt_cache_key.as_deref(),
-            reasoning: &parameters.reasoning,
-            safety_identifier: parameters.safety_identifier.as_deref(),
-            service_tier: parameters.service_tier.as_deref().unwrap_or("default"),
-            store: parameters.store,
-            temperature: parameters.temperature.unwrap_or(1.0),
-            text: &parameters.text,
-            tool_choice: &parameters.tool_choice,
-            tools: ToolsJson {
-                functions: &parameters.tools,
-                file_search: parameters.file_search.as_ref(),
-                mcp: &parameters.mcp,
-            },
-            top_logprobs: parameters.top_logprobs.unwrap_or(0),
-            top_p: parameters.top_p.unwrap_or(1.0),
-            truncation: parameters.truncation.as_deref().unwrap_or("disabled"),
-            usage,
-            user: parameters.user.as_deref(),
-            metadata: &parameters.metadata,
-        };
         let texts: usize = output.iter().map(|item| item.get().len()).sum();
-        let mut out = Vec::with_capacity(texts + 1024);
-        json::push(&mut out, &object);
-        out
+        let mut object = ObjectWriter(Vec::with_capacity(texts + OBJECT_BYTES));
+        object.put("id", &self.id);
+        object.put("object", "response");
+        object.put("created_at", &self.created_at);
+        object.put("completed_at", &ended_at.filter(|_| *status == Status::Completed));
+        object.put("status", status.name());
+        object.put("background", &self.background);
+        object.put("error", &status.error());
+        object.put("incomplete_details", &status.incomplete_details());
+        object.put("instructions", &parameters.instructions);
+        object.put("max_output_tokens", &parameters.max_output_tokens);
+        object.put("max_tool_calls", &parameters.max_tool_calls);
+        object.put("model", &self.model);
+        object.put("output", output);
+        object.put("presence_penalty", &parameters.presence_penalty.unwrap_or(0.0));
+        object.put("frequency_penalty", &parameters.frequency_penalty.unwrap_or(0.0));
+        object.put("parallel_tool_calls", &parameters.parallel_tool_calls.unwrap_or(true));
+        object.put("previous_response_id", &self.continues.response());
+        object.put("conversation", &self.continues.conversation().map(|id| IdJson { id }));
+        object.put("prompt_cache_key", &parameters.prompt_cache_key);
+        object.put("reasoning", &parameters.reasoning);
+        object.put("safety_identifier", &parameters.safety_identifier);
+        object.put("service_tier", parameters.service_tier.as_deref().unwrap_or("default"));
+        object.put("store", &parameters.store);
+        object.put("temperature", &parameters.temperature.unwrap_or(1.0));
+        object.put("text", &parameters.text);
+        object.put("tool_choice", &parameters.tool_choice);
+        let (functions, file_search) = (&parameters.tools, parameters.file_search.as_ref());
+        object.put("tools", &ToolsJson { functions, file_search, mcp: &parameters.mcp });
+        object.put("top_logprobs", &parameters.top_logprobs.unwrap_or(0));
+        object.put("top_p", &parameters.top_p.unwrap_or(1.0));
+        object.put("truncation", parameters.truncation.as_deref().unwrap_or("disabled"));
+        object.put("usage", &usage);
+        object.put("user", &parameters.user);
+        object.put("metadata", &parameters.metadata);
+        object.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Nonce;
+    use crate::request::CreateResponse;
+    use serde_json::Value;
+
+    const NAMES: [&str; 33] = [
+        "id",
+        "object",
+        "created_at",
+        "completed_at",
+        "status",
+        "background",
+        "error",
+        "incomplete_details",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "model",
+        "output",
+        "presence_penalty",
+        "frequency_penalty",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "conversation",
+        "prompt_cache_key",
+        "reasoning",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "usage",
+        "user",
+        "metadata",
+    ];
+
+    #[test]
+    fn every_member_is_there_in_its_order_and_values_are_escaped() {
+        let request = CreateResponse::read(br#"{"input":"x","instructions":"say \"hi\""}"#).unwrap();
+        let head = ResponseHead {
+            id: ResponseId(Nonce::mint(1, 2)),
+            created_at: 3,
+            background: false,
+            model: "a\"b".to_owned(),
+            continues: Continues::Nothing,
+            parameters: request.parameters,
+        };
+        let text = String::from_utf8(head.to_json_at(&Status::Completed, &[], None, Some(4))).unwrap();
+        let mut rest = text.as_str();
+        for name in NAMES {
+            rest = rest.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {text}")).1;
+        }
+        let object: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object.as_object().unwrap().len(), NAMES.len());
+        assert_eq!((&object["model"], &object["completed_at"]), (&"a\"b".into(), &4.into()));
+        assert_eq!((&object["instructions"], &object["usage"]), (&"say \"hi\"".into(), &Value::Null));
     }
 }

@@ -21,6 +21,12 @@ pub trait Platform: Clone + 'static {
     /// Why it cannot be read, for the operator. It must not be taken for one that is not defined: variables restrict.
     fn variable(&self, name: &str) -> impl Future<Output = Result<Option<String>, String>>;
 
+    /// A number that is another one whenever a variable may be, so that what was made of variables can be kept; `None`:
+    /// that is not known.
+    fn variables_version(&self) -> Option<u64> {
+        None
+    }
+
     /// Writes one line for the operator.
     fn log(&self, line: &str);
 

@@ -20,6 +20,8 @@ const VARIABLES_MS_MAX: u64 = 1_000;
 #[derive(Default)]
 struct Variables {
     since_ms: u64,
+    /// How often they were forgotten.
+    version: u64,
     values: HashMap<String, Option<String>>,
 }
 
@@ -46,14 +48,15 @@ impl WasiPlatform {
         Self { began_ms: now_ms() }
     }
 
-    /// The variable as it is known, if that is recent.
-    fn known(&self, name: &str) -> Option<Option<String>> {
+    /// Looks into the variables that are known, where that is recent.
+    fn with_known<T>(&self, look: impl FnOnce(&Variables) -> T) -> T {
         VARIABLES.with_borrow_mut(|known| {
             // A clock may go back.
             if self.began_ms.abs_diff(known.since_ms) >= VARIABLES_MS_MAX {
-                *known = Variables { since_ms: self.began_ms, values: HashMap::new() };
+                let version = known.version + 1;
+                *known = Variables { since_ms: self.began_ms, version, values: HashMap::new() };
             }
-            known.values.get(name).cloned()
+            look(known)
         })
     }
 }
@@ -72,7 +75,7 @@ impl Platform for WasiPlatform {
     }
 
     async fn variable(&self, name: &str) -> Result<Option<String>, String> {
-        if let Some(known) = self.known(name) {
+        if let Some(known) = self.with_known(|known| known.values.get(name).cloned()) {
             return Ok(known);
         }
         let value = match variables::get(name).await {
@@ -82,6 +85,10 @@ impl Platform for WasiPlatform {
         };
         VARIABLES.with_borrow_mut(|known| known.values.insert(name.to_owned(), value.clone()));
         Ok(value)
+    }
+
+    fn variables_version(&self) -> Option<u64> {
+        Some(self.with_known(|known| known.version))
     }
 
     fn log(&self, line: &str) {

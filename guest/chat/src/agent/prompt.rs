@@ -30,7 +30,7 @@ pub(crate) struct Asking {
     /// The settings of the turn, as its client has them.
     parameters: Parameters,
     tools: Rc<Toolbox>,
-    settings: Settings,
+    settings: Rc<Settings>,
     /// The model that is asked first.
     first: String,
     /// The one that is asked when that one fails or declines.
@@ -74,7 +74,7 @@ impl Asking {
     pub(crate) fn new(
         (prompt, parameters): (Prompt, Parameters),
         tools: Rc<Toolbox>,
-        settings: Settings,
+        settings: Rc<Settings>,
         plan: Plan,
     ) -> Self {
         let (first, choice) = (plan.first.model.clone(), plan.choice);

@@ -78,7 +78,7 @@ impl Tools {
         course: Course,
         (id, continues): (ResponseId, Continues),
         (prompt, parameters): (Prompt, &Parameters),
-        settings: Settings,
+        settings: Rc<Settings>,
         keeping: Keeping,
     ) -> Result<Course, Problem> {
         let plan = match course {

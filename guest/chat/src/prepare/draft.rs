@@ -14,6 +14,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tokens::SaidTokens;
 use std::cell::Cell;
+use std::rc::Rc;
 use waggle_conversation::{Store, Viewer};
 use waggle_model::transport::Upstream;
 use waggle_openai::item::RawItem;
@@ -57,7 +58,7 @@ pub(super) struct Draft<'a> {
 /// By what it is decided whom to ask.
 #[derive(Debug)]
 pub(super) struct Basis {
-    pub(super) settings: Settings,
+    pub(super) settings: Rc<Settings>,
     pub(super) counting: Counting,
 }
 

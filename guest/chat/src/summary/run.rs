@@ -11,6 +11,7 @@ use crate::reply::Reply;
 use crate::service::{Answer, Service, report, viewer};
 use crate::settings::{Settings, number, text, variable};
 use crate::tiers::Tiers;
+use std::rc::Rc;
 use waggle_conversation::conversation::{self, Conversation};
 use waggle_conversation::summary::{self, Batch, Recorded};
 use waggle_conversation::window::WindowLimits;
@@ -53,7 +54,7 @@ pub(super) async fn summarises<P: Platform>(platform: &P) -> Result<bool, Proble
 
 /// The settings of the summaries' making.
 struct Making {
-    settings: Settings,
+    settings: Rc<Settings>,
     tokens_max: u64,
     /// How much one call is shown, in bytes.
     bytes_max: usize,

@@ -5,6 +5,8 @@
 
 use crate::id::ItemId;
 
+/// Who speaks in messages, those first who do most.
+const ROLES: [&str; 4] = ["user", "assistant", "system", "developer"];
 const WORD_BYTES: usize = 8;
 /// A word with a one in each byte.
 const ONES: u64 = u64::MAX / 255;
@@ -33,18 +35,16 @@ impl<'a> PlainMessage<'a> {
         let rest = json.strip_prefix("{\"id\":\"msg_")?;
         let (id, rest) = rest.split_at_checked(ItemId::PLACE_LENGTH)?;
         let rest = rest.strip_prefix("\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"")?;
-        let (role, rest) = rest.split_once('"')?;
-        let by_model = role == "assistant";
-        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            || !by_model && !matches!(role, "user" | "system" | "developer")
-        {
+        let role = ROLES.into_iter().find(|role| rest.starts_with(role))?;
+        let (role, rest) = rest.split_at_checked(role.len())?;
+        let (begin, end) = if role == "assistant" {
+            ("\",\"content\":[{\"type\":\"output_text\",\"text\":", ",\"annotations\":[],\"logprobs\":[]}]}")
+        } else {
+            ("\",\"content\":[{\"type\":\"input_text\",\"text\":", "}]}")
+        };
+        if unescaped(id.as_bytes()) < id.len() {
             return None;
         }
-        let (begin, end) = if by_model {
-            (",\"content\":[{\"type\":\"output_text\",\"text\":", ",\"annotations\":[],\"logprobs\":[]}]}")
-        } else {
-            (",\"content\":[{\"type\":\"input_text\",\"text\":", "}]}")
-        };
         let rest = rest.strip_prefix(begin)?;
         let (text, rest) = rest.split_at_checked(literal_length(rest.as_bytes())?)?;
         Some((Self { role, text }, rest.strip_prefix(end)?))
