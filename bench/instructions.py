@@ -34,6 +34,9 @@ RUNTIME_CONFIG = """
 instances_max = 4
 request_cpu_ms_max = 600000
 idle_instance_timeout_ms = 86400000
+
+[tools]
+concurrent_calls_max = 1
 """
 HISTORY_TURNS = 10
 # The first requests make instances and connections, and fill caches.
