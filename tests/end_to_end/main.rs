@@ -10,6 +10,7 @@ mod chat;
 mod chatwoot;
 mod conversation_order;
 mod crash;
+mod example_tool;
 mod hammer;
 mod hostile;
 mod hostile_calls;

@@ -5,6 +5,7 @@ use crate::neighbours::tenants::{key_of, tenants_toml};
 use crate::support::{Function, Server, Setup, client, guests};
 use crate::tenants_support::{Admin, Answer, Caller, Origin, files_with, state_of};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// What must be nowhere but in the request it belongs to.
 const CANARY: &str = "canary-7f3a-secret";
@@ -31,7 +32,19 @@ fn start(setup: Setup, tenants: &[(&str, &str)]) -> (Server, Admin, Caller) {
 
 /// Uploads a guest and makes it a tool of the tenant; its digest.
 pub(crate) async fn component(admin: &Admin, tenant: &str, guest: &str, more: Value) -> String {
-    let bytes = std::fs::read(guests().join(format!("{guest}.wasm"))).unwrap();
+    let file = guests().join(format!("{guest}.wasm"));
+    component_of(admin, tenant, &guest.replace("tool_", ""), &file, more).await
+}
+
+/// The same with a component that lies in a file.
+pub(crate) async fn component_of(
+    admin: &Admin,
+    tenant: &str,
+    name: &str,
+    file: &Path,
+    more: Value,
+) -> String {
+    let bytes = std::fs::read(file).unwrap();
     let request = client()
         .post(format!("{}/admin/v1/tenants/{tenant}/components", admin.url))
         .bearer_auth(&admin.key)
@@ -40,7 +53,6 @@ pub(crate) async fn component(admin: &Admin, tenant: &str, guest: &str, more: Va
     let uploaded = Answer::of(request).await;
     assert_eq!(uploaded.status, 201, "{uploaded:?}");
     let digest = uploaded.json()["digest"].as_str().unwrap().to_owned();
-    let name = guest.replace("tool_", "");
     let mut tool = json!({ "name": name, "kind": "component", "digest": digest, "accept": true });
     for (field, value) in more.as_object().unwrap() {
         tool[field] = value.clone();
