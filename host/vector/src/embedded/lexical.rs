@@ -1,44 +1,43 @@
-//! The words of a part: one immutable segment of tantivy in memory, scored by BM25. What is dead in it is not removed but
-//! skipped, until parts are merged.
+//! The words of a part: one immutable segment of tantivy in memory. What is dead in it is not removed but skipped, until
+//! parts are merged.
 
 use crate::analysis::words;
-use crate::fusion::Total;
 use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tantivy::directory::{OwnedBytes, RamDirectory};
 use tantivy::fastfield::{AliveBitSet, write_alive_bitset};
+use tantivy::fieldnorm::FieldNormReader;
 use tantivy::indexer::merge_filtered_segments;
-use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::store::Compressor;
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{
-    BitSet, Directory as _, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    BitSet, Directory as _, Index, IndexSettings, InvertedIndexReader, ReloadPolicy, TantivyDocument,
+    TantivyError,
 };
 
-/// Different words of a query that are looked for; the first ones.
-pub(crate) const QUERY_WORDS_MAX: usize = 128;
 const FIELD_NAME: &str = "words";
 /// What tantivy may use for a segment that is being made; bounds its table of words, not what is put in.
 const WRITER_BYTES: usize = 4 * 1024 * 1024;
-const FIELD: Field = Field::from_field_id(0);
+/// The only field.
+pub(crate) const FIELD: Field = Field::from_field_id(0);
+/// Of a chunk that has a word, it is kept how often.
+pub(crate) const INDEXED: IndexRecordOption = IndexRecordOption::WithFreqs;
 const META_FILES: [&str; 2] = ["meta.json", ".managed.json"];
 
 /// See the head of this file.
 pub(crate) struct Lexical {
     directory: RamDirectory,
-    searcher: Searcher,
     index: Index,
+    postings: Arc<InvertedIndexReader>,
+    lengths: Box<[u8]>,
     bytes: usize,
-    words: u64,
 }
 
 fn schema() -> Schema {
-    let indexing =
-        TextFieldIndexing::default().set_tokenizer("raw").set_index_option(IndexRecordOption::WithFreqs);
+    let indexing = TextFieldIndexing::default().set_tokenizer("raw").set_index_option(INDEXED);
     let mut schema = Schema::builder();
     schema.add_text_field(FIELD_NAME, TextOptions::default().set_indexing_options(indexing));
     schema.build()
@@ -83,8 +82,13 @@ impl Lexical {
     fn open(directory: RamDirectory, index: Index) -> Result<Self, TantivyError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(0);
         let searcher = reader.try_into()?.searcher();
-        let words = searcher.total_num_tokens(FIELD)?;
-        Ok(Self { bytes: directory.total_mem_usage(), directory, searcher, index, words })
+        let (postings, lengths) = match searcher.segment_readers() {
+            [] => (Arc::new(InvertedIndexReader::empty(INDEXED)), FieldNormReader::constant(0, 0)),
+            [segment] => (segment.inverted_index(FIELD)?, segment.get_fieldnorms_reader(FIELD)?),
+            _ => return Err(TantivyError::InternalError("a part of several segments".to_owned())),
+        };
+        let lengths: Box<[u8]> = (0..lengths.num_docs()).map(|place| lengths.fieldnorm_id(place)).collect();
+        Ok(Self { bytes: directory.total_mem_usage() + lengths.len(), directory, index, postings, lengths })
     }
 
     /// The words of several parts one after another, of each the places that it keeps.
@@ -133,7 +137,22 @@ impl Lexical {
 
     /// How many chunks it has, dead ones too.
     pub(crate) fn len(&self) -> usize {
-        self.searcher.segment_readers().iter().map(|reader| reader.max_doc() as usize).sum()
+        self.lengths.len()
+    }
+
+    /// How many words its chunks have together.
+    pub(crate) fn words(&self) -> u64 {
+        self.postings.total_num_tokens()
+    }
+
+    /// The chunks that have a word, by words.
+    pub(crate) fn postings(&self) -> &InvertedIndexReader {
+        &self.postings
+    }
+
+    /// How many words each chunk has, about: the number of a length as [`FieldNormReader::id_to_fieldnorm`] knows it.
+    pub(crate) fn lengths(&self) -> &[u8] {
+        &self.lengths
     }
 
     /// Bytes in memory.
@@ -157,119 +176,10 @@ fn alive(keep: &[bool]) -> Result<Option<AliveBitSet>, TantivyError> {
     Ok(Some(AliveBitSet::open(OwnedBytes::new(bytes))))
 }
 
-/// What is looked for in all parts, with the same weights, so that scores can be compared.
-pub(crate) struct WordQuery {
-    weight: Box<dyn Weight>,
-}
-
-/// How often words are, in all parts together.
-struct Statistics {
-    chunks: u64,
-    words: u64,
-    frequencies: BTreeMap<Vec<u8>, u64>,
-}
-
-impl Bm25StatisticsProvider for Statistics {
-    fn total_num_tokens(&self, _field: Field) -> tantivy::Result<u64> {
-        Ok(self.words)
-    }
-
-    fn total_num_docs(&self) -> tantivy::Result<u64> {
-        Ok(self.chunks)
-    }
-
-    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        Ok(self.frequencies.get(term.serialized_value_bytes()).copied().unwrap_or_default())
-    }
-}
-
-impl WordQuery {
-    /// The words of `text` as they are to be looked for in `parts`; none if none of them is there.
-    pub(crate) fn new(text: &str, parts: &[&Lexical]) -> Result<Option<Self>, TantivyError> {
-        let Some(first) = parts.first() else { return Ok(None) };
-        let mut terms: Vec<Term> = Vec::new();
-        let mut statistics = Statistics { chunks: 0, words: 0, frequencies: BTreeMap::new() };
-        for word in words(text) {
-            let term = Term::from_field_text(FIELD, &word);
-            if terms.len() == QUERY_WORDS_MAX || terms.contains(&term) {
-                continue;
-            }
-            let mut frequency = 0;
-            for part in parts {
-                frequency += part.searcher.doc_freq(&term)?;
-            }
-            if frequency > 0 {
-                statistics.frequencies.insert(term.serialized_value_bytes().to_vec(), frequency);
-                terms.push(term);
-            }
-        }
-        if terms.is_empty() {
-            return Ok(None);
-        }
-        statistics.chunks = parts.iter().map(|part| part.len() as u64).sum();
-        statistics.words = parts.iter().map(|part| part.words).sum();
-        let queries = terms
-            .into_iter()
-            .map(|term| Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>);
-        let query = BooleanQuery::union(queries.collect());
-        let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &first.searcher);
-        Ok(Some(Self { weight: query.weight(scoring)? }))
-    }
-
-    /// Hands chunks of a part that score more than the threshold to `take`, which returns the new threshold.
-    pub(crate) fn each(
-        &self,
-        part: &Lexical,
-        threshold: f32,
-        mut take: impl FnMut(u32, f32) -> f32,
-    ) -> Result<(), TantivyError> {
-        let mut threshold = threshold;
-        for reader in part.searcher.segment_readers() {
-            self.weight.for_each_pruning(threshold, reader, &mut |place, score| {
-                threshold = take(place, score);
-                threshold
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// The best of what is pushed: the greatest scores, and of equal ones the lesser keys.
-#[derive(Debug)]
-pub(crate) struct Best<Key> {
-    most: usize,
-    heap: std::collections::BinaryHeap<Reverse<(Total, Reverse<Key>)>>,
-}
-
-impl<Key: Ord + Copy> Best<Key> {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, heap: std::collections::BinaryHeap::with_capacity(most + 1) }
-    }
-
-    /// Only what scores more, or as much, can be among the best.
-    pub(crate) fn threshold(&self) -> f32 {
-        match self.heap.peek() {
-            Some(Reverse((score, _))) if self.heap.len() >= self.most => score.0,
-            _ => f32::MIN,
-        }
-    }
-
-    pub(crate) fn push(&mut self, key: Key, score: f32) {
-        self.heap.push(Reverse((Total(score), Reverse(key))));
-        if self.heap.len() > self.most {
-            self.heap.pop();
-        }
-    }
-
-    /// Best first.
-    pub(crate) fn into_sorted(self) -> Vec<(Key, f32)> {
-        let sorted = self.heap.into_sorted_vec();
-        sorted.into_iter().map(|Reverse((score, Reverse(key)))| (key, score.0)).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::best::Best;
+    use super::super::scoring::WordQuery;
     use super::*;
 
     fn build(texts: &[&str]) -> Lexical {
@@ -279,14 +189,11 @@ mod tests {
     fn search(query: &str, parts: &[&Lexical]) -> Vec<((usize, u32), f32)> {
         let mut best = Best::new(10);
         let Some(query) = WordQuery::new(query, parts).unwrap() else { return Vec::new() };
-        for (at, part) in parts.iter().enumerate() {
-            let threshold = best.threshold();
-            let take = |place: u32, score: f32| {
-                best.push((at, place), score);
-                best.threshold()
-            };
-            query.each(part, threshold, take).unwrap();
-        }
+        let take = |part: usize, place: u32, score: f32| {
+            best.push((part, place), score);
+            best.threshold()
+        };
+        query.each(take).unwrap();
         best.into_sorted()
     }
 
@@ -342,16 +249,5 @@ mod tests {
             assert_eq!(search(query, &[&again]), search(query, &[&part]), "{query}");
         }
         assert!(Lexical::from_files(&[]).is_err());
-    }
-
-    #[test]
-    fn the_best_are_kept_in_order() {
-        let mut best = Best::new(2);
-        assert_eq!(best.threshold(), f32::MIN);
-        for (key, score) in [(3, 1.0), (1, 2.0), (2, 1.0), (9, 0.5)] {
-            best.push(key, score);
-        }
-        assert_eq!(best.threshold(), 1.0);
-        assert_eq!(best.into_sorted(), [(1, 2.0), (2, 1.0)]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Calls wait here for a place among those that compute or write, and run on threads that may block.
 
+mod best;
 mod catalog;
 mod checkpoint;
 mod codec;
@@ -20,6 +21,7 @@ mod operation;
 mod pages;
 mod part;
 mod pool;
+mod scoring;
 mod search;
 mod segment;
 mod snapshot;

@@ -1,10 +1,12 @@
 //! A search over snapshots of indexes: candidates by words and by vectors, the exact cosine of each, their fusion, and the
 //! texts of those that are left.
 
+use super::best::Best;
 use super::codes::{Probe, QueryCodes, cosine, unit};
 use super::graph::Scratch;
-use super::lexical::{Best, Lexical, WordQuery};
+use super::lexical::Lexical;
 use super::part::Part;
+use super::scoring::WordQuery;
 use super::snapshot::Snapshot;
 use crate::bounds::{candidates, check_dimensions, counted_text};
 use crate::filter::passes;
@@ -106,23 +108,23 @@ pub(crate) fn search(
 
 /// The chunks that score best by their words, best first.
 fn by_words(targets: &[Target<'_>], text: &str, count: usize) -> Result<Vec<(Key, f32)>, VectorError> {
-    let parts: Vec<&Lexical> =
-        targets.iter().flat_map(|target| &target.snapshot.parts).map(|part| &part.lexical).collect();
+    let parts =
+        targets.iter().flat_map(|target| target.snapshot.parts.iter().map(move |part| (target, part)));
+    let parts: Vec<_> = parts.collect();
+    let lexical: Vec<&Lexical> = parts.iter().map(|(_, part)| &part.lexical).collect();
     let failed = |error: tantivy::TantivyError| VectorError::Other(format!("the index of words: {error}"));
-    let Some(words) = WordQuery::new(text, &parts).map_err(failed)? else { return Ok(Vec::new()) };
+    let Some(words) = WordQuery::new(text, &lexical).map_err(failed)? else { return Ok(Vec::new()) };
     let mut best = Best::new(count);
-    for target in targets {
-        for part in &target.snapshot.parts {
-            let threshold = best.threshold();
-            let take = |place: u32, score: f32| {
-                if target.accepts(part, place) {
-                    best.push(target.key(part, place), score);
-                }
-                best.threshold()
-            };
-            words.each(&part.lexical, threshold, take).map_err(failed)?;
+    let take = |part: usize, place: u32, score: f32| {
+        let (target, part) = parts[part];
+        let key = target.key(part, place);
+        // Asked last: few come so far.
+        if best.admits(key, score) && target.accepts(part, place) {
+            best.push(key, score);
         }
-    }
+        best.threshold()
+    };
+    words.each(take).map_err(failed)?;
     Ok(best.into_sorted())
 }
 
