@@ -12,7 +12,7 @@ pub(crate) struct Best<Key> {
 
 impl<Key: Ord + Copy> Best<Key> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, heap: BinaryHeap::with_capacity(most + 1) }
+        Self { most, heap: BinaryHeap::with_capacity(most) }
     }
 
     /// Only what scores more, or as much, can be among the best.
@@ -32,9 +32,13 @@ impl<Key: Ord + Copy> Best<Key> {
     }
 
     pub(crate) fn push(&mut self, key: Key, score: f32) {
-        self.heap.push(Reverse((Total(score), Reverse(key))));
-        if self.heap.len() > self.most {
-            self.heap.pop();
+        let pushed = Reverse((Total(score), Reverse(key)));
+        if self.heap.len() < self.most {
+            self.heap.push(pushed);
+        } else if let Some(mut least) = self.heap.peek_mut()
+            && pushed < *least
+        {
+            *least = pushed;
         }
     }
 

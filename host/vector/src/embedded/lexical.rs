@@ -1,5 +1,5 @@
-//! The words of a part: one immutable segment of tantivy in memory, scored by BM25. What is dead in it is not removed but
-//! skipped, until parts are merged.
+//! The words of a part: one immutable segment of tantivy in memory. What is dead in it is not removed but skipped, until
+//! parts are merged.
 
 use crate::analysis::words;
 use std::{
@@ -150,7 +150,7 @@ impl Lexical {
         &self.postings
     }
 
-    /// How many words each chunk has; about.
+    /// How many words each chunk has, about: the number of a length as [`FieldNormReader::id_to_fieldnorm`] knows it.
     pub(crate) fn lengths(&self) -> &[u8] {
         &self.lengths
     }

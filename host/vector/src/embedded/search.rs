@@ -118,6 +118,7 @@ fn by_words(targets: &[Target<'_>], text: &str, count: usize) -> Result<Vec<(Key
     let take = |part: usize, place: u32, score: f32| {
         let (target, part) = parts[part];
         let key = target.key(part, place);
+        // Asked last: few come so far.
         if best.admits(key, score) && target.accepts(part, place) {
             best.push(key, score);
         }
