@@ -24,8 +24,8 @@ use wasmtime_wasi_http::{p2, p3};
 /// A component, linked and ready to be instantiated.
 pub(crate) struct Loaded {
     pre: ProxyPre<InstanceState>,
-    /// Its export for requests that are whole, if it has that.
-    whole: Option<WholePre<InstanceState>>,
+    /// Whether it takes requests that are whole.
+    pub(crate) takes_whole: bool,
     /// Whether it came from the cache.
     pub(crate) cached: bool,
     /// As how many instances one of it counts: as many as it has linear memories, for each takes the room of an instance.
@@ -48,14 +48,10 @@ impl Loaded {
         matches!(self.pre, ProxyPre::P3(_))
     }
 
-    /// Whether it takes requests that are whole.
-    pub(crate) fn takes_whole(&self) -> bool {
-        self.whole.is_some()
-    }
-
     pub(crate) async fn instantiate(&self, store: &mut Store<InstanceState>) -> wasmtime::Result<Exports> {
-        let (ProxyPre::P3(pre), Some(_whole)) = (&self.pre, &self.whole) else {
-            return Ok(Exports { proxy: self.pre.instantiate_async(store).await?, whole: None });
+        let pre = match &self.pre {
+            ProxyPre::P3(pre) if self.takes_whole => pre,
+            pre => return Ok(Exports { proxy: pre.instantiate_async(store).await?, whole: None }),
         };
         let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
         let proxy = Proxy::P3(p3::bindings::Service::new(&mut *store, &instance)?);
@@ -129,14 +125,14 @@ pub(crate) fn load(
         .component(linker.engine(), &wasm)
         .map_err(|reason| LoadError::Compile { function: function.into(), path: path.into(), reason })?;
     let pre = link(linker, function, path, &component)?;
-    let whole = match &pre {
-        ProxyPre::P3(service) => WholePre::new(service.instance_pre().clone()).ok(),
-        ProxyPre::P2(_) => None,
+    let takes_whole = match &pre {
+        ProxyPre::P3(service) => WholePre::new(service.instance_pre().clone()).is_ok(),
+        ProxyPre::P2(_) => false,
     };
     let memories = component.resources_required().map_or(MEMORIES_PER_COMPONENT_MAX, |all| all.num_memories);
     let kind = component.component_type();
     let imports = kind.imports(linker.engine()).map(|(name, _item)| name.to_owned()).collect();
-    Ok(Loaded { pre, whole, cached, weight: memories.max(1), imports, metrics: Arc::default() })
+    Ok(Loaded { pre, takes_whole, cached, weight: memories.max(1), imports, metrics: Arc::default() })
 }
 
 /// The first eight bytes tell components, core modules and everything else apart.

@@ -6,7 +6,7 @@ use crate::config::EngineConfig;
 use crate::failures::reason;
 use crate::internal::{InternalTarget, internal_target};
 use crate::request::{CallContext, CallerFields, Ledger, RequestScope};
-use crate::state::InstanceState;
+use crate::state::{InstanceState, calling_task};
 use crate::store_span::durable;
 use crate::world::{FunctionWorld, ModelCallContext, OutboundDecision};
 use bytes::Bytes;
@@ -450,7 +450,7 @@ pub fn carry(headers: &mut http::HeaderMap, context: &SpanContext) {
 
 /// The request whose task calls the host at this moment.
 pub(crate) fn caller_of(store: &mut StoreContextMut<'_, InstanceState>) -> Option<Arc<RequestScope>> {
-    let task = store.async_call_stack().ok().and_then(Iterator::last)?;
+    let task = calling_task(store)?;
     store.data().request_of(task)
 }
 

@@ -181,7 +181,7 @@ impl Pool {
 
     /// Whether its function takes requests that are whole.
     pub(crate) fn takes_whole(&self) -> bool {
-        self.loaded.takes_whole()
+        self.loaded.takes_whole
     }
 
     /// Whether an instance serves several requests: the component can, and nothing keeps its requests apart.

@@ -14,6 +14,7 @@ use crate::world::{FunctionWorld, LogStream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use wasmtime::StoreContextMut;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
@@ -39,6 +40,11 @@ pub(crate) struct InstanceState {
     /// Whether one of the requests may be traced; if not, no call need look for its own.
     is_traced: bool,
     sole: SoleRequest,
+}
+
+/// The guest task that calls the host at this moment.
+pub(crate) fn calling_task(store: &mut StoreContextMut<'_, InstanceState>) -> Option<GuestTaskId> {
+    store.async_call_stack().ok().and_then(Iterator::last)
 }
 
 impl InstanceState {

@@ -2,7 +2,7 @@
 //! after OpenTelemetry's conventions for databases, and never a key or a value.
 
 use crate::request::RequestScope;
-use crate::state::InstanceState;
+use crate::state::{InstanceState, calling_task};
 use crate::world::StoreHandle;
 use std::sync::Arc;
 use waggle_kv::{Commit, Error, Operation, Place};
@@ -15,7 +15,7 @@ const SYNC: &str = "store.sync";
 /// The request a host call is made for, if that is recorded: the one whose guest task has called, however deep. To be asked
 /// where the call begins; once it has waited, nobody knows any more who made it.
 pub(crate) fn traced_request(context: &mut StoreContextMut<'_, InstanceState>) -> Option<Arc<RequestScope>> {
-    let task = context.async_call_stack().ok().and_then(Iterator::last);
+    let task = calling_task(context);
     context.data_mut().traced_request(task)
 }
 

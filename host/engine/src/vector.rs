@@ -13,7 +13,7 @@ use crate::bindings::waggle::vector::index::{
 };
 use crate::failures::reason;
 use crate::request::{Ledger, RequestScope};
-use crate::state::InstanceState;
+use crate::state::{InstanceState, calling_task};
 use crate::store_span::durable;
 use crate::world::FunctionWorld;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ fn begin(
 ) -> Result<(Arc<TenantIndexes>, Call), Error> {
     let mut call = accessor.with(|mut access| {
         let mut store = access.as_context_mut();
-        let task = store.async_call_stack().ok().and_then(Iterator::last);
+        let task = calling_task(&mut store);
         let state = store.data_mut();
         let request = state.request_for(task);
         let VectorView { world, ledger, account, call_timeout } = state.vector();
