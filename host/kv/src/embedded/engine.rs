@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{Clock, Commit, Error, Partition, commit::Progress};
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, Readable, Snapshot};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, Readable, Snapshot,
+    config::PartitioningPolicy,
+};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -351,11 +354,23 @@ fn open_database(files: &Path, options: &EmbeddedOptions) -> Result<(Database, [
         .cache_size(options.cache_bytes)
         .max_journaling_size(SEALED_JOURNALS_BYTES_MAX);
     let database = builder.open().map_err(error)?;
-    let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+    let settings = || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(options.memtable_bytes)
+            .index_block_partitioning_policy(parts_below_the_first_level())
+            .filter_block_partitioning_policy(parts_below_the_first_level())
+    };
     let data = database.keyspace("data", settings).map_err(error)?;
     let expiry = database.keyspace("expiry", settings).map_err(error)?;
     let filler = database.keyspace("filler", settings).map_err(error)?;
     Ok((database, [data, expiry, filler]))
+}
+
+/// Index and filter of a table are read in parts of 4 KiB, but for the first level, where they stay in memory. The engine's
+/// default keeps those of the next two levels whole: 1.4 MB for a table of 64 MB, read again for each key once the cache
+/// does not hold them all, which is from some gigabytes on.
+fn parts_below_the_first_level() -> PartitioningPolicy {
+    PartitioningPolicy::new([false, true])
 }
 
 /// The engine panics over some files that do not hold what they should; for the host that is an error like others.
