@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::arrivals::{Arrivals, Schedule, Step, check_steps, total_seconds};
 use crate::client::Client;
@@ -27,6 +27,12 @@ pub(crate) const SECONDS_MAX: f64 = 86_400.0;
 
 /// The most connections of an open loop.
 pub(crate) const CONNECTIONS_MAX: u32 = 200_000;
+/// How often it is looked whether the servers rest after what was prepared, how long that is waited for at most, and how much
+/// of a core they may use then.
+const QUIET_LOOK: Duration = Duration::from_secs(1);
+const QUIET_WITHIN: Duration = Duration::from_secs(600);
+const QUIET_CORES_MAX: f64 = 0.1;
+
 /// The most conversations that are prepared before a run.
 pub(crate) const CONVERSATIONS_MAX: u32 = 10_000_000;
 /// Conversations that an open loop begins with unless told otherwise.
@@ -212,6 +218,10 @@ pub(crate) async fn measure(config: RunConfig) -> anyhow::Result<Measurement> {
     let client = move || Client::new(&endpoint, api_key.as_deref());
     let supply = Arc::new(Supply::new(config));
     supply.fill(&client).await;
+    if supply.setup_requests() > 0 {
+        let processes: Vec<u32> = supply.config.servers.iter().map(|(_, pid)| *pid).collect();
+        quiet(&processes).await;
+    }
     let from = Instant::now() + Duration::from_secs_f64(supply.config.warm_up_seconds);
     let window = Window { from, to: from + Duration::from_secs_f64(supply.config.window_seconds()) };
     let (bill, load) = match &open {
@@ -237,6 +247,22 @@ pub(crate) async fn measure(config: RunConfig) -> anyhow::Result<Measurement> {
         servers: bill.servers,
         generator_cpu_seconds: bill.generator_cpu_seconds,
     })
+}
+
+/// Returns when these processes rest: what they still do about the conversations that were prepared, such as bringing their
+/// stores in order, is no part of what is measured.
+async fn quiet(processes: &[u32]) {
+    let used = || processes.iter().map(|pid| usage(*pid).cpu_seconds).sum::<f64>();
+    let until = Instant::now() + QUIET_WITHIN;
+    let mut before = used();
+    while !processes.is_empty() && Instant::now() < until {
+        sleep(QUIET_LOOK).await;
+        let now = used();
+        if now - before <= QUIET_LOOK.as_secs_f64() * QUIET_CORES_MAX {
+            return;
+        }
+        before = now;
+    }
 }
 
 struct Load {
