@@ -4,6 +4,11 @@
 //! It takes WASI's own types instead of `#[http_service]`'s, which would copy every header of a request twice. It compiles
 //! for the machine too, where nothing of it can be called.
 
+/// Of the functions: an instance serves many requests, on one thread.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 mod body;
 mod client;
 #[cfg(feature = "fetch")]
