@@ -34,7 +34,16 @@ pub struct FrequentQuestion {
 /// What an instance has counted and not written yet. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    pending: Rc<RefCell<Vec<(String, u64)>>>,
+    pending: Rc<RefCell<Vec<Asked>>>,
+}
+
+/// A question that was asked since the last write.
+#[derive(Debug)]
+struct Asked {
+    /// [`normal`], by which questions are compared: once for each request is enough.
+    normal: String,
+    question: String,
+    count: u64,
 }
 
 thread_local! {
@@ -89,17 +98,17 @@ impl Counts {
         }
         let mut pending = self.pending.borrow_mut();
         let wanted = normal(question);
-        if let Some((_, count)) = pending.iter_mut().find(|(known, _)| normal(known) == wanted) {
-            *count += 1;
+        if let Some(asked) = pending.iter_mut().find(|asked| asked.normal == wanted) {
+            asked.count += 1;
         } else if pending.len() < PENDING_MAX {
-            pending.push((question.trim().to_owned(), 1));
+            pending.push(Asked { normal: wanted, question: question.trim().to_owned(), count: 1 });
         }
     }
 
     /// What is to be written now: all of it `anyway`, else only when it has become much.
-    fn due(&self, anyway: bool) -> Vec<(String, u64)> {
+    fn due(&self, anyway: bool) -> Vec<Asked> {
         let mut pending = self.pending.borrow_mut();
-        let count: u64 = pending.iter().map(|(_, count)| count).sum();
+        let count: u64 = pending.iter().map(|asked| asked.count).sum();
         if anyway || count >= PENDING_COUNT_MAX { std::mem::take(&mut *pending) } else { Vec::new() }
     }
 
@@ -114,11 +123,11 @@ impl Counts {
         if due.is_empty() {
             return Ok(());
         }
-        let slot = |question: &str| number(&hash(&[normal(question).as_bytes()])) % SLOTS;
-        let keys: Vec<String> = due.iter().map(|(question, _)| key::question(slot(question))).collect();
+        let slot = |asked: &Asked| number(&hash(&[asked.normal.as_bytes()])) % SLOTS;
+        let keys: Vec<String> = due.iter().map(|asked| key::question(slot(asked))).collect();
         let values = store.get_many(keys.clone()).await?;
         let mut pairs: Vec<(String, Vec<u8>)> = Vec::with_capacity(due.len());
-        for ((key, value), (question, count)) in keys.into_iter().zip(values).zip(due) {
+        for ((key, value), Asked { question, count, .. }) in keys.into_iter().zip(values).zip(due) {
             // Of two that fall together, the second one is counted the next time.
             if pairs.iter().any(|(known, _)| *known == key) {
                 continue;
